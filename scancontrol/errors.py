@@ -1,0 +1,71 @@
+"""The exceptions that scancontrol raises on purpose.
+
+::
+
+    ScanControlError
+    ├── InvalidInput        a value from a user, a file or a peer is outside its limit
+    ├── LinkError           a peer cannot be reached, or is gone
+    │   └── VersionMismatch a peer speaks another version of the protocol
+    ├── ProtocolError       a message that the protocol does not allow
+    │   ├── LocalProtocolError   this end called wrongly
+    │   └── RemoteProtocolError  the peer misbehaved
+    └── RecordingError      a recording cannot be written or read
+
+The command line turns each of them into one message and exit code 2.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "InvalidInput",
+    "LinkError",
+    "LocalProtocolError",
+    "ProtocolError",
+    "RecordingError",
+    "RemoteProtocolError",
+    "ScanControlError",
+    "VersionMismatch",
+]
+
+
+class ScanControlError(Exception):
+    """Base of every error that scancontrol raises on purpose."""
+
+
+class InvalidInput(ScanControlError, ValueError):
+    """A quantity is outside what is possible; says what would be possible.
+
+    The message reads ``quantity = value limit; remedy``, for example
+    ``dwell_us = 0.05 is below the microscope's shortest dwell, 0.125; raise it to 0.125 or more``.
+    """
+
+    def __init__(self, quantity: str, value: object, limit: str, remedy: str) -> None:
+        super().__init__(f"{quantity} = {value} {limit}; {remedy}")
+        self.quantity = quantity
+        self.value = value
+        self.limit = limit
+        self.remedy = remedy
+
+
+class LinkError(ScanControlError):
+    """A peer cannot be reached, or stopped answering."""
+
+
+class VersionMismatch(LinkError):
+    """The peer speaks another version of the protocol."""
+
+
+class ProtocolError(ScanControlError):
+    """A message that the protocol does not allow at this point."""
+
+
+class LocalProtocolError(ProtocolError):
+    """This end asked for something that the protocol does not allow now."""
+
+
+class RemoteProtocolError(ProtocolError):
+    """The peer sent something malformed, or out of turn."""
+
+
+class RecordingError(ScanControlError):
+    """A recording cannot be written, or cannot be read."""
