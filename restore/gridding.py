@@ -1,0 +1,305 @@
+"""Samples along a path become images: the first thing every restorer does with them.
+
+``FrameGeometry`` is computed once per path and stays on the engine's device; after that only sample values
+arrive, and ``FrameGeometry.grid`` turns them into a partial frame in one scatter. Pixel (i, j) of a (rows,
+cols)
+frame covers [i/rows, (i+1)/rows) × [j/cols, (j+1)/cols), so a position's pixel coordinate is
+``fraction * rows - 0.5``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from scancontrol.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from scancontrol.paths import ScanPath
+
+__all__ = ["MIN_SAMPLES", "FrameGeometry", "Normalisation", "distance_to_path", "scatter_mean"]
+
+MIN_SAMPLES = 16
+"""Fewer samples than this carry neither a noise level nor a scale; restoring them is refused."""
+
+
+def scatter_mean(index: Tensor, weights: Tensor, values: Tensor, pixels: int) -> tuple[Tensor, Tensor]:
+    """Weighted mean of the samples that fell on each pixel.
+
+    Arguments:
+        index: flat pixel of each sample, int64, shape (batch, n).
+        weights: dwell of each sample, any unit, shape (batch, n); zero leaves a sample out.
+        values: sample values, shape (batch, n).
+        pixels: pixels of the frame.
+
+    Returns:
+        mean (batch, pixels), 0 where nothing fell, and summed weight (batch, pixels).
+    """
+    total = weights.new_zeros(index.shape[0], pixels).scatter_add_(1, index, weights)
+    summed = values.new_zeros(index.shape[0], pixels).scatter_add_(1, index, values * weights)
+    return torch.where(total > 0, summed / total.clamp_min(1e-30), 0.0), total
+
+
+def distance_to_path(touched: Tensor) -> Tensor:
+    """Exact Euclidean distance in pixels from every pixel centre to the nearest touched one.
+
+    Two separable passes (Felzenszwalb & Huttenlocher 2012, equation 1): down the columns by running extrema,
+    then
+    along the rows by growing shifts k, which ends as soon as k² exceeds the largest squared distance left.
+
+    Arguments:
+        touched: bool, shape (..., rows, cols). A frame without any touched pixel gets its diagonal
+        everywhere.
+
+    Returns:
+        float32, shape (..., rows, cols).
+    """
+    rows, cols = touched.shape[-2:]
+    far = float(rows + cols)
+    line = torch.arange(rows, device=touched.device, dtype=torch.float32)[:, None]
+    above = torch.where(touched, line, -far).cummax(-2).values
+    below = torch.where(touched, line, 2 * far).flip(-2).cummin(-2).values.flip(-2)
+    column = torch.minimum(line - above, below - line).clamp_max(far).square()
+    best = column.clone()
+    for shift in range(1, cols):
+        # Asking for the maximum costs a device synchronisation, so not at every shift.
+        if shift % 8 == 1 and shift * shift > float(best.max()):
+            break
+        reach = shift * shift
+        left, right = best[..., : cols - shift], best[..., shift:]
+        torch.minimum(left, column[..., shift:] + reach, out=left)
+        torch.minimum(right, column[..., : cols - shift] + reach, out=right)
+    return best.sqrt().clamp_max(float(np.hypot(rows, cols)))
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """The affine map that takes samples to about zero mean and unit spread, from the samples alone.
+
+    ``centre`` and ``scale`` are the mean and standard deviation of the samples clipped to their own 0.5 and
+    99.5
+    percentiles, so that they follow any gain and offset of the detector exactly and hot samples hardly at
+    all.
+    Both have shape (batch,). ``scale`` is 0 for samples of one grey level; such frames map to 0 and back to
+    that level.
+    """
+
+    centre: Tensor
+    scale: Tensor
+
+    @classmethod
+    def of(cls, samples: Tensor, weights: Tensor | None = None) -> Normalisation:
+        """Measure samples of shape (batch, n); samples of zero weight are left out."""
+        values = samples.double()
+        if weights is None:
+            low, high = _percentiles(values, 0.005), _percentiles(values, 0.995)
+            clipped = values.clamp(low[:, None], high[:, None])
+            centre, scale = clipped.mean(1), clipped.std(1, correction=0)
+        else:
+            used = weights > 0
+            # Left-out samples must move neither percentile: repeat the used ones' median in their place.
+            median = torch.where(used, values, torch.nan).nanmedian(1, keepdim=True).values
+            inner = torch.where(used, values, median)
+            share = 0.005 * float(used.sum(1).min()) / values.shape[1]
+            clipped = inner.clamp(
+                _percentiles(inner, share)[:, None], _percentiles(inner, 1 - share)[:, None]
+            )
+            count = used.sum(1).double()
+            centre = torch.where(used, clipped, 0.0).sum(1) / count
+            scale = (torch.where(used, clipped - centre[:, None], 0.0).square().sum(1) / count).sqrt()
+        # Rounding leaves a spread of some ulp on a constant; it must not be amplified into a picture.
+        scale = torch.where(scale > 1e-9 * centre.abs(), scale, 0.0)
+        return cls(centre, scale)
+
+    def apply(self, values: Tensor) -> Tensor:
+        """Values (batch, ...) in sample units to normalised float32."""
+        centre, scale = self._shaped(values)
+        return ((values.double() - centre) / torch.where(scale > 0, scale, 1.0)).float()
+
+    def invert(self, values: Tensor) -> Tensor:
+        """Normalised values (batch, ...) back to sample units, float32."""
+        centre, scale = self._shaped(values)
+        return (values.double() * scale + centre).float()
+
+    def invert_width(self, widths: Tensor) -> Tensor:
+        """Normalised widths (batch, ...), such as an interval's, back to sample units, float32."""
+        return (widths.double() * self._shaped(widths)[1]).float()
+
+    def _shaped(self, like: Tensor) -> tuple[Tensor, Tensor]:
+        tail = (1,) * (like.dim() - 1)
+        return self.centre.reshape(-1, *tail), self.scale.reshape(-1, *tail)
+
+
+def _percentiles(values: Tensor, share: float) -> Tensor:
+    """The ``share`` quantile of each row by sorting; torch.quantile refuses more than 2**24 values."""
+    ordered = values.sort(1).values
+    return ordered[:, round(share * (values.shape[1] - 1))]
+
+
+@dataclass(frozen=True)
+class FrameGeometry:
+    """Where each sample of a frame was taken, prepared on a device.
+
+    Attributes:
+        shape: (rows, cols) of the frame.
+        index: flat pixel ``row * cols + col`` of each sample, int64, shape (n,).
+        offset: (y, x) from that pixel's centre in pixels, each in [-0.5, 0.5], float32, shape (n, 2).
+        dwell: dwell of each sample relative to the mean, float32, shape (n,); 0 for samples outside the
+        field.
+        weight: dwell summed per pixel, float32, shape (rows, cols); 0 where the beam never was.
+        distance: pixels to the nearest touched pixel, float32, shape (rows, cols).
+    """
+
+    shape: tuple[int, int]
+    index: Tensor
+    offset: Tensor
+    dwell: Tensor
+    weight: Tensor
+    distance: Tensor
+
+    @classmethod
+    def from_positions(
+        cls,
+        positions: np.ndarray | Tensor,
+        shape: tuple[int, int],
+        dwell_us: np.ndarray | Tensor | None = None,
+        device: torch.device | str = "cpu",
+    ) -> FrameGeometry:
+        """Prepare positions (n, 2), ``(y, x)`` in fractions of the field of view.
+
+        Coil lag can carry the beam past the edge; such samples keep their place in the order but weigh
+        nothing.
+
+        Raises:
+            InvalidInput: positions are not (n, 2) and finite, fewer than ``MIN_SAMPLES`` lie inside the
+            field, dwell
+                times do not match them or are negative, or the frame is smaller than 16 × 16.
+        """
+        rows, cols = shape
+        if min(rows, cols) < 16:
+            raise InvalidInput("shape", shape, "is smaller than 16 × 16", "scan a larger frame")
+        where = torch.as_tensor(positions, dtype=torch.float64)
+        if where.dim() != 2 or where.shape[1] != 2:
+            raise InvalidInput(
+                "positions", tuple(where.shape), "is not (n, 2)", "give (y, x) of every sample"
+            )
+        if not bool(torch.isfinite(where).all()):
+            raise InvalidInput("positions", "NaN or Inf", "is no place", "give finite fractions of the field")
+        dwell = (
+            torch.ones(len(where), dtype=torch.float64)
+            if dwell_us is None
+            else torch.as_tensor(dwell_us, dtype=torch.float64)
+        )
+        if dwell.shape != where.shape[:1] or not bool((dwell >= 0).all()):
+            raise InvalidInput(
+                "dwell_us",
+                tuple(dwell.shape),
+                f"does not suit {len(where)} samples",
+                "give one time ≥ 0 each",
+            )
+        inside = ((where >= 0) & (where < 1)).all(1) & (dwell > 0)
+        if int(inside.sum()) < MIN_SAMPLES:
+            raise InvalidInput(
+                "samples inside the field",
+                int(inside.sum()),
+                f"is below {MIN_SAMPLES}",
+                "scan more of the field before asking for a restoration",
+            )
+        extent = torch.tensor([rows, cols], dtype=torch.float64)
+        pixel = torch.floor(where * extent).clamp_(min=torch.zeros(2, dtype=torch.float64), max=extent - 1)
+        offset = (where * extent - 0.5 - pixel).clamp_(-0.5, 0.5)
+        relative = torch.where(inside, dwell / dwell[inside].mean(), 0.0)
+        index = (pixel[:, 0] * cols + pixel[:, 1]).long().to(device)
+        return cls._assemble(shape, index, offset.float().to(device), relative.float().to(device))
+
+    @classmethod
+    def from_path(
+        cls, path: ScanPath, device: torch.device | str = "cpu", achieved: np.ndarray | None = None
+    ) -> FrameGeometry:
+        """Prepare an expanded scan path; ``achieved`` (n, 2) replaces its nominal positions where they are
+        known."""
+        positions = path.positions if achieved is None else achieved
+        return cls.from_positions(positions, path.shape, path.dwell_us, device)
+
+    @classmethod
+    def _assemble(cls, shape: tuple[int, int], index: Tensor, offset: Tensor, dwell: Tensor) -> FrameGeometry:
+        rows, cols = shape
+        weight = dwell.new_zeros(rows * cols).index_add_(0, index, dwell).reshape(rows, cols)
+        return cls(shape, index, offset, dwell, weight, distance_to_path(weight > 0))
+
+    @property
+    def count(self) -> int:
+        """Number of samples n."""
+        return self.index.shape[0]
+
+    @property
+    def device(self) -> torch.device:
+        """Where the tensors live."""
+        return self.index.device
+
+    @property
+    def touched(self) -> float:
+        """Fraction of pixels on which the beam dwelt at all."""
+        return float((self.weight > 0).float().mean())
+
+    def to(self, device: torch.device | str) -> FrameGeometry:
+        """The same geometry on another device."""
+        names = ("index", "offset", "dwell", "weight", "distance")
+        return replace(self, **{name: getattr(self, name).to(device) for name in names})
+
+    def prefix(self, count: int) -> FrameGeometry:
+        """The geometry of the first ``count`` samples: a frame that is still being scanned."""
+        return self.select(slice(0, count))
+
+    def select(self, keep: Tensor | slice) -> FrameGeometry:
+        """The geometry of some of the samples, by slice, bool mask (n,) or indices.
+
+        Raises:
+            InvalidInput: fewer than ``MIN_SAMPLES`` remain.
+        """
+        dwell = self.dwell[keep]
+        if int((dwell > 0).sum()) < MIN_SAMPLES:
+            raise InvalidInput(
+                "samples",
+                int((dwell > 0).sum()),
+                f"is below {MIN_SAMPLES}",
+                "wait until more of the path is scanned",
+            )
+        return self._assemble(self.shape, self.index[keep], self.offset[keep], dwell)
+
+    def grid(self, samples: Tensor) -> tuple[Tensor, Tensor]:
+        """Samples (..., n) to their dwell-weighted mean per pixel (..., rows, cols), and the weight (rows,
+        cols).
+
+        The mean is 0 where the weight is 0.
+
+        Raises:
+            InvalidInput: the number of samples is not the path's, or one of them is NaN or infinite.
+        """
+        if samples.shape[-1] != self.count:
+            raise InvalidInput(
+                "samples",
+                samples.shape[-1],
+                f"is not the path's {self.count}",
+                "use prefix(count) for a partial frame",
+            )
+        if not bool(torch.isfinite(samples).all()):
+            raise InvalidInput("samples", "NaN or Inf", "is no reading", "mask or replace the faulty samples")
+        flat = samples.reshape(-1, self.count).to(torch.promote_types(samples.dtype, torch.float32))
+        rows, cols = self.shape
+        batch = flat.shape[0]
+        mean, _ = scatter_mean(
+            self.index.expand(batch, -1), self.dwell.to(flat.dtype).expand(batch, -1), flat, rows * cols
+        )
+        return mean.reshape(*samples.shape[:-1], rows, cols), self.weight
+
+    def normalisation(self, samples: Tensor) -> Normalisation:
+        """Robust centre and scale of samples (n,) or (batch, n), left-out samples excepted."""
+        rows: Sequence[int] = (-1, self.count)
+        weights = self.dwell.expand(samples.reshape(*rows).shape[0], -1)
+        return Normalisation.of(samples.reshape(*rows), None if bool((self.dwell > 0).all()) else weights)
