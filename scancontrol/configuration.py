@@ -1,0 +1,91 @@
+"""Configuration files: YAML, safely loaded, strictly typed, with errors that say where.
+
+Unknown keys are refused, types are not coerced, and the message names the file, the place in it and the remedy.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+import yaml
+
+from scancontrol.errors import InvalidInput
+
+__all__ = ["MAX_FILE_BYTES", "config_file", "load_yaml", "to_yaml"]
+
+MAX_FILE_BYTES = 4 << 20
+"""A configuration is written by a person; a larger file is something else, opened by mistake."""
+
+T = TypeVar("T")
+
+
+def load_yaml(path: Path, kind: type[T]) -> T:
+    """Read ``path`` as a ``kind`` (a msgspec structure).
+
+    Raises:
+        InvalidInput: the file cannot be read, is not YAML, or does not describe a ``kind``.
+    """
+    name = f"configuration {path}"
+    try:
+        if path.stat().st_size > MAX_FILE_BYTES:
+            raise InvalidInput(
+                name, f"{path.stat().st_size} bytes", f"is above {MAX_FILE_BYTES}", "give a YAML file written by hand"
+            )
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise InvalidInput(
+            "configuration", path, f"cannot be read ({error.strerror})", "give the path of a readable YAML file"
+        ) from error
+    except UnicodeDecodeError as error:
+        raise InvalidInput("configuration", path, "is not UTF-8 text", "give a YAML file") from error
+    try:
+        content = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        where = getattr(error, "problem_mark", None)
+        place = f" at line {where.line + 1}, column {where.column + 1}" if where else ""
+        problem = getattr(error, "problem", None) or "cannot be parsed"
+        raise InvalidInput("configuration", path, f"is not YAML{place}: {problem}", "mend that line") from error
+    return convert(content, kind, str(path))
+
+
+def convert(content: Any, kind: type[T], source: str) -> T:
+    """Turn plain data into a ``kind``; the error names ``source``, the place, and the value found there."""
+    try:
+        return msgspec.convert(content, kind)
+    except msgspec.ValidationError as error:
+        if isinstance(error.__cause__, InvalidInput):  # a structure's own check says it better
+            raise error.__cause__ from error
+        message, _, place = str(error).partition(" - at `")
+        place = place.rstrip("`") or "$"
+        raise InvalidInput(
+            f"{place} in {source}", _value_at(content, place), f"is not valid: {message}", "mend that entry"
+        ) from error
+
+
+def _value_at(content: Any, place: str) -> object:
+    """The value at a msgspec path such as ``$.patterns[0].coverage``; the whole where the path leads nowhere."""
+    found = content
+    for key, index in re.findall(r"\.([^.\[\]]+)|\[(\d+)\]", place):
+        try:
+            found = found[key] if key else found[int(index)]
+        except (KeyError, IndexError, TypeError):
+            return "(missing)"
+    text = repr(found)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def to_yaml(value: Any) -> str:
+    """The YAML text of a structure, as :func:`load_yaml` would read it back."""
+    return yaml.safe_dump(msgspec.to_builtins(value), sort_keys=False, allow_unicode=True)
+
+
+def config_file(name: str) -> Path:
+    """The shipped configuration called ``name``: beside the checkout's packages, or inside an installed one."""
+    package = Path(__file__).parent
+    for folder in (package.parent / "config", package / "config"):
+        if (folder / name).is_file():
+            return folder / name
+    raise InvalidInput("shipped configuration", name, "is not installed", "reinstall, or give a path of your own")
