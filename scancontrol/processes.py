@@ -103,7 +103,7 @@ class ChildProcess:
         try:
             facts = self._ready.get(timeout=timeout_s)
         except queue.Empty:
-            raise ChildFailed(f"the {self.role} said nothing within {timeout_s:g} s; see its log with --verbose") from None
+            raise ChildFailed(f"the {self.role} said nothing within {timeout_s:g} s; see --verbose") from None
         if facts is None:
             self._process.wait()
             for thread in self._readers:
