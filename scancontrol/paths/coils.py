@@ -1,0 +1,103 @@
+"""What the scan coils make of a commanded path.
+
+The coils answer linearly (:class:`~scancontrol.capabilities.CoilModel`), and the command is constant from one sample
+to the next, so the state at each step follows from the one before it by a matrix exponential, exactly, however
+unequal the steps are. The recurrence is solved by doubling (Hillis and Steele, CACM 29, 1986), which needs only as many
+passes as it takes the coils to forget.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scancontrol.capabilities import CoilModel
+from scancontrol.paths.path import ScanPath
+
+__all__ = ["achieved_positions", "lagged"]
+
+BLOCK = 1 << 15
+FORGOTTEN = 1e-18
+"""Influence of an earlier state below which it cannot change a position in double precision."""
+
+Array = NDArray[np.float64]
+
+
+def achieved_positions(path: ScanPath, coil: CoilModel) -> Array:
+    """Where the beam was, averaged over each dwell: (N, 2) as (y, x) in fractions of the field; may leave [0, 1).
+
+    The command of a sample begins with its blanked move. The beam starts settled on the first sample.
+    """
+    return lagged(path.positions, path.dwell_us, path.move_us, coil)
+
+
+def lagged(positions: Array, dwell_us: Array, move_us: Array, coil: CoilModel, start: Array | None = None) -> Array:
+    """Mean position (n, 2) over each dwell for commanded ``positions`` (n, 2), ``dwell_us`` (n,), ``move_us`` (n,).
+
+    ``start`` (2,) is where the beam is at rest before the first command; on the first position where None.
+    """
+    if coil.time_constant_us == 0 or len(positions) == 0:
+        return positions.copy()
+    order = coil.order
+    # The state is the deviation from the command, with its velocity in second order; one column for each axis.
+    state = np.zeros((order, 2))
+    command = positions[0] if start is None else np.asarray(start, dtype=np.float64)
+    achieved = np.empty_like(positions)
+    for first in range(0, len(positions), BLOCK):
+        part = slice(first, first + BLOCK)
+        state, command = _block(positions[part], dwell_us[part], move_us[part], coil, state, command, achieved[part])
+    return achieved
+
+
+def _block(commands: Array, dwell_us: Array, move_us: Array, coil: CoilModel,
+           state: Array, command: Array, out: Array) -> tuple[Array, Array]:
+    """Solve one block into ``out``; return the state at its end and the command that the state is relative to."""
+    n = len(commands)
+    steps = np.diff(commands, axis=0, prepend=command[None])
+    forcing = np.zeros((n, coil.order, 2))
+    forcing[:, 0] = -steps  # a step of the command changes the deviation by as much, and no velocity
+    forcing[0] += state
+    transition = _transition(move_us + dwell_us, coil)
+    # z[k] = transition[k-1] z[k-1] + forcing[k]
+    gain = np.concatenate([np.zeros((1, coil.order, coil.order)), transition[:-1]])
+    z = forcing
+    reach = 1
+    while reach < n and np.abs(gain[reach:]).max() > FORGOTTEN:
+        z = np.concatenate([z[:reach], gain[reach:] @ z[:-reach] + z[reach:]])
+        gain = np.concatenate([np.zeros((reach, *gain.shape[1:])), gain[reach:] @ gain[:-reach]])
+        reach *= 2
+    at_dwell = _transition(move_us, coil) @ z
+    out[:] = commands + (_mean_weights(dwell_us, coil)[:, None, :] @ at_dwell)[:, 0]
+    return transition[-1] @ z[-1], commands[-1]
+
+
+def _transition(time_us: Array, coil: CoilModel) -> Array:
+    """Matrix exponentials (n, order, order) of the free motion during ``time_us`` (n,). Velocities are per τ."""
+    s = time_us / coil.time_constant_us
+    if coil.order == 1:
+        return np.exp(-s)[:, None, None]
+    zeta = coil.damping
+    if zeta < 1:
+        rate = np.sqrt(1 - zeta * zeta)
+        even, odd = np.exp(-zeta * s) * np.cos(rate * s), np.exp(-zeta * s) * np.sin(rate * s) / rate
+    elif zeta == 1:
+        even, odd = np.exp(-s), s * np.exp(-s)
+    else:
+        rate = np.sqrt(zeta * zeta - 1)
+        slow, fast = np.exp(-(zeta - rate) * s), np.exp(-(zeta + rate) * s)
+        even, odd = (slow + fast) / 2, (slow - fast) / (2 * rate)
+    matrix = np.empty((len(s), 2, 2))
+    matrix[:, 0, 0], matrix[:, 0, 1] = even + zeta * odd, odd
+    matrix[:, 1, 0], matrix[:, 1, 1] = -odd, even - zeta * odd
+    return matrix
+
+
+def _mean_weights(dwell_us: Array, coil: CoilModel) -> Array:
+    """Weights (n, order) that give the mean deviation over a dwell from the state at its start."""
+    s = dwell_us / coil.time_constant_us
+    if coil.order == 1:
+        return (-np.expm1(-s) / s)[:, None]
+    # The mean of exp(Ms) is M⁻¹(exp(Ms) − 1)/s; the first row of M⁻¹ is (−2ζ, −1).
+    change = _transition(dwell_us, coil) - np.eye(2)
+    weights: Array = (np.array([-2 * coil.damping, -1.0]) @ change) / s[:, None]
+    return weights

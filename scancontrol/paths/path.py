@@ -1,0 +1,191 @@
+"""Scan paths: what a recipe expands to, a chunk at a time.
+
+A :class:`ScanPath` is an ordered list of beam positions with the dwell at each and the blanked time before it.
+It may be far longer than memory: :meth:`ScanPath.chunks` and :meth:`ScanPath.chunk` never expand more than they return.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scancontrol.errors import InvalidInput
+from scancontrol.paths.geometry import pixel_index
+from scancontrol.paths.timing import quantised_dwell_us
+
+if TYPE_CHECKING:
+    from scancontrol.paths.recipe import PathRecipe
+
+__all__ = ["ELECTRONS_PER_PA_US", "Coverage", "PathChunk", "ScanPath"]
+
+ELECTRONS_PER_PA_US = 1e-18 / 1.602176634e-19
+"""Electrons in one picoampere during one microsecond: 6.2415."""
+
+CHUNK = 1 << 16
+
+
+@dataclass(frozen=True)
+class PathChunk:
+    """A contiguous run of samples: ``positions`` (n, 2) as (y, x) in fractions of the field of view."""
+
+    first_index: int
+    positions: NDArray[np.float64]
+    dwell_us: NDArray[np.float64]  # (n,)
+    move_us: NDArray[np.float64]  # (n,) blanked before the sample; 0 where the beam is drawn there
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """The three numbers of a partial scan, over the pixels of its region."""
+
+    nominal: float  # asked for, or stated by the pattern's geometry
+    touched: float  # fraction of pixels that hold a sample
+    dose: float  # Σ dwell over that of a full raster at the same dwell
+
+    def __str__(self) -> str:
+        return " · ".join(
+            f"{name} 1/{1 / value:.2f}" if value else f"{name} 0"
+            for name, value in (("nominal", self.nominal), ("touched", self.touched), ("dose", self.dose))
+        )
+
+
+class ScanPath:
+    """A solved recipe, expanded lazily."""
+
+    def __init__(self, recipe: PathRecipe) -> None:
+        self.recipe = recipe
+        self.shape = recipe.shape
+        self.fov_nm = recipe.fov_nm
+        self._placement = recipe.placement
+        self._layout = recipe.pattern.lay(self._placement.canvas)
+        self.count = self._layout.count
+        if self.count < 1:
+            raise InvalidInput("path", "0 samples", "is an empty path", "ask for more coverage or a larger region")
+
+    def __len__(self) -> int:
+        return self.count
+
+    @cached_property
+    def path_id(self) -> str:
+        """See :attr:`PathRecipe.path_id`."""
+        return self.recipe.path_id
+
+    def chunks(self, max_samples: int = CHUNK) -> Iterator[PathChunk]:
+        """All samples in order, at most ``max_samples`` at a time, in bounded memory."""
+        for first in range(0, self.count, max_samples):
+            yield self.chunk(first, min(max_samples, self.count - first))
+
+    def chunk(self, first_index: int, count: int) -> PathChunk:
+        """Samples ``first_index`` to ``first_index + count``. Raises :class:`IndexError` outside the path."""
+        if not (0 <= first_index and 0 <= count and first_index + count <= self.count):
+            raise IndexError(f"samples {first_index} to {first_index + count} of a path of {self.count}")
+        if "_whole" in self.__dict__:
+            whole, part = self._whole, slice(first_index, first_index + count)
+            return PathChunk(first_index, whole.positions[part], whole.dwell_us[part], whole.move_us[part])
+        return self._expand(first_index, count)
+
+    def _expand(self, first: int, count: int) -> PathChunk:
+        settle = self.recipe.settle
+        # One sample more in front gives the length of the jump to the first.
+        lead = 1 if settle is not None and first > 0 else 0
+        samples = self._layout.samples(first - lead, count + lead)
+        positions = self._place(samples.fractions)
+        weight = samples.weight
+        if weight is None:
+            dwell = np.full(count, quantised_dwell_us(np.array([self.recipe.dwell_us]), self.recipe.clock_mhz)[0])
+        else:
+            dwell = quantised_dwell_us(weight[lead:] * self.recipe.dwell_us, self.recipe.clock_mhz)
+        if settle is None or count == 0:
+            return PathChunk(first, positions[lead:], dwell, np.zeros(count))
+        if lead == 0:
+            # A frame starts where the frame before it, the same path, ended.
+            positions = np.concatenate([self._place(self._layout.samples(self.count - 1, 1).fractions), positions])
+        move = samples.move[lead:]
+        distance = np.zeros(count)
+        at = np.flatnonzero(move)
+        distance[at] = np.hypot(*((positions[at + 1] - positions[at]) * self.shape).T)
+        return PathChunk(first, positions[1:], dwell, settle.moves_us(distance, move))
+
+    def _place(self, fractions: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Positions in the field, on the codes of the DAC where one is stated."""
+        positions = self._placement.to_field(fractions)
+        if self.recipe.dac_bits is not None:
+            codes = float(1 << self.recipe.dac_bits)
+            positions *= codes
+            np.rint(positions, out=positions)
+            np.minimum(positions, codes - 1, out=positions)
+            positions /= codes
+        return positions
+
+    @cached_property
+    def _whole(self) -> PathChunk:
+        return self._expand(0, self.count)
+
+    @property
+    def positions(self) -> NDArray[np.float64]:
+        """All positions (N, 2), expanded once and kept."""
+        return self._whole.positions
+
+    @property
+    def dwell_us(self) -> NDArray[np.float64]:
+        """All dwells (N,), expanded once and kept."""
+        return self._whole.dwell_us
+
+    @property
+    def move_us(self) -> NDArray[np.float64]:
+        """All blanked times before samples (N,), expanded once and kept."""
+        return self._whole.move_us
+
+    @cached_property
+    def _totals(self) -> tuple[int, float, float]:
+        """Pixels touched, exposure and blanked time in µs; one pass over the path."""
+        touched = np.zeros(self.shape[0] * self.shape[1], dtype=np.bool_)
+        exposure = moving = 0.0
+        for chunk in self.chunks():
+            touched[pixel_index(chunk.positions, self.shape)] = True
+            exposure += float(chunk.dwell_us.sum())
+            moving += float(chunk.move_us.sum())
+        return int(np.count_nonzero(touched)), exposure, moving
+
+    @property
+    def exposure_us(self) -> float:
+        """Time with the beam on the specimen, Σ dwell."""
+        return self._totals[1]
+
+    @property
+    def move_time_us(self) -> float:
+        """Blanked time between samples: settling and flyback."""
+        return self._totals[2]
+
+    @property
+    def duration_us(self) -> float:
+        """Time of the whole frame."""
+        return self.exposure_us + self.move_time_us
+
+    @property
+    def dwell_per_pixel_us(self) -> float:
+        """The plan's dwell, as the sample clock allows it: what a full raster would spend on each pixel."""
+        return float(quantised_dwell_us(np.array([self.recipe.dwell_us]), self.recipe.clock_mhz)[0])
+
+    @cached_property
+    def coverage(self) -> Coverage:
+        """Nominal, touched and dose coverage of the region's pixels."""
+        canvas = self._placement.canvas
+        goal = self.recipe.pattern.coverage
+        return Coverage(
+            nominal=goal.value if goal else self.recipe.pattern.geometric_coverage(canvas),
+            touched=min(1.0, self._totals[0] / canvas.pixels),
+            dose=self.exposure_us / (self.dwell_per_pixel_us * canvas.pixels),
+        )
+
+    def electrons(self, beam_current_pa: float) -> float:
+        """Electrons on the specimen in one frame, Σ dwell·current."""
+        return self.exposure_us * beam_current_pa * ELECTRONS_PER_PA_US

@@ -1,0 +1,92 @@
+"""The recipe of one scan path: what is registered with a microscope and with the restorer.
+
+A recipe says everything that is needed to expand the path again anywhere, to the same positions; its
+:attr:`PathRecipe.path_id` is the hash of its content.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+
+import msgspec
+
+from scancontrol.errors import InvalidInput
+from scancontrol.paths.geometry import Placement, Region, finite
+from scancontrol.paths.jittered import JitteredGrid
+from scancontrol.paths.path import ScanPath
+from scancontrol.paths.points import Points
+from scancontrol.paths.rasters import Interlaced, Raster, Serpentine
+from scancontrol.paths.solving import solved
+from scancontrol.paths.spirals import Archimedean, Fermat
+from scancontrol.paths.timing import Settle
+
+__all__ = ["MAX_PIXELS", "AnyPattern", "PathRecipe"]
+
+AnyPattern = Raster | Serpentine | Interlaced | Archimedean | Fermat | JitteredGrid | Points
+
+MAX_PIXELS = 1 << 30
+"""The largest frame, 32768²; a touched-pixel mask of it is 1 GiB."""
+
+
+class PathRecipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One scan path. ``shape`` is (rows, cols) of the frame; ``fov_nm`` its width."""
+
+    pattern: AnyPattern
+    shape: tuple[int, int]
+    fov_nm: float
+    dwell_us: float
+    region: Region = Region()
+    rotation_deg: float = 0.0
+    settle: Settle | None = None
+    dac_bits: int | None = None
+    clock_mhz: float | None = None
+
+    @property
+    def path_id(self) -> str:
+        """BLAKE2b-128 of the canonical MessagePack encoding, in hex; equal recipes have equal ids anywhere."""
+        # Decoding turns whole numbers given where a float belongs into floats, so that 2 and 2.0 hash alike.
+        canonical = msgspec.msgpack.decode(msgspec.msgpack.encode(self), type=PathRecipe)
+        return hashlib.blake2b(
+            msgspec.msgpack.encode(canonical, order="deterministic"), digest_size=16
+        ).hexdigest()
+
+    @property
+    def placement(self) -> Placement:
+        """Where the pattern lies in the field."""
+        return Placement(self.shape, self.region, self.rotation_deg)
+
+    @property
+    def pixel_size_nm(self) -> float:
+        """Side of a (square) pixel."""
+        return self.fov_nm / self.shape[1]
+
+    def check(self) -> None:
+        """Raise :class:`InvalidInput` if any quantity cannot be, or the path would leave the field of view."""
+        rows, cols = self.shape
+        if min(rows, cols) < 2 or rows * cols > MAX_PIXELS:
+            raise InvalidInput("shape", f"{rows} x {cols}", f"is outside 2 x 2 to {MAX_PIXELS} pixels",
+                               "give (rows, cols) such as [512, 512]")
+        for name, unit in (("fov_nm", "nanometres"), ("dwell_us", "microseconds")):
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value > 0):
+                raise InvalidInput(name, value, "is not a finite number above 0", f"give it in {unit}")
+        if self.dac_bits is not None and not 4 <= self.dac_bits <= 32:
+            raise InvalidInput("dac_bits", self.dac_bits, "is outside 4 to 32", "state the hardware's resolution")
+        if self.clock_mhz is not None:
+            finite("clock_mhz", self.clock_mhz)
+            if self.clock_mhz <= 0:
+                raise InvalidInput("clock_mhz", self.clock_mhz, "is not above 0", "state the hardware's clock")
+        if self.settle is not None:
+            self.settle.check()
+        self.placement.check()
+        self.pattern.check()
+
+    def solve(self) -> PathRecipe:
+        """The recipe with the pattern's free parameter solved for the coverage it asks for; checked."""
+        self.check()
+        return solved(self)
+
+    def expand(self) -> ScanPath:
+        """The scan path, computed lazily. Raises :class:`InvalidInput` like :meth:`check`."""
+        return ScanPath(self.solve())

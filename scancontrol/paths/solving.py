@@ -1,0 +1,97 @@
+"""Solves a pattern's free parameter for the coverage it asks for, by measuring the path that it gives."""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from scancontrol.errors import InvalidInput
+from scancontrol.paths.path import ScanPath
+
+if TYPE_CHECKING:
+    from scancontrol.paths.recipe import PathRecipe
+
+__all__ = ["TOLERANCE", "solved"]
+
+TOLERANCE = 0.005
+"""The largest relative error of a solved coverage."""
+
+AIM = 0.002
+PROXY_PIXELS = 384 * 384
+"""Frames larger than four times this are first solved on a smaller one of the same kind."""
+
+
+def solved(recipe: PathRecipe) -> PathRecipe:
+    """``recipe`` with its pattern's free parameter set; itself where nothing is to be solved.
+
+    Raises :class:`InvalidInput` if no value of the parameter gives the coverage.
+    """
+    if recipe.pattern.solved:
+        return recipe
+    return _solve(recipe)
+
+
+@lru_cache(maxsize=256)
+def _solve(recipe: PathRecipe) -> PathRecipe:
+    goal = recipe.pattern.coverage
+    if goal is None:
+        raise InvalidInput("coverage", None, "is missing", "give it, or the pattern's own parameter")
+    target, canvas = goal.value, recipe.placement.canvas
+    # One sample more or less is the finest step that a path has.
+    aim = max(AIM, 0.5 / (target * canvas.pixels))
+    accept = max(TOLERANCE, 1.0 / (target * canvas.pixels))
+    density = _first_density(recipe)
+    below: tuple[float, float] | None = None  # (log density, measured) with too little coverage
+    above: tuple[float, float] | None = None
+    best: tuple[float, float, PathRecipe] | None = None  # error, measured, recipe
+    for _ in range(24):
+        trial = msgspec.structs.replace(recipe, pattern=recipe.pattern.at_density(density, canvas))
+        measured = getattr(ScanPath(trial).coverage, goal.by)
+        error = abs(measured / target - 1)
+        if best is None or error < best[0]:
+            best = (error, measured, trial)
+        if error <= aim:
+            break
+        at = (math.log(density), measured)
+        if measured < target:
+            below = at
+        else:
+            above = at
+        previous, density = density, _next_density(density, measured, target, below, above)
+        if density == previous:
+            break
+    if best is None or best[0] > accept:
+        raise InvalidInput(
+            "coverage", target, f"({goal.by}) cannot be met by this pattern on this frame: the nearest is "
+            f"{best[1] if best else 0:.4g}", "ask for that, or choose another pattern",
+        )
+    return best[2]
+
+
+def _first_density(recipe: PathRecipe) -> float:
+    goal = recipe.pattern.coverage
+    target = goal.value if goal else 1.0
+    pixels = recipe.shape[0] * recipe.shape[1]
+    if pixels <= 4 * PROXY_PIXELS or recipe.placement.canvas.pixels * target < 4096:
+        return target
+    # How much a line of this pattern touches hardly depends on the frame's size: learn it on a small one.
+    scale = math.sqrt(PROXY_PIXELS / pixels)
+    small = (max(2, round(recipe.shape[0] * scale)), max(2, round(recipe.shape[1] * scale)))
+    proxy = msgspec.structs.replace(recipe, shape=small, settle=None)
+    trial = msgspec.structs.replace(proxy, pattern=recipe.pattern.at_density(target, proxy.placement.canvas))
+    measured = getattr(ScanPath(trial).coverage, goal.by if goal else "touched")
+    return target * target / measured if measured > 0 else target
+
+
+def _next_density(density: float, measured: float, target: float,
+                  below: tuple[float, float] | None, above: tuple[float, float] | None) -> float:
+    """Proportional while one side is unknown, then bracketed interpolation, held away from the bracket's ends."""
+    if below is None or above is None:
+        factor = target / measured if measured > 0 else 4.0
+        return density * min(max(factor * (1.02 if factor > 1 else 0.98), 0.25), 4.0)
+    share = (target - below[1]) / (above[1] - below[1])
+    share = min(max(share, 0.05), 0.95)
+    return math.exp(below[0] + share * (above[0] - below[0]))

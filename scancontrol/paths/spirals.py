@@ -1,0 +1,130 @@
+"""Spirals from the region's centre outwards: Archimedean (two ways of travelling it) and Fermat.
+
+Both reach the region's corners; the parts of a turn outside the region are left out and the beam is moved
+across them blanked. ``extent: inscribed`` ends at the largest circle inside, without any jump.
+Sang et al., Adv. Struct. Chem. Imaging 2, 6 (2016) compare the three on a microscope.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal, Self
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from scancontrol.errors import InvalidInput
+from scancontrol.paths.clipping import clipped
+from scancontrol.paths.geometry import Canvas, finite
+from scancontrol.paths.pattern import Layout, Pattern
+
+__all__ = ["Archimedean", "Fermat"]
+
+
+class _Spiral(Pattern, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the spirals share. ``step_px`` is the way between samples where the beam is fastest."""
+
+    step_px: float = 1.0
+    extent: Literal["corners", "inscribed"] = "corners"
+
+    def check(self) -> None:
+        super().check()
+        finite("step_px", self.step_px)
+        if not 0.05 <= self.step_px <= 1000:
+            raise InvalidInput("step_px", self.step_px, "is outside 0.05 to 1000", "1 draws a line without gaps")
+
+    def radius_px(self, canvas: Canvas) -> float:
+        """Where the spiral ends."""
+        if self.extent == "inscribed":
+            return min(canvas.height_px, canvas.width_px) / 2
+        return math.hypot(canvas.height_px, canvas.width_px) / 2
+
+
+class Archimedean(_Spiral, frozen=True, kw_only=True, tag="archimedean"):
+    """``r = turn_spacing·θ/2π``, at constant linear speed or at constant angular rate.
+
+    ``linear`` advances θ as the square root of time, which keeps the speed constant to ``1/(2θ²)``, and no faster than
+    ``max_turns_per_sample`` near the centre (a plan sets it from the coils' bandwidth). ``angular`` takes equally
+    many samples on every turn, so the dose rises as 1/r towards the centre.
+    """
+
+    speed: Literal["linear", "angular"] = "linear"
+    turn_spacing_px: float | None = None
+    max_turns_per_sample: float | None = None
+
+    def check(self) -> None:
+        super().check()
+        for name in ("turn_spacing_px", "max_turns_per_sample"):
+            value = getattr(self, name)
+            if value is not None:
+                finite(name, value)
+                if value <= 0:
+                    raise InvalidInput(name, value, "is not above 0", "give a value above 0, or leave it out")
+        if self.turn_spacing_px is None and self.coverage is None:
+            raise InvalidInput("turn_spacing_px", None, "is missing", "give it, or the coverage to solve it for")
+
+    @property
+    def solved(self) -> bool:
+        return self.turn_spacing_px is not None
+
+    def at_density(self, density: float, canvas: Canvas) -> Self:
+        return msgspec.structs.replace(self, turn_spacing_px=1 / density)
+
+    def geometric_coverage(self, canvas: Canvas) -> float:
+        return min(1.0, 1 / (self.turn_spacing_px or 1.0))
+
+    def lay(self, canvas: Canvas) -> Layout:
+        growth = (self.turn_spacing_px or 1.0) / (2 * math.pi)  # px per radian
+        end = self.radius_px(canvas) / growth
+        if self.speed == "angular":
+            rate = self.step_px / self.radius_px(canvas)  # radians per sample
+            count = math.ceil(end / rate)
+
+            def angle(index: NDArray[np.float64]) -> NDArray[np.float64]:
+                return index * rate
+        else:
+            # From the centre at a constant rate until the speed is reached, then θ² grows evenly.
+            cap = 2 * math.pi * min(self.max_turns_per_sample or 0.125, 0.125)
+            turning = min(self.step_px / (growth * cap), end)
+            first_even = turning / cap
+            gain = 2 * self.step_px / growth
+            count = math.ceil(first_even + max(0.0, end * end - turning * turning) / gain)
+
+            def angle(index: NDArray[np.float64]) -> NDArray[np.float64]:
+                theta = np.sqrt(np.maximum(index - first_even, 0.0) * gain + turning * turning)
+                if len(index) and index[0] < first_even:
+                    theta = np.where(index < first_even, index * cap, theta)
+                return theta
+
+        return clipped(max(1, count), lambda theta: growth * theta, angle, canvas)
+
+
+class Fermat(_Spiral, frozen=True, kw_only=True, tag="fermat"):
+    """``r = R·sqrt(θ/θ_end)`` at constant angular rate: samples of equal area everywhere, turns closer outwards."""
+
+    turns: float | None = None
+
+    def check(self) -> None:
+        super().check()
+        if self.turns is not None:
+            finite("turns", self.turns)
+            if not 0 < self.turns <= 1e6:
+                raise InvalidInput("turns", self.turns, "is outside 0 to 1e6", "give the number of turns")
+        elif self.coverage is None:
+            raise InvalidInput("turns", None, "is missing", "give it, or the coverage to solve it for")
+
+    @property
+    def solved(self) -> bool:
+        return self.turns is not None
+
+    def at_density(self, density: float, canvas: Canvas) -> Self:
+        radius = self.radius_px(canvas)
+        return msgspec.structs.replace(self, turns=density * radius / 2)
+
+    def lay(self, canvas: Canvas) -> Layout:
+        radius, end = self.radius_px(canvas), 2 * math.pi * (self.turns or 1.0)
+        rate = self.step_px / radius
+        scale = radius / math.sqrt(end)
+        return clipped(max(1, math.ceil(end / rate)), lambda theta: scale * np.sqrt(theta),
+                       lambda index: index * rate, canvas)
