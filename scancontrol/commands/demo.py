@@ -1,0 +1,112 @@
+"""``scancontrol demo``: a simulated microscope, a restorer and the daemon, as separate processes on free ports."""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from contextlib import ExitStack
+from pathlib import Path
+
+from scancontrol.child import Shutdown
+from scancontrol.configuration import config_file
+from scancontrol.daemon.dry_run import write_report
+from scancontrol.errors import InvalidInput
+from scancontrol.plan import load_plan
+from scancontrol.processes import ChildProcess
+
+__all__ = ["add_parser", "run"]
+
+START_TIMEOUT_S = 60.0
+TRUTH_NAME = "truth.npz"
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add this command to the command line."""
+    parser = subparsers.add_parser(
+        "demo",
+        help="watch a simulated microscope being scanned and restored live",
+        description=__doc__,
+    )
+    parser.add_argument("--frames", type=int, metavar="N", help="end after N frames (default: go on until Ctrl-C)")
+    parser.add_argument("--headless", action="store_true", help="no page; needs --frames")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="recording, report.json and summary.png go here")
+    parser.add_argument("--specimen", type=Path, metavar="IMAGE", help="a grayscale TIFF, PNG, WebP or NPY micrograph")
+    parser.add_argument("--plan", type=Path, metavar="FILE", help="the scan plan (default: the shipped spiral at 1/20)")
+    parser.add_argument("--simulator", type=Path, metavar="FILE", help="the simulator's configuration")
+    parser.add_argument("--method", default="auto", help="what restores: auto, lite, or the name of a classical fill")
+    parser.add_argument("--port", type=int, default=0, help="port of the page (default: any free one)")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the demo; 0 when it was ended on purpose, also by Ctrl-C."""
+    _check(arguments)
+    plan_file = arguments.plan or config_file("plan-spiral-1-20.yaml")
+    plan = load_plan(plan_file)
+    out = _output_folder(arguments.out)
+    shutdown = Shutdown()
+    with ExitStack() as stack:
+        # Ended in reverse order: first the daemon, which blanks the beam, then the microscope.
+        microscope = ChildProcess("microscope", "simulators", _simulator_arguments(arguments, plan.shape, out))
+        stack.callback(microscope.stop, 0.5)
+        facts = microscope.wait_ready(START_TIMEOUT_S)
+        print(f"microscope  {facts['address']}  simulated, process {microscope.pid}", flush=True)
+        daemon = ChildProcess(
+            "daemon", "scancontrol", _daemon_arguments(arguments, str(facts["address"]), plan_file, out), pass_output=True
+        )
+        stack.callback(daemon.stop, 1.3)
+        code = None
+        while code is None and not shutdown.requested():
+            code = daemon.wait(0.1)
+        if code is None:
+            print("\nending: beam blanked, processes down", flush=True)
+    if code not in (0, None):
+        return code if code > 0 else 2
+    if arguments.frames is not None and code == 0:
+        report = write_report(out, out / TRUTH_NAME)
+        print(f"report      {report.json_path}\nsummary     {report.figure_path}", flush=True)
+    return 0
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    if arguments.frames is not None and not 1 <= arguments.frames <= 1_000_000:
+        raise InvalidInput("--frames", arguments.frames, "is outside 1 to 1000000", "give how many frames to take")
+    if arguments.headless and arguments.frames is None:
+        raise InvalidInput("--headless", "without --frames", "would run unseen without end", "add --frames N")
+
+
+def _output_folder(wanted: Path | None) -> Path:
+    """A folder that can be written to; a temporary-looking one under ``runs`` unless one is asked for."""
+    folder = wanted or Path("runs") / time.strftime("demo-%Y%m%d-%H%M%S")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise InvalidInput(
+            "output folder", folder, f"cannot be written to ({error.strerror})", "give --out DIR a writable folder"
+        ) from error
+    return folder
+
+
+def _simulator_arguments(arguments: argparse.Namespace, shape: tuple[int, int], out: Path) -> list[str]:
+    given = [
+        "--config", str(arguments.simulator or config_file("simulator.yaml")),
+        "--address", "tcp://127.0.0.1:0",
+        "--truth", str(out / TRUTH_NAME),
+        "--truth-shape", str(shape[0]), str(shape[1]),
+    ]  # fmt: skip
+    return given + (["--specimen", str(arguments.specimen)] if arguments.specimen else [])
+
+
+def _daemon_arguments(arguments: argparse.Namespace, address: str, plan_file: Path, out: Path) -> list[str]:
+    given = [
+        "daemon", "--microscope", address, "--plan", str(plan_file), "--out", str(out),
+        "--method", arguments.method, "--start", "--operator", "demo", "--page-port", str(arguments.port),
+    ]  # fmt: skip
+    if arguments.frames is not None:
+        given += ["--frames", str(arguments.frames)]
+    else:
+        given += ["--repeat", "--keep-last", "2"]
+    return given + (["--no-page"] if arguments.headless else [])

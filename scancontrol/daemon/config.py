@@ -1,0 +1,59 @@
+"""What the daemon is told: where the microscope is, which plans it offers, where recordings go."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from scancontrol.errors import InvalidInput
+
+__all__ = ["DaemonConfig", "PageConfig", "RestorerConfig"]
+
+
+class PageConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The live page. Port 0 takes any free one; an address that is not loopback needs ``tls`` files."""
+
+    enabled: bool = True
+    host: str = "127.0.0.1"
+    port: int = 0
+    tls_certificate: str | None = None
+    tls_key: str | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.port <= 65535:
+            raise InvalidInput("page.port", self.port, "is outside 0 to 65535", "give a free port, or 0 for any")
+
+
+class RestorerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The restorer's process. ``method`` auto takes the shipped generator, or the best fill that keeps up."""
+
+    enabled: bool = True
+    method: str = "auto"
+    weights: str | None = None
+    device: str = "auto"
+    threads: int | None = None
+
+
+class DaemonConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One acquisition daemon. Relative paths are relative to the file that names them."""
+
+    microscope: str
+    plans: tuple[str, ...] = ()
+    output: str = "runs"
+    operator: str = "operator"
+    keys: str | None = None  # folder of CURVE keys; needed for every address that is not loopback
+    store_restorations: Literal["all", "last", "none"] = "all"
+    fsync: bool = False  # wait for the disk itself, not only for the operating system, before acknowledging
+    keep_last: int = 0  # recordings to keep of a plan that is repeated without end; 0 keeps all
+    connect_timeout_s: float = 5.0
+    page: PageConfig = PageConfig()
+    restorer: RestorerConfig = RestorerConfig()
+
+    def __post_init__(self) -> None:
+        if self.keep_last < 0:
+            raise InvalidInput("keep_last", self.keep_last, "is below 0", "give 0 to keep every recording")
+        if not 0 < self.connect_timeout_s <= 600:
+            raise InvalidInput(
+                "connect_timeout_s", self.connect_timeout_s, "is outside 0 to 600", "give a few seconds"
+            )
