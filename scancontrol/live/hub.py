@@ -1,0 +1,195 @@
+"""Where the daemon leaves what the page should show, and finds what the page asked for. Start reading here.
+
+One slot per kind of view, newest wins: publishing replaces a reference under a lock and wakes whoever
+serves, so it costs microseconds however many browsers watch and however slow they are. Nothing here knows
+of sockets. Commands come out of :attr:`LiveHub.commands`, an ordinary thread-safe queue.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from scancontrol.errors import InvalidInput
+from scancontrol.live.protocol import Command, EmergencyBlank, Notice, StatusView
+
+__all__ = ["CommandQueue", "LiveHub", "PartialView", "RestorationView", "Slot", "TruthView", "View"]
+
+Slot = Literal["partial", "complete", "restoration", "truth", "status"]
+Image = npt.NDArray[np.float32]
+
+KEPT_NOTICES = 64
+MAX_WAITING_COMMANDS = 64
+
+
+@dataclass(frozen=True, eq=False)
+class PartialView:
+    """The samples of one frame so far, on the pixel grid.
+
+    ``image`` (rows, cols) is in sample units, NaN or anything where ``weight`` is 0; ``weight`` (rows, cols)
+    is the dwell that reached each pixel, in any unit. Neither array may be written to after publishing.
+    """
+
+    series_id: int | str
+    frame: int
+    image: Image
+    weight: npt.NDArray[Any]
+    complete: bool
+    samples: int
+    path_id: str
+    samples_planned: int | None = None
+    fov_nm: float | None = None  # width of the field; the scale bar needs it
+
+
+@dataclass(frozen=True, eq=False)
+class RestorationView:
+    """A restoration of one frame, in sample units, with the half-width of its 90 % interval if it has one."""
+
+    series_id: int | str
+    frame: int
+    estimate: Image
+    interval: Image | None
+    method: str
+    face: str
+    weights_hash: str
+    withheld_rmse: float | None  # measured on samples the restorer did not see, in sample units
+    latency_ms: float | None
+    progressive: bool = False  # made before the frame's last sample
+
+
+@dataclass(frozen=True, eq=False)
+class TruthView:
+    """What the simulated specimen really is, in sample units; only dry runs have it."""
+
+    image: Image | None
+
+
+View = PartialView | RestorationView | TruthView | StatusView
+
+
+class CommandQueue(queue.Queue[Command]):
+    """A bounded queue in which an emergency blank overtakes everything, and always fits."""
+
+    def _init(self, maxsize: int) -> None:
+        self.queue: deque[Command] = deque()
+
+    def _put(self, item: Command) -> None:
+        if isinstance(item, EmergencyBlank):
+            self.queue.appendleft(item)
+        else:
+            self.queue.append(item)
+
+    def offer(self, command: Command) -> bool:
+        """Queue ``command`` without waiting; False if there is no room for it."""
+        with self.mutex:
+            urgent = isinstance(command, EmergencyBlank)
+            if urgent and self.queue and isinstance(self.queue[0], EmergencyBlank):
+                return True  # one is already at the front
+            if not urgent and len(self.queue) >= MAX_WAITING_COMMANDS:
+                return False
+            self._put(command)
+            self.unfinished_tasks += 1
+            self.not_empty.notify()
+            return True
+
+
+class LiveHub:
+    """Latest-wins state between the daemon and any number of browsers. Every method is thread-safe."""
+
+    def __init__(self, *, utc_ns: Callable[[], int] = time.time_ns) -> None:
+        self._utc_ns = utc_ns
+        self.commands = CommandQueue()  # what the pages ask for; the daemon takes and answers with notices
+        self._lock = threading.Lock()
+        self._seq = 0
+        self._slots: dict[Slot, tuple[int, View]] = {}
+        self._notices: deque[tuple[int, Notice]] = deque(maxlen=KEPT_NOTICES)
+        self._wakers: tuple[Callable[[], None], ...] = ()
+
+    def publish_partial(self, view: PartialView) -> None:
+        """Show the samples of a frame so far; a complete frame is also what differences are taken against.
+
+        Raises :class:`~scancontrol.errors.InvalidInput` if image and weight are not 2-D and alike.
+        """
+        _check_images(image=view.image, weight=view.weight)
+        if view.complete:
+            self._put("complete", view)
+        else:
+            self._put("partial", view)
+
+    def publish_restoration(self, view: RestorationView) -> None:
+        """Show a restoration. Raises :class:`~scancontrol.errors.InvalidInput` if its images are not alike."""
+        if view.interval is None:
+            _check_images(estimate=view.estimate)
+        else:
+            _check_images(estimate=view.estimate, interval=view.interval)
+        self._put("restoration", view)
+
+    def publish_truth(self, image: Image | None) -> None:
+        """Let the page compare with ``image`` (rows, cols), or with None forget it."""
+        if image is not None:
+            _check_images(truth=image)
+        self._put("truth", TruthView(image))
+
+    def publish_status(self, status: StatusView) -> None:
+        """Replace the snapshot that the page's figures come from."""
+        self._put("status", status)
+
+    def publish_notice(self, notice: Notice) -> None:
+        """Show one line on every page; the last few are kept for pages that come later."""
+        if notice.utc_ms is None:
+            notice = msgspec.structs.replace(notice, utc_ms=self._utc_ns() // 1_000_000)
+        with self._lock:
+            self._seq += 1
+            self._notices.append((self._seq, notice))
+            wakers = self._wakers
+        for wake in wakers:
+            wake()
+
+    def newest(self, slot: Slot) -> tuple[int, View] | None:
+        """The newest view in ``slot`` and its sequence number, or None if there was none yet."""
+        with self._lock:
+            return self._slots.get(slot)
+
+    def notices_after(self, seq: int) -> list[tuple[int, Notice]]:
+        """The kept notices that came after sequence number ``seq``, oldest first."""
+        with self._lock:
+            return [(number, notice) for number, notice in self._notices if number > seq]
+
+    def subscribe(self, wake: Callable[[], None]) -> Callable[[], None]:
+        """Call ``wake`` (quick, any thread) after each publication; returns what ends that."""
+        with self._lock:
+            self._wakers = (*self._wakers, wake)
+
+        def unsubscribe() -> None:
+            with self._lock:
+                self._wakers = tuple(other for other in self._wakers if other is not wake)
+
+        return unsubscribe
+
+    def _put(self, slot: Slot, view: View) -> None:
+        with self._lock:
+            self._seq += 1
+            self._slots[slot] = (self._seq, view)
+            wakers = self._wakers
+        for wake in wakers:
+            wake()
+
+
+def _check_images(**images: npt.NDArray[Any]) -> None:
+    first_name, first = next(iter(images.items()))
+    if first.ndim != 2 or 0 in first.shape:
+        raise InvalidInput(f"{first_name}.shape", first.shape, "is not (rows, cols)", "publish a 2-D image")
+    for name, image in images.items():
+        if image.shape != first.shape:
+            raise InvalidInput(
+                f"{name}.shape", image.shape, f"differs from {first_name}'s, {first.shape}", "publish images alike"
+            )

@@ -1,0 +1,185 @@
+"""The messages between the page and the daemon: JSON text both ways; images travel as in :mod:`.frames`.
+
+Every message is a frozen value with a ``type`` tag. What a browser sends is bounded before it is parsed and
+typed before it is used; anything else raises :class:`~scancontrol.errors.RemoteProtocolError` and changes nothing.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+
+from scancontrol.errors import RemoteProtocolError
+
+__all__ = [
+    "MAX_COMMAND_BYTES",
+    "PAGE_PROTOCOL",
+    "Abort",
+    "Acknowledge",
+    "Command",
+    "EmergencyBlank",
+    "Hello",
+    "MicroscopeState",
+    "Notice",
+    "Pause",
+    "Record",
+    "Refusal",
+    "RestorerState",
+    "Resume",
+    "Start",
+    "StatusView",
+    "decode_from_page",
+    "encode_text",
+]
+
+PAGE_PROTOCOL = "scancontrol.live.1"  # WebSocket subprotocol; its last figure is the version
+MAX_COMMAND_BYTES = 4096  # the longest honest message, Start, is under 300
+
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+
+
+class _FromPage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type"):
+    """Base of everything a browser may say."""
+
+
+class Start(_FromPage, frozen=True, tag="start"):
+    """Begin the acquisition of one of the plans that the status offers."""
+
+    plan: Name
+
+
+class Pause(_FromPage, frozen=True, tag="pause"):
+    """Blank and hold at the next chunk; the frame can go on."""
+
+
+class Resume(_FromPage, frozen=True, tag="resume"):
+    """Go on from the next unexposed sample."""
+
+
+class Abort(_FromPage, frozen=True, tag="abort"):
+    """End the acquisition; what was recorded is kept."""
+
+
+class EmergencyBlank(_FromPage, frozen=True, tag="emergency_blank"):
+    """Blank the beam now. Accepted from observers too: it can only make the specimen safer."""
+
+
+class Record(_FromPage, frozen=True, tag="record"):
+    """Ask that what follows be kept in a recording (``on``), or that recording end."""
+
+    on: bool
+
+
+class Acknowledge(_FromPage, frozen=True, tag="ack"):
+    """The browser has drawn the image with this sequence number and can take another."""
+
+    seq: Annotated[int, msgspec.Meta(ge=0, le=1 << 53)]
+
+
+Command = Start | Pause | Resume | Abort | EmergencyBlank | Record
+_decoder: msgspec.json.Decoder[Command | Acknowledge] = msgspec.json.Decoder(Command | Acknowledge)
+
+
+class Hello(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="hello"):
+    """The first message to a browser: who it is talking to, and what it may do."""
+
+    protocol: str
+    server: str
+    role: Literal["operator", "observer"]
+
+
+class Notice(msgspec.Struct, frozen=True, tag_field="type", tag="notice"):
+    """One line for the operator, most often the answer to a command."""
+
+    text: str
+    level: Literal["info", "warning", "error"] = "info"
+    utc_ms: int | None = None  # the hub fills it in
+
+
+class Refusal(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="refusal"):
+    """A browser's message that was not taken, and why. Nothing else happened."""
+
+    code: Literal["malformed", "read_only", "busy"]
+    text: str
+
+
+class RestorerState(msgspec.Struct, frozen=True, kw_only=True):
+    """The restorer's process as its supervisor sees it."""
+
+    state: Literal["off", "starting", "ready", "dead", "restarting"] = "off"
+    restarts: int = 0
+    queue: int = 0  # frames asked for and not yet answered
+    dropped: int = 0  # frames passed over because newer samples had come
+    device: str | None = None
+
+
+class MicroscopeState(msgspec.Struct, frozen=True, kw_only=True):
+    """The microscope as its link sees it. ``blanked`` is None while nobody knows."""
+
+    connected: bool = False
+    blanked: bool | None = None
+    name: str | None = None
+    address: str | None = None
+    operator: str | None = None  # who holds the lease
+
+
+class StatusView(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="status"):
+    """One frozen snapshot of the whole. None means "not known", and the page says so with a dash.
+
+    Units are in the names; fractions are 0 to 1; counts are of samples since the acquisition began.
+    """
+
+    phase: Literal["idle", "arming", "scanning", "paused", "aborting", "ended"] = "idle"
+    reason: str | None = None  # why it ended, as the wire's ``end`` says it
+    plan: str | None = None
+    plans: tuple[str, ...] = ()
+    pattern: str | None = None  # one line, e.g. "Archimedean spiral, constant speed"
+    frame: int | None = None  # 0-based
+    frames: int | None = None
+    frame_rate_hz: float | None = None
+    beam_frame_time_ms: float | None = None
+    dwell_us: float | None = None
+    beam_current_pa: float | None = None
+    latency_p50_ms: float | None = None  # last sample of a frame received → its restoration published
+    latency_p99_ms: float | None = None
+    dose_frame_e_per_a2: float | None = None  # mean over the field
+    dose_area_e_per_a2: float | None = None  # accumulated on this area, all acquisitions
+    dose_limit_e_per_a2: float | None = None
+    dose_saved_fraction: float | None = None  # against a full raster at the same dwell
+    coverage_nominal: float | None = None
+    coverage_touched: float | None = None
+    coverage_dose: float | None = None
+    samples_sent: int = 0
+    samples_received: int = 0
+    samples_lost: int = 0
+    samples_late: int = 0
+    saturation_counts: float | None = None  # the detector's ceiling; pixels at it are marked
+    restorer: RestorerState = RestorerState()
+    microscope: MicroscopeState = MicroscopeState()
+    recording: str | None = None  # the file's name; None while nothing is recorded
+    face: str | None = None  # "classical" | "faithful" | "realistic"
+    method: str | None = None
+    origin: Literal["simulation", "experiment"] | None = None
+    warnings: tuple[str, ...] = ()
+
+
+def decode_from_page(text: str | bytes) -> Command | Acknowledge:
+    """Return the message in ``text``.
+
+    Raises :class:`~scancontrol.errors.RemoteProtocolError` if it is binary, longer than
+    :data:`MAX_COMMAND_BYTES` characters, malformed, of an unknown type, or has unknown or ill-typed fields.
+    """
+    if not isinstance(text, str):
+        raise RemoteProtocolError("the page sent a binary message; commands are JSON text")
+    if len(text) > MAX_COMMAND_BYTES:
+        raise RemoteProtocolError(f"the page's message has {len(text)} characters, above {MAX_COMMAND_BYTES}")
+    try:
+        return _decoder.decode(text)
+    except (msgspec.DecodeError, UnicodeEncodeError, RecursionError) as error:  # lone surrogates are not JSON
+        raise RemoteProtocolError(f"the page's message is not understood: {error}") from error
+
+
+def encode_text(message: Hello | Notice | Refusal | StatusView) -> str:
+    """Return ``message`` as JSON text; infinities and NaN become null."""
+    return msgspec.json.encode(message).decode()

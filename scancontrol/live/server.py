@@ -1,0 +1,371 @@
+"""The page's server: a few static files over HTTP and one websocket, in a thread with its own event loop.
+
+The thread shares with the daemon only the hub. Whatever a browser does, the daemon's cost is that of
+:meth:`LiveHub.publish_partial <scancontrol.live.hub.LiveHub.publish_partial>`: a slow browser gets fewer
+frames, one that stops reading is closed by the keepalive, and no more than a fixed number may connect.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import logging
+import ssl
+import threading
+from collections.abc import Callable
+from http import HTTPStatus
+from importlib import resources
+from pathlib import Path
+from typing import Any, Final, Self
+
+from websockets.asyncio.server import ServerConnection, serve
+from websockets.datastructures import Headers
+from websockets.exceptions import ConnectionClosed
+from websockets.http11 import Request, Response
+from websockets.typing import Subprotocol
+
+from scancontrol.errors import InvalidInput, LocalProtocolError, RemoteProtocolError
+from scancontrol.live.access import (
+    AccessPolicy,
+    Role,
+    check_binding,
+    check_token,
+    is_loopback,
+    new_token,
+    security_headers,
+)
+from scancontrol.live.frames import encode_frame
+from scancontrol.live.hub import LiveHub
+from scancontrol.live.outbox import Outbox, Outgoing
+from scancontrol.live.protocol import (
+    MAX_COMMAND_BYTES,
+    PAGE_PROTOCOL,
+    Acknowledge,
+    EmergencyBlank,
+    Hello,
+    Notice,
+    Refusal,
+    StatusView,
+    decode_from_page,
+    encode_text,
+)
+
+__all__ = ["STATIC_FILES", "LiveServer"]
+
+_log = logging.getLogger(__name__)
+
+_HTML, _SCRIPT, _STYLE = "text/html; charset=utf-8", "text/javascript; charset=utf-8", "text/css; charset=utf-8"
+# The whole of what can be fetched: a path that is not a key here is not found, whatever it spells.
+STATIC_FILES: Final[dict[str, tuple[str, str]]] = {
+    "/": ("index.html", _HTML),
+    "/style.css": ("style.css", _STYLE),
+    "/icon.svg": ("icon.svg", "image/svg+xml"),
+    **{
+        f"/{name}.js": (f"{name}.js", _SCRIPT)
+        for name in ("app", "colour", "controls", "figures", "frames", "histogram", "images", "link", "panel")
+    },
+}
+
+MAX_CONNECTIONS = 32  # TCP connections in all, handshakes and file requests among them
+MAX_WATCHERS = 8  # open websockets
+STOP_GRACE_S = 0.4  # how long a closing handshake may take before the connection is cut
+
+
+class LiveServer:
+    """Serves ``hub`` to browsers. ``with LiveServer(hub) as server: print(server.url)``.
+
+    ``port`` 0 takes a free one. ``token`` is the operator's (a fresh one by default); observers have their
+    own. ``certificate`` and ``key`` are PEM files, and with them the page is served over TLS;
+    ``public_names`` are further ``host`` names under which a browser may address it.
+
+    Raises :class:`~scancontrol.errors.InvalidInput` for a bad token, unreadable certificate files, or a
+    ``host`` beyond loopback without TLS; :meth:`start` raises it when the address cannot be had.
+    """
+
+    def __init__(
+        self,
+        hub: LiveHub,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        *,
+        token: str | None = None,
+        observer_token: str | None = None,
+        certificate: Path | None = None,
+        key: Path | None = None,
+        public_names: tuple[str, ...] = (),
+        version: str = "scancontrol",
+    ) -> None:
+        check_binding(host, tls=certificate is not None)
+        self._hub, self._host, self._port, self._version = hub, host, port, version
+        self._token, self._observer_token = token or new_token(), observer_token or new_token()
+        check_token(self._token)
+        check_token(self._observer_token)
+        if self._token == self._observer_token:
+            raise InvalidInput("page token", "(the observer's)", "is also the operator's", "give two different ones")
+        self._tls = None if certificate is None else _tls_context(certificate, key)
+        self._public_names = public_names
+        self._static = {path: (_read_static(name), kind) for path, (name, kind) in STATIC_FILES.items()}
+        self._encode = functools.lru_cache(maxsize=4)(encode_frame)  # one encoding serves every browser
+        self._policy: AccessPolicy | None = None
+        self._authority = ""
+        self._tcp_connections: set[ServerConnection] = set()
+        self._watchers: set[ServerConnection] = set()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stopping: asyncio.Event | None = None
+        self._thread: threading.Thread | None = None
+
+    @property
+    def url(self) -> str:
+        """The operator's link, token included: treat it as a password."""
+        return self._link(self._token)
+
+    @property
+    def observer_url(self) -> str:
+        """A link that can watch and, as anybody may, blank the beam; nothing else."""
+        return self._link(self._observer_token)
+
+    def start(self) -> str:
+        """Serve from now on; return the operator's link. Raises InvalidInput if the address cannot be had."""
+        if self._thread is not None:
+            raise LocalProtocolError("the page's server was started before")
+        started = threading.Event()
+        failure: list[BaseException] = []
+
+        def run() -> None:
+            try:
+                asyncio.run(self._serve(started))
+            except BaseException as error:  # the thread that waits for start reports it
+                failure.append(error)
+                _log.debug("the page's server ended", exc_info=True)
+            finally:
+                started.set()
+
+        self._thread = threading.Thread(target=run, name="live-page", daemon=True)
+        self._thread.start()
+        started.wait()
+        if failure:
+            self._thread.join()
+            raise InvalidInput(
+                "page address", f"{self._host}:{self._port}", f"cannot be served ({failure[0]})",
+                "choose another port, or 0 for a free one",
+            ) from failure[0]
+        return self.url
+
+    def stop(self) -> None:
+        """Close every connection and end the thread, in under a second whatever the browsers do. Idempotent."""
+        thread = self._thread
+        if thread is None or self._loop is None or self._stopping is None:
+            return
+        with contextlib.suppress(RuntimeError):  # the loop is closed already
+            self._loop.call_soon_threadsafe(self._stopping.set)
+        thread.join(5)
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.stop()
+
+    def _link(self, token: str) -> str:
+        if self._policy is None:
+            raise LocalProtocolError("the page has no link before its server is started")
+        return f"{self._policy.scheme}://{self._authority}/#token={token}"
+
+    async def _serve(self, started: threading.Event) -> None:
+        self._loop, self._stopping = asyncio.get_running_loop(), asyncio.Event()
+        server = await serve(
+            self._watch,
+            self._host,
+            self._port,
+            ssl=self._tls,
+            process_request=self._answer_request,
+            select_subprotocol=_select_subprotocol,
+            create_connection=self._counted_connection(),
+            compression=None,  # on this machine bytes are cheaper than the time to squeeze them
+            server_header=None,
+            max_size=MAX_COMMAND_BYTES,
+            max_queue=8,
+            write_limit=1 << 16,
+            open_timeout=5,
+            ping_interval=5,
+            ping_timeout=10,
+            close_timeout=STOP_GRACE_S,
+            logger=logging.getLogger("scancontrol.live.websocket"),
+        )
+        port = server.sockets[0].getsockname()[1]
+        self._authority = _authority(self._host, port)
+        names = {self._host, *self._public_names}
+        if is_loopback(self._host):
+            names |= {"127.0.0.1", "localhost", "::1"}
+        self._policy = AccessPolicy(
+            scheme="http" if self._tls is None else "https",
+            authorities=frozenset(_authority(name, port).lower() for name in names),
+            operator_token=self._token,
+            observer_token=self._observer_token,
+        )
+        started.set()
+        await self._stopping.wait()
+        server.close()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(server.wait_closed(), STOP_GRACE_S)
+        for connection in tuple(self._tcp_connections):
+            connection.transport.abort()
+
+    def _counted_connection(self) -> type[ServerConnection]:
+        counted = self._tcp_connections
+
+        class CountedConnection(ServerConnection):
+            """Refuses TCP connections above the limit before a byte of them is read."""
+
+            def connection_made(self, transport: asyncio.BaseTransport) -> None:
+                super().connection_made(transport)
+                if len(counted) >= MAX_CONNECTIONS:
+                    self.transport.abort()
+                else:
+                    counted.add(self)
+
+            def connection_lost(self, exc: Exception | None) -> None:
+                counted.discard(self)
+                super().connection_lost(exc)
+
+        return CountedConnection
+
+    def _answer_request(self, connection: ServerConnection, request: Request) -> Response | None:
+        """Return the answer to a plain request or a refusal; None lets the websocket handshake go on."""
+        policy = self._policy
+        if policy is None:
+            return _response(HTTPStatus.SERVICE_UNAVAILABLE, {}, b"starting\n")
+        hosts = request.headers.get_all("Host")
+        if not policy.host_allowed(hosts):
+            return _response(HTTPStatus.MISDIRECTED_REQUEST, {}, b"this address is not served here\n")
+        headers = security_headers(policy, hosts[0].lower())
+        path = request.path.partition("?")[0]
+        if path == "/live":
+            return self._refuse_handshake(policy, headers, request)
+        if path not in self._static:
+            return _response(HTTPStatus.NOT_FOUND, headers, b"not found\n")
+        body, kind = self._static[path]
+        return _response(HTTPStatus.OK, {**headers, "Content-Type": kind}, body)
+
+    def _refuse_handshake(self, policy: AccessPolicy, headers: dict[str, str], request: Request) -> Response | None:
+        if not policy.origin_allowed(request.headers.get_all("Origin")):
+            return _response(HTTPStatus.FORBIDDEN, headers, b"this page's origin is not served here\n")
+        if policy.role_of(_offered(request)) is None:
+            return _response(HTTPStatus.FORBIDDEN, headers, b"the token is missing or not this session's\n")
+        if len(self._watchers) >= MAX_WATCHERS:
+            return _response(HTTPStatus.SERVICE_UNAVAILABLE, headers, b"too many pages are open\n")
+        return None
+
+    async def _watch(self, connection: ServerConnection) -> None:
+        """Serve one browser until it goes."""
+        if self._policy is None or connection.request is None:
+            return
+        role = self._policy.role_of(_offered(connection.request))
+        if role is None:
+            return
+        self._watchers.add(connection)
+        outbox, wake = Outbox(), asyncio.Event()
+        unsubscribe = self._hub.subscribe(self._waker(wake))
+        sender = asyncio.create_task(self._send(connection, outbox, wake, role))
+        try:
+            async for text in connection:
+                refusal = self._take(text, role, outbox)
+                if refusal is not None:
+                    await connection.send(encode_text(refusal))
+                wake.set()
+        except ConnectionClosed:
+            pass  # a browser may leave in any way
+        finally:
+            unsubscribe()
+            self._watchers.discard(connection)
+            sender.cancel()
+            with contextlib.suppress(asyncio.CancelledError, ConnectionClosed):
+                await sender
+
+    def _waker(self, wake: asyncio.Event) -> Callable[[], None]:
+        """Return a thread-safe setter of ``wake`` that never has more than one callback waiting in the loop."""
+        loop, pending = self._loop, threading.Event()
+
+        def fire() -> None:
+            pending.clear()
+            wake.set()
+
+        def from_any_thread() -> None:
+            if loop is not None and not pending.is_set():
+                pending.set()
+                with contextlib.suppress(RuntimeError):  # the loop closed while the daemon went on publishing
+                    loop.call_soon_threadsafe(fire)
+
+        return from_any_thread
+
+    async def _send(self, connection: ServerConnection, outbox: Outbox, wake: asyncio.Event, role: Role) -> None:
+        loop = asyncio.get_running_loop()
+        await connection.send(encode_text(Hello(protocol=PAGE_PROTOCOL, server=self._version, role=role)))
+        while True:
+            wake.clear()
+            outgoing, wait_s = outbox.next(self._hub, loop.time())
+            if outgoing is not None:
+                await connection.send(self._wire_form(outgoing))
+                continue
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(wake.wait(), wait_s)
+
+    def _wire_form(self, outgoing: Outgoing) -> str | bytes:
+        if isinstance(outgoing.view, StatusView | Notice):
+            return encode_text(outgoing.view)
+        return self._encode(str(outgoing.slot), outgoing.seq, outgoing.view)
+
+    def _take(self, text: str | bytes, role: Role, outbox: Outbox) -> Refusal | None:
+        """Act on one message of a browser; return what to answer if it cannot be."""
+        try:
+            message = decode_from_page(text)
+        except RemoteProtocolError as error:
+            return Refusal(code="malformed", text=str(error))
+        if isinstance(message, Acknowledge):
+            outbox.acknowledge(message.seq)
+            return None
+        if role == "observer" and not isinstance(message, EmergencyBlank):
+            return Refusal(code="read_only", text="this link can watch and blank the beam, and nothing else")
+        if not self._hub.commands.offer(message):
+            return Refusal(code="busy", text="the daemon has not taken the last commands yet; try again")
+        return None
+
+
+def _offered(request: Request) -> list[str]:
+    return [part.strip() for line in request.headers.get_all("Sec-WebSocket-Protocol") for part in line.split(",")]
+
+
+def _select_subprotocol(connection: ServerConnection, offered: Any) -> Subprotocol | None:
+    """Answer with the protocol's name, never with the token that came beside it."""
+    return Subprotocol(PAGE_PROTOCOL) if PAGE_PROTOCOL in offered else None
+
+
+def _authority(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _read_static(name: str) -> bytes:
+    return resources.files("scancontrol.live").joinpath("static", name).read_bytes()
+
+
+def _response(status: HTTPStatus, headers: dict[str, str], body: bytes) -> Response:
+    complete = {
+        "Content-Type": "text/plain; charset=utf-8", **headers,
+        "Content-Length": str(len(body)), "Connection": "close",
+    }  # fmt: skip
+    return Response(status.value, status.phrase, Headers(complete), body)
+
+
+def _tls_context(certificate: Path, key: Path | None) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        context.load_cert_chain(certificate, key)
+    except (OSError, ssl.SSLError) as error:
+        raise InvalidInput(
+            "page certificate", str(certificate), f"cannot be used ({error})",
+            "give PEM files of a certificate and its key",
+        ) from error
+    return context

@@ -1,0 +1,53 @@
+// The websocket: connects, tries again, hands messages up, and says whether anybody is listening.
+
+import { decodeFrame } from './frames.js';
+
+const PROTOCOL = 'scancontrol.live.1';
+const RETRY_MS = [250, 500, 1000, 2000, 4000];
+
+/** The session's token: from the link's fragment the first time, then kept for this tab alone. */
+export function takeToken() {
+  const given = new URLSearchParams(location.hash.slice(1)).get('token');
+  if (given) {
+    sessionStorage.setItem('token', given);
+    history.replaceState(null, '', location.pathname);
+  }
+  return given || sessionStorage.getItem('token') || '';
+}
+
+export class Link {
+  /** handlers: {open(), close(everOpened), message(object), frame(object)} */
+  constructor(token, handlers) {
+    this.token = token;
+    this.handlers = handlers;
+    this.failures = 0;
+    this.connect();
+  }
+
+  get open() { return this.socket.readyState === WebSocket.OPEN; }
+
+  connect() {
+    const scheme = location.protocol === 'https:' ? 'wss' : 'ws';
+    const offered = this.token ? [PROTOCOL, `token.${this.token}`] : [PROTOCOL];
+    this.socket = new WebSocket(`${scheme}://${location.host}/live`, offered);
+    this.socket.binaryType = 'arraybuffer';
+    let opened = false;
+    this.socket.onopen = () => { opened = true; this.failures = 0; this.handlers.open(); };
+    this.socket.onmessage = (event) => {
+      if (typeof event.data === 'string') this.handlers.message(JSON.parse(event.data));
+      else this.handlers.frame(decodeFrame(event.data));
+    };
+    this.socket.onclose = () => {
+      this.handlers.close(opened);
+      const wait = RETRY_MS[Math.min(this.failures, RETRY_MS.length - 1)];
+      this.failures += 1;
+      setTimeout(() => this.connect(), wait);
+    };
+  }
+
+  send(message) {
+    if (!this.open) return false;
+    this.socket.send(JSON.stringify(message));
+    return true;
+  }
+}

@@ -1,0 +1,185 @@
+// One picture on screen: zoom and pan shared between panels, scale bar, colour bar, watermark, cursor.
+
+import { MAPS, lengthText, niceLength } from './colour.js';
+
+const FONT = '12px system-ui, "Segoe UI", Roboto, "DejaVu Sans", sans-serif';
+
+/** Zoom and centre (fractions of the field) common to all panels. */
+export class Viewport {
+  constructor() { this.reset(); }
+
+  reset() { this.zoom = 1; this.cy = 0.5; this.cx = 0.5; }
+
+  /** Zoom by `factor`, keeping the point (y, x) of the field where it is on screen. */
+  zoomAt(factor, y, x) {
+    const zoom = Math.max(1, Math.min(64, this.zoom * factor));
+    const ratio = this.zoom / zoom;
+    this.cy = y + (this.cy - y) * ratio;
+    this.cx = x + (this.cx - x) * ratio;
+    this.zoom = zoom;
+    this.clamp();
+  }
+
+  clamp() {
+    const margin = 0.5 / this.zoom;
+    this.cy = Math.max(margin, Math.min(1 - margin, this.cy));
+    this.cx = Math.max(margin, Math.min(1 - margin, this.cx));
+  }
+}
+
+export class Panel {
+  /** `changed()` after the view moved; `pointed(y, x | null)` when the cursor moves, in fractions of the field. */
+  constructor(canvas, viewport, changed, pointed) {
+    this.canvas = canvas;
+    this.context = canvas.getContext('2d', { alpha: false });
+    this.buffer = document.createElement('canvas');
+    this.viewport = viewport;
+    this.pixels = null;
+    this.cursor = null;
+    new ResizeObserver(() => { this.resize(); changed(); }).observe(canvas.parentElement);
+    this.resize();
+    canvas.addEventListener('wheel', (event) => {
+      event.preventDefault();
+      const at = this.field(event);
+      if (at) { viewport.zoomAt(Math.exp(-event.deltaY * 0.002), at[0], at[1]); changed(); }
+    }, { passive: false });
+    canvas.addEventListener('dblclick', () => { viewport.reset(); changed(); });
+    canvas.addEventListener('pointerdown', (event) => canvas.setPointerCapture(event.pointerId));
+    canvas.addEventListener('pointermove', (event) => {
+      if (event.buttons & 1 && this.size) {
+        viewport.cx -= event.movementX / (this.size * viewport.zoom);
+        viewport.cy -= event.movementY / (this.size * viewport.zoom);
+        viewport.clamp();
+        changed();
+      }
+      pointed(this.field(event));
+    });
+    canvas.addEventListener('pointerleave', () => pointed(null));
+  }
+
+  resize() {
+    const box = this.canvas.parentElement.getBoundingClientRect();
+    this.ratio = window.devicePixelRatio || 1;
+    this.width = Math.floor(box.width);
+    this.height = Math.floor(box.height);
+    this.canvas.width = Math.max(1, Math.round(this.width * this.ratio));
+    this.canvas.height = Math.max(1, Math.round(this.height * this.ratio));
+  }
+
+  /** A (rows × cols) pixel buffer to paint into; kept between frames of one shape. */
+  pixelsFor(rows, cols) {
+    if (!this.pixels || this.rows !== rows || this.cols !== cols) {
+      this.rows = rows;
+      this.cols = cols;
+      this.buffer.width = cols;
+      this.buffer.height = rows;
+      this.image = this.buffer.getContext('2d').createImageData(cols, rows);
+      this.pixels = new Uint32Array(this.image.data.buffer);
+    }
+    return this.pixels;
+  }
+
+  clear() { this.pixels = null; }
+
+  /** On-screen rectangle (CSS pixels) of the whole field. */
+  placement() {
+    const fit = Math.min(this.width / this.cols, this.height / this.rows);
+    const { zoom, cy, cx } = this.viewport;
+    const width = this.cols * fit * zoom;
+    const height = this.rows * fit * zoom;
+    this.size = Math.max(width, height) / zoom;
+    return { x: this.width / 2 - cx * width, y: this.height / 2 - cy * height, width, height };
+  }
+
+  field(event) {
+    if (!this.pixels) return null;
+    const box = this.canvas.getBoundingClientRect();
+    const place = this.placement();
+    const y = (event.clientY - box.top - place.y) / place.height;
+    const x = (event.clientX - box.left - place.x) / place.width;
+    return y >= 0 && y < 1 && x >= 0 && x < 1 ? [y, x] : null;
+  }
+
+  /** Draw the painted pixels. decor: {fovNm, watermark: [text, colour] | null, bar: {map, low, high, text} | null}. */
+  draw(decor) {
+    const { context } = this;
+    context.setTransform(this.ratio, 0, 0, this.ratio, 0, 0);
+    context.fillStyle = '#0a0d12';
+    context.fillRect(0, 0, this.width, this.height);
+    if (!this.pixels) return;
+    this.buffer.getContext('2d').putImageData(this.image, 0, 0);
+    const place = this.placement();
+    context.imageSmoothingEnabled = place.width * this.ratio < 2 * this.cols;
+    context.imageSmoothingQuality = 'high';
+    context.drawImage(this.buffer, place.x, place.y, place.width, place.height);
+    context.font = FONT;
+    context.textBaseline = 'middle';
+    // Decorations stay inside the part of the field that is visible.
+    const inside = {
+      left: Math.max(0, place.x), top: Math.max(0, place.y),
+      right: Math.min(this.width, place.x + place.width), bottom: Math.min(this.height, place.y + place.height),
+    };
+    if (this.cursor) this.drawCursor(place);
+    if (decor.fovNm) this.drawScaleBar(inside, decor.fovNm / place.width);
+    if (decor.bar) this.drawColourBar(inside, decor.bar);
+    if (decor.watermark) this.drawLabel(inside.left + 10, inside.top + 10, ...decor.watermark);
+  }
+
+  drawScaleBar(inside, nmPerPixel) {
+    const { context } = this;
+    const length = niceLength((inside.right - inside.left) * 0.3 * nmPerPixel);
+    const width = length / nmPerPixel;
+    const text = lengthText(length);
+    const [x, y] = [inside.left + 14, inside.bottom - 16];
+    context.fillStyle = 'rgba(8, 11, 16, 0.66)';
+    context.fillRect(x - 8, y - 22, Math.max(width, context.measureText(text).width) + 16, 32);
+    context.fillStyle = '#f4f7fa';
+    context.fillRect(x, y, width, 3);
+    context.textAlign = 'left';
+    context.fillText(text, x, y - 10);
+  }
+
+  drawColourBar(inside, bar) {
+    const { context } = this;
+    const [width, height] = [120, 8];
+    const [x, y] = [inside.right - width - 18, inside.bottom - 16];
+    context.fillStyle = 'rgba(8, 11, 16, 0.72)';
+    context.fillRect(x - 10, y - 22, width + 20, 36);
+    const lut = MAPS[bar.map];
+    for (let i = 0; i < width; i++) {
+      const p = lut[Math.round((i / (width - 1)) * 255)];
+      context.fillStyle = `rgb(${p & 255} ${(p >>> 8) & 255} ${(p >>> 16) & 255})`;
+      context.fillRect(x + i, y, 1, height);
+    }
+    context.fillStyle = '#dfe6ee';
+    context.textAlign = 'left';
+    context.fillText(bar.low, x, y - 10);
+    context.textAlign = 'right';
+    context.fillText(bar.high, x + width, y - 10);
+    context.textAlign = 'left';
+  }
+
+  drawLabel(x, y, text, colour) {
+    const { context } = this;
+    const width = context.measureText(text).width;
+    context.textAlign = 'left';
+    context.fillStyle = 'rgba(8, 11, 16, 0.72)';
+    context.fillRect(x - 2, y - 1, width + 18, 22);
+    context.fillStyle = colour;
+    context.fillRect(x - 2, y - 1, 3, 22);
+    context.fillText(text, x + 8, y + 10.5);
+  }
+
+  drawCursor(place) {
+    const { context } = this;
+    const [y, x] = [place.y + this.cursor[0] * place.height, place.x + this.cursor[1] * place.width];
+    context.strokeStyle = 'rgba(99, 199, 242, 0.9)';
+    context.lineWidth = 1;
+    context.beginPath();
+    for (const [from, to] of [[-12, -4], [4, 12]]) {
+      context.moveTo(x + from, y); context.lineTo(x + to, y);
+      context.moveTo(x, y + from); context.lineTo(x, y + to);
+    }
+    context.stroke();
+  }
+}

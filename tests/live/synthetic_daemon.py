@@ -1,0 +1,218 @@
+"""A daemon's worth of views without a daemon: spiral frames of a synthetic specimen through the real hub.
+
+Used by the browser tests and, by hand, to work on the page: ``python -m tests.live.synthetic_daemon`` from the
+root prints a link and scans until Ctrl-C. It obeys the page's commands, so buttons do what they say.
+"""
+
+from __future__ import annotations
+
+import argparse
+import queue
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from scipy.ndimage import distance_transform_edt, gaussian_filter
+
+from scancontrol.live.hub import LiveHub, PartialView, RestorationView
+from scancontrol.live.protocol import (
+    Abort,
+    EmergencyBlank,
+    MicroscopeState,
+    Notice,
+    Pause,
+    Record,
+    RestorerState,
+    Resume,
+    Start,
+    StatusView,
+)
+from scancontrol.live.server import LiveServer
+
+Image = npt.NDArray[np.float32]
+PLANS = ("spiral-20", "spiral-10", "spiral-100")
+
+
+def specimen(side: int) -> Image:
+    """Two crystal grains with a tilted boundary on a thickness ramp, in counts; (side, side)."""
+    y, x = np.mgrid[0:side, 0:side].astype(np.float32) / side
+    boundary = (x - 0.55 + 0.15 * np.sin(3.1 * y)) > 0
+
+    def lattice(angle: float, pitch: float) -> Image:
+        u, v = x * np.cos(angle) + y * np.sin(angle), y * np.cos(angle) - x * np.sin(angle)
+        heavy = np.cos(2 * np.pi * u / pitch) + np.cos(2 * np.pi * v / pitch)
+        light = np.cos(2 * np.pi * (u / pitch + 0.5)) + np.cos(2 * np.pi * (v / pitch + 0.5))
+        return np.exp(2.4 * (heavy - 2)) + 0.35 * np.exp(3.2 * (light - 2))
+
+    columns = np.where(boundary, lattice(0.2, 1 / 17), lattice(0.95, 1 / 17))
+    particle = np.exp(-(((x - 0.3) ** 2 + (y - 0.68) ** 2) / 0.012) ** 3)
+    return (420 + 900 * columns * (0.7 + 0.5 * y) + 520 * particle + 160 * x).astype(np.float32)
+
+
+def spiral_pixels(side: int, coverage: float) -> npt.NDArray[np.intp]:
+    """Flat indices, in scan order, of the pixels an Archimedean spiral of constant speed touches."""
+    turns = coverage * side / 2
+    length = int(np.pi * turns * side * 1.6)
+    share = np.sqrt(np.linspace(0, 1, length))
+    radius, angle = share * side / 2, share * turns * 2 * np.pi
+    at_y, at_x = side / 2 + radius * np.sin(angle), side / 2 + radius * np.cos(angle)
+    flat = np.clip(at_y, 0, side - 1).astype(np.intp) * side + np.clip(at_x, 0, side - 1).astype(np.intp)
+    return flat[np.concatenate(([True], flat[1:] != flat[:-1]))]
+
+
+def fill(image: Image, weight: npt.NDArray[np.uint8]) -> tuple[Image, Image]:
+    """Normalised convolution over three widths, and an interval that grows with the distance to the path."""
+    estimate = np.full(image.shape, image[weight > 0].mean(), np.float32)
+    for sigma in (8.0, 3.0, 1.2):
+        mass = gaussian_filter(weight.astype(np.float32), sigma)
+        value = gaussian_filter(np.where(weight > 0, image, 0).astype(np.float32), sigma) / np.maximum(mass, 1e-6)
+        estimate += np.clip(mass * 2 * np.pi * sigma**2, 0, 1) * (value - estimate)
+    spread = np.float32(image[weight > 0].std())
+    distance = distance_transform_edt(weight == 0).astype(np.float32)
+    return estimate, (0.25 + 1.1 * (1 - np.exp(-distance / 5))).astype(np.float32) * spread
+
+
+class SyntheticDaemon:
+    """Scans in a thread of its own; ``restorer_state`` and ``publish_once`` let a test set the scene."""
+
+    def __init__(self, hub: LiveHub, *, side: int = 512, coverage: float = 0.05, steps: int = 8, pace_s: float = 0.04):
+        self.hub, self.side, self.steps, self.pace_s = hub, side, steps, pace_s
+        self.truth = specimen(side)
+        self.path = spiral_pixels(side, coverage)
+        self.coverage = coverage
+        self.rng = np.random.default_rng(7)
+        self.phase, self.reason, self.frame, self.series = "idle", None, 0, 0
+        self.plan: str | None = PLANS[0]
+        self.recording: str | None = "2026-11-23T1530-spiral-20.h5"
+        self.restorer_state, self.restarts, self.blanked = "ready", 0, True
+        self.warnings: tuple[str, ...] = ()
+        self.taken: list[object] = []
+        self.received, self.latencies = 0, [7.9]
+        self._end = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="synthetic-daemon", daemon=True)
+
+    def __enter__(self) -> SyntheticDaemon:
+        self.hub.publish_truth(self.truth)
+        self.publish_status()
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._end.set()
+        self._thread.join(5)
+
+    def _run(self) -> None:
+        while not self._end.is_set():
+            self.obey(timeout_s=0.0 if self.phase == "scanning" else 0.05)
+            if self.phase == "scanning":
+                self.scan_frame()
+            self.publish_status()
+
+    def obey(self, timeout_s: float) -> None:
+        try:
+            command = self.hub.commands.get(timeout=timeout_s) if timeout_s else self.hub.commands.get_nowait()
+        except queue.Empty:
+            return
+        self.taken.append(command)
+        match command:
+            case Start(plan=plan):
+                self.plan, self.phase, self.reason, self.blanked = plan, "scanning", None, False
+                self.series, self.frame = self.series + 1, 0
+                self.hub.publish_notice(Notice(f"Started {plan}."))
+            case Pause():
+                self.phase, self.blanked = "paused", True
+                self.hub.publish_notice(Notice("Paused; beam blanked."))
+            case Resume():
+                self.phase, self.blanked = "scanning", False
+            case Abort():
+                self.phase, self.reason, self.blanked = "ended", "aborted", True
+                self.hub.publish_notice(Notice(f"Aborted in frame {self.frame + 1}.", "warning"))
+            case EmergencyBlank():
+                self.phase, self.reason, self.blanked = "ended", "operator_blank", True
+                self.hub.publish_notice(Notice("Beam blanked by the operator.", "error"))
+            case Record(on=on):
+                self.recording = "2026-11-23T1532-spiral-20.h5" if on else None
+
+    def scan_frame(self) -> None:
+        """One frame in ``steps`` parts, a progressive restoration half way, and the final one."""
+        noisy = self.rng.poisson(self.truth).astype(np.float32)
+        image = np.zeros((self.side, self.side), np.float32)
+        weight = np.zeros((self.side, self.side), np.uint8)
+        for step, part in enumerate(np.array_split(self.path, self.steps), start=1):
+            image.flat[part], weight.flat[part] = noisy.flat[part], 1
+            self.received += len(part)
+            complete = step == self.steps
+            done = sum(len(p) for p in np.array_split(self.path, self.steps)[:step])
+            self.hub.publish_partial(
+                PartialView(
+                    self.series, self.frame, image.copy(), weight.copy(), complete, done, "5f0c", len(self.path), 12.8
+                )
+            )
+            if self.restorer_state == "ready" and (complete or step == self.steps // 2):
+                start = time.perf_counter()
+                estimate, interval = fill(image, weight)
+                self.latencies.append((time.perf_counter() - start) * 1e3)
+                withheld = float(np.sqrt(np.mean((estimate - self.truth)[weight == 0][::37] ** 2)))
+                self.hub.publish_restoration(
+                    RestorationView(
+                        self.series, self.frame, estimate, interval, "normalised convolution", "classical", "",
+                        withheld, self.latencies[-1], progressive=not complete,
+                    )
+                )  # fmt: skip
+            self.publish_status()
+            if self._end.wait(self.pace_s) or not self.hub.commands.empty():
+                self.obey(0.0)
+            if self.phase != "scanning":
+                return
+        self.frame += 1
+
+    def publish_status(self) -> None:
+        touched = len(np.unique(self.path)) / self.side**2
+        dose = len(self.path) / self.side**2
+        self.hub.publish_status(
+            StatusView(
+                phase=self.phase, reason=self.reason, plan=self.plan, plans=PLANS,  # type: ignore[arg-type]
+                pattern="Archimedean spiral, constant speed", frame=self.frame, frames=200,
+                frame_rate_hz=1 / (self.pace_s * self.steps + 0.1), beam_frame_time_ms=len(self.path) * 2e-3,
+                dwell_us=2.0, beam_current_pa=20.0,
+                latency_p50_ms=float(np.median(self.latencies)), latency_p99_ms=max(self.latencies),
+                dose_frame_e_per_a2=6241.5 * (0.2 / 0.25) ** 2 * dose,
+                dose_area_e_per_a2=6241.5 * (0.2 / 0.25) ** 2 * dose * self.frame, dose_limit_e_per_a2=50_000.0,
+                dose_saved_fraction=1 - dose, coverage_nominal=self.coverage, coverage_touched=touched,
+                coverage_dose=dose, samples_sent=self.received, samples_received=self.received,
+                saturation_counts=4095.0,
+                restorer=RestorerState(state=self.restorer_state, restarts=self.restarts, device="cpu"),  # type: ignore[arg-type]
+                microscope=MicroscopeState(
+                    connected=True, blanked=self.blanked, name="synthetic STEM", address="tcp://127.0.0.1:5555",
+                    operator="test",
+                ),
+                recording=self.recording, face="classical", method="normalised convolution", origin="simulation",
+                warnings=self.warnings,
+            )
+        )  # fmt: skip
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Show the live page over a synthetic scan")
+    parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--side", type=int, default=512)
+    parser.add_argument("--link-file", type=Path, help="write the operator's link here")
+    args = parser.parse_args()
+    hub = LiveHub()
+    with LiveServer(hub, port=args.port) as server, SyntheticDaemon(hub, side=args.side):
+        sys.stdout.write(server.url + "\n")
+        sys.stdout.flush()
+        if args.link_file:
+            args.link_file.write_text(server.url)
+        try:
+            threading.Event().wait()
+        except KeyboardInterrupt:
+            return 0
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
