@@ -1,0 +1,30 @@
+"""Recordings: one HDF5 file a scan, valid from its first moment, that HyperSpy opens.
+
+Read :mod:`scancontrol.recording.layout` first: it says what lies where. ``Recording.create`` gives a
+:class:`~scancontrol.recording.writer.RecordingWriter`, ``Recording.open`` a
+:class:`~scancontrol.recording.reader.RecordingReader`, ``Recording.resume`` goes on after a crash.
+"""
+
+from __future__ import annotations
+
+from scancontrol.recording.layout import Capacity, Header
+from scancontrol.recording.reader import RecordedFrame, RecordingReader, StoredRestoration
+from scancontrol.recording.writer import RecordingWriter
+
+__all__ = [
+    "Capacity",
+    "Header",
+    "RecordedFrame",
+    "Recording",
+    "RecordingReader",
+    "RecordingWriter",
+    "StoredRestoration",
+]
+
+
+class Recording:
+    """The three ways to get at a recording."""
+
+    create = staticmethod(RecordingWriter.create)
+    resume = staticmethod(RecordingWriter.resume)
+    open = staticmethod(RecordingReader)

@@ -1,0 +1,87 @@
+"""Giving back the room of what was planned but never scanned."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+
+import msgspec
+
+from scancontrol.errors import RecordingError
+from scancontrol.recording.layout import TABLES, create_file
+from scancontrol.recording.reader import RecordingReader
+from scancontrol.recording.regions import Region
+
+__all__ = ["compact"]
+
+_STEP_BYTES = 1 << 24
+
+
+def compact(path: Path) -> bool:
+    """Rewrite the recording at ``path`` without unused room and put it in the old one's place.
+
+    The old file stays until the new one is whole on the disk. False if there was nothing to give back, or
+    no room for the copy: the recording is then as good as before, only larger.
+    """
+    with RecordingReader(path) as reader:
+        frames = len(reader.frames)
+        status = reader.rows("status")[0]
+        if frames == 0:
+            return False
+        capacity = msgspec.structs.replace(
+            reader.header.capacity, frames=frames, samples=int(status["samples"]), paths=len(reader.paths),
+            path_samples=int(status["path_samples"]), recipe_bytes=int(status["recipe_bytes"]),
+            chunks=max(int(status["chunk_rows"]), frames),
+        )  # fmt: skip
+        header = msgspec.structs.replace(reader.header, capacity=capacity)
+        fresh = path.with_name(f".{path.name}.compact")
+        fresh.unlink(missing_ok=True)
+        try:
+            regions = create_file(fresh, header, reader.plan_text, reader.capabilities)
+            with fresh.open("r+b", buffering=0) as target:
+                _copy(reader, regions, target.fileno())
+                os.fsync(target.fileno())
+            fresh.replace(path)
+        except (OSError, RecordingError):
+            with contextlib.suppress(OSError):
+                fresh.unlink(missing_ok=True)
+            return False
+    return True
+
+
+def _copy(reader: RecordingReader, regions: dict[str, Region], target: int) -> None:
+    descriptor = os.open(reader.path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        sources = reader.regions()
+        rows = {name: len(reader.rows(name)) for name in ("status", "frames", "chunks", "paths")}
+        for name, region in regions.items():
+            spans = [(0, region.lane_bytes)]
+            if name in rows:
+                spans = [(0, rows[name] * TABLES[name].itemsize)]
+            elif name == "partial frames":
+                spans = _written(reader, region, "partials_written")
+            elif name in ("restorations", "intervals"):
+                spans = _written(reader, region, "restored")
+            elif name in ("nominal", "achieved", "dwell_us") and not any(p.positions for p in reader.paths):
+                spans = []
+            for lane in range(region.offsets.shape[0]):
+                for first, count in spans:
+                    for start in range(first, first + count, _STEP_BYTES):
+                        length = min(_STEP_BYTES, first + count - start)
+                        region.write(target, lane, start, sources[name].read(descriptor, lane, start, length))
+    finally:
+        os.close(descriptor)
+
+
+def _written(reader: RecordingReader, region: Region, table: str) -> list[tuple[int, int]]:
+    """The byte spans of the pictures that exist: the others stay holes."""
+    size = reader.header.shape[0] * reader.header.shape[1] * 4
+    count = region.lane_bytes // size
+    frames = [frame.frame for frame in reader.frames]
+    if table == "partials_written":
+        present = [reader.partial(frame) is not None for frame in frames]
+    else:
+        every = reader.header.restorations_every
+        present = [reader.restoration(frame) is not None for frame in frames[::every]]
+    return [(index * size, size) for index in range(count) if present[index]]

@@ -1,0 +1,103 @@
+"""The part of a recording that may be lost: positions, partial frames and restorations.
+
+All of it can be computed again from the recipe and the raw samples. So a disk without room for it is
+noted and counted, never raised, and the scan goes on.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scancontrol.errors import RecordingError
+from scancontrol.recording.layout import PATH_ROW, RESTORATION_ROW, Header
+from scancontrol.recording.regions import Region, disk_error
+
+__all__ = ["ImageWriter"]
+
+_LOG = logging.getLogger(__name__)
+_POSITIONS_WRITTEN = int(PATH_ROW.fields["positions_written"][1]) if PATH_ROW.fields else 0
+
+
+class ImageWriter:
+    """Writes beside the raw samples, from any thread, into regions of its own."""
+
+    def __init__(self, path: Path, header: Header, regions: dict[str, Region], descriptor: int) -> None:
+        self._path = path
+        self._header = header
+        self._regions = regions
+        self._descriptor = descriptor
+        self._lock = threading.Lock()
+        self.not_stored = 0
+
+    def positions(
+        self, path_row: int, start: int, last: bool,
+        nominal: NDArray[Any], achieved: NDArray[Any] | None, dwell_us: NDArray[Any],
+    ) -> bool:  # fmt: skip
+        """Store positions (n, 2) and dwell times (n,) from row ``start`` of the position tables."""
+        with self._lock:
+            done = self._put("nominal", 8 * start, nominal) and self._put("dwell_us", 4 * start, dwell_us)
+            if achieved is not None:
+                done = done and self._put("achieved", 8 * start, achieved)
+            if done and last:
+                flag = np.array([1 if achieved is None else 2], dtype="<u8")
+                done = self._put("paths", path_row * PATH_ROW.itemsize + _POSITIONS_WRITTEN, flag)
+            return done
+
+    def partial(self, row: int, image: NDArray[Any]) -> bool:
+        """Store the gridded samples (rows, cols) of the frame in row ``row``."""
+        image = self._checked(image)
+        with self._lock:
+            return self._put("partial frames", row * image.nbytes, image) and self._put(
+                "partials_written", row, np.ones(1, dtype="u1")
+            )
+
+    def restoration(
+        self, row: int, frame: int, estimate: NDArray[Any], interval: NDArray[Any] | None, *,
+        method: str, face: str, weights_hash: str, withheld_rmse: float | None, samples_used: int, utc_ns: int | None,
+    ) -> bool:  # fmt: skip
+        """Store an estimate and its interval (rows, cols) in place ``row``, and where they come from."""
+        values = np.zeros(1, dtype=RESTORATION_ROW)
+        for name, value in (
+            ("written", 1), ("has_interval", interval is not None), ("frame", frame), ("samples_used", samples_used),
+            ("withheld_rmse", np.nan if withheld_rmse is None else withheld_rmse),
+            ("utc_ns", time.time_ns() if utc_ns is None else utc_ns),
+            ("method", method.encode()[:64]), ("face", face.encode()[:16]),
+            ("weights_hash", weights_hash.encode()[:64]),
+        ):  # fmt: skip
+            values[name] = value
+        estimate = self._checked(estimate)
+        with self._lock:
+            done = self._put("restorations", row * estimate.nbytes, estimate)
+            if interval is not None:
+                done = done and self._put("intervals", row * estimate.nbytes, self._checked(interval))
+            return done and self._put("restored", row * values.itemsize, values)
+
+    def close(self) -> None:
+        """Write nothing from now on; returns when what is being written is written."""
+        with self._lock:
+            self._descriptor = -1
+
+    def _checked(self, image: NDArray[Any]) -> NDArray[Any]:
+        if image.shape != self._header.shape:
+            raise RecordingError(f"an image of {image.shape} px; the recording holds {self._header.shape} px")
+        return np.ascontiguousarray(image, dtype="<f4")
+
+    def _put(self, name: str, first: int, values: NDArray[Any]) -> bool:
+        if self._descriptor < 0:
+            return False
+        data = values if values.dtype.kind in "uV" else values.astype("<f4", copy=False)
+        try:
+            self._regions[name].write(self._descriptor, 0, first, np.ascontiguousarray(data).tobytes())
+        except OSError as error:
+            if not self.not_stored:
+                _LOG.warning("%s; raw samples go on", disk_error(self._path, f"storing {name} in", error))
+            self.not_stored += 1
+            return False
+        return True

@@ -1,0 +1,363 @@
+"""Reading a recording, whoever wrote it and however it ended.
+
+Everything is checked before it is used: the header against its bounds, the shape and kind of every data
+set against the header, every address against the file's size, every row against the tables it points into.
+A file that is truncated, foreign or nonsense is a :class:`RecordingError` that names what is wrong.
+"""
+
+from __future__ import annotations
+
+import os
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+import h5py
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from scancontrol.capabilities import Capabilities
+from scancontrol.errors import InvalidInput, RecordingError
+from scancontrol.recording.layout import EXPERIMENTS, TABLES, VERSION, Header
+from scancontrol.recording.regions import Region, pread_all
+
+if TYPE_CHECKING:
+    from scancontrol.paths import PathRecipe
+
+__all__ = ["RecordedFrame", "RecordedPath", "RecordingReader", "StoredRestoration"]
+
+_TEXT_LIMIT_BYTES = 1 << 24
+
+
+@dataclass(frozen=True)
+class RecordedFrame:
+    """What the recording says of one frame. Samples 0 to ``received`` of ``count`` are on the disk."""
+
+    frame: int
+    path: int
+    first: int
+    count: int
+    received: int
+    exposed: int | None  # as the microscope said at the end; None if it never came
+    electrons: float
+    started_monotonic_ns: int
+    started_utc_ns: int
+    reason: str
+
+    @property
+    def complete(self) -> bool:
+        """Whether every sample of the path is here."""
+        return self.received == self.count
+
+
+@dataclass(frozen=True)
+class RecordedPath:
+    """One distinct path; its positions are rows ``first`` to ``first + count`` of the position tables."""
+
+    path_id: str
+    first: int
+    count: int
+    recipe: bytes  # JSON
+    positions: int  # 0 not stored, 1 nominal only, 2 nominal and achieved
+
+
+@dataclass(frozen=True)
+class StoredRestoration:
+    """A restoration as it was shown: images (rows, cols) float32 in sample units, and where they come from."""
+
+    frame: int
+    estimate: NDArray[np.float32]
+    interval: NDArray[np.float32] | None
+    method: str
+    face: str
+    weights_hash: str
+    withheld_rmse: float | None
+    samples_used: int
+    utc_ns: int
+
+
+class RecordingReader:
+    """An open recording. Raises :class:`RecordingError` from every method that reads the file.
+
+    ``frames`` and ``paths`` are in the order of acquisition; ``plan_text`` is the plan's YAML.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
+        self._descriptor = -1
+        try:
+            with h5py.File(self.path, "r", locking=False) as file:
+                self.header, self.plan_text, self.capabilities = _read_head(file)
+                self._regions = _read_regions(file, self.header)
+            self._descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+            self._check_extent()
+            self._read_tables()
+        except FileNotFoundError:
+            raise RecordingError(f"{self.path} does not exist") from None
+        except RecordingError as error:
+            self.close()
+            raise RecordingError(f"{self.path}: {error}") from error
+        except Exception as error:  # h5py answers a damaged file with whatever its depths throw
+            self.close()
+            raise RecordingError(f"{self.path} is not a readable recording: {error}") from error
+
+    @property
+    def closed(self) -> bool:
+        """Whether the recording was ended cleanly; if not, its writer still runs or died."""
+        return bool(self._rows["status"]["closed"][0])
+
+    @property
+    def reason(self) -> str:
+        """Why the recording ended; ``recording`` if it has not."""
+        return _text(self._rows["status"]["reason"][0])
+
+    @property
+    def electrons(self) -> float:
+        """Electrons spent, as the microscope last stated them."""
+        return float(self._rows["status"]["electrons"][0])
+
+    @property
+    def images_not_stored(self) -> int:
+        """Pictures that found no room on the disk."""
+        return int(self._rows["status"]["images_not_stored"][0])
+
+    def regions(self) -> dict[str, Region]:
+        """Where every data set lies in the file."""
+        return dict(self._regions)
+
+    def rows(self, table: str) -> NDArray[Any]:
+        """The filled rows of ``status``, ``frames``, ``chunks`` or ``paths`` (a copy)."""
+        return self._rows[table].copy()
+
+    def recipe(self, frame: int) -> PathRecipe:
+        """The recipe of the frame's path; ``recipe(frame).expand()`` is the path, exact to the last bit."""
+        from scancontrol.paths import PathRecipe
+
+        entry = self.paths[self.frame(frame).path]
+        try:
+            recipe = msgspec.json.decode(entry.recipe, type=PathRecipe)
+        except (msgspec.MsgspecError, InvalidInput) as error:
+            raise RecordingError(f"{self.path}: the recipe of frame {frame} is damaged: {error}") from error
+        if recipe.path_id != entry.path_id:
+            raise RecordingError(f"{self.path}: the recipe of frame {frame} is not that of path {entry.path_id}")
+        return recipe
+
+    def frame(self, frame: int) -> RecordedFrame:
+        """The frame with number ``frame``."""
+        if frame not in self._row_of:
+            raise RecordingError(f"{self.path} has no frame {frame}; it has {len(self.frames)}")
+        return self.frames[self._row_of[frame]]
+
+    def samples(self, frame: int, first: int = 0, count: int | None = None) -> NDArray[Any]:
+        """Samples (channels, n) of a frame from index ``first``: at most those received."""
+        entry = self.frame(frame)
+        count = entry.received - first if count is None else min(count, entry.received - first)
+        dtype = np.dtype(self.header.sample_dtype)
+        values = np.empty((len(self.header.channels), max(count, 0)), dtype=dtype)
+        for lane in range(len(values)):
+            data = self._read("raw samples", lane, (entry.first + first) * dtype.itemsize, values[lane].nbytes)
+            values[lane] = np.frombuffer(data, dtype=dtype)
+        return values
+
+    def positions(self, frame: int) -> tuple[NDArray[np.float32], NDArray[np.float32] | None] | None:
+        """Nominal and achieved positions (n, 2) = (y, x) in fractions of the field, as far as stored."""
+        entry = self.paths[self.frame(frame).path]
+        if entry.positions == 0:
+            return None
+        achieved = self._vectors("achieved", entry) if entry.positions == 2 else None
+        return self._vectors("nominal", entry), achieved
+
+    def partial(self, frame: int) -> NDArray[np.float32] | None:
+        """The gridded samples (rows, cols) of a frame, if stored."""
+        self.frame(frame)
+        row = self._row_of[frame]
+        if not self._read("partials_written", 0, row, 1)[0]:
+            return None
+        return self._picture("partial frames", row)
+
+    def restoration(self, frame: int) -> StoredRestoration | None:
+        """What was shown as the restoration of a frame, if stored."""
+        self.frame(frame)
+        row, remainder = divmod(self._row_of[frame], self.header.restorations_every or 1)
+        if remainder or not self.header.restorations_every:
+            return None
+        dtype = TABLES["restored"]
+        values = np.frombuffer(self._read("restored", 0, row * dtype.itemsize, dtype.itemsize), dtype=dtype)[0]
+        if not values["written"]:
+            return None
+        rmse = float(values["withheld_rmse"])
+        return StoredRestoration(
+            frame=int(values["frame"]), estimate=self._picture("restorations", row),
+            interval=self._picture("intervals", row) if values["has_interval"] else None,
+            method=_text(values["method"]), face=_text(values["face"]), weights_hash=_text(values["weights_hash"]),
+            withheld_rmse=None if np.isnan(rmse) else rmse,
+            samples_used=int(values["samples_used"]), utc_ns=int(values["utc_ns"]),
+        )  # fmt: skip
+
+    def next_unexposed(self, frame: int) -> int:
+        """Where to go on with a frame: its first sample that is not here."""
+        return self.frame(frame).received if frame in self._row_of else 0
+
+    def verify(self) -> int:
+        """Read every sample against the checksum of its chunk; return how many chunks carried one.
+
+        Raises :class:`RecordingError` naming the first chunk that does not match.
+        """
+        checked = 0
+        for row in self._rows["chunks"]:
+            if not row["checked"]:
+                continue
+            frame, crc = self.frames[row["frame_row"]], 0
+            values = self.samples(frame.frame, int(row["first_index"]), int(row["count"]))
+            for lane in values:
+                crc = zlib.crc32(memoryview(lane).cast("B"), crc)
+            if crc != row["crc32"]:
+                raise RecordingError(
+                    f"{self.path}: samples {row['first_index']} to {row['first_index'] + row['count']} of frame "
+                    f"{frame.frame} differ from their checksum: the disk lost them"
+                )
+            checked += 1
+        return checked
+
+    def close(self) -> None:
+        """Let go of the file."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def _check_extent(self) -> None:
+        size = os.fstat(self._descriptor).st_size
+        for name, region in self._regions.items():
+            if region.end > size or (region.offsets < 0).any():
+                raise RecordingError(f"{name} reaches to byte {region.end} of a file of {size}: it is truncated")
+
+    def _read_tables(self) -> None:
+        self._rows = {"status": self._table("status", 1)}
+        status = self._rows["status"][0]
+        for name, field in (("paths", "path_rows"), ("frames", "frame_rows"), ("chunks", "chunk_rows")):
+            self._rows[name] = self._table(name, int(status[field]))
+        self.paths = tuple(self._path(row) for row in self._rows["paths"])
+        received = self._received()
+        frames = self._rows["frames"]
+        frames["received"] = received
+        self.frames = tuple(self._frame(row) for row in frames)
+        self._row_of = {frame.frame: row for row, frame in enumerate(self.frames)}
+        if len(self._row_of) != len(self.frames):
+            raise RecordingError("two frames carry the same number: the frame table is damaged")
+
+    def _received(self) -> NDArray[np.uint64]:
+        """The chunk table alone vouches for samples: how far each frame came, gap by gap checked."""
+        received = np.zeros(len(self._rows["frames"]), dtype=np.uint64)
+        for row in self._rows["chunks"]:
+            if row["frame_row"] >= len(received) or row["first_index"] != received[row["frame_row"]]:
+                raise RecordingError("the chunk table does not follow from itself: it is damaged")
+            received[row["frame_row"]] += row["count"]
+        if (received > self._rows["frames"]["count"]).any():
+            raise RecordingError("the chunk table holds more samples than the paths: it is damaged")
+        return received
+
+    def _path(self, row: Any) -> RecordedPath:
+        room = self.header.capacity
+        first, count, start, length = (int(row[k]) for k in ("first", "count", "recipe_first", "recipe_bytes"))
+        if first + count > room.path_samples or start + length > room.recipe_bytes or length > _TEXT_LIMIT_BYTES * 16:
+            raise RecordingError("the path table points outside the file's tables: it is damaged")
+        recipe = self._read("recipes", 0, start, length)
+        return RecordedPath(_text(row["path_id"]), first, count, recipe, int(row["positions_written"]))
+
+    def _frame(self, row: Any) -> RecordedFrame:
+        first, count, path = int(row["first"]), int(row["count"]), int(row["path"])
+        if path >= len(self.paths) or first + count > self.header.capacity.samples or count != self.paths[path].count:
+            raise RecordingError("the frame table points outside the file's tables: it is damaged")
+        return RecordedFrame(
+            frame=int(row["frame"]), path=path, first=first, count=count, received=int(row["received"]),
+            exposed=int(row["exposed"]) if row["ended"] else None, electrons=float(row["electrons"]),
+            started_monotonic_ns=int(row["started_monotonic_ns"]), started_utc_ns=int(row["started_utc_ns"]),
+            reason=_text(row["reason"]),
+        )  # fmt: skip
+
+    def _table(self, name: str, count: int) -> NDArray[Any]:
+        dtype = TABLES[name]
+        return np.frombuffer(bytearray(self._read(name, 0, 0, count * dtype.itemsize)), dtype=dtype)
+
+    def _vectors(self, name: str, entry: RecordedPath) -> NDArray[np.float32]:
+        data = self._read(name, 0, entry.first * 8, entry.count * 8)
+        return np.frombuffer(data, dtype="<f4").reshape(-1, 2)
+
+    def _picture(self, name: str, row: int) -> NDArray[np.float32]:
+        size = self.header.shape[0] * self.header.shape[1] * 4
+        return np.frombuffer(self._read(name, 0, row * size, size), dtype="<f4").reshape(self.header.shape)
+
+    def _read(self, name: str, lane: int, first: int, count: int) -> bytes:
+        if self._descriptor < 0:
+            raise RecordingError(f"{self.path} is closed")
+        try:
+            return self._regions[name].read(self._descriptor, lane, first, count)
+        except OSError as error:
+            raise RecordingError(f"reading {name} of {self.path} failed: {error.strerror or error}") from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _text(value: Any) -> str:
+    return bytes(value).decode("utf-8", "replace")
+
+
+def _read_head(file: h5py.File) -> tuple[Header, str, Capabilities]:
+    if file.attrs.get("scancontrol_recording") != VERSION:
+        raise RecordingError(f"this HDF5 file is not a scancontrol recording of version {VERSION}")
+    try:
+        header = msgspec.yaml.decode(_read_text(file, "header"), type=Header)
+        header.check()
+        capabilities = msgspec.yaml.decode(_read_text(file, "capabilities"), type=Capabilities)
+        capabilities.check()
+    except msgspec.MsgspecError as error:
+        raise RecordingError(f"its header is damaged: {error}") from error
+    return header, _read_text(file, "plan").decode("utf-8", "replace").strip("\n") + "\n", capabilities
+
+
+def _read_text(file: h5py.File, name: str) -> bytes:
+    data_set = _local(file, f"recording/{name}")
+    if data_set.dtype != np.uint8 or data_set.ndim != 1 or data_set.size > _TEXT_LIMIT_BYTES:
+        raise RecordingError(f"recording/{name} is {data_set.shape} {data_set.dtype}, not a text")
+    region = Region.of(data_set)
+    with Path(file.filename).open("rb", buffering=0) as raw:
+        return pread_all(raw.fileno(), data_set.size, int(region.offsets[0, 0]))
+
+
+def _read_regions(file: h5py.File, header: Header) -> dict[str, Region]:
+    regions: dict[str, Region] = {}
+    wanted = [(f"recording/{name}", name, header.table_shape(name), dtype.base) for name, dtype in TABLES.items()]
+    wanted += [
+        (f"Experiments/{name}/data", name, header.experiment_shape(name), header.experiment_dtype(name))
+        for name in EXPERIMENTS
+    ]
+    for place, name, shape, dtype in wanted:
+        if not shape[0]:
+            continue
+        data_set = _local(file, place)
+        if data_set.shape != shape or data_set.dtype != dtype:
+            raise RecordingError(f"{place} is {data_set.shape} {data_set.dtype}; its header says {shape} {dtype}")
+        regions[name] = Region.of(data_set)
+    return regions
+
+
+def _local(file: h5py.File, place: str) -> h5py.Dataset:
+    """A data set of this very file: a link that leads elsewhere is refused, not followed."""
+    group: Any = file
+    for part in place.split("/"):
+        link = group.get(part, getlink=True) if isinstance(group, h5py.Group) else None
+        if not isinstance(link, h5py.HardLink):
+            raise RecordingError(f"{place} is missing")
+        group = group[part]
+    if not isinstance(group, h5py.Dataset):
+        raise RecordingError(f"{place} is not a data set")
+    return group

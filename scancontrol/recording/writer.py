@@ -1,0 +1,384 @@
+"""Writing a recording: raw samples first, then the row that vouches for them, then the watermark.
+
+::
+
+    with RecordingWriter.create(path, header, plan_text, capabilities) as recording:
+        recording.begin_frame(0, scan_path)
+        next_index = recording.write_chunk(0, first_index, values, ...)   # may now be acknowledged
+        recording.end_frame(0, "completed", ...)
+
+Samples are written by one thread; images and positions may be written by another at the same time (see
+:mod:`scancontrol.recording.images`).
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+import zlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from scancontrol.capabilities import Capabilities
+from scancontrol.errors import RecordingError
+from scancontrol.recording.compact import compact
+from scancontrol.recording.images import ImageWriter
+from scancontrol.recording.layout import (
+    CHUNK_ROW,
+    FRAME_ROW,
+    PATH_ROW,
+    RESERVED,
+    STATUS_ROW,
+    Header,
+    PathLike,
+    create_file,
+)
+from scancontrol.recording.reader import RecordingReader
+from scancontrol.recording.regions import Region, check_room, disk_error, open_exclusively, reserve
+
+__all__ = ["RecordingWriter"]
+
+
+@dataclass
+class _Frame:
+    """How far one frame has come. ``next_index`` is the first sample not yet on the disk."""
+
+    row: int
+    first: int
+    count: int
+    path_id: str
+    values: NDArray[Any]  # its row of the frame table
+    next_index: int = 0
+    chunk_row: int = -1
+    chunk: NDArray[Any] = field(default_factory=lambda: np.zeros(1, dtype=CHUNK_ROW))
+
+
+class RecordingWriter:
+    """One recording being written. Make it with :meth:`create` or :meth:`resume`; used by one thread but for
+    ``write_positions``, ``write_partial`` and ``write_restoration``, which may be called from any."""
+
+    def __init__(
+        self, path: Path, header: Header, regions: dict[str, Region], status: NDArray[Any], *, fsync: bool
+    ) -> None:
+        self.path = path
+        self.header = header
+        self._regions = regions
+        self._status = status
+        self._fsync = fsync
+        self._dtype = np.dtype(header.sample_dtype)
+        self._frames: dict[int, _Frame] = {}
+        self._paths: dict[str, tuple[int, int, int]] = {}  # path_id → (row, first, count)
+        self._frames_with_chunks = 0
+        self._lock = threading.Lock()
+        self._descriptor = open_exclusively(path)
+        self._images = ImageWriter(path, header, regions, self._descriptor)
+
+    @classmethod
+    def create(
+        cls, path: Path | str, header: Header, plan_text: str, capabilities: Capabilities, *, fsync: bool = False
+    ) -> Self:
+        """Make the file and reserve the disk space of every raw sample of the plan.
+
+        ``fsync`` makes :meth:`write_chunk` wait for the disk itself: a sample acknowledged then survives
+        the loss of power, not only of the process. Raises :class:`RecordingError`; no file is left then.
+        """
+        path = Path(path)
+        header.check()
+        check_room(path.parent, header.reserved_bytes)
+        regions = create_file(path, header, plan_text, capabilities)
+        writer = cls(path, header, regions, np.zeros(1, dtype=STATUS_ROW), fsync=fsync)
+        try:
+            for name in RESERVED:
+                reserve(writer._descriptor, regions[name])
+            writer._status["reason"] = b"recording"
+            writer._write_row("status", 0, writer._status)
+        except (OSError, RecordingError) as error:
+            writer.abandon()
+            path.unlink(missing_ok=True)
+            if isinstance(error, RecordingError):
+                raise
+            raise disk_error(path, f"reserving {header.reserved_bytes / 1e6:.1f} MB for", error) from error
+        return writer
+
+    @classmethod
+    def resume(cls, path: Path | str, *, fsync: bool = False) -> Self:
+        """Go on with a recording whose writer died. Raises :class:`RecordingError` if it ended cleanly."""
+        path = Path(path)
+        with RecordingReader(path) as reader:
+            if reader.closed:
+                raise RecordingError(f"{path} ended cleanly ({reader.reason}); start a new recording instead")
+            writer = cls(path, reader.header, reader.regions(), reader.rows("status"), fsync=fsync)
+            for index, entry in enumerate(reader.paths):
+                writer._paths[entry.path_id] = (index, entry.first, entry.count)
+            for index, frame in enumerate(reader.frames):
+                resumed = _Frame(
+                    index, frame.first, frame.count, reader.paths[frame.path].path_id,
+                    reader.rows("frames")[index : index + 1].copy(), frame.received,
+                )  # fmt: skip
+                writer._frames[frame.frame] = resumed
+            frames = list(writer._frames.values())
+            chunks = reader.rows("chunks")
+            for index, row in enumerate(chunks["frame_row"]):
+                writer._frames_with_chunks += frames[row].chunk_row < 0
+                frames[row].chunk_row, frames[row].chunk = index, chunks[index : index + 1].copy()
+        return writer
+
+    def begin_frame(self, frame: int, path: PathLike) -> None:
+        """Give frame ``frame`` its place, along ``path``. Beginning a frame again changes nothing.
+
+        Raises :class:`RecordingError` if the recording was not made large enough for it.
+        """
+        with self._lock:
+            known = self._frames.get(frame)
+            if known is not None:
+                if known.path_id != path.path_id:
+                    raise RecordingError(f"frame {frame} began along path {known.path_id}, not {path.path_id}")
+                return
+            if tuple(path.shape) != self.header.shape:
+                raise RecordingError(f"frame {frame} is {path.shape} px; the recording holds {self.header.shape} px")
+            room = self.header.capacity
+            row, first = len(self._frames), int(self._status["samples"][0])
+            if row >= room.frames or first + path.count > room.samples:
+                raise RecordingError(
+                    f"frame {frame} with {path.count} samples does not fit: the recording was made for "
+                    f"{room.frames} frames and {room.samples} samples; make it larger"
+                )
+            path_row = self._begin_path(path)
+            values = np.zeros(1, dtype=FRAME_ROW)
+            for name, value in (("frame", frame), ("path", path_row), ("first", first), ("count", path.count)):
+                values[name] = value
+            values["reason"] = b"recording"
+            self._write_row("frames", row, values)
+            self._status["frame_rows"] = row + 1
+            self._status["samples"] = first + path.count
+            self._write_row("status", 0, self._status)
+            self._frames[frame] = _Frame(row, first, path.count, path.path_id, values)
+
+    def _begin_path(self, path: PathLike) -> int:
+        if path.path_id in self._paths:
+            return self._paths[path.path_id][0]
+        recipe = msgspec.json.encode(path.recipe)
+        room, row = self.header.capacity, len(self._paths)
+        first, recipe_first = int(self._status["path_samples"][0]), int(self._status["recipe_bytes"][0])
+        too_long = first + path.count > room.path_samples or recipe_first + len(recipe) > room.recipe_bytes
+        if row >= room.paths or too_long:
+            raise RecordingError(
+                f"path {path.path_id} does not fit: the recording was made for {room.paths} paths of "
+                f"{room.path_samples} samples and {room.recipe_bytes} bytes of recipes in all; make it larger"
+            )
+        values = np.zeros(1, dtype=PATH_ROW)
+        values["path_id"] = path.path_id.encode()
+        for name, value in (
+            ("first", first), ("count", path.count), ("recipe_first", recipe_first), ("recipe_bytes", len(recipe)),
+        ):  # fmt: skip
+            values[name] = value
+        self._write("recipes", 0, recipe_first, recipe)
+        self._write_row("paths", row, values)
+        self._status["path_rows"] = row + 1
+        self._status["path_samples"] = first + path.count
+        self._status["recipe_bytes"] = recipe_first + len(recipe)
+        self._paths[path.path_id] = (row, first, path.count)
+        return row
+
+    def write_chunk(
+        self, frame: int, first_index: int, values: NDArray[Any], monotonic_ns: int, utc_ns: int, electrons: float
+    ) -> int:
+        """Put samples of a frame on the disk and return the next index wanted: all before it is safe.
+
+        ``values`` is (channels, n); ``electrons`` the dose so far as the microscope states it. What is on
+        the disk already is counted and not written again. A chunk from beyond the next index wanted is
+        not kept: the answer tells where to send from. Raises :class:`RecordingError`.
+        """
+        with self._lock:
+            progress = self._known(frame)
+            if values.dtype != self._dtype or values.ndim != 2 or values.shape[0] != len(self.header.channels):
+                raise RecordingError(
+                    f"samples are {values.shape} {values.dtype.str}; the recording holds "
+                    f"({len(self.header.channels)}, n) {self._dtype.str}"
+                )
+            count = values.shape[1]
+            if not 0 <= first_index <= first_index + count <= progress.count:
+                raise RecordingError(
+                    f"samples {first_index} to {first_index + count} of frame {frame}, whose path has {progress.count}"
+                )
+            known = progress.next_index - first_index
+            if known > 0:
+                self._status["duplicate_samples"] += min(known, count)
+            if 0 <= known < count:
+                fresh = np.ascontiguousarray(values[:, known:])
+                self._write_samples(progress, fresh, monotonic_ns, utc_ns, electrons)
+            return progress.next_index
+
+    def _write_samples(
+        self, progress: _Frame, values: NDArray[Any], monotonic_ns: int, utc_ns: int, electrons: float
+    ) -> None:
+        count = values.shape[1]
+        crc = 0
+        for lane in range(values.shape[0]):
+            data = memoryview(values[lane]).cast("B")
+            crc = zlib.crc32(data, crc)
+            self._write("raw samples", lane, (progress.first + progress.next_index) * self._dtype.itemsize, data)
+        used, chunk = int(self._status["chunk_rows"][0]), progress.chunk
+        still_without = self.header.capacity.frames - self._frames_with_chunks
+        if progress.chunk_row < 0 or self.header.capacity.chunks - used > still_without:
+            self._frames_with_chunks += progress.chunk_row < 0
+            progress.chunk_row, used = used, used + 1
+            for name, value in (
+                ("frame_row", progress.row), ("first_index", progress.next_index), ("count", count),
+                ("monotonic_ns", monotonic_ns), ("utc_ns", utc_ns), ("crc32", crc), ("checked", 1),
+            ):  # fmt: skip
+                chunk[name] = value
+        else:  # the rows left belong to frames still to come: this chunk shares the row of its neighbour
+            chunk["count"] += count
+            chunk["checked"] = 0
+        chunk["electrons"] = electrons
+        self._write_row("chunks", progress.chunk_row, chunk)
+        if progress.next_index == 0:
+            progress.values["started_monotonic_ns"] = monotonic_ns
+            progress.values["started_utc_ns"] = utc_ns
+            self._write_row("frames", progress.row, progress.values)
+        self._status["chunk_rows"] = used
+        self._status["electrons"] = max(electrons, float(self._status["electrons"][0]))
+        self._write_row("status", 0, self._status)
+        if self._fsync:
+            self._sync()
+        progress.next_index += count
+
+    def end_frame(
+        self, frame: int, reason: str, *, exposed: int, electrons: float = 0.0, utc_ns: int | None = None
+    ) -> bool:
+        """Note why a frame ended and how many samples were exposed; True if the disk has all of those."""
+        with self._lock:
+            progress = self._known(frame)
+            for name, value in (
+                ("received", progress.next_index), ("exposed", exposed), ("electrons", electrons),
+                ("ended_utc_ns", time.time_ns() if utc_ns is None else utc_ns), ("ended", 1),
+                ("complete", progress.next_index == progress.count), ("reason", reason.encode()[:24]),
+            ):  # fmt: skip
+                progress.values[name] = value
+            self._write_row("frames", progress.row, progress.values)
+            if self._fsync:
+                self._sync()
+            return progress.next_index == exposed
+
+    def next_index(self, frame: int) -> int:
+        """The first sample of ``frame`` that is not on the disk; 0 for a frame that has not begun."""
+        return self._frames[frame].next_index if frame in self._frames else 0
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Frames begun, samples on the disk, duplicates removed, images that found no room."""
+        return {
+            "frames": len(self._frames),
+            "samples": sum(frame.next_index for frame in list(self._frames.values())),
+            "duplicate_samples": int(self._status["duplicate_samples"][0]),
+            "images_not_stored": self._images.not_stored,
+        }
+
+    def write_positions(
+        self, path_id: str, nominal: NDArray[Any], achieved: NDArray[Any] | None, dwell_us: NDArray[Any], first: int = 0
+    ) -> bool:
+        """Store where the beam was told to be and where it was, fractions (n, 2) = (y, x), from sample ``first``.
+
+        Once per path; False if the disk had no room (the recipe is stored anyway).
+        """
+        row, start, count = self._paths[path_id]
+        return self._images.positions(
+            row, start + first, first + len(nominal) == count, nominal, achieved, dwell_us
+        )
+
+    def write_partial(self, frame: int, image: NDArray[Any]) -> bool:
+        """Store the gridded samples of a frame, (rows, cols) in sample units; False if there was no room."""
+        return self._images.partial(self._known(frame).row, image)
+
+    def wants_restoration(self, frame: int) -> bool:
+        """Whether a restoration of ``frame`` has a place in this recording."""
+        every = self.header.restorations_every
+        return bool(every) and frame in self._frames and self._frames[frame].row % every == 0
+
+    def write_restoration(
+        self, frame: int, estimate: NDArray[Any], interval: NDArray[Any] | None = None, *,
+        method: str, face: str, weights_hash: str = "", withheld_rmse: float | None = None,
+        samples_used: int = 0, utc_ns: int | None = None,
+    ) -> bool:  # fmt: skip
+        """Store a restoration, (rows, cols) in sample units, and what made it; a later one replaces it.
+
+        False if this frame has no place for one (see ``restorations_every``) or the disk no room.
+        """
+        if not self.wants_restoration(frame):
+            return False
+        return self._images.restoration(
+            self._frames[frame].row // self.header.restorations_every, frame, estimate, interval,
+            method=method, face=face, weights_hash=weights_hash, withheld_rmse=withheld_rmse,
+            samples_used=samples_used, utc_ns=utc_ns,
+        )  # fmt: skip
+
+    def close(self, reason: str = "completed") -> None:
+        """End the recording cleanly and give back the room of what was planned but never scanned."""
+        with self._lock:
+            if self._descriptor < 0:
+                return
+            self._images.close()
+            self._status["closed"] = 1
+            self._status["ended_utc_ns"] = time.time_ns()
+            self._status["reason"] = reason.encode()[:24]
+            self._status["images_not_stored"] = self._images.not_stored
+            try:
+                self._write_row("status", 0, self._status)
+                self._sync()
+                room = self.header.capacity
+                if len(self._frames) < room.frames or self._status["samples"][0] < room.samples:
+                    compact(self.path)
+            finally:
+                self._let_go()
+
+    def abandon(self) -> None:
+        """Let go of the file as a crash would, to be resumed later."""
+        with self._lock:
+            self._images.close()
+            self._let_go()
+
+    def _let_go(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def _known(self, frame: int) -> _Frame:
+        if frame not in self._frames:
+            raise RecordingError(f"frame {frame} has not begun in {self.path}")
+        return self._frames[frame]
+
+    def _write_row(self, name: str, row: int, values: NDArray[Any]) -> None:
+        self._write(name, 0, row * values.itemsize, values.tobytes())
+
+    def _write(self, name: str, lane: int, first: int, data: memoryview | bytes) -> None:
+        if self._descriptor < 0:
+            raise RecordingError(f"{self.path} is closed")
+        try:
+            self._regions[name].write(self._descriptor, lane, first, data)
+        except OSError as error:
+            raise disk_error(self.path, "writing", error) from error
+
+    def _sync(self) -> None:
+        try:
+            os.fdatasync(self._descriptor)
+        except OSError as error:
+            raise disk_error(self.path, "flushing", error) from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self.abandon()

@@ -1,0 +1,293 @@
+"""What is written comes back, in our reader and in HyperSpy's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import h5py
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from recording_tools import MICROSCOPE, SHAPE, header_for, new_recording, samples_of, serpentine, spiral, write_frame
+
+from scancontrol.errors import RecordingError
+from scancontrol.paths import achieved_positions
+from scancontrol.recording import Capacity, Recording
+from scancontrol.recording import layout as layout_module
+
+
+@pytest.fixture
+def images() -> tuple[np.ndarray, np.ndarray]:
+    generator = np.random.default_rng(5)
+    return generator.normal(size=SHAPE).astype("f4"), generator.random(size=SHAPE).astype("f4")
+
+
+def test_samples_positions_and_pictures_come_back_as_they_went_in(tmp_path: Path, images: tuple) -> None:
+    first, second = spiral(), serpentine()
+    with new_recording(tmp_path / "a.hspy", [first, second, first]) as recording:
+        for frame, path in enumerate((first, second, first)):
+            write_frame(recording, frame, path)
+            assert recording.end_frame(frame, "completed", exposed=path.count, electrons=12.5)
+        achieved = achieved_positions(first, MICROSCOPE.coil)
+        recording.write_positions(first.path_id, first.positions, achieved, first.dwell_us)
+        recording.write_positions(second.path_id, second.positions, None, second.dwell_us)
+        recording.write_partial(1, images[0])
+        recording.write_restoration(
+            2, images[0], images[1], method="harmonic", face="classical", weights_hash="ab" * 16,
+            withheld_rmse=0.25, samples_used=99, utc_ns=7,
+        )  # fmt: skip
+    with Recording.open(tmp_path / "a.hspy") as read:
+        assert read.closed
+        assert read.reason == "completed"
+        assert read.plan_text == "name: test scan\n"
+        assert read.capabilities == MICROSCOPE
+        assert [f.complete for f in read.frames] == [True, True, True]
+        assert len(read.paths) == 2, "a repeated path is stored once"
+        for frame, path in enumerate((first, second, first)):
+            np.testing.assert_array_equal(read.samples(frame), samples_of(frame, 0, path.count))
+            np.testing.assert_array_equal(read.recipe(frame).expand().positions, path.positions)
+        nominal, there = read.positions(2) or (None, None)
+        np.testing.assert_allclose(nominal, first.positions, atol=1e-7)
+        np.testing.assert_allclose(there, achieved, atol=1e-7)
+        assert read.positions(1) is not None
+        assert read.positions(1)[1] is None
+        np.testing.assert_array_equal(read.partial(1), images[0])
+        assert read.partial(0) is None
+        assert read.restoration(0) is None
+        stored = read.restoration(2)
+        assert stored is not None
+        assert stored.interval is not None
+        np.testing.assert_array_equal(stored.estimate, images[0])
+        np.testing.assert_array_equal(stored.interval, images[1])
+        assert (stored.method, stored.face, stored.weights_hash) == ("harmonic", "classical", "ab" * 16)
+        assert (stored.withheld_rmse, stored.samples_used, stored.utc_ns) == (0.25, 99, 7)
+        assert 20 < read.verify() <= len(read.rows("chunks"))
+
+
+def test_hyperspys_own_reader_finds_calibrated_axes_units_and_metadata(tmp_path: Path, images: tuple) -> None:
+    hspy = pytest.importorskip("rsciio.hspy")
+    path = spiral()
+    with new_recording(tmp_path / "a.hspy", [path, path]) as recording:
+        for frame in range(2):
+            write_frame(recording, frame, path)
+            recording.end_frame(frame, "completed", exposed=path.count)
+            recording.write_partial(frame, images[frame])
+            recording.write_restoration(frame, images[1 - frame], images[frame], method="m", face="classical")
+    signals = {s["metadata"]["General"]["title"]: s for s in hspy.file_reader(tmp_path / "a.hspy")}
+    assert set(signals) == {f"test scan: {n}" for n in ("raw samples", "partial frames", "restorations", "intervals")}
+    partial, raw = signals["test scan: partial frames"], signals["test scan: raw samples"]
+    np.testing.assert_array_equal(partial["data"], np.stack(images))
+    np.testing.assert_array_equal(signals["test scan: restorations"]["data"], np.stack(images[::-1]))
+    axes = [(a["name"], a["units"], float(a["scale"]), int(a["size"]), a["navigate"]) for a in partial["axes"]]
+    assert axes == [("frame", "", 1, 2, True), ("y", "nm", 0.5, 24, False), ("x", "nm", 0.5, 32, False)]
+    time_axis = raw["axes"][1]
+    assert (time_axis["name"], time_axis["units"], float(time_axis["scale"])) == ("dwell time", "µs", 2.0)
+    np.testing.assert_array_equal(raw["data"][:, path.count :], samples_of(1, 0, path.count))
+    column = partial["metadata"]["Acquisition_instrument"]["TEM"]
+    assert (column["beam_energy"], column["beam_current"], column["dwell_time"]) == (200.0, 0.02, 2e-6)
+    assert (column["microscope"], column["acquisition_mode"]) == ("bench STEM", "STEM")
+    assert column["Detector"]["detector_type"] == "HAADF, BF"
+    assert partial["metadata"]["Signal"]["signal_origin"] == "simulation"
+    assert partial["metadata"]["General"]["date"] == "2023-11-14"
+
+
+def test_hyperspys_reader_loads_the_file_lazily(tmp_path: Path) -> None:
+    hspy = pytest.importorskip("rsciio.hspy")
+    path = spiral()
+    with new_recording(tmp_path / "a.hspy", [path]) as recording:
+        write_frame(recording, 0, path)
+    signals = hspy.file_reader(tmp_path / "a.hspy", lazy=True)
+    raw = next(s for s in signals if "raw" in s["metadata"]["General"]["title"])
+    np.testing.assert_array_equal(raw["data"].compute(scheduler="synchronous"), samples_of(0, 0, path.count))
+    from rsciio.hspy._api import _close_tracked_handles
+
+    _close_tracked_handles(tmp_path / "a.hspy")
+
+
+def test_samples_that_cross_the_storage_blocks_come_back_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(layout_module, "SAMPLES_PER_BLOCK", 101)
+    path = serpentine()
+    with new_recording(tmp_path / "a.hspy", [path, path]) as recording:
+        for frame in range(2):
+            write_frame(recording, frame, path, step=333)
+    with Recording.open(tmp_path / "a.hspy") as read, h5py.File(tmp_path / "a.hspy") as plain:
+        for frame in range(2):
+            np.testing.assert_array_equal(read.samples(frame), samples_of(frame, 0, path.count))
+            np.testing.assert_array_equal(read.samples(frame, 90, 250), samples_of(frame, 90, 250))
+        data = plain["Experiments/raw samples/data"]
+        assert data.chunks == (1, 101)
+        np.testing.assert_array_equal(data[:, : path.count], samples_of(0, 0, path.count))
+
+
+def test_a_file_is_whole_for_h5py_before_its_first_sample(tmp_path: Path) -> None:
+    recording = new_recording(tmp_path / "a.hspy", [spiral()])
+    with h5py.File(tmp_path / "a.hspy") as plain:
+        assert plain["Experiments/raw samples/data"].shape == (2, spiral().count)
+        assert bytes(plain["recording/plan"][()]) == b"name: test scan\n"
+    with Recording.open(tmp_path / "a.hspy") as read:
+        assert not read.closed
+        assert read.reason == "recording"
+        assert read.frames == ()
+    recording.abandon()
+
+
+def test_an_aborted_scan_is_given_back_the_room_it_did_not_use(tmp_path: Path, images: tuple) -> None:
+    path = serpentine()
+    recording = new_recording(tmp_path / "a.hspy", [path] * 200)
+    write_frame(recording, 0, path)
+    recording.end_frame(0, "completed", exposed=path.count)
+    write_frame(recording, 1, path, upto=100)
+    assert recording.end_frame(1, "aborted", exposed=100)
+    recording.write_partial(0, images[0])
+    recording.write_positions(path.path_id, path.positions, path.positions, path.dwell_us)
+    before = (tmp_path / "a.hspy").stat().st_size
+    recording.close("aborted")
+    after = (tmp_path / "a.hspy").stat().st_size
+    assert after < before / 20
+    assert [p.name for p in tmp_path.iterdir()] == ["a.hspy"]
+    with Recording.open(tmp_path / "a.hspy") as read:
+        assert read.closed
+        assert read.reason == "aborted"
+        assert [(f.received, f.count, f.exposed, f.reason) for f in read.frames] == [
+            (path.count, path.count, path.count, "completed"), (100, path.count, 100, "aborted"),
+        ]  # fmt: skip
+        np.testing.assert_array_equal(read.samples(1), samples_of(1, 0, 100))
+        np.testing.assert_array_equal(read.partial(0), images[0])
+        assert read.positions(0) is not None
+        assert read.verify() > 0
+
+
+def test_restorations_can_be_kept_of_every_third_frame_or_of_none(tmp_path: Path, images: tuple) -> None:
+    path = spiral()
+    for every, kept in ((3, [0, 3]), (0, [])):
+        with new_recording(tmp_path / f"{every}.hspy", [path] * 5, restorations_every=every) as recording:
+            for frame in range(5):
+                recording.begin_frame(frame, path)
+                stored = recording.write_restoration(frame, images[0] + frame, None, method="m", face="classical")
+                assert stored == recording.wants_restoration(frame) == (frame in kept)
+        with Recording.open(tmp_path / f"{every}.hspy") as read:
+            for frame in range(5):
+                restoration = read.restoration(frame)
+                assert (restoration is not None) == (frame in kept)
+                if restoration is not None:
+                    np.testing.assert_array_equal(restoration.estimate, images[0] + frame)
+                    assert restoration.interval is None
+                    assert restoration.withheld_rmse is None
+
+
+def test_a_resumed_recording_goes_on_from_the_next_unexposed_sample(tmp_path: Path) -> None:
+    path = serpentine()
+    dying = new_recording(tmp_path / "a.hspy", [path, path])
+    write_frame(dying, 0, path, upto=200)
+    dying.abandon()
+    with Recording.open(tmp_path / "a.hspy") as read:
+        assert read.next_unexposed(0) == 200
+        assert read.next_unexposed(1) == 0
+    recording = Recording.resume(tmp_path / "a.hspy")
+    recording.begin_frame(0, path)
+    assert recording.write_chunk(0, 150, samples_of(0, 150, 300), 1, 2, 3.0) == 450
+    assert recording.counts["duplicate_samples"] == 50
+    recording.write_chunk(0, 450, samples_of(0, 450, path.count - 450), 1, 2, 3.0)
+    recording.end_frame(0, "completed", exposed=path.count)
+    write_frame(recording, 1, path)
+    recording.close()
+    with Recording.open(tmp_path / "a.hspy") as read:
+        for frame in range(2):
+            np.testing.assert_array_equal(read.samples(frame), samples_of(frame, 0, path.count))
+        assert read.verify() > 2
+    with pytest.raises(RecordingError, match="ended cleanly"):
+        Recording.resume(tmp_path / "a.hspy")
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    pieces=st.lists(st.tuples(st.integers(0, 2), st.integers(0, 229), st.integers(0, 120)), max_size=60),
+    rows=st.integers(3, 20),
+    crash_after=st.integers(0, 60),
+)
+def test_any_order_of_late_repeated_and_overlapping_chunks_gives_the_same_samples(
+    tmp_path_factory: pytest.TempPathFactory, pieces: list[tuple[int, int, int]], rows: int, crash_after: int
+) -> None:
+    path = spiral()
+    place = tmp_path_factory.mktemp("orders") / "a.hspy"
+    room = msgspec.structs.replace(Capacity.of([path] * 3), chunks=rows)
+    recording = new_recording(place, [path] * 3, capacity=room)
+    wanted = {0: 0, 1: 0, 2: 0}
+    for frame in wanted:
+        recording.begin_frame(frame, path)
+    for step, (frame, first, count) in enumerate(pieces):
+        count = min(count, path.count - first)
+        if step == crash_after:
+            recording.abandon()
+            recording = Recording.resume(place)
+        answer = recording.write_chunk(frame, first, samples_of(frame, first, count), step, step, float(step))
+        if first <= wanted[frame]:
+            wanted[frame] = max(wanted[frame], first + count)
+        assert answer == wanted[frame] == recording.next_index(frame)
+    recording.close()
+    with Recording.open(place) as read:
+        for frame, received in wanted.items():
+            assert read.frame(frame).received == received
+            np.testing.assert_array_equal(read.samples(frame), samples_of(frame, 0, received))
+        assert len(read.rows("chunks")) <= rows
+        read.verify()
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda r, p: r.write_chunk(7, 0, samples_of(7, 0, 5), 0, 0, 0.0), "frame 7 has not begun"),
+        (lambda r, p: r.write_chunk(0, p.count - 2, samples_of(0, 0, 5), 0, 0, 0.0), "of frame 0, whose path has"),
+        (lambda r, p: r.write_chunk(0, 0, samples_of(0, 0, 5, 1), 0, 0, 0.0), r"recording holds \(2, n\) <u2"),
+        (lambda r, p: r.write_chunk(0, 0, samples_of(0, 0, 5).astype("<f4"), 0, 0, 0.0), "<f4; the recording holds"),
+        (lambda r, p: r.begin_frame(0, serpentine()), "began along path"),
+        (lambda r, p: r.begin_frame(1, p), "made for 1 frames"),
+        (lambda r, p: r.write_partial(0, np.zeros((3, 3))), r"\(3, 3\) px; the recording holds \(24, 32\) px"),
+    ],
+)
+def test_what_does_not_belong_is_refused_and_changes_nothing(tmp_path: Path, call: object, words: str) -> None:
+    path = spiral()
+    recording = new_recording(tmp_path / "a.hspy", [path])
+    recording.begin_frame(0, path)
+    before = (tmp_path / "a.hspy").read_bytes()
+    with pytest.raises(RecordingError, match=words):
+        call(recording, path)  # type: ignore[operator]
+    assert (tmp_path / "a.hspy").read_bytes() == before
+    recording.abandon()
+
+
+def test_nothing_is_written_after_the_end(tmp_path: Path) -> None:
+    path = spiral()
+    recording = new_recording(tmp_path / "a.hspy", [path])
+    write_frame(recording, 0, path)
+    recording.close()
+    with pytest.raises(RecordingError, match="is closed"):
+        recording.write_chunk(0, 0, samples_of(0, 0, 5), 0, 0, 0.0) and recording.end_frame(0, "x", exposed=0)
+    assert not recording.write_partial(0, np.zeros(SHAPE))
+    recording.close()
+
+
+def test_a_second_writer_is_refused(tmp_path: Path) -> None:
+    recording = new_recording(tmp_path / "a.hspy", [spiral()])
+    with pytest.raises(RecordingError, match="being written by another process"):
+        Recording.resume(tmp_path / "a.hspy")
+    recording.abandon()
+
+
+def test_a_recording_never_overwrites(tmp_path: Path) -> None:
+    (tmp_path / "a.hspy").write_text("precious")
+    with pytest.raises(RecordingError, match="never overwrites"):
+        new_recording(tmp_path / "a.hspy", [spiral()])
+    assert (tmp_path / "a.hspy").read_text() == "precious"
+
+
+def test_a_header_states_its_capacity_from_the_paths() -> None:
+    path = spiral()
+    capacity = header_for([path, path, serpentine()]).capacity
+    assert (capacity.frames, capacity.paths) == (3, 2)
+    assert capacity.samples == 2 * path.count + SHAPE[0] * SHAPE[1]
+    assert capacity.path_samples == path.count + SHAPE[0] * SHAPE[1]
