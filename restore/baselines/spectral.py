@@ -1,0 +1,192 @@
+"""The spectral Gaussian process: learn the frame's power spectrum from the samples, then interpolate with it.
+
+A lattice seen anywhere predicts it everywhere: the covariance of the samples, measured at every lag at once by
+FFTs, becomes a power spectrum ``P``, and the estimate is the posterior mean ``trend + K α`` with
+``(M K M + N) α = M (samples − trend)``, where ``K`` is convolution by ``P`` and ``M`` the mask of measured
+pixels. Conjugate gradients need two FFTs an iteration. A smooth trend takes the long wavelengths first: without
+it their power makes the system so stiff that hundreds of iterations are not enough.
+
+References: Wiener filtering of incomplete data by conjugate gradients as in Wandelt, Larson, Lakshminarayanan,
+Phys. Rev. D 70 (2004) 083511; the power spectrum is re-estimated by expectation maximisation, ibid. section III.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from restore.baselines.gaussian import normalised_convolution
+from restore.baselines.variogram import (
+    fast_size,
+    fit_covariance,
+    lag_map,
+    radial_covariance,
+    steadied,
+)
+
+__all__ = ["half_size", "spectral", "spectral_half"]
+
+
+def half_size(mean: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Partial frames ``(b, 1, h, w)`` pooled by weight to ``(b, 1, ⌈h/2⌉, ⌈w/2⌉)``; weights add up."""
+    both = torch.cat((mean * weight, weight), 1)
+    both = F.avg_pool2d(both, 2, ceil_mode=True, divisor_override=1)
+    total = both[:, 1:]
+    return torch.where(total > 0, both[:, :1] / total.clamp(min=1e-20), 0.0), total
+
+
+def spectral_half(mean: Tensor, weight: Tensor, iterations: int = 20, padding: float = 1.25) -> Tensor:
+    """The process at half size with a fixed number of iterations: nearly as good, at a tenth of the time.
+
+    On two CPU cores 512² takes about 20 ms with 10 iterations and periodic edges (``padding`` 1), which is not
+    enough for steep spectra, and about 40 ms as it stands.
+
+    Takes full-size partial frames ``(b, 1, h, w)``; returns ``(b, 1, ⌈h/2⌉, ⌈w/2⌉)`` in their units.
+    """
+    return spectral(*half_size(mean, weight), iterations=iterations, rounds=1, padding=padding, tolerance=0)
+
+
+def spectral(
+    mean: Tensor,
+    weight: Tensor,
+    iterations: int = 50,
+    rounds: int = 2,
+    padding: float = 1.25,
+    tolerance: float = 3e-3,
+) -> Tensor:
+    """Full images by a Gaussian process whose power spectrum is learnt from the samples.
+
+    Arguments:
+        mean: values where ``weight`` is above zero, shape ``(b, 1, h, w)``.
+        weight: dwell of each pixel relative to one nominal sample, at least 0, shape ``(b, 1, h, w)``.
+        iterations: at most so many steps of conjugate gradients a round.
+        rounds: how often the spectrum is estimated: once from the samples, then from the estimate before.
+        padding: grid size relative to the frame; 1 is periodic, and then opposite edges influence each other.
+        tolerance: relative residual at which a round ends early; 0 never looks (no device synchronisation).
+
+    Returns:
+        Posterior mean, shape ``(b, 1, h, w)``.
+    """
+    rows, cols = mean.shape[-2:]
+    size = (fast_size(padding * rows), fast_size(padding * cols))
+    mask = (weight > 0).to(mean.dtype)
+    count = mask.sum((-3, -2, -1), keepdim=True).clamp(min=1)
+    density = count / (rows * cols)
+    trend = normalised_convolution(mean, mask, 3.0 * float(density.mean()) ** -0.5)
+    residual = (mean - trend) * mask
+    variance = (residual.square().sum((-3, -2, -1), keepdim=True) / count).clamp(min=1e-20)
+    power, nugget = _first_power(residual, mask, variance, density, size)
+    noise = nugget / weight.clamp(0.25, 4)
+    signal = (variance - nugget).clamp(min=1e-20)
+    dual = torch.zeros_like(residual)
+    estimate = dual
+    for turn in range(rounds):
+        power = power * (signal / _at_zero_lag(power, size))
+
+        def covariance(values: Tensor, power: Tensor = power) -> Tensor:
+            return torch.fft.irfft2(torch.fft.rfft2(values, s=size) * power, s=size)[..., :rows, :cols]
+
+        dual = conjugate_gradients(
+            lambda values, k=covariance: (k(values) + noise * values) * mask,
+            residual, dual if turn else None, iterations, tolerance,
+        )
+        estimate = covariance(dual)
+        if turn < rounds - 1:
+            power = _next_power(power, estimate, signal, nugget, density, size)
+    return trend + estimate
+
+
+def _lag_window(size: tuple[int, int], width_px: float, device: torch.device) -> Tensor:
+    """A Gaussian over lags, which keeps products of few pairs and of folded lags out of the spectrum."""
+    y = torch.fft.fftfreq(size[0], device=device) * (size[0] / width_px)
+    x = torch.fft.fftfreq(size[1], device=device) * (size[1] / width_px)
+    return torch.exp(-0.5 * y.square())[:, None] * torch.exp(-0.5 * x.square())
+
+
+def _at_zero_lag(power: Tensor, size: tuple[int, int]) -> Tensor:
+    """The variance that a half spectrum ``(b, 1, H, W//2 + 1)`` stands for, shape ``(b, 1, 1, 1)``."""
+    twice = 2 * power.sum((-2, -1), keepdim=True)
+    edges = power[..., :1].sum(-2, keepdim=True) + power[..., -1:].sum(-2, keepdim=True)
+    return ((twice - edges) / (size[0] * size[1])).clamp(min=1e-20)
+
+
+def _first_power(
+    residual: Tensor, mask: Tensor, variance: Tensor, density: Tensor, size: tuple[int, int]
+) -> tuple[Tensor, Tensor]:
+    """Power spectrum ``(b, 1, H, W//2 + 1)`` and nugget ``(b, 1, 1, 1)`` from the samples' covariance.
+
+    The isotropic part is averaged over rings and so almost free of estimation noise. What any direction has
+    beyond it is kept only where it stands 6 standard errors out: the peaks of a lattice do, noise does not.
+    """
+    extent = min(residual.shape[-2:])
+    device = residual.device
+    lags = lag_map(residual, mask, size)
+    reach = max(8, int(0.2 * extent))
+    measured, pairs = radial_covariance(lags, reach)
+    spacing = float(density.mean()) ** -0.5
+    model = fit_covariance(measured, pairs, variance.flatten(), 2 * spacing)
+    rings = steadied(measured, pairs, model)
+    y = torch.fft.fftfreq(size[0], device=device) * size[0]
+    x = torch.fft.fftfreq(size[1], device=device) * size[1]
+    radius = (y[:, None].square() + x.square()).sqrt().clamp(max=reach - 1e-3)
+    low = radius.floor().long()
+    share = radius - low
+    isotropic = (rings[:, low] * (1 - share) + rings[:, (low + 1).clamp(max=reach)] * share)[:, None]
+    power = torch.fft.rfft2(isotropic * _lag_window(size, 0.1 * extent, device)).real
+    power = torch.maximum(power, 1e-4 * variance)
+
+    window = _lag_window(size, 0.15 * extent, device)
+    known = lags.pairs > 0.5
+    excess = torch.where(known, lags.products / lags.pairs.clamp(min=1) - isotropic, 0.0)
+    peaks = torch.fft.rfft2(excess * window).real
+    # Each lag's product has variance of about variance²/pairs, and occurs twice, as +lag and −lag.
+    error = torch.where(known, 2 * window.square() / lags.pairs.clamp(min=1), 0.0).sum((-2, -1), keepdim=True).sqrt()
+    typical = 1.4826 * peaks.abs().flatten(1).median(1).values.reshape(-1, 1, 1, 1)
+    error = torch.maximum(error * variance, typical)
+    power = power + torch.where(peaks > 6 * error, peaks, 0.0)
+    return power, model.nugget.reshape(-1, 1, 1, 1)
+
+
+def _next_power(
+    power: Tensor, estimate: Tensor, signal: Tensor, nugget: Tensor, density: Tensor, size: tuple[int, int]
+) -> Tensor:
+    """Expectation maximisation: power of the estimate, plus what the samples could not determine of it."""
+    rows, cols = estimate.shape[-2:]
+    device = estimate.device
+    taper = torch.hann_window(rows, device=device)[:, None] * torch.hann_window(cols, device=device)
+    spectrum = torch.fft.rfft2(estimate * taper, s=size)
+    seen = (spectrum.real.square() + spectrum.imag.square()) / taper.square().sum()
+    window = _lag_window(size, 0.2 * min(rows, cols), device)
+    seen = torch.fft.rfft2(torch.fft.irfft2(seen, s=size) * window).real.clamp(min=0)
+    unseen = torch.maximum(signal - _at_zero_lag(seen, size), 0.05 * signal)
+    gain = density * power / (density * power + nugget + unseen * (1 - density))
+    left = (1 - gain) * power
+    return seen + left * (unseen / _at_zero_lag(left, size))
+
+
+def conjugate_gradients(
+    operator: Callable[[Tensor], Tensor], target: Tensor, start: Tensor | None, iterations: int, tolerance: float
+) -> Tensor:
+    """Solve ``operator(x) = target`` for each image of a batch, ``operator`` symmetric positive definite.
+
+    References: Hestenes, Stiefel, J. Res. Natl. Bur. Stand. 49 (1952) 409.
+    """
+    dims = tuple(range(1, target.dim()))
+    solution = torch.zeros_like(target) if start is None else start
+    left = target.clone() if start is None else target - operator(start)
+    direction = left.clone()
+    square = left.square().sum(dims, keepdim=True)
+    goal = tolerance**2 * target.square().sum(dims, keepdim=True)
+    for step in range(iterations):
+        if tolerance > 0 and step % 4 == 0 and bool((square <= goal).all()):
+            break
+        image = operator(direction)
+        length = square / (direction * image).sum(dims, keepdim=True).clamp(min=1e-30)
+        solution = solution + length * direction
+        left = left - length * image
+        before, square = square, left.square().sum(dims, keepdim=True)
+        direction = left + (square / before.clamp(min=1e-30)) * direction
+    return solution
