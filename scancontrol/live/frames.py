@@ -100,9 +100,7 @@ def _weight_plane(weight: npt.NDArray[Any], present: npt.NDArray[np.bool_]) -> n
     return np.where(present, np.clip(np.ceil(weight * (255 / top)), 1, 255), 0).astype(np.uint8)
 
 
-def _binned(
-    image: npt.NDArray[Any], weight: npt.NDArray[Any] | None
-) -> tuple[npt.NDArray[Any], npt.NDArray[Any], int]:
+def _binned(image: npt.NDArray[Any], weight: npt.NDArray[Any] | None) -> tuple[npt.NDArray[Any], npt.NDArray[Any], int]:
     """Return image and weight with at most :data:`MAX_SIDE` on a side, and the factor; odd edges are cut."""
     factor = -(-max(image.shape) // MAX_SIDE)
     if factor == 1:

@@ -15,12 +15,10 @@ import ssl
 import threading
 from collections.abc import Callable
 from http import HTTPStatus
-from importlib import resources
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Self
 
 from websockets.asyncio.server import ServerConnection, serve
-from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
@@ -33,7 +31,6 @@ from scancontrol.live.access import (
     check_token,
     is_loopback,
     new_token,
-    security_headers,
 )
 from scancontrol.live.frames import encode_frame
 from scancontrol.live.hub import LiveHub
@@ -50,22 +47,11 @@ from scancontrol.live.protocol import (
     decode_from_page,
     encode_text,
 )
+from scancontrol.live.site import Site
 
-__all__ = ["STATIC_FILES", "LiveServer"]
+__all__ = ["LiveServer"]
 
 _log = logging.getLogger(__name__)
-
-_HTML, _SCRIPT, _STYLE = "text/html; charset=utf-8", "text/javascript; charset=utf-8", "text/css; charset=utf-8"
-# The whole of what can be fetched: a path that is not a key here is not found, whatever it spells.
-STATIC_FILES: Final[dict[str, tuple[str, str]]] = {
-    "/": ("index.html", _HTML),
-    "/style.css": ("style.css", _STYLE),
-    "/icon.svg": ("icon.svg", "image/svg+xml"),
-    **{
-        f"/{name}.js": (f"{name}.js", _SCRIPT)
-        for name in ("app", "colour", "controls", "figures", "frames", "histogram", "images", "link", "panel")
-    },
-}
 
 MAX_CONNECTIONS = 32  # TCP connections in all, handshakes and file requests among them
 MAX_WATCHERS = 8  # open websockets
@@ -105,10 +91,9 @@ class LiveServer:
             raise InvalidInput("page token", "(the observer's)", "is also the operator's", "give two different ones")
         self._tls = None if certificate is None else _tls_context(certificate, key)
         self._public_names = public_names
-        self._static = {path: (_read_static(name), kind) for path, (name, kind) in STATIC_FILES.items()}
         self._encode = functools.lru_cache(maxsize=4)(encode_frame)  # one encoding serves every browser
-        self._policy: AccessPolicy | None = None
-        self._authority = ""
+        self._site: Site | None = None
+        self._base_url = ""
         self._tcp_connections: set[ServerConnection] = set()
         self._watchers: set[ServerConnection] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -136,8 +121,9 @@ class LiveServer:
             try:
                 asyncio.run(self._serve(started))
             except BaseException as error:  # the thread that waits for start reports it
+                if started.is_set():
+                    _log.exception("the page's server has failed; the scan goes on without it")
                 failure.append(error)
-                _log.debug("the page's server ended", exc_info=True)
             finally:
                 started.set()
 
@@ -146,8 +132,12 @@ class LiveServer:
         started.wait()
         if failure:
             self._thread.join()
+            if not isinstance(failure[0], OSError):
+                raise failure[0]
             raise InvalidInput(
-                "page address", f"{self._host}:{self._port}", f"cannot be served ({failure[0]})",
+                "page address",
+                f"{self._host}:{self._port}",
+                f"cannot be served ({failure[0]})",
                 "choose another port, or 0 for a free one",
             ) from failure[0]
         return self.url
@@ -169,9 +159,9 @@ class LiveServer:
         self.stop()
 
     def _link(self, token: str) -> str:
-        if self._policy is None:
+        if not self._base_url:
             raise LocalProtocolError("the page has no link before its server is started")
-        return f"{self._policy.scheme}://{self._authority}/#token={token}"
+        return f"{self._base_url}/#token={token}"
 
     async def _serve(self, started: threading.Event) -> None:
         self._loop, self._stopping = asyncio.get_running_loop(), asyncio.Event()
@@ -195,16 +185,17 @@ class LiveServer:
             logger=logging.getLogger("scancontrol.live.websocket"),
         )
         port = server.sockets[0].getsockname()[1]
-        self._authority = _authority(self._host, port)
         names = {self._host, *self._public_names}
         if is_loopback(self._host):
             names |= {"127.0.0.1", "localhost", "::1"}
-        self._policy = AccessPolicy(
+        policy = AccessPolicy(
             scheme="http" if self._tls is None else "https",
             authorities=frozenset(_authority(name, port).lower() for name in names),
             operator_token=self._token,
             observer_token=self._observer_token,
         )
+        self._site = Site(policy)
+        self._base_url = f"{policy.scheme}://{_authority(self._host, port)}"
         started.set()
         await self._stopping.wait()
         server.close()
@@ -233,36 +224,15 @@ class LiveServer:
         return CountedConnection
 
     def _answer_request(self, connection: ServerConnection, request: Request) -> Response | None:
-        """Return the answer to a plain request or a refusal; None lets the websocket handshake go on."""
-        policy = self._policy
-        if policy is None:
-            return _response(HTTPStatus.SERVICE_UNAVAILABLE, {}, b"starting\n")
-        hosts = request.headers.get_all("Host")
-        if not policy.host_allowed(hosts):
-            return _response(HTTPStatus.MISDIRECTED_REQUEST, {}, b"this address is not served here\n")
-        headers = security_headers(policy, hosts[0].lower())
-        path = request.path.partition("?")[0]
-        if path == "/live":
-            return self._refuse_handshake(policy, headers, request)
-        if path not in self._static:
-            return _response(HTTPStatus.NOT_FOUND, headers, b"not found\n")
-        body, kind = self._static[path]
-        return _response(HTTPStatus.OK, {**headers, "Content-Type": kind}, body)
-
-    def _refuse_handshake(self, policy: AccessPolicy, headers: dict[str, str], request: Request) -> Response | None:
-        if not policy.origin_allowed(request.headers.get_all("Origin")):
-            return _response(HTTPStatus.FORBIDDEN, headers, b"this page's origin is not served here\n")
-        if policy.role_of(_offered(request)) is None:
-            return _response(HTTPStatus.FORBIDDEN, headers, b"the token is missing or not this session's\n")
-        if len(self._watchers) >= MAX_WATCHERS:
-            return _response(HTTPStatus.SERVICE_UNAVAILABLE, headers, b"too many pages are open\n")
-        return None
+        if self._site is None:
+            return connection.respond(HTTPStatus.SERVICE_UNAVAILABLE, "starting\n")
+        return self._site.answer(request, full=len(self._watchers) >= MAX_WATCHERS)
 
     async def _watch(self, connection: ServerConnection) -> None:
         """Serve one browser until it goes."""
-        if self._policy is None or connection.request is None:
+        if self._site is None or connection.request is None:
             return
-        role = self._policy.role_of(_offered(connection.request))
+        role = self._site.role_of(connection.request)
         if role is None:
             return
         self._watchers.add(connection)
@@ -333,10 +303,6 @@ class LiveServer:
         return None
 
 
-def _offered(request: Request) -> list[str]:
-    return [part.strip() for line in request.headers.get_all("Sec-WebSocket-Protocol") for part in line.split(",")]
-
-
 def _select_subprotocol(connection: ServerConnection, offered: Any) -> Subprotocol | None:
     """Answer with the protocol's name, never with the token that came beside it."""
     return Subprotocol(PAGE_PROTOCOL) if PAGE_PROTOCOL in offered else None
@@ -346,18 +312,6 @@ def _authority(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def _read_static(name: str) -> bytes:
-    return resources.files("scancontrol.live").joinpath("static", name).read_bytes()
-
-
-def _response(status: HTTPStatus, headers: dict[str, str], body: bytes) -> Response:
-    complete = {
-        "Content-Type": "text/plain; charset=utf-8", **headers,
-        "Content-Length": str(len(body)), "Connection": "close",
-    }  # fmt: skip
-    return Response(status.value, status.phrase, Headers(complete), body)
-
-
 def _tls_context(certificate: Path, key: Path | None) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -365,7 +319,9 @@ def _tls_context(certificate: Path, key: Path | None) -> ssl.SSLContext:
         context.load_cert_chain(certificate, key)
     except (OSError, ssl.SSLError) as error:
         raise InvalidInput(
-            "page certificate", str(certificate), f"cannot be used ({error})",
+            "page certificate",
+            str(certificate),
+            f"cannot be used ({error})",
             "give PEM files of a certificate and its key",
         ) from error
     return context

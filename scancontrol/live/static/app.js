@@ -5,7 +5,7 @@ import { lengthText } from './colour.js';
 import { Controls } from './controls.js';
 import { duration, figure, logNotice, showStatus } from './figures.js';
 import { CLIPS, Contrast } from './histogram.js';
-import { difference, magnitude, markMeasured, nearestMeasured, paint, paintPartial } from './images.js';
+import { difference, magnitude, markMeasured, nearestMeasured, paint, paintPartial, shrink } from './images.js';
 import { Link, takeToken } from './link.js';
 import { Panel, Viewport } from './panel.js';
 
@@ -97,17 +97,21 @@ function nearestOf(frame) {
 function drawLeft() {
   const { partial, complete, status } = seen;
   const panel = panels.left;
-  if (!partial) { panel.clear(); panel.draw({}); byId('left-caption').textContent = 'nothing measured yet'; return; }
-  const before = !partial.complete && alike(partial, complete) && complete.series === partial.series
-    ? { values: complete.planes.image, weight: complete.planes.weight } : null;
-  paintPartial(panel.pixelsFor(partial.rows, partial.cols), partial.planes.image, partial.planes.weight,
-    contrast.low, contrast.high, before, status?.saturation_counts ?? null);
+  if (!partial) { panel.clear(); panel.draw({}); byId('left-caption').textContent = 'nothing measured yet'; byId('left-foot').textContent = ''; return; }
+  const before = !partial.complete && alike(partial, complete) && complete.series === partial.series ? complete : null;
+  const factor = panel.shrinkage(partial.cols);
+  const fit = (frame) => (factor === 1 ? { values: frame.planes.image, weight: frame.planes.weight, rows: frame.rows, cols: frame.cols }
+    : shrink(frame.planes.image, frame.planes.weight, frame.rows, frame.cols, factor));
+  const now = fit(partial);
+  paintPartial(panel.pixelsFor(now.rows, now.cols), now.values, now.weight, contrast.low, contrast.high,
+    before && fit(before), status?.saturation_counts ?? null);
   panel.draw({ fovNm: partial.fov_nm });
   const share = partial.complete ? 1 : partial.planned ? partial.samples / partial.planned : null;
   const of = status?.frames ? ` of ${status.frames}` : '';
   const binned = partial.binning > 1 ? ` · shown ${partial.binning}× binned` : '';
-  byId('left-caption').textContent = `frame ${partial.frame + 1}${of} · ${figure(partial.samples, 9)} samples · `
-    + `${partial.full_cols} × ${partial.full_rows} px${binned}`;
+  byId('left-caption').textContent = `frame ${partial.frame + 1}${of} · ${figure(partial.samples, 9)} samples`;
+  const field = partial.fov_nm ? ` · field ${lengthText(partial.fov_nm)} · pixel ${lengthText(partial.fov_nm / partial.full_cols)}` : '';
+  byId('left-foot').textContent = `${partial.full_cols} × ${partial.full_rows} px${field}${binned}`;
   byId('progress').style.width = `${(share ?? 0) * 100}%`;
 }
 
@@ -184,7 +188,7 @@ function drawRight() {
 function drawReadout() {
   const { partial, restoration } = seen;
   const node = byId('readout');
-  if (!chosen.cursor || !partial) { node.textContent = ''; return; }
+  if (!chosen.cursor || !partial) { node.textContent = 'Point at a picture to read its values; wheel and drag to look closer; ? for the keys'; return; }
   const at = (frame) => Math.floor(chosen.cursor[0] * frame.rows) * frame.cols + Math.floor(chosen.cursor[1] * frame.cols);
   const words = [`row ${Math.floor(chosen.cursor[0] * partial.full_rows)}, column ${Math.floor(chosen.cursor[1] * partial.full_cols)}`];
   if (partial.fov_nm) {

@@ -86,6 +86,7 @@ export class Controls {
     byId('record').disabled = !this.operator;
     byId('record').setAttribute('aria-pressed', String(Boolean(status?.recording)));
     byId('blank').disabled = !connected;
+    for (const id of ['plan-label', 'acquisition']) byId(id).hidden = role === 'observer';
     byId('role').hidden = role !== 'observer';
   }
 }

@@ -51,7 +51,8 @@ function restorer(status, restoration) {
   put('restorer-state', state.state + restarts, RESTORER_KIND[state.state]);
   const method = status.method ?? restoration?.method;
   const face = status.face ?? restoration?.face;
-  put('method', [face, method, state.device].filter(Boolean).join(' · ') || NONE);
+  put('method', method ?? NONE);
+  put('face', [face, state.device].filter(Boolean).join(' · ') || NONE);
   put('queue', `${count(state.queue)} · ${count(state.dropped)}`);
 }
 

@@ -4,6 +4,7 @@ import { extent, histogram, percentiles } from './colour.js';
 
 export const CLIPS = [0, 0.1, 0.35, 1, 2, 5];
 const BINS = 256;
+const FONT = '11px system-ui, "DejaVu Sans", sans-serif';
 
 export class Contrast {
   constructor(canvas, changed) {
@@ -99,10 +100,16 @@ export class Contrast {
     context.fillRect(place(this.low), 0, place(this.high) - place(this.low), base);
     this.drawCounts(this.measured, place, base, 'rgba(190, 201, 214, 0.55)', true);
     if (this.restored) this.drawCounts(this.restored, place, base, '#63c7f2', false);
+    context.font = FONT;
+    context.textBaseline = 'alphabetic';
+    context.textAlign = 'right';
+    for (const [words, colour, line] of [['measured', '#a7b2c0', 1], ['restored', '#63c7f2', 2]]) {
+      if (line === 2 && !this.restored) continue;
+      context.fillStyle = colour;
+      context.fillText(words, width - 4, 14 * line - 1);
+    }
     context.fillStyle = '#2a323d';
     context.fillRect(0, base, width, 1);
-    context.font = '11px system-ui, "DejaVu Sans", sans-serif';
-    context.textBaseline = 'alphabetic';
     for (const [value, align] of [[this.low, 'left'], [this.high, 'right']]) {
       const x = Math.max(1, Math.min(width - 1, place(value)));
       context.fillStyle = this.locked ? '#ffb454' : '#dfe6ee';
@@ -119,12 +126,13 @@ export class Contrast {
   drawCounts(hist, place, base, colour, filled) {
     const { context } = this;
     // Square roots: the tails that clipping cuts are what one looks for.
-    const peak = Math.sqrt(Math.max(1, ...hist.counts));
+    // One step may hold a whole background: the fifth-highest sets the scale, and what is above is cut.
+    const peak = Math.sqrt(Math.max(1, [...hist.counts].sort((a, b) => b - a)[4] * 1.15));
     const step = (hist.high - hist.low) / hist.counts.length;
     context.beginPath();
     context.moveTo(place(hist.low), base);
     hist.counts.forEach((count, i) => {
-      const y = base - (Math.sqrt(count) / peak) * (base - 4);
+      const y = base - Math.min(1, Math.sqrt(count) / peak) * (base - 4);
       context.lineTo(place(hist.low + step * i), y);
       context.lineTo(place(hist.low + step * (i + 1)), y);
     });

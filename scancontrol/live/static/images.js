@@ -2,7 +2,7 @@
 
 import { MAPS, pack } from './colour.js';
 
-const UNMEASURED = pack(11, 17, 27);
+const UNMEASURED = pack(19, 31, 50);
 const SATURATED = pack(255, 70, 70);
 const MARK = [99, 199, 242];
 
@@ -26,12 +26,30 @@ export function paintPartial(pixels, values, weight, low, high, before, ceiling)
   for (let i = 0; i < values.length; i++) {
     let source = weight[i] ? values : null;
     let dim = 1;
-    if (!source && before && before.weight[i]) { source = before.values; dim = 0.32; }
+    if (!source && before && before.weight[i]) { source = before.values; dim = 0.4; }
     if (!source) { pixels[i] = UNMEASURED; continue; }
     if (ceiling !== null && source[i] >= ceiling) { pixels[i] = SATURATED; continue; }
     const level = Math.max(0, Math.min(255, (source[i] - low) * scale));
-    pixels[i] = dim === 1 ? lut[(level + 0.5) | 0] : pack(10 + dim * level * 0.85, 14 + dim * level * 0.9, 20 + dim * level);
+    pixels[i] = dim === 1 ? lut[(level + 0.5) | 0] : pack(16 + dim * level * 0.85, 25 + dim * level * 0.9, 40 + dim * level);
   }
+}
+
+/** Average the measured pixels of each factor × factor block, so that a sparse path does not fade when it is shrunk. */
+export function shrink(values, weight, rows, cols, factor) {
+  const [high, wide] = [Math.ceil(rows / factor), Math.ceil(cols / factor)];
+  const sums = new Float32Array(high * wide);
+  const counts = new Uint8Array(high * wide);
+  for (let y = 0, i = 0; y < rows; y++) {
+    const row = ((y / factor) | 0) * wide;
+    for (let x = 0; x < cols; x++, i++) {
+      if (!weight[i]) continue;
+      const at = row + ((x / factor) | 0);
+      sums[at] += values[i];
+      counts[at] += 1;
+    }
+  }
+  for (let i = 0; i < sums.length; i++) if (counts[i]) sums[i] /= counts[i];
+  return { values: sums, weight: counts, rows: high, cols: wide };
 }
 
 /** Tint the measured pixels of a painted picture. */

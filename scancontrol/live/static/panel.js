@@ -81,6 +81,9 @@ export class Panel {
 
   clear() { this.pixels = null; }
 
+  /** By which whole factor a picture with `cols` columns can be shrunk and still have a pixel for each of the screen's. */
+  shrinkage(cols) { return Math.max(1, Math.floor((cols / (this.width * this.ratio * this.viewport.zoom)) * 1.15)); }
+
   /** On-screen rectangle (CSS pixels) of the whole field. */
   placement() {
     const fit = Math.min(this.width / this.cols, this.height / this.rows);
@@ -131,7 +134,7 @@ export class Panel {
     const width = length / nmPerPixel;
     const text = lengthText(length);
     const [x, y] = [inside.left + 14, inside.bottom - 16];
-    context.fillStyle = 'rgba(8, 11, 16, 0.66)';
+    context.fillStyle = 'rgba(8, 11, 16, 0.8)';
     context.fillRect(x - 8, y - 22, Math.max(width, context.measureText(text).width) + 16, 32);
     context.fillStyle = '#f4f7fa';
     context.fillRect(x, y, width, 3);
@@ -143,7 +146,7 @@ export class Panel {
     const { context } = this;
     const [width, height] = [120, 8];
     const [x, y] = [inside.right - width - 18, inside.bottom - 16];
-    context.fillStyle = 'rgba(8, 11, 16, 0.72)';
+    context.fillStyle = 'rgba(8, 11, 16, 0.84)';
     context.fillRect(x - 10, y - 22, width + 20, 36);
     const lut = MAPS[bar.map];
     for (let i = 0; i < width; i++) {
@@ -163,7 +166,7 @@ export class Panel {
     const { context } = this;
     const width = context.measureText(text).width;
     context.textAlign = 'left';
-    context.fillStyle = 'rgba(8, 11, 16, 0.72)';
+    context.fillStyle = 'rgba(8, 11, 16, 0.84)';
     context.fillRect(x - 2, y - 1, width + 18, 22);
     context.fillStyle = colour;
     context.fillRect(x - 2, y - 1, 3, 22);
