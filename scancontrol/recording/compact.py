@@ -78,10 +78,10 @@ def _written(reader: RecordingReader, region: Region, table: str) -> list[tuple[
     """The byte spans of the pictures that exist: the others stay holes."""
     size = reader.header.shape[0] * reader.header.shape[1] * 4
     count = region.lane_bytes // size
-    frames = [frame.frame for frame in reader.frames]
-    if table == "partials_written":
-        present = [reader.partial(frame) is not None for frame in frames]
-    else:
-        every = reader.header.restorations_every
-        present = [reader.restoration(frame) is not None for frame in frames[::every]]
-    return [(index * size, size) for index in range(count) if present[index]]
+    present: set[int | None] = set()
+    for row, frame in enumerate(reader.frames):
+        if table == "partials_written" and reader.partial(frame.frame) is not None:
+            present.add(row)
+        elif table == "restored" and reader.restoration(frame.frame) is not None:
+            present.add(reader.header.restoration_row(row))
+    return [(index * size, size) for index in range(count) if index in present]

@@ -74,7 +74,9 @@ class ImageWriter:
             values[name] = value
         estimate = self._checked(estimate)
         with self._lock:
-            done = self._put("restorations", row * estimate.nbytes, estimate)
+            # A replaced restoration is absent, not half old and half new, until all of it is there.
+            done = self._put("restored", row * values.itemsize, np.zeros_like(values))
+            done = done and self._put("restorations", row * estimate.nbytes, estimate)
             if interval is not None:
                 done = done and self._put("intervals", row * estimate.nbytes, self._checked(interval))
             return done and self._put("restored", row * values.itemsize, values)

@@ -156,7 +156,9 @@ class Header(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     channels: tuple[str, ...]
     sample_dtype: Literal["<u2", "<f4"]
     started_utc_ns: int
-    restorations_every: int
+    series_id: int
+    series_unique_id: str
+    keep_restorations: int | Literal["last"]  # of every n-th frame, of none (0), or only the last one
     specimen: str | None
     stage_nm: tuple[float, float] | None
     capacity: Capacity
@@ -168,8 +170,18 @@ class Header(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     @property
     def restorations(self) -> int:
-        """How many frames have room for a restoration: every ``restorations_every``-th, none if 0."""
-        return -(-self.capacity.frames // self.restorations_every) if self.restorations_every else 0
+        """How many restorations there is room for."""
+        if self.keep_restorations == "last":
+            return 1
+        return -(-self.capacity.frames // self.keep_restorations) if self.keep_restorations else 0
+
+    def restoration_row(self, frame_row: int) -> int | None:
+        """Where the restoration of the frame in row ``frame_row`` is kept; None if it is not."""
+        if self.keep_restorations == "last":
+            return 0
+        if not self.keep_restorations or frame_row % self.keep_restorations:
+            return None
+        return frame_row // self.keep_restorations
 
     def check(self) -> None:
         """Raise :class:`RecordingError` naming the first quantity that no recording can have."""
@@ -182,7 +194,7 @@ class Header(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             ("dwell_us", self.dwell_us, 1e-6, 1e12),
             ("beam_current_pa", self.beam_current_pa, 0, 1e12),
             ("channels", len(self.channels), 1, 64),
-            ("restorations_every", self.restorations_every, 0, 1 << 32),
+            ("keep_restorations", 1 if self.keep_restorations == "last" else self.keep_restorations, 0, 1 << 32),
             ("capacity.frames", self.capacity.frames, 1, 1 << 24),
             ("capacity.samples", self.capacity.samples, 1, 1 << 44),
             ("capacity.paths", self.capacity.paths, 1, 1 << 24),
@@ -307,7 +319,7 @@ def _experiment(
         axes = [("detector", "", 1.0, True), ("dwell time", "µs", header.dwell_us, False)]
     else:
         block = (1, *header.shape)
-        every = 1 if name == "partial frames" else header.restorations_every
+        every = header.keep_restorations if name != "partial frames" and header.keep_restorations != "last" else 1
         axes = [("frame", "", float(every), True), ("y", "nm", pixel_nm, False), ("x", "nm", pixel_nm, False)]
     data_set = _data_set(group, "data", shape, header.experiment_dtype(name), block)
     for index, (axis, units, scale, navigate) in enumerate(axes):

@@ -181,12 +181,12 @@ class RecordingReader:
     def restoration(self, frame: int) -> StoredRestoration | None:
         """What was shown as the restoration of a frame, if stored."""
         self.frame(frame)
-        row, remainder = divmod(self._row_of[frame], self.header.restorations_every or 1)
-        if remainder or not self.header.restorations_every:
+        row = self.header.restoration_row(self._row_of[frame])
+        if row is None:
             return None
         dtype = TABLES["restored"]
         values = np.frombuffer(self._read("restored", 0, row * dtype.itemsize, dtype.itemsize), dtype=dtype)[0]
-        if not values["written"]:
+        if not values["written"] or int(values["frame"]) != frame:
             return None
         rmse = float(values["withheld_rmse"])
         return StoredRestoration(

@@ -300,8 +300,7 @@ class RecordingWriter:
 
     def wants_restoration(self, frame: int) -> bool:
         """Whether a restoration of ``frame`` has a place in this recording."""
-        every = self.header.restorations_every
-        return bool(every) and frame in self._frames and self._frames[frame].row % every == 0
+        return frame in self._frames and self.header.restoration_row(self._frames[frame].row) is not None
 
     def write_restoration(
         self, frame: int, estimate: NDArray[Any], interval: NDArray[Any] | None = None, *,
@@ -310,12 +309,13 @@ class RecordingWriter:
     ) -> bool:  # fmt: skip
         """Store a restoration, (rows, cols) in sample units, and what made it; a later one replaces it.
 
-        False if this frame has no place for one (see ``restorations_every``) or the disk no room.
+        False if this frame has no place for one (see ``Header.keep_restorations``) or the disk no room.
         """
-        if not self.wants_restoration(frame):
+        row = self.header.restoration_row(self._known(frame).row)
+        if row is None:
             return False
         return self._images.restoration(
-            self._frames[frame].row // self.header.restorations_every, frame, estimate, interval,
+            row, frame, estimate, interval,
             method=method, face=face, weights_hash=weights_hash, withheld_rmse=withheld_rmse,
             samples_used=samples_used, utc_ns=utc_ns,
         )  # fmt: skip
@@ -334,7 +334,7 @@ class RecordingWriter:
                 self._write_row("status", 0, self._status)
                 self._sync()
                 room = self.header.capacity
-                if len(self._frames) < room.frames or self._status["samples"][0] < room.samples:
+                if len(self._frames) < room.frames or self._status["samples"][0] < 0.8 * room.samples:
                     compact(self.path)
             finally:
                 self._let_go()

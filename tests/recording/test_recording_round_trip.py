@@ -161,10 +161,10 @@ def test_an_aborted_scan_is_given_back_the_room_it_did_not_use(tmp_path: Path, i
         assert read.verify() > 0
 
 
-def test_restorations_can_be_kept_of_every_third_frame_or_of_none(tmp_path: Path, images: tuple) -> None:
+def test_restorations_can_be_kept_of_every_third_frame_of_the_last_or_of_none(tmp_path: Path, images: tuple) -> None:
     path = spiral()
-    for every, kept in ((3, [0, 3]), (0, [])):
-        with new_recording(tmp_path / f"{every}.hspy", [path] * 5, restorations_every=every) as recording:
+    for every, kept in ((3, [0, 3]), (0, []), ("last", [0, 1, 2, 3, 4])):
+        with new_recording(tmp_path / f"{every}.hspy", [path] * 5, keep_restorations=every) as recording:
             for frame in range(5):
                 recording.begin_frame(frame, path)
                 stored = recording.write_restoration(frame, images[0] + frame, None, method="m", face="classical")
@@ -172,7 +172,7 @@ def test_restorations_can_be_kept_of_every_third_frame_or_of_none(tmp_path: Path
         with Recording.open(tmp_path / f"{every}.hspy") as read:
             for frame in range(5):
                 restoration = read.restoration(frame)
-                assert (restoration is not None) == (frame in kept)
+                assert (restoration is not None) == (frame in (kept[-1:] if every == "last" else kept))
                 if restoration is not None:
                     np.testing.assert_array_equal(restoration.estimate, images[0] + frame)
                     assert restoration.interval is None

@@ -1,0 +1,88 @@
+"""A recording for a plan: how large it has to be, and what its header says."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from scancontrol.capabilities import Capabilities
+from scancontrol.plan import ScanPlan
+from scancontrol.recording.layout import VERSION, Capacity, Header
+from scancontrol.recording.writer import RecordingWriter
+
+__all__ = ["capacity_of", "record_plan"]
+
+_FRAMES_EXPANDED = 64
+
+
+def capacity_of(plan: ScanPlan, capabilities: Capabilities) -> Capacity:
+    """Room for every frame of ``plan``.
+
+    Frames whose seed does not change are expanded once. Of plans where every frame is another path, the
+    first few dozen are, and the rest is taken to be a tenth longer than the longest of them; what is not
+    used is given back when the recording ends.
+    """
+    cycle = len(plan.patterns)
+    changing = any(getattr(pattern, "seed_per_frame", False) for pattern in plan.patterns)
+    if not changing:
+        paths = [plan.path(frame, capabilities) for frame in range(min(cycle, plan.frames))]
+        one = Capacity.of(paths)
+        counts = [len(range(i, plan.frames, cycle)) for i in range(len(paths))]
+        return msgspec.structs.replace(
+            one, frames=plan.frames,
+            samples=sum(path.count * count for path, count in zip(paths, counts, strict=True)),
+            chunks=sum(Capacity.of([path]).chunks * count for path, count in zip(paths, counts, strict=True)),
+        )  # fmt: skip
+    sampled = [plan.path(frame, capabilities) for frame in range(min(_FRAMES_EXPANDED, plan.frames))]
+    exact = Capacity.of(sampled)
+    if plan.frames <= _FRAMES_EXPANDED:
+        return exact
+    more = plan.frames - len(sampled)
+    longest = int(1.1 * max(path.count for path in sampled)) + 1
+    recipe = max(len(msgspec.json.encode(path.recipe)) for path in sampled) + 64
+    return Capacity(
+        frames=plan.frames, samples=exact.samples + more * longest, paths=exact.paths + more,
+        path_samples=exact.path_samples + more * longest, recipe_bytes=exact.recipe_bytes + more * recipe,
+        chunks=exact.chunks + more * (longest // 1024 + 8),
+    )  # fmt: skip
+
+
+def record_plan(
+    path: Path | str,
+    plan: ScanPlan,
+    capabilities: Capabilities,
+    *,
+    plan_text: str | None = None,
+    channels: tuple[str, ...] | None = None,
+    sample_dtype: Literal["<u2", "<f4"] = "<u2",
+    series_id: int = 0,
+    series_unique_id: str = "",
+    keep_restorations: int | Literal["all", "last", "none"] = "all",
+    specimen: str | None = None,
+    stage_nm: tuple[float, float] | None = None,
+    started_utc_ns: int | None = None,
+    fsync: bool = False,
+) -> RecordingWriter:
+    """Make the recording of ``plan`` on this microscope, with the disk space of every sample reserved.
+
+    ``channels`` are the detectors' names in the order of the stream: all of the microscope's by default.
+    Raises :class:`~scancontrol.errors.RecordingError` if the disk has no room, and
+    :class:`~scancontrol.errors.InvalidInput` if the plan cannot be.
+    """
+    kept: int | Literal["last"] = 1
+    if keep_restorations != "all":
+        kept = 0 if keep_restorations == "none" else keep_restorations
+    header = Header(
+        version=VERSION, name=plan.name, shape=plan.shape, fov_nm=plan.fov_nm, dwell_us=plan.dwell_us,
+        beam_current_pa=plan.current_pa(capabilities),
+        channels=channels or tuple(detector.name for detector in capabilities.detectors),
+        sample_dtype=sample_dtype, started_utc_ns=time.time_ns() if started_utc_ns is None else started_utc_ns,
+        series_id=series_id, series_unique_id=series_unique_id,
+        keep_restorations=kept,
+        specimen=specimen, stage_nm=stage_nm, capacity=capacity_of(plan, capabilities),
+    )  # fmt: skip
+    text = msgspec.yaml.encode(plan).decode() if plan_text is None else plan_text
+    return RecordingWriter.create(path, header, text, capabilities, fsync=fsync)

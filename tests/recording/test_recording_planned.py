@@ -1,0 +1,53 @@
+"""A recording is made as large as its plan needs, before the scan."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from scancontrol.capabilities import Capabilities, DetectorChannel
+from scancontrol.paths import Archimedean, CoverageGoal, JitteredGrid, Raster
+from scancontrol.plan import ScanPlan, parse_plan
+from scancontrol.recording import Capacity, Recording, record_plan
+from scancontrol.recording.planned import capacity_of
+
+MICROSCOPE = Capabilities(name="bench", detectors=(DetectorChannel(name="HAADF"),))
+SPIRAL = Archimedean(coverage=CoverageGoal(value=0.1))
+FIXED = ScanPlan(name="two in turn", shape=(32, 32), fov_nm=10.0, dwell_us=1.0, patterns=(SPIRAL, Raster()), frames=5)
+GRID = JitteredGrid(coverage=CoverageGoal(value=0.1), seed_per_frame=True)
+CHANGING = ScanPlan(name="changing", shape=(32, 32), fov_nm=10.0, dwell_us=1.0, patterns=(GRID,), frames=90)
+
+
+@pytest.mark.parametrize("frames", [1, 2, 5])
+def test_the_capacity_of_repeated_frames_is_exactly_that_of_each_one_counted(frames: int) -> None:
+    plan = ScanPlan(**{name: getattr(FIXED, name) for name in FIXED.__struct_fields__} | {"frames": frames})
+    assert capacity_of(plan, MICROSCOPE) == Capacity.of([plan.path(i, MICROSCOPE) for i in range(frames)])
+
+
+def test_a_plan_whose_every_frame_is_another_path_fits_its_recording_and_leaves_no_unused_room(tmp_path: Path) -> None:
+    recording = record_plan(tmp_path / "a.hspy", CHANGING, MICROSCOPE)
+    values = {}
+    for frame in range(CHANGING.frames):
+        path = CHANGING.path(frame, MICROSCOPE)
+        recording.begin_frame(frame, path)
+        values[frame] = np.random.default_rng(frame).integers(0, 65536, (1, path.count), dtype="<u2")
+        recording.write_chunk(frame, 0, values[frame], 0, 0, 0.0)
+        recording.end_frame(frame, "completed", exposed=path.count)
+    recording.close()
+    with Recording.open(tmp_path / "a.hspy") as read:
+        assert len(read.paths) == len({read.paths[f.path].path_id for f in read.frames}) == 90
+        for frame, written in values.items():
+            np.testing.assert_array_equal(read.samples(frame), written)
+        again = read.recipe(77).expand()
+        np.testing.assert_array_equal(again.positions, CHANGING.path(77, MICROSCOPE).positions)
+
+
+def test_the_plan_in_the_recording_is_the_plan_that_was_run(tmp_path: Path) -> None:
+    record_plan(tmp_path / "a.hspy", FIXED, MICROSCOPE, specimen="gold on carbon", stage_nm=(1.5, -2.0)).abandon()
+    with Recording.open(tmp_path / "a.hspy") as read:
+        assert parse_plan(read.plan_text) == FIXED
+        assert read.header.specimen == "gold on carbon"
+        assert read.header.stage_nm == (1.5, -2.0)
+        assert read.header.channels == ("HAADF",)
