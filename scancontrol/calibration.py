@@ -1,0 +1,273 @@
+"""The scan coils' time constant and the delay of the signal, from ordinary scans of one place. numpy and scipy only.
+
+Nothing need be known of the specimen: every scan must see the same one. For a trial time constant the positions of
+all scans are computed, each scan is predicted from the image that the others make, and the sum of squared
+differences is minimised. Scans in both directions show the sum of lag and delay; what parts them is that lag also
+shrinks fast curves and rounds off jumps, so a set should hold turns or jumps about as fast as the coils.
+
+The uncertainty is a sandwich estimate over blocks of samples (Liang and Zeger, Biometrika 73, 1986), which holds
+without assuming independent residuals inside a block.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter, map_coordinates
+
+from scancontrol.capabilities import CoilModel
+from scancontrol.errors import InvalidInput
+from scancontrol.paths.coils import lagged
+
+__all__ = ["CalibrationScan", "CoilEstimate", "beam_positions", "estimate"]
+
+Array = NDArray[np.float64]
+
+_COARSE_PX, _FINE_PX = 2.0, 0.8  # widths of the kernel that makes an image of samples
+_SWEEP_CELLS = 2.0
+_CANDIDATES = 25
+_BLOCKS = 32
+
+
+@dataclass(frozen=True, eq=False)
+class CalibrationScan:
+    """One scan: nominal ``positions`` (n, 2) as (y, x) fractions, ``dwell_us``, ``move_us`` and ``values`` (n,)."""
+
+    positions: Array
+    dwell_us: Array
+    move_us: Array
+    values: Array
+
+    def check(self) -> None:
+        """Raise :class:`InvalidInput` if it cannot be a scan."""
+        n = len(self.positions)
+        if n < 100 or not (len(self.dwell_us) == len(self.move_us) == len(self.values) == n):
+            raise InvalidInput("samples of a calibration scan", n, "are too few, or unequal in length", "scan more")
+        if not np.all(np.isfinite(self.values)):
+            raise InvalidInput("samples of a calibration scan", "NaN", "are not numbers", "check the detector")
+
+
+@dataclass(frozen=True)
+class CoilEstimate:
+    """The result, with one standard deviation of each number. ``*_rms``: how well scans predict one another."""
+
+    coil: CoilModel
+    time_constant_sd_us: float
+    delay_us: float
+    delay_sd_us: float
+    damping_sd: float | None
+    nominal_rms: float
+    calibrated_rms: float
+    samples: int
+
+
+def beam_positions(
+    positions: Array, dwell_us: Array, move_us: Array, coil: CoilModel, delay_us: float = 0.0
+) -> Array:
+    """Where the beam was when the signal of each sample arose: (n, 2) fractions of the field.
+
+    The coils' lag, averaged over each dwell, then the path that far back in time (linear between samples).
+    """
+    achieved = lagged(positions, dwell_us, move_us, coil)
+    if delay_us == 0:
+        return achieved
+    centre = np.cumsum(dwell_us + move_us) - dwell_us / 2
+    return np.stack([np.interp(centre - delay_us, centre, achieved[:, axis]) for axis in (0, 1)], axis=1)
+
+
+def estimate(
+    scans: Sequence[CalibrationScan],
+    shape: tuple[int, int],
+    *,
+    order: int = 1,
+    start: CoilModel | None = None,
+    search_us: tuple[float, float] | None = None,
+) -> CoilEstimate:
+    """Time constant, delay and (``order`` 2) damping with which ``scans`` agree best.
+
+    Args:
+        scans: at least two of the same place, in different directions, orders or speeds.
+        shape: (rows, cols) of the grid on which scans are compared; about one sample a cell.
+        search_us: where the time constant is looked for; by default 0.02 to 60 times the shortest dwell.
+        start: begin there instead of searching.
+
+    Raises:
+        InvalidInput: too few scans or samples, or no time constant makes them agree noticeably better.
+    """
+    if len(scans) < 2:
+        raise InvalidInput("calibration scans", len(scans), "cannot be compared", "give two or more of the same place")
+    for scan in scans:
+        scan.check()
+    shortest_us = float(min(scan.dwell_us.min() for scan in scans))
+    total_us = float(min((scan.dwell_us + scan.move_us).sum() for scan in scans))
+    low, high = search_us or (0.02 * shortest_us, min(60 * shortest_us, total_us / 20))
+    if not 0 < low < high <= total_us / 2:
+        raise InvalidInput("search_us", f"{low:g} to {high:g}", "is not inside the duration of a scan",
+                           f"search below {total_us / 2:g} us")  # fmt: skip
+    model = _Model(scans, shape, order)
+    if start is None:
+        # at low frequencies a critically damped second order with half the time constant lags as much
+        searched = _Model(scans, shape, 1)
+        trials = np.geomspace(low, high, _CANDIDATES)
+        costs = [_cost(searched.residuals(searched.vector(tau, 0.0), _COARSE_PX)) for tau in trials]
+        first = float(trials[int(np.argmin(costs))]) / order
+    else:
+        first = max(start.time_constant_us, low)
+    theta = model.vector(first, 0.0)
+    for sigma in (_COARSE_PX, _FINE_PX, _FINE_PX):
+        theta = _refine(model, theta, sigma, shortest_us, high)
+    return _result(model, theta, shortest_us)
+
+
+class _Model:
+    """Residuals of every scan against the image of the others, for a vector (τ, delay[, damping])."""
+
+    def __init__(self, scans: Sequence[CalibrationScan], shape: tuple[int, int], order: int) -> None:
+        self.scans, self.shape, self.order = scans, shape, order
+        values = np.concatenate([scan.values for scan in scans])
+        self._mean, spread = float(values.mean()), float(values.std())
+        self.scale = spread or 1.0
+        self.samples = len(values)
+        self._used = [np.ones(len(scan.values)) for scan in scans]
+
+    def vector(self, tau_us: float, delay_us: float) -> Array:
+        return np.array([tau_us, delay_us, 1.0][: 1 + self.order])
+
+    def coil(self, theta: Array) -> CoilModel:
+        damping = float(np.clip(theta[2], 0.1, 5)) if self.order == 2 else 1.0
+        return CoilModel(order=2 if self.order == 2 else 1, time_constant_us=max(float(theta[0]), 0.0), damping=damping)
+
+    def _pixels(self, scan: CalibrationScan, theta: Array | None) -> Array:
+        p = scan.positions
+        if theta is not None:
+            p = beam_positions(p, scan.dwell_us, scan.move_us, self.coil(theta), float(theta[1]))
+        return np.clip(p, 0, 1) * self.shape - 0.5
+
+    def choose(self, theta: Array) -> None:
+        """Leave out samples that swept over several cells: one value and one position do not describe them.
+
+        Chosen once for each refinement, so that the choice cannot be what is minimised.
+        """
+        self._used = []
+        for scan in self.scans:
+            step = np.hypot(*np.diff(self._pixels(scan, theta), axis=0, prepend=np.nan).T)
+            self._used.append((step < max(_SWEEP_CELLS, 2 * float(np.nanmedian(step)))).astype(np.float64))
+
+    def residuals(self, theta: Array | None, sigma_px: float) -> Array:
+        """(samples,) weighted differences in units of the values' spread; None takes the nominal positions."""
+        values, predicted = self.compare(theta, sigma_px)
+        return values - predicted
+
+    def compare(self, theta: Array | None, sigma_px: float) -> tuple[Array, Array]:
+        """Weighted values and what the other scans predict for them, both (samples,)."""
+        rows, cols = self.shape
+        at, parts = [], []
+        for scan, used in zip(self.scans, self._used, strict=True):
+            pixels = self._pixels(scan, theta)
+            at.append(pixels)
+            parts.append(_splat(pixels, (scan.values - self._mean) / self.scale, used, rows, cols))
+        total = sum(parts[1:], parts[0])
+        out = []
+        for scan, pixels, part, used in zip(self.scans, at, parts, self._used, strict=True):
+            signal, weight = (gaussian_filter(layer, sigma_px, mode="nearest") for layer in total - part)
+            image = signal / np.maximum(weight, 1e-6)
+            seen = map_coordinates(weight, pixels.T, order=1, mode="nearest")
+            predicted = map_coordinates(image, pixels.T, order=1, mode="nearest")
+            trust = np.sqrt(seen / (seen + 0.3))  # a prediction from few samples counts less
+            out.append(used * trust * np.stack([(scan.values - self._mean) / self.scale, predicted]))
+        values, predicted = np.concatenate(out, axis=1)
+        return values, predicted
+
+
+def _splat(pixels: Array, values: Array, used: Array, rows: int, cols: int) -> Array:
+    """Bilinear sums of the used values and of their number: (2, rows, cols)."""
+    corner = np.clip(np.floor(pixels), [0, 0], [rows - 2, cols - 2])
+    fy, fx = np.clip(pixels - corner, 0, 1).T
+    base = (corner[:, 0] * cols + corner[:, 1]).astype(np.int64)
+    sums = np.zeros((2, rows * cols))
+    for offset, share in ((0, (1 - fy) * (1 - fx)), (1, (1 - fy) * fx), (cols, fy * (1 - fx)), (cols + 1, fy * fx)):
+        sums[0] += np.bincount(base + offset, share * used * values, rows * cols)
+        sums[1] += np.bincount(base + offset, share * used, rows * cols)
+    return sums.reshape(2, rows, cols)
+
+
+def _cost(residuals: Array) -> float:
+    return float(residuals @ residuals)
+
+
+def _steps(theta: Array, shortest_us: float) -> Array:
+    """Differences for derivatives: large beside the kinks of the bilinear kernel, small beside the parameters."""
+    tau = max(0.03 * theta[0], 0.02 * shortest_us)
+    return np.array([tau, tau, 0.05][: len(theta)])
+
+
+def _jacobian(model: _Model, theta: Array, sigma: float, shortest_us: float) -> Array:
+    steps = _steps(theta, shortest_us)
+    columns = []
+    for k, step in enumerate(steps):
+        ahead, behind = theta.copy(), theta.copy()
+        ahead[k] += step
+        behind[k] -= step
+        columns.append((model.residuals(ahead, sigma) - model.residuals(behind, sigma)) / (2 * step))
+    return np.stack(columns, axis=1)
+
+
+def _refine(model: _Model, theta: Array, sigma: float, shortest_us: float, high: float) -> Array:
+    """Gauss–Newton with step halving."""
+    model.choose(theta)
+    residuals = model.residuals(theta, sigma)
+    for _ in range(12):
+        jacobian = _jacobian(model, theta, sigma, shortest_us)
+        move = np.linalg.lstsq(jacobian, -residuals, rcond=None)[0]
+        limit = np.max(np.abs(move[:2])) / max(0.5 * theta[0], shortest_us)
+        move = move / max(1.0, limit)
+        for _ in range(6):
+            trial = theta + move
+            trial[0] = min(max(trial[0], 1e-3 * shortest_us), high)
+            new = model.residuals(trial, sigma)
+            if _cost(new) < _cost(residuals):
+                break
+            move = move / 2
+        else:
+            return theta
+        small = bool(np.all(np.abs(trial - theta) < 2e-3 * max(theta[0], shortest_us)))
+        theta, residuals = trial, new
+        if small:
+            break
+    return theta
+
+
+def _result(model: _Model, theta: Array, shortest_us: float) -> CoilEstimate:
+    values, predicted = model.compare(theta, _FINE_PX)
+    residuals = values - predicted
+    jacobian = _jacobian(model, theta, _FINE_PX, shortest_us)
+    inverse = np.linalg.pinv(jacobian.T @ jacobian)
+    scores = np.stack([
+        block_j.T @ block_r
+        for block_j, block_r in zip(
+            np.array_split(jacobian, _BLOCKS * len(model.scans)),
+            np.array_split(residuals, _BLOCKS * len(model.scans)),
+            strict=True,
+        )
+    ])
+    covariance = inverse @ (scores.T @ scores) @ inverse
+    sd = np.sqrt(np.maximum(np.diag(covariance), 0))
+    nominal = math.sqrt(_cost(model.residuals(None, _FINE_PX)) / model.samples)
+    calibrated = math.sqrt(_cost(residuals) / model.samples)
+    found = CoilEstimate(
+        coil=model.coil(theta), time_constant_sd_us=float(sd[0]), delay_us=float(theta[1]),
+        delay_sd_us=float(sd[1]), damping_sd=float(sd[2]) if len(sd) > 2 else None,
+        nominal_rms=nominal * model.scale, calibrated_rms=calibrated * model.scale, samples=model.samples,
+    )  # fmt: skip
+    agree = _cost(residuals) < _cost(values)  # no better than the mean value says: there is nothing to align
+    if not (np.all(np.isfinite(sd)) and agree and calibrated < nominal and sd[0] < theta[0]):
+        raise InvalidInput(
+            "calibration scans", f"time constant {theta[0]:.3g} ± {sd[0]:.3g} us",
+            "do not show one: scans do not agree better with any lag",
+            "scan faster, give more dose, or choose a place with more contrast",
+        )  # fmt: skip
+    return found

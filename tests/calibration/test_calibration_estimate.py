@@ -1,0 +1,97 @@
+"""The coils' time constant and the signal's delay are found again from scans whose truth is known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from scancontrol.calibration import CalibrationScan, beam_positions, estimate
+from scancontrol.capabilities import CoilModel
+from scancontrol.errors import InvalidInput
+
+SHAPE = (64, 64)
+
+
+def specimen(positions: np.ndarray) -> np.ndarray:
+    """Forty soft particles on a bright support, evaluated anywhere."""
+    generator = np.random.default_rng(7)
+    value = np.full(len(positions), 0.2)
+    for y, x, radius, height in zip(
+        *generator.random((2, 40)), generator.uniform(0.02, 0.06, 40), generator.uniform(0.3, 1, 40), strict=True
+    ):
+        value += height * np.exp(-((positions[:, 0] - y) ** 2 + (positions[:, 1] - x) ** 2) / (2 * radius**2))
+    return value
+
+
+def raster(serpentine: bool = False) -> np.ndarray:
+    axis = (np.arange(SHAPE[0]) + 0.5) / SHAPE[0]
+    lines = np.stack(np.meshgrid(axis, axis, indexing="ij"), axis=-1)
+    if serpentine:
+        lines[1::2] = lines[1::2, ::-1]
+    return lines.reshape(-1, 2)
+
+
+def spiral() -> np.ndarray:
+    turn = np.sqrt((np.arange(4096) + 0.5) / 4096)
+    angle = 2 * np.pi * 30 * turn
+    return 0.5 + 0.47 * np.stack([turn * np.sin(angle), turn * np.cos(angle)], axis=1)
+
+
+def scanned(nominal: np.ndarray, coil: CoilModel, delay_us: float, seed: int, electrons: float = 60) -> CalibrationScan:
+    """A scan of the specimen: the signal is the mean over each dwell of 1 µs, eight times oversampled."""
+    n, fine = len(nominal), 8
+    where = beam_positions(
+        np.repeat(nominal, fine, axis=0), np.full(n * fine, 1 / fine), np.zeros(n * fine), coil, delay_us
+    )
+    signal = specimen(where).reshape(n, fine).mean(axis=1)
+    values = np.random.default_rng(seed).poisson(signal * electrons).astype(np.float64)
+    return CalibrationScan(nominal, np.ones(n), np.zeros(n), values)
+
+
+def scan_set(coil: CoilModel, delay_us: float) -> list[CalibrationScan]:
+    paths = [raster(), raster()[::-1], raster(serpentine=True), spiral(), spiral()[::-1]]
+    return [scanned(path, coil, delay_us, seed) for seed, path in enumerate(paths)]
+
+
+@pytest.mark.parametrize(("tau_us", "delay_us"), [(2.0, 0.5), (4.0, 0.0)])
+def test_a_time_constant_is_recovered_within_five_per_cent_and_its_own_uncertainty(tau_us, delay_us):
+    coil = CoilModel(time_constant_us=tau_us)
+    found = estimate(scan_set(coil, delay_us), SHAPE)
+    assert found.coil.time_constant_us == pytest.approx(tau_us, rel=0.05)
+    assert abs(found.coil.time_constant_us - tau_us) < 4 * found.time_constant_sd_us
+    assert abs(found.delay_us - delay_us) < 4 * found.delay_sd_us + 0.05
+    assert found.calibrated_rms < 0.8 * found.nominal_rms
+
+
+@pytest.mark.slow
+def test_a_second_order_coil_gives_its_time_constant_and_damping():
+    coil = CoilModel(order=2, time_constant_us=3.0, damping=0.7)
+    found = estimate(scan_set(coil, 0.3), SHAPE, order=2)
+    assert found.coil.time_constant_us == pytest.approx(3.0, rel=0.05)
+    assert found.coil.damping == pytest.approx(0.7, rel=0.05)
+
+
+def test_a_delay_alone_takes_the_position_back_in_time():
+    line = np.stack([np.zeros(50), np.linspace(0, 0.49, 50)], axis=1)
+    moved = beam_positions(line, np.ones(50), np.zeros(50), CoilModel(), 2.5)
+    np.testing.assert_allclose(moved[5:, 1], line[5:, 1] - 2.5 * 0.01)
+
+
+def test_scans_without_contrast_are_refused_with_what_to_do():
+    generator = np.random.default_rng(1)
+    flat = [
+        CalibrationScan(path, np.ones(len(path)), np.zeros(len(path)), generator.poisson(50, len(path)).astype(float))
+        for path in (raster(), raster()[::-1])
+    ]
+    with pytest.raises(InvalidInput, match="more contrast"):
+        estimate(flat, SHAPE)
+
+
+def test_one_scan_alone_is_refused():
+    with pytest.raises(InvalidInput, match="two or more"):
+        estimate([scanned(raster(), CoilModel(), 0, 0)], SHAPE)
+
+
+def test_a_time_constant_longer_than_the_scan_is_refused():
+    with pytest.raises(InvalidInput, match="not inside the duration"):
+        estimate(scan_set(CoilModel(time_constant_us=1), 0)[:2], SHAPE, search_us=(1, 1e5))
