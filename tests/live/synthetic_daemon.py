@@ -48,7 +48,7 @@ def specimen(side: int) -> Image:
         return np.exp(2.4 * (heavy - 2)) + 0.35 * np.exp(3.2 * (light - 2))
 
     columns = np.where(boundary, lattice(0.2, 1 / 17), lattice(0.95, 1 / 17))
-    particle = np.exp(-(((x - 0.3) ** 2 + (y - 0.68) ** 2) / 0.012) ** 3)
+    particle = np.exp(-((((x - 0.3) ** 2 + (y - 0.68) ** 2) / 0.012) ** 3))
     return (420 + 900 * columns * (0.7 + 0.5 * y) + 520 * particle + 160 * x).astype(np.float32)
 
 

@@ -1,0 +1,113 @@
+"""The hub keeps the newest of each kind, never waits, and lets an emergency blank overtake everything."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from scancontrol.errors import InvalidInput
+from scancontrol.live.hub import KEPT_NOTICES, MAX_WAITING_COMMANDS, LiveHub, PartialView, RestorationView
+from scancontrol.live.protocol import Abort, EmergencyBlank, Notice, Pause, Start, StatusView
+
+
+def partial(frame: int, *, complete: bool = False) -> PartialView:
+    return PartialView(1, frame, np.zeros((4, 6), np.float32), np.ones((4, 6), np.uint8), complete, 24, "path")
+
+
+def test_the_newest_view_of_a_kind_replaces_the_one_before() -> None:
+    hub = LiveHub()
+    for frame in range(5):
+        hub.publish_partial(partial(frame))
+    newest = hub.newest("partial")
+    assert newest is not None
+    assert newest[1].frame == 4  # type: ignore[union-attr]
+    assert hub.newest("restoration") is None
+
+
+def test_a_complete_frame_is_not_pushed_out_by_the_start_of_the_next() -> None:
+    hub = LiveHub()
+    hub.publish_partial(partial(0, complete=True))
+    hub.publish_partial(partial(1))
+    complete, running = hub.newest("complete"), hub.newest("partial")
+    assert complete is not None
+    assert running is not None
+    assert (complete[1].frame, running[1].frame) == (0, 1)  # type: ignore[union-attr]
+
+
+def test_sequence_numbers_rise_over_all_kinds() -> None:
+    hub = LiveHub()
+    hub.publish_partial(partial(0))
+    hub.publish_status(StatusView())
+    hub.publish_truth(np.zeros((4, 6), np.float32))
+    numbers = [hub.newest(slot)[0] for slot in ("partial", "status", "truth")]  # type: ignore[arg-type, index]
+    assert numbers == sorted(set(numbers))
+
+
+def test_publishing_wakes_every_subscriber_until_it_unsubscribes() -> None:
+    hub, woken = LiveHub(), []
+    ends = [hub.subscribe(lambda name=name: woken.append(name)) for name in "ab"]  # type: ignore[misc]
+    hub.publish_status(StatusView())
+    ends[0]()
+    hub.publish_notice(Notice("one"))
+    assert woken == ["a", "b", "b"]
+
+
+def test_only_the_last_notices_are_kept_each_with_its_time() -> None:
+    hub = LiveHub(utc_ns=lambda: 5_000_000)
+    for number in range(KEPT_NOTICES + 10):
+        hub.publish_notice(Notice(str(number)))
+    kept = hub.notices_after(0)
+    assert [notice.text for _, notice in kept] == [str(n) for n in range(10, KEPT_NOTICES + 10)]
+    assert {notice.utc_ms for _, notice in kept} == {5}
+    assert hub.notices_after(kept[-2][0]) == kept[-1:]
+
+
+def test_an_emergency_blank_overtakes_what_waits() -> None:
+    commands = LiveHub().commands
+    for command in (Start(plan="a"), Pause(), EmergencyBlank()):
+        assert commands.offer(command)
+    assert [commands.get_nowait() for _ in range(3)] == [EmergencyBlank(), Start(plan="a"), Pause()]
+
+
+def test_a_full_queue_refuses_everything_but_an_emergency_blank() -> None:
+    commands = LiveHub().commands
+    assert all(commands.offer(Abort()) for _ in range(MAX_WAITING_COMMANDS))
+    assert not commands.offer(Pause())
+    assert all(commands.offer(EmergencyBlank()) for _ in range(100))
+    assert commands.qsize() == MAX_WAITING_COMMANDS + 1  # a hundred cries are one
+    assert commands.get_nowait() == EmergencyBlank()
+
+
+def test_a_thread_that_waits_for_a_command_gets_it() -> None:
+    hub, taken = LiveHub(), []
+    waiter = threading.Thread(target=lambda: taken.append(hub.commands.get(timeout=5)))
+    waiter.start()
+    assert hub.commands.offer(Pause())
+    waiter.join(5)
+    assert taken == [Pause()]
+
+
+SHAPE = (4, 6)
+
+
+@pytest.mark.parametrize(
+    "publish",
+    [
+        lambda hub: hub.publish_partial(
+            PartialView(1, 0, np.zeros((4, 6), np.float32), np.ones((6, 4), np.uint8), False, 1, "p")
+        ),
+        lambda hub: hub.publish_restoration(
+            RestorationView(1, 0, np.zeros(SHAPE, np.float32), np.zeros((4, 5), np.float32), "m", "f", "", None, None)
+        ),
+        lambda hub: hub.publish_truth(np.zeros(24, np.float32)),
+        lambda hub: hub.publish_truth(np.zeros((0, 6), np.float32)),
+    ],
+)
+def test_images_that_do_not_fit_are_refused_and_change_nothing(publish: Callable[[LiveHub], None]) -> None:
+    hub = LiveHub()
+    with pytest.raises(InvalidInput, match="shape"):
+        publish(hub)
+    assert all(hub.newest(slot) is None for slot in ("partial", "complete", "restoration", "truth"))  # type: ignore[arg-type]

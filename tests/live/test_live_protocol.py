@@ -1,0 +1,87 @@
+"""What a browser says is bounded and typed before it is used; what it is told is plain JSON."""
+
+from __future__ import annotations
+
+import json
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from scancontrol.errors import RemoteProtocolError
+from scancontrol.live.protocol import (
+    MAX_COMMAND_BYTES,
+    Abort,
+    Acknowledge,
+    EmergencyBlank,
+    Hello,
+    Notice,
+    Pause,
+    Record,
+    Refusal,
+    Resume,
+    Start,
+    StatusView,
+    decode_from_page,
+    encode_text,
+)
+
+GOLDEN = [
+    (Start(plan="spiral 1/20"), '{"type":"start","plan":"spiral 1/20"}'),
+    (Pause(), '{"type":"pause"}'),
+    (Resume(), '{"type":"resume"}'),
+    (Abort(), '{"type":"abort"}'),
+    (EmergencyBlank(), '{"type":"emergency_blank"}'),
+    (Record(on=True), '{"type":"record","on":true}'),
+    (Acknowledge(seq=12), '{"type":"ack","seq":12}'),
+]
+
+
+@pytest.mark.parametrize(("message", "text"), GOLDEN)
+def test_every_message_of_the_page_has_one_spelling(message: msgspec.Struct, text: str) -> None:
+    assert decode_from_page(text) == message
+    assert msgspec.json.encode(message).decode() == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "{", "null", "[]", "7", '"start"', "{}", '{"type":"fire"}', '{"type":7}', '{"plan":"a"}',
+        '{"type":"start"}', '{"type":"start","plan":7}', '{"type":"start","plan":""}',
+        '{"type":"start","plan":"a","extra":1}', '{"type":"start","plan":"' + "a" * 201 + '"}',
+        '{"type":"record","on":"yes"}', '{"type":"ack","seq":-1}', '{"type":"ack","seq":1.5}',
+        '{"type":"ack","seq":99999999999999999999}', '{"type":"pause"}{"type":"pause"}',
+        "[" * 4000, " " * (MAX_COMMAND_BYTES + 1), b'{"type":"pause"}', "\ud800",
+    ],
+)  # fmt: skip
+def test_anything_else_is_a_typed_error(text: str | bytes) -> None:
+    with pytest.raises(RemoteProtocolError):
+        decode_from_page(text)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.one_of(st.text(max_size=200), st.binary(max_size=200), st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["type", "plan", "seq", "on"]), inner),
+    max_leaves=8,
+).map(json.dumps)))  # fmt: skip
+def test_no_input_does_anything_but_parse_or_be_refused(text: str | bytes) -> None:
+    try:
+        message = decode_from_page(text)
+    except RemoteProtocolError:
+        return
+    assert decode_from_page(msgspec.json.encode(message).decode()) == message
+
+
+def test_the_daemon_speaks_tagged_json_without_infinities() -> None:
+    status = json.loads(encode_text(StatusView(frame_rate_hz=float("inf"), latency_p50_ms=float("nan"))))
+    assert status["type"] == "status"
+    assert status["frame_rate_hz"] is None
+    assert status["latency_p50_ms"] is None
+    for message, tag in (
+        (Hello(protocol="p", server="s", role="observer"), "hello"),
+        (Notice("n"), "notice"),
+        (Refusal(code="busy", text="t"), "refusal"),
+    ):
+        assert json.loads(encode_text(message))["type"] == tag

@@ -1,0 +1,352 @@
+"""The page's server on real sockets: who gets in, what they are sent, and what they cannot do."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import resource
+import shutil
+import socket
+import ssl
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import numpy as np
+import pytest
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.sync.client import ClientConnection, connect
+
+from scancontrol.errors import InvalidInput, LocalProtocolError
+from scancontrol.live.hub import LiveHub, PartialView
+from scancontrol.live.protocol import PAGE_PROTOCOL, EmergencyBlank, Notice, Pause, Start, StatusView
+from scancontrol.live.server import MAX_CONNECTIONS, MAX_WATCHERS, LiveServer
+from scancontrol.live.site import STATIC_FILES
+
+
+@pytest.fixture
+def hub() -> LiveHub:
+    return LiveHub()
+
+
+@pytest.fixture
+def server(hub: LiveHub) -> Iterator[LiveServer]:
+    with LiveServer(hub) as running:
+        yield running
+
+
+def parts(link: str) -> tuple[str, int, str]:
+    url = urlsplit(link)
+    return str(url.hostname), int(url.port or 0), url.fragment.removeprefix("token=")
+
+
+def watch(link: str, *, origin: str | None = "own", token: str | None = None, **headers: str) -> ClientConnection:
+    """Connect as a browser does that opened ``link``."""
+    host, port, own_token = parts(link)
+    return connect(
+        f"ws://{host}:{port}/live",
+        origin=f"http://{host}:{port}" if origin == "own" else origin,  # type: ignore[arg-type]
+        subprotocols=[PAGE_PROTOCOL, f"token.{own_token if token is None else token}"],  # type: ignore[list-item]
+        additional_headers=headers,
+        max_size=1 << 24,
+        compression=None,
+        close_timeout=0.5,
+    )
+
+
+def get(server: LiveServer, path: str, host: str | None = None, method: str = "GET") -> http.client.HTTPResponse:
+    address, port, _ = parts(server.url)
+    connection = http.client.HTTPConnection(address, port, timeout=5)
+    connection.putrequest(method, path, skip_host=True)
+    connection.putheader("Host", host or f"{address}:{port}")
+    connection.endheaders()
+    response = connection.getresponse()
+    response.content = response.read()  # type: ignore[attr-defined]
+    connection.close()
+    return response
+
+
+def image_view(frame: int, side: int = 64) -> PartialView:
+    image, weight = np.full((side, side), frame, np.float32), np.ones((side, side), np.uint8)
+    return PartialView(1, frame, image, weight, False, 9, "p")
+
+
+def test_every_file_of_the_page_is_served_under_a_strict_policy(server: LiveServer) -> None:
+    for path, (_, kind) in STATIC_FILES.items():
+        response = get(server, path)
+        assert response.status == 200
+        assert response.headers["Content-Type"] == kind
+        assert "default-src 'none'" in response.headers["Content-Security-Policy"]
+        assert response.headers["X-Content-Type-Options"] == "nosniff"
+        assert response.headers["Cache-Control"] == "no-store"
+        assert "Set-Cookie" not in response.headers
+        assert "Server" not in response.headers
+
+
+def test_every_script_on_disk_is_served_and_nothing_names_another_host() -> None:
+    folder = Path(__file__).parents[2] / "scancontrol/live/static"
+    assert {path.name for path in folder.iterdir()} == {name for name, _ in STATIC_FILES.values()}
+    for path in folder.iterdir():
+        text = path.read_text()
+        assert "https://" not in text
+        assert "innerHTML" not in text
+        assert "http://" not in text.replace("http://www.w3.org/2000/svg", "")
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/../server.py", "/static/../hub.py", "/..%2fserver.py", "//etc/passwd", "/app.js/", "/APP.JS", "/%00", "/hub.py"],
+)
+def test_a_path_outside_the_table_is_not_found(server: LiveServer, path: str) -> None:
+    assert get(server, path).status == 404
+
+
+@pytest.mark.parametrize("host", ["evil.example", "evil.example:80", "127.0.0.1", "127.0.0.1:1"])
+def test_a_rebound_name_gets_nothing(server: LiveServer, host: str) -> None:
+    response = get(server, "/", host=host)
+    assert response.status == 421
+    assert b"script" not in response.content  # type: ignore[attr-defined]
+
+
+def test_the_token_is_asked_for_and_stays_out_of_what_is_sent(server: LiveServer) -> None:
+    with watch(server.url) as page:
+        assert page.subprotocol == PAGE_PROTOCOL
+        assert page.response is not None
+        assert parts(server.url)[2] not in str(page.response.headers)
+    for token in ("", "wrong", parts(server.url)[2][:-1]):
+        with pytest.raises(InvalidStatus, match="403"):
+            watch(server.url, token=token)
+
+
+@pytest.mark.parametrize("origin", [None, "http://evil.example", "null"])
+def test_a_foreign_page_is_refused_even_with_the_token(server: LiveServer, origin: str | None) -> None:
+    with pytest.raises(InvalidStatus, match="403"):
+        watch(server.url, origin=origin)
+
+
+def test_a_page_learns_its_role_then_the_newest_state(hub: LiveHub, server: LiveServer) -> None:
+    hub.publish_status(StatusView(frame=6))
+    hub.publish_status(StatusView(frame=7))
+    with watch(server.url) as page:
+        assert json.loads(page.recv(5)) == {
+            "type": "hello", "protocol": PAGE_PROTOCOL, "server": "scancontrol", "role": "operator",
+        }  # fmt: skip
+        assert json.loads(page.recv(5))["frame"] == 7
+        hub.publish_notice(Notice("Started.", "info"))
+        assert json.loads(page.recv(5))["text"] == "Started."
+        hub.publish_partial(image_view(3))
+        assert isinstance(page.recv(5), bytes)
+
+
+def test_commands_reach_the_daemon_and_an_emergency_blank_comes_first(hub: LiveHub, server: LiveServer) -> None:
+    with watch(server.url) as page:
+        page.send('{"type":"start","plan":"spiral"}')
+        page.send('{"type":"pause"}')
+        page.send('{"type":"emergency_blank"}')
+        page.send('{"type":"nonsense"}')
+        page.recv(5)
+        assert json.loads(page.recv(5))["code"] == "malformed"  # so all before it were taken
+    assert [hub.commands.get_nowait() for _ in range(3)] == [EmergencyBlank(), Start(plan="spiral"), Pause()]
+
+
+def test_an_observer_may_blank_the_beam_and_nothing_else(hub: LiveHub, server: LiveServer) -> None:
+    with watch(server.observer_url) as page:
+        assert json.loads(page.recv(5))["role"] == "observer"
+        for command in ('"start","plan":"a"', '"pause"', '"resume"', '"abort"', '"record","on":false'):
+            page.send(f'{{"type":{command}}}')
+            assert json.loads(page.recv(5))["code"] == "read_only"
+        page.send('{"type":"emergency_blank"}')
+        assert hub.commands.get(timeout=5) == EmergencyBlank()
+    assert hub.commands.empty()
+
+
+def test_a_daemon_that_does_not_listen_is_named_and_the_queue_stays_bounded(hub: LiveHub, server: LiveServer) -> None:
+    with watch(server.url) as page:
+        page.recv(5)
+        for _ in range(100):
+            page.send('{"type":"pause"}')
+        assert json.loads(page.recv(5))["code"] == "busy"
+    assert hub.commands.qsize() == 64
+
+
+@pytest.mark.parametrize("text", ["{", '{"type":"start"}', '{"type":"start","plan":1}', "[]", b"\x00\x01"])
+def test_a_malformed_message_gets_a_typed_answer_and_the_page_lives_on(
+    hub: LiveHub, server: LiveServer, text: str | bytes
+) -> None:
+    with watch(server.url) as page:
+        page.recv(5)
+        page.send(text)
+        assert json.loads(page.recv(5))["code"] == "malformed"
+        page.send('{"type":"pause"}')
+        assert hub.commands.get(timeout=5) == Pause()
+    assert hub.commands.empty()
+
+
+def test_a_message_above_the_bound_ends_its_connection_alone(hub: LiveHub, server: LiveServer) -> None:
+    with watch(server.url) as other, watch(server.url) as page:
+        page.recv(5)
+        page.send("x" * 10_000)
+        with pytest.raises(ConnectionClosed) as closed:
+            page.recv(5)
+        assert closed.value.rcvd is not None
+        assert closed.value.rcvd.code == 1009
+        other.send('{"type":"pause"}')
+        assert hub.commands.get(timeout=5) == Pause()
+
+
+def test_no_more_than_so_many_pages_may_watch(server: LiveServer) -> None:
+    with contextlib.ExitStack() as pages:
+        for _ in range(MAX_WATCHERS):
+            pages.enter_context(watch(server.url)).recv(5)
+        with pytest.raises(InvalidStatus, match="503"):
+            watch(server.url)
+    with contextlib.ExitStack() as pages:
+        deadline = time.monotonic() + 5
+        while time.monotonic() < deadline:  # until the server has seen one go
+            with contextlib.suppress(InvalidStatus):
+                pages.enter_context(watch(server.url))
+                return
+    pytest.fail("no place became free when pages left")
+
+
+def test_silent_connections_cannot_crowd_the_server_beyond_its_bound(server: LiveServer) -> None:
+    host, port, _ = parts(server.url)
+    with contextlib.ExitStack() as silent:
+        for _ in range(MAX_CONNECTIONS + 5):
+            silent.enter_context(socket.create_connection((host, port), timeout=5))
+        last = silent.enter_context(socket.create_connection((host, port), timeout=5))
+        with contextlib.suppress(ConnectionResetError):
+            assert last.recv(1) == b""
+    assert len(server._tcp_connections) <= MAX_CONNECTIONS
+
+
+def test_a_port_in_use_is_said_before_anything_runs(server: LiveServer, hub: LiveHub) -> None:
+    second = LiveServer(hub, port=parts(server.url)[1])
+    with pytest.raises(InvalidInput, match="in use"):
+        second.start()
+    second.stop()
+
+
+def test_a_link_is_asked_for_only_once_it_is_served(hub: LiveHub) -> None:
+    with pytest.raises(LocalProtocolError):
+        _ = LiveServer(hub).url
+
+
+def test_the_page_in_the_open_without_tls_is_refused(hub: LiveHub) -> None:
+    with pytest.raises(InvalidInput, match="TLS"):
+        LiveServer(hub, host="0.0.0.0")  # noqa: S104
+
+
+def test_one_token_for_both_roles_is_refused(hub: LiveHub) -> None:
+    with pytest.raises(InvalidInput, match="also the operator's"):
+        LiveServer(hub, token="a" * 30, observer_token="a" * 30)
+
+
+def test_stop_is_quick_repeatable_and_lets_the_daemon_publish_on(hub: LiveHub) -> None:
+    server = LiveServer(hub)
+    server.stop()
+    server.start()
+    with watch(server.url) as page:
+        page.recv(5)
+        start = time.perf_counter()
+        server.stop()
+        assert time.perf_counter() - start < 1
+    server.stop()
+    hub.publish_status(StatusView())
+
+
+def stalled(server: LiveServer) -> socket.socket:
+    """A browser that opened the page and never reads again: a raw handshake with a tiny receive buffer."""
+    host, port, token = parts(server.url)
+    raw = socket.socket()
+    raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    raw.connect((host, port))
+    raw.sendall(
+        (
+            f"GET /live HTTP/1.1\r\nHost: {host}:{port}\r\nOrigin: http://{host}:{port}\r\nUpgrade: websocket\r\n"
+            "Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
+            f"Sec-WebSocket-Protocol: {PAGE_PROTOCOL}, token.{token}\r\n\r\n"
+        ).encode()
+    )
+    assert raw.recv(12) == b"HTTP/1.1 101"
+    return raw
+
+
+def draw(page: ClientConnection, timeout_s: float) -> int:
+    """Take one message as the page does, acknowledging an image; return its frame, or -1 for other messages."""
+    message = page.recv(timeout_s)
+    if isinstance(message, str):
+        return -1
+    header = json.loads(message[4 : 4 + int.from_bytes(message[:4], "little")])
+    page.send(json.dumps({"type": "ack", "seq": header["seq"]}))
+    return int(header["frame"])
+
+
+@pytest.mark.slow
+def test_pages_that_stop_reading_delay_nobody_and_cost_bounded_memory(hub: LiveHub, server: LiveServer) -> None:
+    """2 GB of frames past four stalled browsers: publishing stays under 1 ms, a live page still gets the newest."""
+    with contextlib.ExitStack() as stack:
+        for _ in range(4):
+            stack.enter_context(contextlib.closing(stalled(server)))
+        page = stack.enter_context(watch(server.url))
+        base = image_view(0, side=1024)
+        costs, before_kb = [], resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        newest = -1
+        for frame in range(500):
+            view = PartialView(1, frame, base.image + np.float32(frame), base.weight, False, 9, "p")
+            start = time.perf_counter()
+            hub.publish_partial(view)
+            costs.append(time.perf_counter() - start)
+            with contextlib.suppress(TimeoutError):
+                newest = max(newest, draw(page, timeout_s=0))
+        while newest < 499:
+            newest = max(newest, draw(page, timeout_s=5))
+        grown_mb = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kb) / 1024
+        start = time.perf_counter()
+        server.stop()
+        stopping_s = time.perf_counter() - start
+    assert np.percentile(costs, 99) < 1e-3
+    assert grown_mb < 150, f"{grown_mb:.0f} MB"  # 4 encodings kept, one message per browser in flight
+    assert stopping_s < 1
+
+
+@pytest.mark.slow
+def test_over_tls_the_page_and_its_websocket_are_served_by_certificate(hub: LiveHub, tmp_path: Path) -> None:
+    certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("no openssl to make a certificate with")
+    made = subprocess.run(
+        [openssl, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
+         "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost",
+         "-keyout", str(key), "-out", str(certificate)],
+        capture_output=True, check=False,
+    )  # fmt: skip
+    assert made.returncode == 0, made.stderr
+    trust = ssl.create_default_context(cafile=str(certificate))
+    with LiveServer(hub, host="localhost", certificate=certificate, key=key) as server:
+        host, port, token = parts(server.url)
+        assert server.url.startswith("https://localhost:")
+        connection = http.client.HTTPSConnection(host, port, context=trust, timeout=5)
+        connection.request("GET", "/")
+        response = connection.getresponse()
+        assert response.status == 200
+        assert "wss://" in response.headers["Content-Security-Policy"]
+        connection.close()
+        with connect(
+            f"wss://{host}:{port}/live", ssl=trust, origin=f"https://{host}:{port}",  # type: ignore[arg-type]
+            subprotocols=[PAGE_PROTOCOL, f"token.{token}"],  # type: ignore[list-item]
+        ) as page:  # fmt: skip
+            assert json.loads(page.recv(5))["role"] == "operator"
+
+
+def test_certificate_files_that_cannot_be_used_are_named(hub: LiveHub, tmp_path: Path) -> None:
+    missing = tmp_path / "none.pem"
+    with pytest.raises(InvalidInput, match=r"none\.pem"):
+        LiveServer(hub, certificate=missing)
+    missing.write_text("not a certificate")
+    with pytest.raises(InvalidInput, match=r"none\.pem"):
+        LiveServer(hub, certificate=missing)
