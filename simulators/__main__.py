@@ -1,0 +1,117 @@
+"""The process that hosts a simulated microscope: ``python -m simulators --config FILE``.
+
+Prints one line of JSON when it is ready, ends on SIGINT, SIGTERM or (with ``--follow-stdin``) with its parent. Exit
+code 2 after one message for anything that cannot be.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+import msgspec
+
+from scancontrol.child import Shutdown, announce
+from scancontrol.configuration import load_yaml
+from scancontrol.errors import InvalidInput, ScanControlError
+from scancontrol.serve import serve
+from simulators.config import SimulatorConfig
+from simulators.faults import Fault, FaultPlan, LinkFaults
+from simulators.microscope import SimulatedMicroscope
+from simulators.specimens.library import Micrograph
+from simulators.truth import TruthFile
+
+__all__ = ["main"]
+
+_CRASHED = 70
+
+
+class _Schedule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A file of faults alone, for ``--faults``."""
+
+    faults: tuple[Fault, ...]
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m simulators", description=__doc__)
+    parser.add_argument("--config", type=Path, help="YAML; see config/simulator.yaml (all defaults without)")
+    parser.add_argument("--address", default="tcp://127.0.0.1:0", help="of the control socket (a free port of loopback)")
+    parser.add_argument("--specimen", type=Path, metavar="IMAGE", help="a TIFF, PNG, WebP or NPY micrograph instead of the configured specimen")
+    parser.add_argument("--fast", action="store_true", help="as fast as it goes, instead of the configured pace")
+    parser.add_argument("--seed", type=int, help="instead of the configured one")
+    parser.add_argument("--faults", type=Path, metavar="FILE", help="a YAML schedule of faults, beside the configured ones")
+    parser.add_argument("--no-faults", action="store_true", help="leave the configured faults out")
+    parser.add_argument("--truth", type=Path, metavar="FILE.npz", help="write the first frame's ground truth here")
+    parser.add_argument("--truth-every", type=int, default=0, metavar="N", help="and that of every N-th frame after it")
+    parser.add_argument("--follow-stdin", action="store_true", help="end when standard input ends")
+    return parser
+
+
+def _configured(arguments: argparse.Namespace) -> SimulatorConfig:
+    config = load_yaml(arguments.config, SimulatorConfig) if arguments.config else SimulatorConfig()
+    if arguments.specimen is not None:
+        config = msgspec.structs.replace(config, specimen=Micrograph(file=str(arguments.specimen)))
+    if arguments.fast:
+        config = msgspec.structs.replace(config, pace="fast")
+    if arguments.seed is not None:
+        config = msgspec.structs.replace(config, seed=arguments.seed)
+    if arguments.no_faults:
+        config = msgspec.structs.replace(config, faults=())
+    if arguments.faults is not None:
+        config = msgspec.structs.replace(config, faults=config.faults + load_yaml(arguments.faults, _Schedule).faults)
+    config.check()
+    return config
+
+
+def _run(arguments: argparse.Namespace) -> None:
+    config = _configured(arguments)
+    if arguments.truth_every < 0:
+        raise InvalidInput("truth-every", arguments.truth_every, "is below 0", "give a number of frames")
+    truth = TruthFile(arguments.truth, arguments.truth_every) if arguments.truth else None
+    shutdown = Shutdown(follow_stdin=arguments.follow_stdin)
+    bound: list[str] = []
+
+    def crash(fault: Fault) -> None:
+        """Go down without a word, as a crash does; perhaps come back at the same address."""
+        if fault.restart_after_s is None:
+            os._exit(_CRASHED)
+        _restart(arguments, bound[0], fault.restart_after_s)
+
+    def ready(address: str) -> None:
+        bound.append(address)
+        announce("microscope", address=address, name=config.name)
+
+    plan = FaultPlan(config.faults)
+    microscope = SimulatedMicroscope(config, truth=truth, plan=plan, crash=crash)
+    serve(microscope, arguments.address, shutdown=shutdown.requested, on_ready=ready, transport_faults=LinkFaults(plan))
+
+
+def _restart(arguments: argparse.Namespace, address: str, after_s: float) -> None:
+    """Replace this process by a fresh one at the same address. All sockets close with the old one."""
+    command = [sys.executable, "-m", "simulators", "--address", address, "--no-faults"]
+    if arguments.config:
+        command += ["--config", str(arguments.config)]
+    if arguments.specimen:
+        command += ["--specimen", str(arguments.specimen)]
+    if arguments.seed is not None:
+        command += ["--seed", str(arguments.seed)]
+    command += ["--fast"] * arguments.fast + ["--follow-stdin"] * arguments.follow_stdin
+    os.execv(sys.executable, [sys.executable, "-c", f"import os, time; time.sleep({after_s!r}); os.execv({sys.executable!r}, {command!r})"])
+
+
+def main() -> int:
+    """Run the process; returns its exit code."""
+    try:
+        _run(_parser().parse_args())
+    except ScanControlError as error:
+        sys.stderr.write(f"simulators: {error}\n")
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

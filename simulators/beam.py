@@ -1,0 +1,82 @@
+"""The beam before the specimen: its current, how that wavers, and the blanker.
+
+Emission decays exponentially; on top the current flickers with a first-order (Lorentzian) spectrum, as cold field
+emitters do. The blanker opens and closes in a finite time, during which the beam is neither on nor off.
+"""
+
+from __future__ import annotations
+
+import math
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+from scipy.signal import lfilter
+
+from scancontrol.errors import InvalidInput
+from scancontrol.paths.path import ELECTRONS_PER_PA_US
+
+__all__ = ["Beam", "BeamConfig"]
+
+_KNOT = 64  # samples from one drawn value of the flicker to the next
+
+
+class BeamConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Probe current and its faults. Zero (or infinity for times of decay) switches an effect off."""
+
+    current_pa: float = 40.0
+    flicker_pct: float = 0.0  # rms
+    flicker_time_us: float = 20000.0
+    decay_time_s: float = math.inf
+    blanker_ns: float = 0.0  # to open, and to close
+
+    def check(self) -> None:
+        """Raise :class:`InvalidInput` for a beam that cannot be."""
+        for quantity, low, high in (
+            ("current_pa", 0.0, 1e6), ("flicker_pct", 0.0, 50.0), ("flicker_time_us", 1.0, 1e9), ("blanker_ns", 0.0, 1e6),
+        ):  # fmt: skip
+            value = getattr(self, quantity)
+            if not (math.isfinite(value) and low <= value <= high):
+                raise InvalidInput(f"beam.{quantity}", value, f"is outside {low:g} to {high:g}", "mend the configuration")
+        if not self.decay_time_s > 0:
+            raise InvalidInput("beam.decay_time_s", self.decay_time_s, "is not above 0", "mend the configuration")
+
+
+class Beam:
+    """Electrons that leave the gun for each sample."""
+
+    def __init__(self, config: BeamConfig) -> None:
+        self.config = config
+        self._flicker = 0.0
+
+    def electrons(
+        self, dwell_us: NDArray[np.float64], move_us: NDArray[np.float64], start_us: float, generator: np.random.Generator
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+        """Expected electrons during each dwell (n,), and those that leak while the blanker closes before each sample's move.
+
+        The leak (None without blanked moves) hits where the sample before was, and no detector counts it.
+        """
+        config = self.config
+        per_us = config.current_pa * ELECTRONS_PER_PA_US
+        n = len(dwell_us)
+        incident = (dwell_us * per_us).astype(np.float32)
+        if math.isfinite(config.decay_time_s):
+            incident *= np.float32(math.exp(-start_us * 1e-6 / config.decay_time_s))
+        if config.flicker_pct > 0:
+            knots = n // _KNOT + 2
+            step_us = float(dwell_us.mean()) * _KNOT
+            keep = math.exp(-step_us / config.flicker_time_us)
+            kicks = generator.standard_normal(knots) * (math.sqrt(1 - keep**2) * config.flicker_pct / 100)
+            values, _ = lfilter([1.0], [1.0, -keep], kicks, zi=np.array([keep * self._flicker]))
+            self._flicker = float(values[-2])
+            at = np.arange(n, dtype=np.float32) * np.float32(1 / _KNOT)
+            incident *= np.float32(1) + np.interp(at, np.arange(knots), values).astype(np.float32)
+            np.maximum(incident, 0, out=incident)
+        if config.blanker_ns == 0 or not move_us.any():
+            return incident, None
+        moved = move_us > 0
+        switching_us = config.blanker_ns * 1e-3
+        # opening and closing are ramps: half of each is lost, respectively leaks
+        opened = np.where(moved, np.maximum(1 - 0.5 * switching_us / dwell_us, 0.0), 1.0)
+        leak = np.where(moved, 0.5 * per_us * np.minimum(switching_us, move_us), 0.0)
+        return incident * opened.astype(np.float32), leak.astype(np.float32)

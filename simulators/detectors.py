@@ -1,0 +1,111 @@
+"""Detectors: from the electrons that arrive to the counts of the converter.
+
+Arrivals are Poisson. The scintillator's light fades with a time constant, so that part of each sample's signal streaks
+into the next ones: of an electron that arrives at any moment of a dwell T, ``1 − (τ/T)(1 − e^(−T/τ))`` of the light
+falls into that dwell. Amplification spreads the pulses' heights; the converter adds noise, clips and rounds.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from scancontrol.capabilities import DetectorChannel
+from scancontrol.errors import InvalidInput
+from simulators.recurrence import relax
+from simulators.specimens.scattering import DETECTOR_KINDS
+
+__all__ = ["Detector", "DetectorConfig"]
+
+
+class DetectorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One channel. ``counts = offset + gain · electrons``, with noise, clipped to ``adc_bits``."""
+
+    name: str = "HAADF"
+    kind: str = "HAADF"  # which electrons it collects: HAADF, ADF or BF
+    counts_per_electron: float = 20.0
+    offset_counts: float = 200.0
+    read_noise_counts: float = 4.0
+    pulse_spread: float = 0.0  # relative rms of the height of one electron's pulse
+    decay_us: float = 0.0  # of the scintillator
+    adc_bits: int = 16
+    condition: Literal["good", "dead", "saturated"] = "good"
+
+    def check(self) -> None:
+        """Raise :class:`InvalidInput` for a detector that cannot be."""
+        if self.kind not in DETECTOR_KINDS:
+            raise InvalidInput("detectors.kind", self.kind, f"is not one of {', '.join(DETECTOR_KINDS)}", "name one of those")
+        for quantity, low, high in (
+            ("counts_per_electron", 1e-6, 1e6), ("offset_counts", -1e6, 1e6), ("read_noise_counts", 0.0, 1e5),
+            ("pulse_spread", 0.0, 5.0), ("decay_us", 0.0, 1e6), ("adc_bits", 1, 16),
+        ):  # fmt: skip
+            value = getattr(self, quantity)
+            if not (math.isfinite(value) and low <= value <= high):
+                raise InvalidInput(f"detectors.{quantity}", value, f"is outside {low:g} to {high:g}", "mend the configuration")
+
+    def expected(self, electrons: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Mean counts for ``electrons`` that arrive, clipped as the converter clips."""
+        top = (1 << self.adc_bits) - 1
+        if self.condition != "good":
+            return np.full_like(electrons, 0 if self.condition == "dead" else top)
+        return np.clip(electrons * np.float32(self.counts_per_electron) + np.float32(self.offset_counts), 0, top)
+
+    def stated(self) -> DetectorChannel:
+        """What the microscope says of it."""
+        return DetectorChannel(
+            name=self.name, counts_per_electron=self.counts_per_electron, offset_counts=self.offset_counts,
+            read_noise_counts=self.read_noise_counts, adc_bits=self.adc_bits,
+        )  # fmt: skip
+
+
+class Detector:
+    """A channel at work; its scintillator glows on from one block to the next."""
+
+    def __init__(self, config: DetectorConfig) -> None:
+        self.config = config
+        self._glow = 0.0  # electrons whose light is still to come
+
+    def dark(self) -> None:
+        """Forget the afterglow, as after a long time without beam."""
+        self._glow = 0.0
+
+    def counts(
+        self,
+        expected: NDArray[np.float32],
+        dwell_us: NDArray[np.float64],
+        move_us: NDArray[np.float64],
+        generator: np.random.Generator,
+    ) -> NDArray[np.uint16]:
+        """Converter counts (n,) for ``expected`` electrons (n,) in each dwell."""
+        config = self.config
+        top = (1 << config.adc_bits) - 1
+        if config.condition != "good":
+            return np.full(len(expected), 0 if config.condition == "dead" else top, np.uint16)
+        signal = generator.poisson(expected).astype(np.float32)
+        if config.pulse_spread > 0:
+            signal += generator.standard_normal(len(signal), np.float32) * np.float32(config.pulse_spread) * np.sqrt(signal)
+        if config.decay_us > 0:
+            signal = self._streaked(signal, dwell_us, move_us)
+        signal *= np.float32(config.counts_per_electron)
+        signal += np.float32(config.offset_counts + 0.5)  # truncation below then rounds
+        if config.read_noise_counts > 0:
+            signal += generator.standard_normal(len(signal), np.float32) * np.float32(config.read_noise_counts)
+        return np.asarray(np.clip(signal, 0, top).astype(np.uint16))
+
+    def _streaked(self, electrons: NDArray[np.float32], dwell_us: NDArray[np.float64], move_us: NDArray[np.float64]) -> NDArray[np.float32]:
+        tau = self.config.decay_us
+        within = np.exp(-dwell_us / tau)
+        later = tau / dwell_us * (1 - within)  # of an electron's light, what is left when its dwell ends
+        if not move_us.any():
+            glow = relax(self._glow, electrons * later, within)
+            before = np.concatenate(([self._glow], glow[:-1]))
+        else:  # light that falls between two dwells is lost to both
+            across = np.exp(-move_us / tau)
+            glow = relax(self._glow, electrons * later, within * across)
+            before = np.concatenate(([self._glow], glow[:-1])) * across
+        self._glow = float(glow[-1])
+        return np.asarray(electrons * (1 - later) + before * (1 - within), np.float32)

@@ -1,0 +1,219 @@
+"""The simulated microscope: an instrument that :func:`scancontrol.serve.serve` hosts like any other.
+
+Physics lives in :mod:`simulators.exposure`; here is time. In real time a sample exists once its dwell is over; as fast
+as it goes, at once. Dose counts when a sample is exposed, not when it is computed.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+from scancontrol.paths import ScanPath
+from scancontrol.serve import Block, Overrun
+from simulators.config import SimulatorConfig
+from simulators.exposure import Exposed, Exposure
+from simulators.faults import Fault, FaultPlan, blinded, stuck
+from simulators.truth import TruthFile
+
+__all__ = ["SimulatedMicroscope"]
+
+_WAIT_S = 0.01
+_READ_S = 0.002  # in real time, how much exposure is worth a block
+
+
+class SimulatedMicroscope:
+    """Implements :class:`scancontrol.serve.Instrument`.
+
+    Args:
+        config: checked here.
+        truth: where to write the ground truth of the first frame, if anywhere.
+        plan: faults, if they are shared with the link; those of ``config`` otherwise.
+        crash: what a ``crash`` fault calls.
+        clock_ns, sleep: monotonic time, injected by tests.
+    """
+
+    def __init__(
+        self,
+        config: SimulatorConfig,
+        *,
+        truth: TruthFile | None = None,
+        plan: FaultPlan | None = None,
+        crash: Callable[[Fault], None] | None = None,
+        clock_ns: Callable[[], int] = time.monotonic_ns,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        config.check()
+        self.capabilities = config.capabilities()
+        self.exposure = Exposure(config)
+        self.faults = plan if plan is not None else FaultPlan(config.faults)
+        self._config = config
+        self._truth = truth
+        self._crash = crash
+        self._clock_ns = clock_ns
+        self._sleep = sleep
+        self._path: ScanPath | None = None
+        self._exposing = False
+        self._block: Exposed | None = None
+        self._next = 0  # index of the next sample to hand over
+        self._limit = 0  # index that exposure stopped before, once blanked
+        self._stalled_until_ns = 0
+        self._skew: Fault | None = None
+        self._bad: Fault | None = None
+        self._bad_from = 0
+        self.warm_up()
+
+    def warm_up(self) -> None:
+        """Render what can be rendered before the first scan is known, so that the first frame need not wait."""
+        if getattr(self._config.specimen, "file", None) is None:
+            self.exposure.specimen.field(20.0, 20.0, 0)
+
+    def begin(self, path: ScanPath, first_index: int, frame: int) -> None:
+        """Unblank, and expose ``path`` from ``first_index`` on."""
+        self.exposure.begin(path, first_index, frame)
+        if self._truth is not None:
+            self._truth.frame_begins(self.exposure, path, frame)
+        self._path, self._frame = path, frame
+        self._block, self._next = None, first_index
+        self._exposing = True
+        self._start_ns = self._clock_ns()
+
+    def read(self, max_samples: int) -> Block | None:
+        """The next samples already exposed; see :meth:`scancontrol.serve.Instrument.read`.
+
+        Raises:
+            Overrun: more samples were exposed than the converter's FIFO holds.
+            RuntimeError: a fault of the schedule that ends the scan.
+        """
+        if self._path is None or max_samples < 1:
+            return None
+        if not self._exposing and (self._block is None or self._next >= self._limit):
+            return None
+        if self._exposing:
+            self._act_out_faults()
+            if self._stalled():
+                return None
+        if self._block is None:
+            self._block = self.exposure.block(self._next)
+        block = self._block
+        start = self._next - block.first_index
+        stop = min(len(block), start + max_samples)
+        if self._exposing:
+            if self._config.pace == "real_time":
+                stop = self._wait_for(block, start, stop)
+            waiting = self.faults.next_sample(self._frame, self._next)
+            if waiting is not None:
+                stop = min(stop, waiting - block.first_index)
+        else:
+            stop = min(stop, self._limit - block.first_index)
+        if stop <= start:
+            return None
+        return self._hand_over(block, start, stop)
+
+    def blank(self) -> None:
+        """Blank now. What was exposed up to now can still be read."""
+        if not self._exposing:
+            return
+        self._exposing = False
+        self._limit = self._next
+        block = self._block
+        if block is not None and self._config.pace == "real_time":
+            self._limit = block.first_index + max(self._next - block.first_index, self._exposed(block))
+        if block is not None:
+            self.exposure.hit(block, self._limit - block.first_index)
+
+    def close(self) -> None:
+        """Blank, and let go of the threads."""
+        self.blank()
+        self.exposure.specimen.close()
+
+    def _hand_over(self, block: Exposed, start: int, stop: int) -> Block:
+        values = block.values[:, start:stop] if len(block) != stop - start else block.values
+        values = self._spoiled(np.ascontiguousarray(values), block.first_index + start)
+        begun_us = block.end_us[start - 1] if start else block.end_us[0]
+        made = Block(values, float(block.electrons[start:stop].sum(dtype=np.float64)), self._stamp(float(begun_us)))
+        if self._truth is not None:
+            self._truth.exposed(block, start, stop)
+        self._next = block.first_index + stop
+        if self._exposing and stop == len(block):
+            self.exposure.hit(block, len(block))
+            self._block = None
+            if self._path is not None and self._next >= self._path.count:
+                self._exposing = False  # the path is over: it blanks by itself
+                self._limit = self._next
+        return made
+
+    # -- time -----------------------------------------------------------------------------------------
+
+    def _now_us(self) -> float:
+        """Microseconds since the frame began."""
+        return (self._clock_ns() - self._start_ns) * 1e-3
+
+    def _exposed(self, block: Exposed) -> int:
+        """How many samples of the block are over by now."""
+        return int(np.searchsorted(block.end_us, self._now_us(), side="right"))
+
+    def _wait_for(self, block: Exposed, start: int, stop: int) -> int:
+        """Wait until a worthwhile part of samples ``start`` to ``stop`` is exposed, at most about 10 ms; where it ends."""
+        now_us = self._now_us()
+        enough_us = min(block.end_us[stop - 1], block.end_us[start] + 1e6 * _READ_S)
+        if enough_us > now_us:
+            self._sleep(min(_WAIT_S, (enough_us - now_us) * 1e-6))
+        behind_us = self._now_us() - float(block.end_us[start])
+        if behind_us * len(block) / max(float(block.end_us[-1] - block.end_us[0]), 1e-9) > self._config.fifo_samples:
+            self.blank()
+            raise Overrun(
+                f"the beam is {behind_us * 1e-3:.0f} ms ahead of the samples, more than the FIFO's {self._config.fifo_samples}: "
+                "lengthen the dwell, or read faster"
+            )
+        return min(stop, self._exposed(block))
+
+    def _stamp(self, since_begin_us: float) -> int:
+        """Monotonic time of a sample, as this microscope's clock has it."""
+        now_ns = self._start_ns + int(since_begin_us * 1e3) if self._config.pace == "real_time" else self._clock_ns()
+        if self._skew is not None:
+            now_ns += self._skew.skew_ns + int((now_ns - self._start_ns) * self._skew.skew_ppm * 1e-6)
+        return now_ns
+
+    # -- faults ---------------------------------------------------------------------------------------
+
+    def _act_out_faults(self) -> None:
+        self.faults.reach(self._frame, self._next)
+        for fault in self.faults.take(
+            "stall", "clock_skew", "stuck_detector", "nan_detector", "beam_trip", "operator_blank", "overrun", "crash"
+        ):
+            if fault.kind == "stall":
+                self._stalled_until_ns = self._clock_ns() + int(fault.duration_s * 1e9)
+            elif fault.kind == "clock_skew":
+                self._skew = fault
+            elif fault.kind in ("stuck_detector", "nan_detector"):
+                self._bad, self._bad_from = fault, self._next
+            elif fault.kind == "crash" and self._crash is not None:
+                self._crash(fault)
+            elif fault.kind == "overrun":
+                self.blank()
+                raise Overrun("the converter's FIFO ran over (a fault of the schedule)")
+            elif fault.kind in ("beam_trip", "operator_blank"):
+                self.blank()
+                why = "the high tension tripped" if fault.kind == "beam_trip" else "the operator blanked the beam at the column"
+                raise RuntimeError(why)
+
+    def _stalled(self) -> bool:
+        left_ns = self._stalled_until_ns - self._clock_ns()
+        if left_ns <= 0:
+            return False
+        self._sleep(min(_WAIT_S, left_ns * 1e-9))
+        self._start_ns += int(min(_WAIT_S * 1e9, left_ns))  # the scan itself halts, its time with it
+        return True
+
+    def _spoiled(self, values: np.ndarray, first_index: int) -> np.ndarray:
+        fault = self._bad
+        if fault is None:
+            return values
+        left = self._bad_from + fault.count - first_index
+        if left <= 0 or fault.channel >= len(values):
+            self._bad = None
+            return values
+        return (stuck if fault.kind == "stuck_detector" else blinded)(values, fault.channel, 0, min(left, values.shape[1]))

@@ -1,0 +1,68 @@
+"""First-order recurrences over a block of samples, without a loop in Python over the samples.
+
+Coils, scintillator and hysteresis all remember. Each is a recurrence whose steps compose, so a block is cut into
+segments that advance side by side, and the segments are joined afterwards. Where the step is the same throughout
+(no blanked moves, one dwell) :func:`scipy.signal.lfilter` is faster still.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.signal import lfilter
+
+__all__ = ["play", "relax"]
+
+
+def relax(start: complex, forcing: NDArray[np.generic], keep: NDArray[np.float64] | NDArray[np.complex128]) -> NDArray[np.generic]:
+    """``x[k] = keep[k]·x[k−1] + forcing[k]`` with ``x[−1] = start``; all of shape (n,), real or complex."""
+    n = len(forcing)
+    same = np.flatnonzero(keep[1:] != keep[:-1]) + 1
+    if same.size * 160 < n:  # a few runs of equal steps: rows of a raster, or a whole spiral
+        out = np.empty(n, np.result_type(forcing, keep, np.asarray(start)))
+        edges = [0, *same.tolist(), n]
+        x = start
+        for first, last in zip(edges[:-1], edges[1:], strict=True):
+            a = keep[first]
+            out[first:last], _ = lfilter([1.0], [1.0, -a], forcing[first:last], zi=np.array([a * x]))
+            x = out[last - 1]
+        return out
+    width = max(1, math.isqrt(n))
+    rows = -(-n // width)
+    pad = rows * width - n
+    a = np.concatenate((keep, np.ones(pad, keep.dtype))).reshape(rows, width).T.copy()
+    x = np.concatenate((forcing, np.zeros(pad, forcing.dtype))).reshape(rows, width).T.astype(np.result_type(forcing, keep))
+    gain = a  # becomes the product of the steps so far, x the answer from a start of 0
+    for k in range(1, width):
+        x[k] += a[k] * x[k - 1]
+        gain[k] *= gain[k - 1]
+    begin = np.empty(rows, x.dtype)
+    carried = start
+    for row in range(rows):
+        begin[row] = carried
+        carried = x[-1, row] + gain[-1, row] * carried
+    x += gain * begin
+    return np.asarray(x.T.reshape(-1)[:n])
+
+
+def play(start: float, command: NDArray[np.float64], width: float) -> NDArray[np.float64]:
+    """The play (backlash) operator ``p[k] = clip(p[k−1], command[k] − width, command[k] + width)``; shapes (n,).
+
+    The elementary rate-independent hysteresis (Brokate & Sprekels, Hysteresis and Phase Transitions, 1996, section
+    2.1). Each step clamps, and clamps compose to clamps.
+    """
+    n = len(command)
+    size = max(1, math.isqrt(n))
+    rows = -(-n // size)
+    padded = np.concatenate((command, np.full(rows * size - n, command[-1]))).reshape(rows, size).T
+    low, high = padded - width, padded + width
+    for k in range(1, size):  # the clamp of steps 0…k of each segment
+        low[k], high[k] = np.clip(low[k - 1], low[k], high[k]), np.clip(high[k - 1], low[k], high[k])
+    begin = np.empty(rows)
+    carried = start
+    for row in range(rows):
+        begin[row] = carried
+        carried = min(max(carried, low[-1, row]), high[-1, row])
+    return np.asarray(np.clip(begin, low, high).T.reshape(-1)[:n])

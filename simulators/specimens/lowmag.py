@@ -1,0 +1,187 @@
+"""Specimens of low magnification, where matter is thickness: fibres, vesicles, particles."""
+
+from __future__ import annotations
+
+import math
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from scancontrol.errors import InvalidInput
+from simulators.specimens.films import smooth_noise
+from simulators.specimens.scene import Film, Scene
+
+__all__ = ["Fibres", "Particles", "Vesicles"]
+
+_GRID = (2048, 2048)
+Image = NDArray[np.float32]
+
+
+def _check(specimen: Fibres | Vesicles | Particles) -> None:
+    for quantity, low, high in (("size_nm", 10, 1e6), ("count", 0, 2000), ("support_nm", 0, 1000)):
+        value = getattr(specimen, quantity)
+        if not (math.isfinite(value) and low <= value <= high):
+            raise InvalidInput(f"specimen.{quantity}", value, f"is outside {low:g} to {high:g}", "mend the specimen's configuration")
+
+
+def _stamp(image: Image, y: float, x: float, patch: Image, *, largest: bool = False) -> None:
+    """Add ``patch`` to the periodic ``image`` with its middle at node (y, x), or keep the larger of the two."""
+    rows, cols = patch.shape
+    i = (round(y) - rows // 2 + np.arange(rows)) % image.shape[0]
+    j = (round(x) - cols // 2 + np.arange(cols)) % image.shape[1]
+    at = np.ix_(i, j)
+    image[at] = np.maximum(image[at], patch) if largest else image[at] + patch
+
+
+def _distance(radius: float) -> Image:
+    half = math.ceil(radius) + 2
+    at = np.arange(-half, half + 1, dtype=np.float32)
+    return np.asarray(np.hypot(at[:, None], at[None, :]), np.float32)
+
+
+def _chord(distance: Image, radius: float) -> Image:
+    """Thickness of a sphere or cylinder of ``radius`` at ``distance`` from its middle, in the same unit."""
+    return np.asarray(2 * np.sqrt(np.maximum(radius**2 - distance**2, 0)), np.float32)
+
+
+def _support(thickness_nm: float, size_nm: float, generator: np.random.Generator) -> Film:
+    pitch = size_nm / _GRID[0]
+    rough = smooth_noise(_GRID, (pitch, pitch), 0.012 * size_nm, generator)
+    fine = smooth_noise(_GRID, (pitch, pitch), 0.0012 * size_nm, generator)
+    return Film.of(6, np.asarray(thickness_nm * 100.0 * np.maximum(1 + 0.06 * rough + 0.03 * fine, 0), np.float32))
+
+
+class Fibres(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind", tag="fibres"):
+    """A web of polymer or carbon fibres, some hollow, that wander and cross."""
+
+    size_nm: float = 4000.0
+    count: int = 26
+    diameter_nm: float = 120.0
+    support_nm: float = 4.0
+    seed: int = 1
+
+    def check(self) -> None:
+        """Raise :class:`InvalidInput` for values that cannot be."""
+        _check(self)
+        if not 5 <= self.diameter_nm <= self.size_nm / 4:
+            raise InvalidInput("specimen.diameter_nm", self.diameter_nm, f"is outside 5 to {self.size_nm / 4:g}", "mend the specimen's configuration")
+
+    def scene(self, width_nm: float, height_nm: float, frame: int) -> Scene:
+        """The scene; the same in every frame."""
+        generator = np.random.default_rng([self.seed, 11])
+        pitch = self.size_nm / _GRID[0]
+        web = np.zeros(_GRID, np.float32)
+        for _ in range(self.count):
+            radius = 0.5 * self.diameter_nm / pitch * generator.lognormal(0, 0.45)
+            fibre = np.zeros(_GRID, np.float32)
+            patch = _chord(_distance(radius), radius)
+            if generator.random() < 0.3:  # a hollow one
+                patch = np.maximum(patch - 0.95 * _chord(_distance(radius), 0.55 * radius), 0)
+            step = max(1.0, 0.12 * radius)
+            turns = np.cumsum(generator.normal(0, 0.012, int(1.5 * _GRID[0] / step)) * math.sqrt(step))
+            heading = generator.uniform(0, 2 * np.pi) + np.convolve(turns, np.ones(25) / 25, mode="same")
+            y = generator.uniform(0, _GRID[0]) + np.cumsum(np.sin(heading)) * step
+            x = generator.uniform(0, _GRID[1]) + np.cumsum(np.cos(heading)) * step
+            for at in zip(y, x, strict=True):
+                _stamp(fibre, *at, patch, largest=True)
+            web += fibre
+        films = (Film.of(6, web * np.float32(pitch * 90.0)), _support(self.support_nm, self.size_nm, generator))
+        return Scene((self.size_nm, self.size_nm), _GRID, films=films)
+
+
+class Vesicles(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind", tag="vesicles"):
+    """Stained liposomes: spherical shells with a bilayer, some nested, some burst, on a support."""
+
+    size_nm: float = 1200.0
+    count: int = 45
+    diameter_nm: float = 110.0
+    membrane_nm: float = 5.0
+    support_nm: float = 15.0
+    seed: int = 1
+
+    def check(self) -> None:
+        """Raise :class:`InvalidInput` for values that cannot be."""
+        _check(self)
+        if not (0.5 <= self.membrane_nm < self.diameter_nm / 4 and self.diameter_nm <= self.size_nm / 2):
+            raise InvalidInput("specimen.membrane_nm", self.membrane_nm, "does not fit the vesicles' diameter_nm and size_nm", "mend the specimen's configuration")
+
+    def scene(self, width_nm: float, height_nm: float, frame: int) -> Scene:
+        """The scene; the same in every frame."""
+        generator = np.random.default_rng([self.seed, 12])
+        pitch = self.size_nm / _GRID[0]
+        lipid, stain = np.zeros(_GRID, np.float32), np.zeros(_GRID, np.float32)
+        placed: list[tuple[float, float, float]] = []
+        for _ in range(self.count * 8):
+            if len(placed) >= self.count:
+                break
+            radius = 0.5 * self.diameter_nm * float(generator.lognormal(0, 0.35)) / pitch
+            y, x = generator.uniform(0, _GRID[0]), generator.uniform(0, _GRID[1])
+            if any(math.hypot(y - v, x - u) < 0.92 * (radius + r) for v, u, r in placed):
+                continue
+            placed.append((y, x, radius))
+            membrane = self.membrane_nm / pitch
+            radii = [radius]
+            while generator.random() < 0.3 and radii[-1] > 6 * membrane:
+                radii.append(radii[-1] - generator.uniform(1.8, 4) * membrane)
+            squash = generator.uniform(0.35, 0.8)  # vesicles flatten as they dry
+            for r in radii:
+                distance = _distance(radius + 3 * membrane)
+                shell = _chord(distance, r) - _chord(distance, r - membrane)
+                _stamp(lipid, y, x, np.asarray(shell * squash, np.float32))
+            pool = np.exp(-np.abs(_distance(radius + 4 * membrane) - radius - 0.6 * membrane) / (1.1 * membrane))
+            _stamp(stain, y, x, np.asarray(pool, np.float32))
+        heavy = stain * 2.2 + 0.5 * np.maximum(smooth_noise(_GRID, (pitch, pitch), 20.0, generator) + 0.6, 0)
+        films = (
+            Film.of(6.6, lipid * np.float32(pitch * 100.0)),
+            Film.of(92, np.asarray(heavy * 3.0, np.float32)),
+            _support(self.support_nm, self.size_nm, generator),
+        )
+        return Scene((self.size_nm, self.size_nm), _GRID, films=films)
+
+
+class Particles(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind", tag="particles"):
+    """A supported catalyst: bright metal particles, log-normal in size, on clumps of a light oxide."""
+
+    size_nm: float = 400.0
+    count: int = 260
+    diameter_nm: float = 5.0
+    atomic_number: int = 78
+    support_nm: float = 10.0
+    seed: int = 1
+
+    def check(self) -> None:
+        """Raise :class:`InvalidInput` for values that cannot be."""
+        _check(self)
+        if not (1 <= self.atomic_number <= 118 and 0.3 <= self.diameter_nm <= self.size_nm / 4):
+            raise InvalidInput("specimen.diameter_nm", self.diameter_nm, f"is outside 0.3 to {self.size_nm / 4:g}, or the element is none", "mend the specimen's configuration")
+
+    def scene(self, width_nm: float, height_nm: float, frame: int) -> Scene:
+        """The scene; the same in every frame."""
+        generator = np.random.default_rng([self.seed, 13])
+        pitch = self.size_nm / _GRID[0]
+        clumps = np.zeros(_GRID, np.float32)
+        y, x = _GRID[0] * 0.5, _GRID[1] * 0.45
+        centres = []
+        for _ in range(90):  # oxide grains that stick to each other
+            radius = 0.03 * self.size_nm * float(generator.lognormal(0, 0.4)) / pitch
+            if centres and generator.random() < 0.93:
+                v, u, r = centres[int(generator.integers(len(centres)))]
+                angle = generator.uniform(0, 2 * np.pi)
+                y, x = v + 0.8 * (r + radius) * math.sin(angle), u + 0.8 * (r + radius) * math.cos(angle)
+            else:
+                y, x = generator.uniform(0, _GRID[0]), generator.uniform(0, _GRID[1])
+            centres.append((y, x, radius))
+            _stamp(clumps, y, x, _chord(_distance(radius), radius) * np.float32(0.7))
+        metal = np.zeros(_GRID, np.float32)
+        places = np.flatnonzero(clumps > 0.01 * _GRID[0])
+        for _ in range(self.count):
+            radius = max(1.0, 0.5 * self.diameter_nm * float(generator.lognormal(0, 0.4)) / pitch)
+            at = int(generator.choice(places)) if generator.random() < 0.9 else int(generator.integers(clumps.size))
+            _stamp(metal, at // _GRID[1], at % _GRID[1], _chord(_distance(radius), radius))
+        films = (
+            Film.of(10, clumps * np.float32(pitch * 80.0)),
+            Film.of(self.atomic_number, metal * np.float32(pitch * 60.0)),
+            _support(self.support_nm, self.size_nm, generator),
+        )
+        return Scene((self.size_nm, self.size_nm), _GRID, films=films)

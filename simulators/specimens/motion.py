@@ -1,0 +1,80 @@
+"""How the specimen moves under the beam: drift, thermal creep, sudden steps, vibration."""
+
+from __future__ import annotations
+
+import math
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from scancontrol.errors import InvalidInput
+
+__all__ = ["Motion", "Step", "Vibration"]
+
+Pair = tuple[float, float]
+
+
+class Step(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The stage slips ``by_nm`` (y, x) at ``time_s``."""
+
+    time_s: float
+    by_nm: Pair
+
+
+class Vibration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A sine of ``amplitude_nm`` (y, x): floor, pumps, sound."""
+
+    frequency_hz: float
+    amplitude_nm: Pair
+
+
+class Motion(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """All that moves the specimen; everything zero by default."""
+
+    drift_nm_per_s: Pair = (0.0, 0.0)
+    creep_nm: Pair = (0.0, 0.0)  # approached as 1 − exp(−t/creep_time_s)
+    creep_time_s: float = 60.0
+    steps: tuple[Step, ...] = ()
+    vibrations: tuple[Vibration, ...] = ()
+
+    def check(self) -> None:
+        """Raise :class:`InvalidInput` for a motion that cannot be."""
+        remedy = "mend the configuration"
+        values = [*self.drift_nm_per_s, *self.creep_nm]
+        values += [v for s in self.steps for v in (*s.by_nm, s.time_s)]
+        values += [v for s in self.vibrations for v in s.amplitude_nm]
+        if not all(math.isfinite(v) and abs(v) <= 1e6 for v in values):
+            raise InvalidInput("motion", values, "holds a value outside −1e6 to 1e6", remedy)
+        if not (math.isfinite(self.creep_time_s) and self.creep_time_s > 0):
+            raise InvalidInput("motion.creep_time_s", self.creep_time_s, "is not above 0", remedy)
+        for vibration in self.vibrations:
+            if not 0 < vibration.frequency_hz <= 1e6:
+                raise InvalidInput("motion.vibrations.frequency_hz", vibration.frequency_hz, "is outside 0 to 1e6", remedy)
+
+    @property
+    def still(self) -> bool:
+        """Whether nothing moves."""
+        return self == Motion(creep_time_s=self.creep_time_s)
+
+    def displacement_nm(self, time_us: NDArray[np.float64]) -> NDArray[np.float32]:
+        """Where the specimen has moved to, (n, 2) as (y, x), at times (n,) since the microscope was switched on.
+
+        Slow parts are drawn as straight lines between the first and the last of the times, which are those of one
+        block of samples; steps and vibration are exact.
+        """
+        ends = time_us[[0, -1]] * 1e-6
+        slow = np.array([
+            [v * t + c * -math.expm1(-t / self.creep_time_s) for v, c in zip(self.drift_nm_per_s, self.creep_nm, strict=True)]
+            for t in ends
+        ])  # fmt: skip
+        span = time_us[-1] - time_us[0]
+        along = ((time_us - time_us[0]) / span if span > 0 else np.zeros_like(time_us)).astype(np.float32)
+        moved = slow[0].astype(np.float32) + along[:, None] * (slow[1] - slow[0]).astype(np.float32)
+        for step in self.steps:
+            if step.time_s <= ends[1]:
+                moved += (time_us >= step.time_s * 1e6)[:, None] * np.array(step.by_nm, np.float32)
+        for vibration in self.vibrations:
+            phase = np.remainder(time_us * (vibration.frequency_hz * 1e-6), 1.0).astype(np.float32)
+            moved += np.sin(phase * np.float32(2 * np.pi))[:, None] * np.array(vibration.amplitude_nm, np.float32)
+        return moved
