@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from scancontrol.errors import InvalidInput
 
-__all__ = ["Canvas", "Placement", "Region", "finite", "pixel_index"]
+__all__ = ["Canvas", "Placement", "Region", "finite", "on_dac", "pixel_index"]
 
 LAST_FRACTION = math.nextafter(1.0, 0.0)
 """The largest position inside the field of view: positions lie in [0, 1)."""
@@ -116,6 +116,17 @@ def _turn(rotation_deg: float) -> tuple[float, float]:
         return ((1.0, 0.0), (0.0, 1.0), (-1.0, 0.0), (0.0, -1.0))[round(quarters) % 4]
     angle = math.radians(rotation_deg)
     return math.cos(angle), math.sin(angle)
+
+
+def on_dac(positions: NDArray[np.float64], dac_bits: int | None) -> NDArray[np.float64]:
+    """``positions`` (n, 2) put on the nearest codes of the DAC, in place; as they are where no DAC is stated."""
+    if dac_bits is not None:
+        codes = float(1 << dac_bits)
+        positions *= codes
+        np.rint(positions, out=positions)
+        np.minimum(positions, codes - 1, out=positions)
+        positions /= codes
+    return positions
 
 
 def pixel_index(positions: NDArray[np.float64], shape: tuple[int, int]) -> NDArray[np.int64]:

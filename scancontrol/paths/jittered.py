@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scancontrol.errors import InvalidInput
 from scancontrol.paths.geometry import Canvas, finite
 from scancontrol.paths.hashing import uniform
-from scancontrol.paths.pattern import FLYBACK, JUMP, FunctionLayout, Layout, Pattern, Samples
+from scancontrol.paths.pattern import FLYBACK, JUMP, FunctionLayout, Layout, Pattern, Samples, check_seed
 
 __all__ = ["JitteredGrid"]
 
@@ -38,8 +38,7 @@ class JitteredGrid(Pattern, frozen=True, kw_only=True, tag="jittered_grid"):
             raise InvalidInput("points", None, "is missing", "give it, or the coverage to solve it for")
         if self.points is not None and self.points < 1:
             raise InvalidInput("points", self.points, "is below 1", "give the number of points")
-        if self.seed < 0:
-            raise InvalidInput("seed", self.seed, "is below 0", "give a whole number of 0 or more")
+        check_seed(self.seed)
 
     @property
     def solved(self) -> bool:

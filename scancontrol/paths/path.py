@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from scancontrol.errors import InvalidInput
-from scancontrol.paths.geometry import pixel_index
+from scancontrol.paths.geometry import Canvas, Placement, on_dac, pixel_index
+from scancontrol.paths.pattern import Layout, Pattern
 from scancontrol.paths.timing import quantised_dwell_us
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ __all__ = ["ELECTRONS_PER_PA_US", "Coverage", "PathChunk", "ScanPath"]
 ELECTRONS_PER_PA_US = 1e-18 / 1.602176634e-19
 """Electrons in one picoampere during one microsecond: 6.2415."""
 
-CHUNK = 1 << 16
+CHUNK = 1 << 14
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ class ScanPath:
         self.shape = recipe.shape
         self.fov_nm = recipe.fov_nm
         self._placement = recipe.placement
-        self._layout = recipe.pattern.lay(self._placement.canvas)
+        self._layout = _laid(recipe.pattern, self._placement.canvas)
         self.count = self._layout.count
         if self.count < 1:
             raise InvalidInput("path", "0 samples", "is an empty path", "ask for more coverage or a larger region")
@@ -78,7 +79,7 @@ class ScanPath:
         """See :attr:`PathRecipe.path_id`."""
         return self.recipe.path_id
 
-    def chunks(self, max_samples: int = CHUNK) -> Iterator[PathChunk]:
+    def chunks(self, max_samples: int = 1 << 16) -> Iterator[PathChunk]:
         """All samples in order, at most ``max_samples`` at a time, in bounded memory."""
         for first in range(0, self.count, max_samples):
             yield self.chunk(first, min(max_samples, self.count - first))
@@ -115,15 +116,7 @@ class ScanPath:
         return PathChunk(first, positions[1:], dwell, settle.moves_us(distance, move))
 
     def _place(self, fractions: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Positions in the field, on the codes of the DAC where one is stated."""
-        positions = self._placement.to_field(fractions)
-        if self.recipe.dac_bits is not None:
-            codes = float(1 << self.recipe.dac_bits)
-            positions *= codes
-            np.rint(positions, out=positions)
-            np.minimum(positions, codes - 1, out=positions)
-            positions /= codes
-        return positions
+        return on_dac(self._placement.to_field(fractions), self.recipe.dac_bits)
 
     @cached_property
     def _whole(self) -> PathChunk:
@@ -145,25 +138,40 @@ class ScanPath:
         return self._whole.move_us
 
     @cached_property
-    def _totals(self) -> tuple[int, float, float]:
-        """Pixels touched, exposure and blanked time in µs; one pass over the path."""
-        touched = np.zeros(self.shape[0] * self.shape[1], dtype=np.bool_)
-        exposure = moving = 0.0
-        for chunk in self.chunks():
-            touched[pixel_index(chunk.positions, self.shape)] = True
-            exposure += float(chunk.dwell_us.sum())
-            moving += float(chunk.move_us.sum())
-        return int(np.count_nonzero(touched)), exposure, moving
+    def _touched(self) -> int:
+        recipe = self.recipe
+        return _touched_pixels(recipe.pattern, self._placement, recipe.dac_bits)
+
+    @cached_property
+    def _dwell(self) -> tuple[float, float, float]:
+        """Sum, shortest and longest of the dwells in µs."""
+        if not self.weighted:
+            one = self.dwell_per_pixel_us
+            return one * self.count, one, one
+        parts = [(float(c.dwell_us.sum()), float(c.dwell_us.min()), float(c.dwell_us.max())) for c in self.chunks()]
+        return sum(p[0] for p in parts), min(p[1] for p in parts), max(p[2] for p in parts)
+
+    @property
+    def weighted(self) -> bool:
+        """Whether the samples' dwells differ."""
+        return self._layout.samples(0, 1).weight is not None
 
     @property
     def exposure_us(self) -> float:
         """Time with the beam on the specimen, Σ dwell."""
-        return self._totals[1]
+        return self._dwell[0]
 
     @property
+    def dwell_range_us(self) -> tuple[float, float]:
+        """The shortest and the longest dwell."""
+        return self._dwell[1:]
+
+    @cached_property
     def move_time_us(self) -> float:
         """Blanked time between samples: settling and flyback."""
-        return self._totals[2]
+        if self.recipe.settle is None:
+            return 0.0
+        return sum(float(chunk.move_us.sum()) for chunk in self.chunks())
 
     @property
     def duration_us(self) -> float:
@@ -182,10 +190,28 @@ class ScanPath:
         goal = self.recipe.pattern.coverage
         return Coverage(
             nominal=goal.value if goal else self.recipe.pattern.geometric_coverage(canvas),
-            touched=min(1.0, self._totals[0] / canvas.pixels),
+            touched=min(1.0, self._touched / canvas.pixels),
             dose=self.exposure_us / (self.dwell_per_pixel_us * canvas.pixels),
         )
 
     def electrons(self, beam_current_pa: float) -> float:
         """Electrons on the specimen in one frame, Σ dwell·current."""
         return self.exposure_us * beam_current_pa * ELECTRONS_PER_PA_US
+
+
+@lru_cache(maxsize=2)
+def _laid(pattern: Pattern, canvas: Canvas) -> Layout:
+    # The layout that a coverage was just solved with is the one that is expanded next.
+    return pattern.lay(canvas)
+
+
+@lru_cache(maxsize=1024)
+def _touched_pixels(pattern: Pattern, placement: Placement, dac_bits: int | None) -> int:
+    """Pixels of the frame that hold at least one sample."""
+    # Which pixels are touched does not depend on the order in which they are, which may be costly to find.
+    layout = _laid(pattern.in_any_order(), placement.canvas)
+    touched = np.zeros(placement.shape[0] * placement.shape[1], dtype=np.bool_)
+    for first in range(0, layout.count, CHUNK):
+        fractions = layout.samples(first, min(CHUNK, layout.count - first)).fractions
+        touched[pixel_index(on_dac(placement.to_field(fractions), dac_bits), placement.shape)] = True
+    return int(np.count_nonzero(touched))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, Protocol, Self
+from typing import Any, Literal, NamedTuple, Protocol, Self
 
 import msgspec
 import numpy as np
@@ -27,6 +27,7 @@ __all__ = [
     "Layout",
     "Pattern",
     "Samples",
+    "check_seed",
     "frame_seed",
 ]
 
@@ -111,14 +112,23 @@ class Pattern(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         """The coverage that the pattern's own parameters state, where none was asked for."""
         return min(1.0, self.lay(canvas).count / canvas.pixels)
 
+    def in_any_order(self) -> Self:
+        """A pattern that visits the same pixels, in whatever order is found soonest."""
+        return self
+
     def for_frame(self, frame: int) -> Self:
         """The pattern of frame ``frame``: itself, except where the seed changes with the frame."""
-        if not getattr(self, "seed_per_frame", False):
+        seed: int | None = getattr(self, "seed", None)
+        if seed is None or not getattr(self, "seed_per_frame", False):
             return self
-        changed: Self = msgspec.structs.replace(
-            self, seed=frame_seed(getattr(self, "seed"), frame), seed_per_frame=False,  # type: ignore[call-arg]
-        )
-        return changed
+        changed: dict[str, Any] = {"seed": frame_seed(seed, frame), "seed_per_frame": False}
+        return msgspec.structs.replace(self, **changed)
+
+
+def check_seed(seed: int) -> None:
+    """Raise :class:`InvalidInput` unless ``seed`` is a whole number that fits the recipe."""
+    if not 0 <= seed < 1 << 63:
+        raise InvalidInput("seed", seed, "is outside 0 to 2⁶³ − 1", "give a whole number of 0 or more")
 
 
 def frame_seed(seed: int, frame: int) -> int:

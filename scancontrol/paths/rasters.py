@@ -7,10 +7,11 @@ it has pixels unless stated or solved for.
 from __future__ import annotations
 
 import math
-from typing import Self
+from typing import ClassVar, Self
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from scancontrol.errors import InvalidInput
 from scancontrol.paths.geometry import Canvas
@@ -19,8 +20,13 @@ from scancontrol.paths.pattern import CONTINUOUS, FLYBACK, JUMP, FunctionLayout,
 __all__ = ["Interlaced", "Raster", "Serpentine"]
 
 
+Ints = NDArray[np.int64]
+
+
 class _Lines(Pattern, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What the straight-line scans share."""
+
+    line_start: ClassVar[int] = FLYBACK
 
     lines: int | None = None
     samples_per_line: int | None = None
@@ -55,7 +61,7 @@ class _Lines(Pattern, frozen=True, kw_only=True, forbid_unknown_fields=True):
         _, _, lines, samples = min(candidates)
         return msgspec.structs.replace(self, lines=lines, samples_per_line=samples)
 
-    def _visit(self, line: np.ndarray, lines: int) -> np.ndarray:
+    def _visit(self, line: Ints, lines: int) -> Ints:
         """Which row each line of the scan is drawn on."""
         return line
 
@@ -70,12 +76,14 @@ class _Lines(Pattern, frozen=True, kw_only=True, forbid_unknown_fields=True):
             column_drawn = self._column(line, column, samples)
             fractions[:, 1] = (column_drawn + 0.5) / samples
             move = np.full(count, CONTINUOUS if step_px < 1.5 else JUMP, dtype=np.uint8)
-            move[column == 0] = FLYBACK
+            move[column == 0] = self.line_start
+            if first == 0:
+                move[:1] = FLYBACK
             return Samples(fractions, None, move)
 
         return FunctionLayout(lines * samples, stretch)
 
-    def _column(self, line: np.ndarray, column: np.ndarray, samples: int) -> np.ndarray:
+    def _column(self, line: Ints, column: Ints, samples: int) -> Ints:
         """Which column each sample of a line is drawn on."""
         return column
 
@@ -87,7 +95,9 @@ class Raster(_Lines, frozen=True, kw_only=True, tag="raster"):
 class Serpentine(_Lines, frozen=True, kw_only=True, tag="serpentine"):
     """Line by line, every other one from right to left: no flyback, but coil lag shifts odd lines against even."""
 
-    def _column(self, line: np.ndarray, column: np.ndarray, samples: int) -> np.ndarray:
+    line_start: ClassVar[int] = JUMP
+
+    def _column(self, line: Ints, column: Ints, samples: int) -> Ints:
         return np.where(line % 2 == 0, column, samples - 1 - column)
 
 
@@ -101,7 +111,7 @@ class Interlaced(_Lines, frozen=True, kw_only=True, tag="interlaced"):
         if not 2 <= self.fields <= 1024:
             raise InvalidInput("fields", self.fields, "is outside 2 to 1024", "give the number of interlaced fields")
 
-    def _visit(self, line: np.ndarray, lines: int) -> np.ndarray:
+    def _visit(self, line: Ints, lines: int) -> Ints:
         starts = np.cumsum([0] + [len(range(f, lines, self.fields)) for f in range(self.fields)])
         field = np.searchsorted(starts, line, side="right") - 1
         return field + self.fields * (line - starts[field])

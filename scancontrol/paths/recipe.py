@@ -13,17 +13,24 @@ import msgspec
 
 from scancontrol.errors import InvalidInput
 from scancontrol.paths.geometry import Placement, Region, finite
+from scancontrol.paths.hilbert import Hilbert
 from scancontrol.paths.jittered import JitteredGrid
+from scancontrol.paths.lissajous import Lissajous
 from scancontrol.paths.path import ScanPath
 from scancontrol.paths.points import Points
 from scancontrol.paths.rasters import Interlaced, Raster, Serpentine
+from scancontrol.paths.scattered import UniformRandom
 from scancontrol.paths.solving import solved
 from scancontrol.paths.spirals import Archimedean, Fermat
 from scancontrol.paths.timing import Settle
+from scancontrol.paths.walks import LineHop, MomentumWalk
 
 __all__ = ["MAX_PIXELS", "AnyPattern", "PathRecipe"]
 
-AnyPattern = Raster | Serpentine | Interlaced | Archimedean | Fermat | JitteredGrid | Points
+AnyPattern = (
+    Raster | Serpentine | Interlaced | Archimedean | Fermat | JitteredGrid | MomentumWalk | LineHop
+    | UniformRandom | Hilbert | Lissajous | Points
+)
 
 MAX_PIXELS = 1 << 30
 """The largest frame, 32768²; a touched-pixel mask of it is 1 GiB."""

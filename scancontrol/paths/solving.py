@@ -1,4 +1,4 @@
-"""Solves a pattern's free parameter for the coverage it asks for, by measuring the path that it gives."""
+"""Solves a pattern's free parameter for the coverage it asks for, by measuring the paths that it gives."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 __all__ = ["TOLERANCE", "solved"]
 
 TOLERANCE = 0.005
-"""The largest relative error of a solved coverage."""
+"""The largest relative error of a solved coverage, as far as whole pixels allow it."""
 
 AIM = 0.002
 PROXY_PIXELS = 384 * 384
-"""Frames larger than four times this are first solved on a smaller one of the same kind."""
+"""Frames larger than four times this are first tried on a smaller one."""
 
 
 def solved(recipe: PathRecipe) -> PathRecipe:
@@ -31,7 +31,9 @@ def solved(recipe: PathRecipe) -> PathRecipe:
     """
     if recipe.pattern.solved:
         return recipe
-    return _solve(recipe)
+    # Coverage depends on neither the settling nor the absolute scale: frames and plans that differ there share it.
+    bare = msgspec.structs.replace(recipe, settle=None, fov_nm=1.0)
+    return msgspec.structs.replace(recipe, pattern=_solve(bare).pattern)
 
 
 @lru_cache(maxsize=256)
@@ -39,27 +41,26 @@ def _solve(recipe: PathRecipe) -> PathRecipe:
     goal = recipe.pattern.coverage
     if goal is None:
         raise InvalidInput("coverage", None, "is missing", "give it, or the pattern's own parameter")
-    target, canvas = goal.value, recipe.placement.canvas
+    target, pixels = goal.value, recipe.placement.canvas.pixels
     # One sample more or less is the finest step that a path has.
-    aim = max(AIM, 0.5 / (target * canvas.pixels))
-    accept = max(TOLERANCE, 1.0 / (target * canvas.pixels))
+    aim = max(AIM, 0.5 / (target * pixels))
+    accept = max(TOLERANCE, 1.0 / (target * pixels))
     density = _first_density(recipe)
     below: tuple[float, float] | None = None  # (log density, measured) with too little coverage
     above: tuple[float, float] | None = None
     best: tuple[float, float, PathRecipe] | None = None  # error, measured, recipe
     for _ in range(24):
-        trial = msgspec.structs.replace(recipe, pattern=recipe.pattern.at_density(density, canvas))
-        measured = getattr(ScanPath(trial).coverage, goal.by)
+        trial = _at(recipe, density)
+        measured = _measured(trial)
         error = abs(measured / target - 1)
         if best is None or error < best[0]:
             best = (error, measured, trial)
         if error <= aim:
             break
-        at = (math.log(density), measured)
         if measured < target:
-            below = at
+            below = (math.log(density), measured)
         else:
-            above = at
+            above = (math.log(density), measured)
         previous, density = density, _next_density(density, measured, target, below, above)
         if density == previous:
             break
@@ -71,6 +72,16 @@ def _solve(recipe: PathRecipe) -> PathRecipe:
     return best[2]
 
 
+def _at(recipe: PathRecipe, density: float) -> PathRecipe:
+    return msgspec.structs.replace(recipe, pattern=recipe.pattern.at_density(density, recipe.placement.canvas))
+
+
+def _measured(recipe: PathRecipe) -> float:
+    goal = recipe.pattern.coverage
+    coverage = ScanPath(recipe).coverage
+    return coverage.dose if goal is not None and goal.by == "dose" else coverage.touched
+
+
 def _first_density(recipe: PathRecipe) -> float:
     goal = recipe.pattern.coverage
     target = goal.value if goal else 1.0
@@ -80,10 +91,12 @@ def _first_density(recipe: PathRecipe) -> float:
     # How much a line of this pattern touches hardly depends on the frame's size: learn it on a small one.
     scale = math.sqrt(PROXY_PIXELS / pixels)
     small = (max(2, round(recipe.shape[0] * scale)), max(2, round(recipe.shape[1] * scale)))
-    proxy = msgspec.structs.replace(recipe, shape=small, settle=None)
-    trial = msgspec.structs.replace(proxy, pattern=recipe.pattern.at_density(target, proxy.placement.canvas))
-    measured = getattr(ScanPath(trial).coverage, goal.by if goal else "touched")
-    return target * target / measured if measured > 0 else target
+    proxy = msgspec.structs.replace(recipe, shape=small)
+    density = target
+    for _ in range(2):
+        measured = _measured(_at(proxy, density))
+        density *= target / measured if measured > 0 else 1.0
+    return density
 
 
 def _next_density(density: float, measured: float, target: float,
@@ -91,7 +104,7 @@ def _next_density(density: float, measured: float, target: float,
     """Proportional while one side is unknown, then bracketed interpolation, held away from the bracket's ends."""
     if below is None or above is None:
         factor = target / measured if measured > 0 else 4.0
-        return density * min(max(factor * (1.02 if factor > 1 else 0.98), 0.25), 4.0)
+        return density * min(max(factor * (1.001 if factor > 1 else 0.999), 0.25), 4.0)
     share = (target - below[1]) / (above[1] - below[1])
     share = min(max(share, 0.05), 0.95)
     return math.exp(below[0] + share * (above[0] - below[0]))

@@ -21,6 +21,9 @@ from scancontrol.paths.pattern import Layout, Pattern
 
 __all__ = ["Archimedean", "Fermat"]
 
+CENTRE_RATE = 1 / 8
+"""Turns per sample near the centre where no microscope states less: eight samples draw the first turn."""
+
 
 class _Spiral(Pattern, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What the spirals share. ``step_px`` is the way between samples where the beam is fastest."""
@@ -75,29 +78,25 @@ class Archimedean(_Spiral, frozen=True, kw_only=True, tag="archimedean"):
         return min(1.0, 1 / (self.turn_spacing_px or 1.0))
 
     def lay(self, canvas: Canvas) -> Layout:
-        growth = (self.turn_spacing_px or 1.0) / (2 * math.pi)  # px per radian
-        end = self.radius_px(canvas) / growth
+        spacing = self.turn_spacing_px or 1.0
+        end = self.radius_px(canvas) / spacing  # turns
         if self.speed == "angular":
-            rate = self.step_px / self.radius_px(canvas)  # radians per sample
-            count = math.ceil(end / rate)
+            rate = self.step_px / (2 * math.pi * self.radius_px(canvas))  # turns per sample
+            return clipped(max(1, math.ceil(end / rate)), lambda turns: spacing * turns, lambda index: index * rate, canvas)
+        # From the centre at a constant rate until the speed is reached, then turns² grows evenly.
+        cap = min(self.max_turns_per_sample or CENTRE_RATE, CENTRE_RATE)
+        gain = self.step_px / (math.pi * spacing)
+        turning = min(gain / (2 * cap), end)
+        first_even = turning / cap
+        count = math.ceil(first_even + max(0.0, end * end - turning * turning) / gain)
 
-            def angle(index: NDArray[np.float64]) -> NDArray[np.float64]:
-                return index * rate
-        else:
-            # From the centre at a constant rate until the speed is reached, then θ² grows evenly.
-            cap = 2 * math.pi * min(self.max_turns_per_sample or 0.125, 0.125)
-            turning = min(self.step_px / (growth * cap), end)
-            first_even = turning / cap
-            gain = 2 * self.step_px / growth
-            count = math.ceil(first_even + max(0.0, end * end - turning * turning) / gain)
+        def turns(index: NDArray[np.float64]) -> NDArray[np.float64]:
+            even = np.sqrt(np.maximum(index - first_even, 0.0) * gain + turning * turning)
+            if len(index) and index[0] < first_even:
+                even = np.where(index < first_even, index * cap, even)
+            return even
 
-            def angle(index: NDArray[np.float64]) -> NDArray[np.float64]:
-                theta = np.sqrt(np.maximum(index - first_even, 0.0) * gain + turning * turning)
-                if len(index) and index[0] < first_even:
-                    theta = np.where(index < first_even, index * cap, theta)
-                return theta
-
-        return clipped(max(1, count), lambda theta: growth * theta, angle, canvas)
+        return clipped(max(1, count), lambda turns: spacing * turns, turns, canvas)
 
 
 class Fermat(_Spiral, frozen=True, kw_only=True, tag="fermat"):
@@ -123,8 +122,8 @@ class Fermat(_Spiral, frozen=True, kw_only=True, tag="fermat"):
         return msgspec.structs.replace(self, turns=density * radius / 2)
 
     def lay(self, canvas: Canvas) -> Layout:
-        radius, end = self.radius_px(canvas), 2 * math.pi * (self.turns or 1.0)
-        rate = self.step_px / radius
+        radius, end = self.radius_px(canvas), self.turns or 1.0
+        rate = self.step_px / (2 * math.pi * radius)  # turns per sample
         scale = radius / math.sqrt(end)
-        return clipped(max(1, math.ceil(end / rate)), lambda theta: scale * np.sqrt(theta),
+        return clipped(max(1, math.ceil(end / rate)), lambda turns: scale * np.sqrt(turns),
                        lambda index: index * rate, canvas)
