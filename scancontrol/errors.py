@@ -5,7 +5,9 @@
     ScanControlError
     ├── InvalidInput        a value from a user, a file or a peer is outside its limit
     ├── LinkError           a peer cannot be reached, or is gone
-    │   └── VersionMismatch a peer speaks another version of the protocol
+    │   ├── VersionMismatch a peer speaks another version of the protocol
+    │   └── RequestRefused  the microscope will not do what it was asked
+    │       └── LeaseHeld   somebody else operates it
     ├── ProtocolError       a message that the protocol does not allow
     │   ├── LocalProtocolError   this end called wrongly
     │   └── RemoteProtocolError  the peer misbehaved
@@ -18,11 +20,13 @@ from __future__ import annotations
 
 __all__ = [
     "InvalidInput",
+    "LeaseHeld",
     "LinkError",
     "LocalProtocolError",
     "ProtocolError",
     "RecordingError",
     "RemoteProtocolError",
+    "RequestRefused",
     "ScanControlError",
     "VersionMismatch",
 ]
@@ -53,6 +57,22 @@ class LinkError(ScanControlError):
 
 class VersionMismatch(LinkError):
     """The peer speaks another version of the protocol."""
+
+
+class RequestRefused(LinkError):
+    """The microscope will not do what it was asked; ``code`` says why in one word of the wire protocol."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class LeaseHeld(RequestRefused):
+    """Somebody else operates the microscope; ``holder`` says who."""
+
+    def __init__(self, holder: str, message: str) -> None:
+        super().__init__("lease_held", message)
+        self.holder = holder
 
 
 class ProtocolError(ScanControlError):

@@ -104,7 +104,8 @@ class Codec(Generic[M]):
                 f"{self._name}: a chunk of {_size(payload)} bytes where its header says {expected}"
                 f" (at most {MAX_PAYLOAD_BYTES})"
             )
-        return message, payload
+        chunk: Any = message
+        return chunk, payload
 
 
 def _raise_if_other_version(header: Part) -> None:

@@ -8,6 +8,8 @@ mean in DECTRIS Stream V2. Times are integer nanoseconds; lists have bounds that
 
 from __future__ import annotations
 
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -46,10 +48,21 @@ __all__ = [
     "Start",
     "Status",
     "Welcome",
+    "software",
 ]
 
 PROTOCOL_VERSION = 1
 """Raised whenever a message changes meaning; both ends must state the same number."""
+
+
+@cache
+def software() -> str:
+    """Name and version of this program, for the other end's log."""
+    try:
+        return f"scancontrol {version('scancontrol')}"
+    except PackageNotFoundError:
+        return "scancontrol, not installed"
+
 
 Name = Annotated[str, msgspec.Meta(max_length=200)]
 Text = Annotated[str, msgspec.Meta(max_length=4000)]
@@ -192,7 +205,8 @@ class Refused(Message, frozen=True, kw_only=True, tag="refused"):
 
     request: Sequence | None  # None where the message could not be read that far
     code: Literal[
-        "malformed", "version", "lease_held", "no_session", "not_operator", "not_now", "unknown_path",
+        "malformed", "version", "lease_held", "no_session", "not_attached", "not_operator", "not_now",
+        "unknown_path",
         "path_mismatch", "invalid", "queue_full", "beam_held", "dose_limit",
     ]  # fmt: skip
     message: Text

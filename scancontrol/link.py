@@ -1,0 +1,493 @@
+"""The client's side of a microscope: the ZeroMQ shell around :class:`~scancontrol.wire.client.ClientProtocol`.
+
+:class:`MicroscopeLink` belongs to one thread, which must call :meth:`MicroscopeLink.receive` often: samples, answers
+and reconnections move only then. Losing the connection is not an error. The link connects anew by itself, says what
+it has, and is sent the rest; ``receive`` yields every sample once and in order.
+
+The heartbeat has a thread and a socket of its own, so that it goes on while the caller waits for a slow disk. It must
+not outlive the acquisition, or the dead man would guard nothing. So it beats only while the caller has used the link
+within ``patience_s``: a caller that hangs stops it after that time, SIGSTOP, SIGKILL and a lost network at once. A
+hanging caller does not leave the beam on for so long: it gives no credit, so the beam blanks when ``window`` chunks
+wait.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any, Literal
+
+import msgspec
+import zmq
+
+from scancontrol.capabilities import Capabilities
+from scancontrol.errors import (
+    InvalidInput,
+    LeaseHeld,
+    LinkError,
+    LocalProtocolError,
+    RequestRefused,
+    VersionMismatch,
+)
+from scancontrol.paths import PathRecipe
+from scancontrol.security import ClientSecurity, check_address, secure_client
+from scancontrol.wire import messages as m
+from scancontrol.wire.client import Chunk, ClientProtocol
+from scancontrol.wire.client import Event as LinkEvent
+from scancontrol.wire.framing import MAX_CONTROL_BYTES, MAX_HEADER_BYTES, MAX_PAYLOAD_BYTES, Part
+from scancontrol.wire.messages import End, Notice, Start, Status
+from scancontrol.wire.pulse import Pulse
+from scancontrol.wire.transitions import ClientState
+
+__all__ = ["Chunk", "End", "LinkEvent", "MicroscopeLink", "Notice", "Start", "Status"]
+
+_POLL_MS = 20
+_RECONNECT_S = 0.1  # between attempts after the microscope fell silent
+_REFUSED_RETRY_S = 0.35  # longer than a living holder of the lease is ever silent
+_ALIVE_MS = 300  # a holder heard within this time is there
+_HANDSHAKE_MS = 5000
+_KEPT_RECIPES = 64
+_MESSAGES_PER_TURN = 64
+
+
+class MicroscopeLink:
+    """One client of one microscope.
+
+    :param address: of the microscope's control socket, such as ``tcp://127.0.0.1:5555``
+    :param operator: who scans; with ``observer=True``, who looks on
+    :param window: chunks that may wait at this end before the beam waits
+    :param patience_s: how long the caller may leave the link alone, see the module
+    :param have: after a restart: ``{(series_unique_id, frame): first sample lacking}`` of the series that go on.
+        Samples of other series that the microscope still keeps are let go
+    :raises InvalidInput: the address is not one, or is on the network and no keys are given
+    """
+
+    def __init__(
+        self,
+        address: str,
+        *,
+        security: ClientSecurity | None = None,
+        operator: str = "operator",
+        observer: bool = False,
+        window: int = 16,
+        patience_s: float = 3.0,
+        have: Mapping[tuple[str, int], int] | None = None,
+        context: zmq.Context[Any] | None = None,
+    ) -> None:
+        check_address(address, security)
+        self.address = address
+        self._security = security
+        self._patience_s = patience_s
+        self._own_context = context is None
+        self._context: zmq.Context[Any] = zmq.Context() if context is None else context
+        self._protocol = ClientProtocol(operator, "observer" if observer else "operator", window=window, have=have)
+        self._name = operator
+        self._recipes: OrderedDict[str, PathRecipe] = OrderedDict()
+        self._control: zmq.Socket[bytes] | None = None
+        self._data: zmq.Socket[bytes] | None = None
+        self._heart: _Heart | None = None
+        self._poller = zmq.Poller()
+        self._retry_at = 0.0
+        self._closed = False
+
+    # -- connection -----------------------------------------------------------------------------------
+
+    def connect(self, timeout_s: float = 5.0) -> Capabilities:
+        """Say hello and learn what the microscope can.
+
+        :raises LinkError: nobody answers at the address
+        :raises VersionMismatch: the microscope speaks another version of the protocol
+        :raises LeaseHeld: somebody else operates it (an abandoned lease is waited for, within the timeout)
+        :raises InvalidInput: it states capabilities that cannot be
+        """
+        deadline = time.monotonic() + timeout_s
+        first_refusal: float | None = None
+        while self._protocol.state is not ClientState.READY:
+            now = time.monotonic()
+            refused = self._protocol.refused
+            if self._protocol.state is ClientState.REFUSED and refused is not None:
+                first_refusal = now if first_refusal is None else first_refusal
+                waited = now - first_refusal >= _REFUSED_RETRY_S
+                if refused.code != "lease_held" or now >= deadline or (waited and refused.holder_silent_ms < _ALIVE_MS):
+                    self._disconnect()
+                    raise _as_error(refused)
+            if now >= deadline:
+                self._disconnect()
+                raise LinkError(
+                    f"no microscope answers at {self.address} within {timeout_s:g} s; start one there"
+                    " ('scancontrol simulate'), or give its address (and its keys, if it has any)"
+                )
+            self._turn(min(_POLL_MS, 1 + int(1e3 * (deadline - now))))
+        capabilities = self.capabilities
+        try:
+            capabilities.check()
+        except InvalidInput:
+            self.close()
+            raise
+        return capabilities
+
+    @property
+    def connected(self) -> bool:
+        """Whether requests are answered and samples come now."""
+        return self._protocol.state is ClientState.READY
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What the microscope said that it can. Raises :class:`LinkError` before :meth:`connect`."""
+        return self._welcome().capabilities
+
+    @property
+    def limits(self) -> m.Limits:
+        """The bounds that the microscope's server works within. Raises :class:`LinkError` before :meth:`connect`."""
+        return self._welcome().limits
+
+    @property
+    def status(self) -> Status | None:
+        """The microscope's latest answer to a heartbeat: its state, beam, lease, dose and queues."""
+        return None if self._heart is None else self._heart.pulse.status
+
+    @property
+    def clock_offset_ns(self) -> int | None:
+        """The microscope's monotonic clock minus this process's."""
+        return None if self._heart is None else self._heart.pulse.clock_offset_ns
+
+    @property
+    def clock_error_ns(self) -> int | None:
+        """The bound on the error of :attr:`clock_offset_ns`."""
+        return None if self._heart is None else self._heart.pulse.clock_error_ns
+
+    def close(self) -> None:
+        """Give the lease back and let go of the sockets. The microscope ends what still scans. Any number of times."""
+        if self._closed:
+            return
+        self._closed = True
+        self._protocol.close()
+        self._send()
+        self._disconnect(linger_ms=300)
+        if self._own_context:
+            self._context.term()
+
+    def __enter__(self) -> MicroscopeLink:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # -- requests -------------------------------------------------------------------------------------
+
+    def register(self, recipe: PathRecipe, timeout_s: float = 30.0) -> str:
+        """Make a path known to the microscope; returns its id. Knows by itself what it has registered before.
+
+        :raises InvalidInput: a quantity of the recipe is outside what the microscope takes
+        :raises LinkError: no answer in time
+        """
+        path_id = recipe.path_id
+        self._ask(m.Register, timeout_s, path_id=path_id, recipe=msgspec.to_builtins(recipe))
+        self._recipes[path_id] = recipe
+        self._recipes.move_to_end(path_id)
+        while len(self._recipes) > _KEPT_RECIPES:
+            self._recipes.popitem(last=False)
+        return path_id
+
+    def start(
+        self,
+        path_id: str,
+        series_id: int,
+        frame: int,
+        first_index: int = 0,
+        *,
+        series_unique_id: str = "",
+        area: str = "",
+        timeout_s: float = 5.0,
+    ) -> None:
+        """Ask for one frame. A few may wait in the microscope's queue, so that the beam goes from one to the next.
+
+        Exactly one :class:`End` will come for it. ``area`` names the area of the specimen for the dose limit.
+
+        :raises RequestRefused: not now; ``code`` is one of ``queue_full``, ``beam_held``, ``not_now``, ``unknown_path``
+        :raises InvalidInput: the scan would pass a dose limit, or ``first_index`` is not in the path
+        :raises LinkError: no answer in time, or the session ended before the answer came
+        """
+        fields = {
+            "series_id": series_id, "frame": frame, "path_id": path_id, "first_index": first_index,
+            "series_unique_id": series_unique_id or f"{self._name}-{series_id}", "area": area,
+        }  # fmt: skip
+        try:
+            self._ask(m.Scan, timeout_s, **fields)
+        except RequestRefused as refused:
+            if refused.code != "unknown_path" or path_id not in self._recipes:
+                raise
+            self.register(self._recipes[path_id])  # the microscope let it go, or is another one now
+            self._ask(m.Scan, timeout_s, **fields)
+
+    def pause(self, timeout_s: float = 5.0) -> None:
+        """Blank, and keep the frame open."""
+        self._ask(m.Pause, timeout_s)
+
+    def resume(self, timeout_s: float = 5.0) -> None:
+        """Go on at the next unexposed sample. Raises :class:`RequestRefused` where nothing is paused."""
+        self._ask(m.Resume, timeout_s)
+
+    def abort(self, reason: str = "", timeout_s: float = 5.0) -> None:
+        """Blank, and end the running frame and the queued ones; their ends follow from :meth:`receive`."""
+        self._ask(m.Abort, timeout_s, reason=reason[:4000])
+
+    def blank(self, timeout_s: float = 5.0) -> None:
+        """Emergency: blank, and hold the beam blanked until ``set_blanker("auto")``. Observers may, too."""
+        self._ask(m.Blank, timeout_s, name=self._name)
+
+    def set_blanker(self, state: Literal["blank", "unblank", "auto"], timeout_s: float = 5.0) -> None:
+        """``auto`` lets scans unblank again after a blank, ``blank`` holds the beam blanked.
+
+        :raises RequestRefused: ``unblank`` without a scan: the beam is never on while nothing is collected
+        """
+        self._ask(m.SetBlanker, timeout_s, state=state)
+
+    # -- samples --------------------------------------------------------------------------------------
+
+    def receive(self, timeout_s: float = 0.0) -> LinkEvent | None:
+        """The next start, chunk, end or notice; None if there is none within ``timeout_s``.
+
+        :raises RemoteProtocolError: the microscope sent something malformed; nothing has changed
+        :raises VersionMismatch: it was replaced by one of another version
+        """
+        deadline = time.monotonic() + timeout_s
+        self._alive()
+        while True:
+            event = self._protocol.next_event()
+            if event is not None:
+                if self._protocol.news_is_urgent:
+                    self._send()
+                return event
+            left_s = deadline - time.monotonic()
+            self._turn(max(0, min(_POLL_MS, int(1e3 * left_s + 0.999))))
+            if left_s <= 0:
+                return self._protocol.next_event()
+
+    def acknowledge(self, series_id: int, frame: int, next_index: int) -> None:
+        """All samples of this frame below ``next_index`` are on disk: the microscope may forget them.
+
+        :raises LocalProtocolError: they were not all received
+        """
+        self._alive()
+        self._protocol.acknowledge(series_id, frame, next_index)
+        self._send()
+
+    # -- the shell ------------------------------------------------------------------------------------
+
+    def _welcome(self) -> m.Welcome:
+        if self._protocol.welcome is None:
+            raise LinkError(f"not connected to {self.address}; call connect first")
+        return self._protocol.welcome
+
+    def _alive(self) -> None:
+        if self._closed:
+            raise LocalProtocolError("the link is closed")
+        if self._heart is not None:
+            self._heart.owner_alive_ns = time.monotonic_ns()
+
+    def _ask(self, kind: type[m.Message], timeout_s: float, **fields: Any) -> None:
+        self._alive()
+        self._welcome()
+        number = self._protocol.request(kind, **fields)
+        deadline = time.monotonic() + timeout_s
+        while True:
+            answer = self._protocol.answer(number)
+            if isinstance(answer, m.Refused):
+                raise _as_error(answer)
+            if answer is not None:
+                return
+            left_s = deadline - time.monotonic()
+            if left_s <= 0:
+                self._protocol.forget(number)
+                raise LinkError(
+                    f"the microscope at {self.address} did not answer '{kind.__name__.lower()}' within"
+                    f" {timeout_s:g} s; see whether it runs"
+                )
+            self._turn(max(1, min(_POLL_MS, int(1e3 * left_s))))
+
+    def _turn(self, wait_ms: int) -> None:
+        """Send, wait, receive, look at the time, and connect anew where that is due."""
+        self._alive()
+        protocol = self._protocol
+        now = time.monotonic()
+        if protocol.state in (ClientState.OFFLINE, ClientState.REFUSED) and now >= self._retry_at:
+            pause_s = _REFUSED_RETRY_S if protocol.state is ClientState.REFUSED else _RECONNECT_S
+            self._retry_at = now + pause_s
+            self._reconnect()
+        self._send()
+        ready = dict(self._poller.poll(wait_ms))
+        try:
+            if self._control in ready:
+                self._drain(self._control, protocol.receive_control)
+            if self._data in ready:
+                self._drain(self._data, protocol.receive_data)
+        finally:
+            self._follow()
+            self._send()
+
+    def _drain(self, socket: zmq.Socket[bytes] | None, receive: Any) -> None:
+        for _ in range(_MESSAGES_PER_TURN):
+            try:
+                parts: list[bytes] = socket.recv_multipart(zmq.NOBLOCK) if socket is not None else []
+            except zmq.Again:
+                return
+            if socket not in (self._control, self._data) or not parts:
+                return
+            receive(parts, time.monotonic_ns())
+
+    def _follow(self) -> None:
+        """Bring sockets and heart in line with the protocol's state."""
+        protocol, now_ns = self._protocol, time.monotonic_ns()
+        welcome, heart = protocol.welcome, self._heart
+        if heart is not None and heart.pulse.status is not None:
+            protocol.heard(heart.pulse.status, heart.pulse.status_ns)
+        if heart is not None and heart.pulse.rejected and heart.session == (welcome.session if welcome else ""):
+            heart.pulse.rejected = False
+            protocol.session_unknown()
+        protocol.tick(now_ns)
+        joined = protocol.state in (ClientState.ATTACHING, ClientState.READY)
+        if welcome is not None and joined and (heart is None or heart.session != welcome.session):
+            self._stop_heart()
+            self._heart = _Heart(self._context, self.address, self._security, welcome, self._patience_s)
+            self._alive()
+        if welcome is not None and joined and self._data is None:
+            self._data = self._socket(_beside(self.address, welcome.data_address), MAX_PAYLOAD_BYTES)
+        if protocol.state is ClientState.OFFLINE and self._control is not None:
+            self._disconnect()
+
+    def _reconnect(self) -> None:
+        self._disconnect()
+        self._protocol.refused = None
+        self._control = self._socket(self.address, MAX_CONTROL_BYTES)
+        self._protocol.connect(time.monotonic_ns())
+
+    def _socket(self, address: str, max_message_bytes: int) -> zmq.Socket[bytes]:
+        socket = _dealer(self._context, address, self._security, max_message_bytes)
+        self._poller.register(socket, zmq.POLLIN)
+        return socket
+
+    def _disconnect(self, linger_ms: int = 0) -> None:
+        self._stop_heart()
+        for socket in (self._control, self._data):
+            if socket is not None:
+                self._poller.unregister(socket)
+                socket.close(linger_ms)
+        self._control = self._data = None
+
+    def _stop_heart(self) -> None:
+        if self._heart is not None:
+            self._heart.stop()
+            self._heart = None
+
+    def _send(self) -> None:
+        for parts in self._protocol.control_to_send():
+            _send(self._control, parts)
+        if self._data is not None:  # before that the protocol keeps what it has to say
+            for parts in self._protocol.data_to_send(time.monotonic_ns()):
+                _send(self._data, parts)
+
+
+class _Heart(threading.Thread):
+    """Beats for one session, while its owner lives."""
+
+    def __init__(
+        self,
+        context: zmq.Context[Any],
+        address: str,
+        security: ClientSecurity | None,
+        welcome: m.Welcome,
+        patience_s: float,
+    ) -> None:
+        super().__init__(name="heartbeat", daemon=True)
+        self.session = welcome.session
+        self.owner_alive_ns = time.monotonic_ns()
+        self.pulse = Pulse(welcome.session, welcome.limits.heartbeat_ms * 1_000_000, int(patience_s * 1e9))
+        self._ending = threading.Event()
+        self._context, self._address, self._security = context, address, security
+        self.start()
+
+    def run(self) -> None:
+        """Beat, and hear the answers, until told to stop."""
+        # Few heartbeats wait where nobody takes them: old ones are worth nothing.
+        socket = _dealer(self._context, self._address, self._security, MAX_HEADER_BYTES, high_water=4)
+        try:
+            while not self._ending.is_set():
+                beat = self.pulse.beat(time.monotonic_ns(), self.owner_alive_ns)
+                if beat is not None:
+                    _send(socket, beat)
+                wait_ms = max(1, self.pulse.due_in_ns(time.monotonic_ns()) // 1_000_000)
+                while socket.poll(wait_ms):
+                    self.pulse.receive(socket.recv_multipart(), time.monotonic_ns())
+                    wait_ms = 0
+        finally:
+            socket.close(0)
+
+    def stop(self) -> None:
+        """End the thread and its socket."""
+        self._ending.set()
+        self.join()
+
+
+def _dealer(
+    context: zmq.Context[Any],
+    address: str,
+    security: ClientSecurity | None,
+    max_message_bytes: int,
+    high_water: int = 4096,
+) -> zmq.Socket[bytes]:
+    socket: zmq.Socket[bytes] = context.socket(zmq.DEALER)
+    socket.linger = 0
+    socket.sndhwm = high_water
+    socket.setsockopt(zmq.MAXMSGSIZE, max_message_bytes)
+    socket.setsockopt(zmq.HANDSHAKE_IVL, _HANDSHAKE_MS)
+    socket.setsockopt(zmq.RECONNECT_IVL, 50)
+    socket.setsockopt(zmq.RECONNECT_IVL_MAX, 400)
+    socket.setsockopt(zmq.IPV6, int("[" in address))
+    try:
+        secure_client(socket, security)
+        socket.connect(address)
+    except zmq.ZMQError as error:
+        socket.close(0)
+        raise InvalidInput("address", address, f"cannot be connected to ({error.strerror})",
+                           "give the microscope's address, such as tcp://127.0.0.1:5555") from None  # fmt: skip
+    except BaseException:
+        socket.close(0)
+        raise
+    return socket
+
+
+def _send(socket: zmq.Socket[bytes] | None, parts: list[Part]) -> None:
+    """Send, or let go: the protocol repeats whatever matters."""
+    if socket is None:
+        return
+    try:
+        socket.send_multipart(parts, zmq.NOBLOCK)
+    except zmq.Again:
+        return
+
+
+def _beside(address: str, data_address: str) -> str:
+    """The data socket of the microscope at ``address``: its port is the one told, its host the one we reached."""
+    if address.startswith("tcp://") and data_address.startswith("tcp://"):
+        return f"{address.rsplit(':', 1)[0]}:{data_address.rsplit(':', 1)[1]}"
+    if data_address.split("://", 1)[0] == address.split("://", 1)[0]:
+        return data_address
+    raise LinkError(f"the microscope at {address} names {data_address} for its data; they must be of one kind")
+
+
+def _as_error(refused: m.Refused) -> Exception:
+    """The refusal as the error that this end would have raised itself."""
+    if refused.code == "version":
+        return VersionMismatch(refused.message)
+    if refused.code == "lease_held":
+        return LeaseHeld(refused.holder, f"{refused.message}; {refused.remedy}")
+    if refused.quantity:
+        return InvalidInput(refused.quantity, refused.value, refused.limit, refused.remedy)
+    text = f"the microscope refuses: {refused.message}"
+    return RequestRefused(refused.code, f"{text}; {refused.remedy}" if refused.remedy else text)

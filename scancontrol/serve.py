@@ -1,0 +1,327 @@
+"""Hosts any instrument behind the wire: the ZeroMQ shell around :class:`~scancontrol.wire.server.ServerProtocol`.
+
+An instrument is a simulator, a recording, or a driver for real hardware; nothing above this module can tell which.
+:func:`serve` is one loop in the calling thread: what arrives is received, then time is looked at, then the beam is
+told what to do, then samples are read and sent. Recipes alone are expanded on a second thread, because a large path
+takes longer than the dead man may wait.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import zmq
+from numpy.typing import NDArray
+
+from scancontrol.capabilities import Capabilities
+from scancontrol.errors import InvalidInput, ScanControlError
+from scancontrol.paths import ScanPath
+from scancontrol.security import Gatekeeper, ServerSecurity, bind, check_address, secure_server
+from scancontrol.wire.dose_guard import DoseLimits
+from scancontrol.wire.framing import MAX_CONTROL_BYTES, MAX_HEADER_BYTES, Part
+from scancontrol.wire.messages import Limits, software
+from scancontrol.wire.registry import expand_recipe
+from scancontrol.wire.scanner import BeginScan, BlankBeam, ExpandRecipe
+from scancontrol.wire.server import ServerProtocol
+
+__all__ = ["Block", "Instrument", "Overrun", "TransportFaults", "serve"]
+
+log = logging.getLogger(__name__)
+
+_POLL_MS = 5  # how long the loop waits where the beam is off
+_MESSAGES_PER_TURN = 256  # of one socket, before the beam is looked at again
+_HANDSHAKE_MS = 5000
+_ZERO_COPY_BYTES = 65536  # below this a copy is cheaper than keeping track of the buffer
+_UTC_EVERY_NS = 1_000_000_000
+_FLUSH_S = 0.3  # how long the last messages may take to leave
+
+
+class Overrun(Exception):
+    """An instrument raises this from ``read`` when samples were exposed and lost; the frame ends with it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Samples that an instrument exposed, contiguous in the path. It never writes to the array again.
+
+    ``values`` is ``(channels, n)``, ``<u2`` or ``<f4``; ``electrons`` what the specimen got for them, overheads
+    included; ``monotonic_ns`` the time of the first sample on this machine's monotonic clock.
+    """
+
+    values: NDArray[Any]
+    electrons: float
+    monotonic_ns: int
+
+
+class Instrument(Protocol):
+    """What a microscope-side server hosts. Called from one thread; any exception ends the frame with ``fault``."""
+
+    capabilities: Capabilities
+
+    def begin(self, path: ScanPath, first_index: int, frame: int) -> None:
+        """Unblank, and expose from this sample on. It blanks by itself after the last sample of the path."""
+
+    def read(self, max_samples: int) -> Block | None:
+        """The next samples already exposed, never more than ``max_samples``.
+
+        Waits for at most about 10 ms; None is nothing yet. After ``blank`` it returns at once, first what was
+        exposed and not yet read, then None.
+        """
+
+    def blank(self) -> None:
+        """Blank now; no further sample is exposed. Any number of times."""
+
+    def close(self) -> None:
+        """Blank and let go of the hardware."""
+
+
+class TransportFaults(Protocol):
+    """What a test puts between the server and its data socket."""
+
+    def filter(self, parts: list[Part], now: float) -> list[tuple[float, list[Part]]]:
+        """What to send instead of this message: (delay in seconds, parts) each; ``now`` is monotonic seconds."""
+
+
+def serve(
+    instrument: Instrument,
+    address: str = "tcp://127.0.0.1:0",
+    *,
+    shutdown: Callable[[], bool],
+    on_ready: Callable[[str], None] = lambda address: None,
+    security: ServerSecurity | None = None,
+    limits: Limits | None = None,
+    dose_limits: DoseLimits | None = None,
+    transport_faults: TransportFaults | None = None,
+    context: zmq.Context[Any] | None = None,
+) -> None:
+    """Host ``instrument`` until ``shutdown`` is true. The beam is blanked on every way out.
+
+    ``on_ready`` is told the address of the control socket, with the port that was found. The data socket takes any
+    free port of the same interface.
+
+    :raises InvalidInput: the address cannot be bound, or is open to the network without keys, or the instrument
+        states capabilities that cannot be
+    """
+    server = None
+    try:
+        instrument.blank()  # on power-up, before anything can fail
+        server = _Server(instrument, address, security, limits, dose_limits, transport_faults, context)
+        on_ready(server.address)
+        server.run(shutdown)
+    finally:
+        try:
+            instrument.blank()
+        finally:
+            instrument.close()
+            if server is not None:
+                server.close()
+
+
+class _Server:
+    """The sockets, and the loop over them."""
+
+    def __init__(
+        self,
+        instrument: Instrument,
+        address: str,
+        security: ServerSecurity | None,
+        limits: Limits | None,
+        dose_limits: DoseLimits | None,
+        faults: TransportFaults | None,
+        context: zmq.Context[Any] | None,
+    ) -> None:
+        check_address(address, security)
+        self._instrument = instrument
+        self._faults = faults
+        self._delayed: list[tuple[float, bytes, list[Part]]] = []
+        self._own_context = context is None
+        self._context: zmq.Context[Any] = zmq.Context() if context is None else context
+        self._expander = ThreadPoolExecutor(1, "expand")
+        self._expansions: list[tuple[str, Future[ScanPath]]] = []
+        self._sockets: list[zmq.Socket[bytes]] = []
+        self._security = security
+        self._gate = ExitStack()
+        try:
+            if security is not None:
+                self._gate.enter_context(Gatekeeper(self._context, security))
+            self._control = self._socket(MAX_CONTROL_BYTES, 4096)
+            self.address = bind(self._control, address)
+            self._data = self._socket(MAX_HEADER_BYTES, 4096)
+            data_address = bind(self._data, _beside(address))
+            self._protocol = ServerProtocol(
+                instrument.capabilities,
+                server_id=secrets.token_hex(16),
+                new_token=lambda: secrets.token_hex(16),
+                software=software(),
+                data_address=data_address,
+                limits=limits,
+                dose_limits=dose_limits,
+            )
+        except BaseException:
+            self.close()
+            raise
+        self._poller = zmq.Poller()
+        for socket in (self._control, self._data):
+            self._poller.register(socket, zmq.POLLIN)
+        self._utc_at_ns = 0
+
+    def _socket(self, max_message_bytes: int, high_water: int) -> zmq.Socket[bytes]:
+        socket: zmq.Socket[bytes] = self._context.socket(zmq.ROUTER)
+        self._sockets.append(socket)
+        socket.linger = 0
+        socket.setsockopt(zmq.MAXMSGSIZE, max_message_bytes)
+        socket.setsockopt(zmq.HANDSHAKE_IVL, _HANDSHAKE_MS)
+        socket.setsockopt(zmq.ROUTER_MANDATORY, 1)  # a peer that is gone is an error, not a silent drop
+        socket.sndhwm = high_water  # credit bounds what is on its way long before this does
+        socket.rcvhwm = high_water
+        secure_server(socket, self._security)
+        return socket
+
+    def run(self, shutdown: Callable[[], bool]) -> None:
+        """The loop, until ``shutdown`` is true; then every open scan gets its end, and a moment to leave."""
+        while not shutdown():
+            self.turn(0 if self._protocol.beam_on else _POLL_MS)
+        self._protocol.shut_down(time.monotonic_ns())
+        self._act()
+        deadline = time.monotonic() + _FLUSH_S
+        while not self._protocol.drained and time.monotonic() < deadline:
+            self.turn(_POLL_MS)
+
+    def turn(self, wait_ms: int) -> None:
+        """Receive, look at the time, act, read, send."""
+        ready = dict(self._poller.poll(wait_ms))
+        if self._control in ready:
+            self._receive(self._control, self._protocol.receive_control)
+        if self._data in ready:
+            self._receive(self._data, self._protocol.receive_data)
+        now_ns = time.monotonic_ns()
+        if now_ns - self._utc_at_ns >= _UTC_EVERY_NS:
+            self._utc_at_ns = now_ns
+            self._protocol.set_utc_offset(time.time_ns() - time.monotonic_ns())
+        self._collect_expansions(now_ns)
+        self._protocol.tick(now_ns)
+        self._act()
+        if self._protocol.beam_on:
+            self._read()
+            self._act()
+        self._send()
+
+    def _receive(self, socket: zmq.Socket[bytes], receive: Callable[[bytes, list[Part], int], None]) -> None:
+        for _ in range(_MESSAGES_PER_TURN):
+            try:
+                connection, *parts = socket.recv_multipart(zmq.NOBLOCK)
+            except zmq.Again:
+                return
+            receive(connection, list(parts), time.monotonic_ns())
+
+    def _act(self) -> None:
+        """Carry out what the protocol wants, until it wants nothing more."""
+        while actions := self._protocol.actions():
+            for action in actions:
+                if isinstance(action, BlankBeam):
+                    self._blank()
+                elif isinstance(action, BeginScan):
+                    self._guarded(self._instrument.begin, action.path, action.first_index, action.frame)
+                else:
+                    self._expand(action)
+
+    def _blank(self) -> None:
+        try:
+            self._instrument.blank()
+        except Exception as error:
+            log.critical("the instrument cannot blank the beam", exc_info=True)
+            self._protocol.failed(f"cannot blank: {type(error).__name__}: {error}", time.monotonic_ns())
+        while self._protocol.read_budget() and self._read():
+            pass
+        self._protocol.blanked(time.monotonic_ns())
+
+    def _read(self) -> bool:
+        """Hand over one block, if there is one."""
+        block = self._guarded(self._instrument.read, self._protocol.read_budget())
+        if block is None:
+            return False
+        self._protocol.exposed(block.values, block.electrons, block.monotonic_ns, time.monotonic_ns())
+        return True
+
+    def _guarded(self, call: Callable[..., Any], *arguments: Any) -> Any:
+        try:
+            return call(*arguments)
+        except Overrun as error:
+            self._protocol.failed(str(error), time.monotonic_ns(), overrun=True)
+        except Exception as error:
+            log.exception("the instrument failed")
+            self._protocol.failed(f"{type(error).__name__}: {error}", time.monotonic_ns())
+        return None
+
+    def _expand(self, action: ExpandRecipe) -> None:
+        future = self._expander.submit(expand_recipe, action.path_id, action.recipe, action.samples_limit)
+        self._expansions.append((action.path_id, future))
+
+    def _collect_expansions(self, now_ns: int) -> None:
+        for path_id, future in [item for item in self._expansions if item[1].done()]:
+            self._expansions.remove((path_id, future))
+            error = future.exception()
+            if error is None:
+                self._protocol.expanded(path_id, future.result(), None, now_ns)
+            else:
+                if not isinstance(error, ScanControlError):
+                    log.error("a recipe could not be expanded", exc_info=error)
+                shown = error if isinstance(error, ScanControlError) else InvalidInput(
+                    "recipe", path_id, f"cannot be expanded ({type(error).__name__}: {error})", "mend the plan"
+                )  # fmt: skip
+                self._protocol.expanded(path_id, None, shown, now_ns)
+
+    def _send(self) -> None:
+        for connection, parts in self._protocol.control_to_send():
+            self._transmit(self._control, connection, parts)
+        if self._faults is None:
+            for connection, parts in self._protocol.data_to_send():
+                if not self._transmit(self._data, connection, parts):
+                    self._protocol.undeliverable(connection, time.monotonic_ns())
+            return
+        now = time.monotonic()
+        for connection, parts in self._protocol.data_to_send():
+            for delay_s, changed in self._faults.filter(parts, now):
+                self._delayed.append((now + delay_s, connection, changed))
+        due = [item for item in self._delayed if item[0] <= now]
+        self._delayed = [item for item in self._delayed if item[0] > now]
+        for _, connection, parts in sorted(due, key=lambda item: item[0]):
+            if not self._transmit(self._data, connection, parts):
+                self._protocol.undeliverable(connection, time.monotonic_ns())
+
+    @staticmethod
+    def _transmit(socket: zmq.Socket[bytes], connection: bytes, parts: list[Part]) -> bool:
+        """Whether the peer is still there."""
+        large = any(isinstance(part, memoryview) and part.nbytes >= _ZERO_COPY_BYTES for part in parts)
+        try:
+            socket.send_multipart([connection, *parts], zmq.NOBLOCK, copy=not large)
+        except zmq.Again:
+            return True  # as good as lost on the way: the client will ask for it
+        except zmq.ZMQError as error:
+            if error.errno != zmq.EHOSTUNREACH:
+                raise
+            return False
+        return True
+
+    def close(self) -> None:
+        """Close the sockets, and the threads with them."""
+        self._expander.shutdown(wait=True, cancel_futures=True)
+        for socket in self._sockets:
+            socket.close(200)
+        self._gate.close()
+        if self._own_context:
+            self._context.term()
+
+
+def _beside(address: str) -> str:
+    """Where the data socket binds: the same interface, any free port."""
+    if address.startswith("tcp://"):
+        return address.rsplit(":", 1)[0] + ":0"
+    return address + "-data"

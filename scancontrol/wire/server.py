@@ -1,0 +1,412 @@
+"""The microscope's end of the wire: messages and time in, messages and beam actions out.
+
+Everything revolves around :class:`ServerProtocol`. It has no socket, clock, thread or instrument; the shell in
+:mod:`scancontrol.serve` tells it what arrives and what was exposed, and carries out what it says:
+
+1. call ``receive_control``, ``receive_data``, ``exposed``, ``failed``, ``expanded``, ``undeliverable``, ``tick``;
+2. then carry out :meth:`ServerProtocol.actions`, in order. After a ``BlankBeam``, hand over with ``exposed`` what
+   the instrument still holds, then call ``blanked``: the ``end`` of the frame counts those samples too;
+3. then send :meth:`ServerProtocol.control_to_send` and :meth:`ServerProtocol.data_to_send`;
+4. while :meth:`ServerProtocol.read_budget` is above 0, read at most so many samples from the instrument.
+
+Who may ask is decided here; whether the beam may do it, in :mod:`scancontrol.wire.scanner` by its table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from numpy.typing import NDArray
+
+from scancontrol.capabilities import Capabilities
+from scancontrol.errors import InvalidInput, LocalProtocolError, RemoteProtocolError, VersionMismatch
+from scancontrol.paths import ScanPath
+from scancontrol.wire import messages as m
+from scancontrol.wire.dose_guard import DoseGuard, DoseLimits
+from scancontrol.wire.framing import CLIENT_CONTROL, CLIENT_DATA, Part, encode
+from scancontrol.wire.registry import PathRegistry
+from scancontrol.wire.retention import Retention
+from scancontrol.wire.scanner import Action, ExpandRecipe, Scanner
+from scancontrol.wire.sessions import Session, Sessions
+from scancontrol.wire.transitions import Event, State
+
+__all__ = ["ServerProtocol"]
+
+Outgoing = tuple[bytes, list[Part]]  # routing id of the connection, and the parts
+
+_ASKED_FOR: dict[type[m.Message], Event] = {
+    m.Pause: Event.PAUSE,
+    m.Resume: Event.RESUME,
+    m.Abort: Event.ABORT,
+}
+
+
+class ServerProtocol:
+    """One microscope, one operator, any number of observers."""
+
+    def __init__(
+        self,
+        capabilities: Capabilities,
+        *,
+        server_id: str,
+        new_token: Callable[[], str],
+        software: str,
+        data_address: str,
+        limits: m.Limits | None = None,
+        dose_limits: DoseLimits | None = None,
+    ) -> None:
+        capabilities.check()
+        self.limits = limits or m.Limits()
+        self._capabilities = capabilities
+        self._server_id = server_id
+        self._software = software
+        self._data_address = data_address
+        self._sessions = Sessions(self.limits, new_token)
+        self._paths = PathRegistry(self.limits.registered_paths)
+        self._expanding: dict[str, list[tuple[bytes, int]]] = {}  # path → (connection, request) that wait for it
+        self._retention = Retention(self.limits.retained_bytes, self.limits.window_chunks)
+        self._guard = DoseGuard(
+            dose_limits or DoseLimits(area_e_per_a2=capabilities.dose_limit_e_per_a2), capabilities
+        )
+        channels = tuple(detector.name for detector in capabilities.detectors)
+        self._scanner = Scanner(self.limits, channels, self._guard, self._retention)
+        self._expansions: list[Action] = []
+        self._control_out: list[Outgoing] = []
+        self._data_out: list[Outgoing] = []  # answers on the data connection, before any samples
+
+    # -- what the shell reads -------------------------------------------------------------------------
+
+    @property
+    def state(self) -> State:
+        """Where the beam's side is in its table."""
+        return self._scanner.state
+
+    @property
+    def beam_on(self) -> bool:
+        """Whether the instrument was last told to expose."""
+        return self._scanner.beam_on
+
+    @property
+    def drained(self) -> bool:
+        """Whether every data message was acknowledged."""
+        return self._retention.first_sequence == self._retention.next_sequence
+
+    def actions(self) -> list[Action]:
+        """What to do now, in order; the beam comes first."""
+        expansions, self._expansions = self._expansions, []
+        return [*self._scanner.actions(), *expansions]
+
+    def control_to_send(self) -> list[Outgoing]:
+        """(connection, parts) for the control socket."""
+        out, self._control_out = self._control_out, []
+        return out
+
+    def data_to_send(self) -> Iterator[Outgoing]:
+        """(connection, parts) for the data socket, as far as credit goes."""
+        out, self._data_out = self._data_out, []
+        yield from out
+        operator = self._sessions.operator
+        if operator is not None and operator.data is not None:
+            connection = operator.data
+            for parts in self._retention.to_send():
+                yield connection, parts
+
+    def read_budget(self) -> int:
+        """How many samples may be read from the instrument now; 0: do not read."""
+        return self._scanner.read_budget()
+
+    # -- what the shell says --------------------------------------------------------------------------
+
+    def set_utc_offset(self, offset_ns: int) -> None:
+        """UTC minus the monotonic clock whose times are given to the other methods."""
+        self._scanner.utc_offset_ns = offset_ns
+
+    def receive_control(self, connection: bytes, parts: Sequence[Part], now_ns: int) -> None:
+        """One multipart message from the control socket."""
+        try:
+            message, _ = CLIENT_CONTROL.decode(parts)
+        except VersionMismatch as error:
+            self._refuse(connection, None, "version", str(error))
+            return
+        except RemoteProtocolError as error:
+            self._refuse(connection, None, "malformed", str(error))
+            self._distrust(self._sessions.at(connection), error, now_ns)
+            return
+        if isinstance(message, m.Hello):
+            self._greet(connection, message, now_ns)
+        elif isinstance(message, m.Blank):
+            self._emergency(connection, message, now_ns)
+        elif isinstance(message, m.Heartbeat | m.Goodbye):
+            session = self._sessions.find(message.session)
+            if session is None:
+                self._refuse(connection, None, "no_session", "say hello first")
+            elif isinstance(message, m.Goodbye):
+                self._leave(session, f"{session.name} left", now_ns)
+            else:
+                self._sessions.hear(session, now_ns)
+                self._send(connection, self._status(message, now_ns))
+        else:
+            session = self._sessions.at(connection)
+            if session is None:
+                self._refuse(connection, message.request, "no_session", "say hello first")
+            else:
+                self._sessions.hear(session, now_ns)
+                self._request(session, message, now_ns)
+
+    def receive_data(self, connection: bytes, parts: Sequence[Part], now_ns: int) -> None:
+        """One multipart message from the data socket."""
+        operator = self._sessions.operator
+        try:
+            message, _ = CLIENT_DATA.decode(parts)
+        except (RemoteProtocolError, VersionMismatch) as error:
+            known = operator is not None and operator.data == connection
+            self._distrust(operator if known else None, error, now_ns)
+            return
+        if operator is None or message.session != operator.token:
+            self._turn_away(connection, "no_session", "data go to the operator; say hello first")
+            return
+        self._sessions.hear(operator, now_ns)
+        try:
+            if isinstance(message, m.Attach):
+                self._attach(operator, connection, message)
+            elif operator.data != connection:
+                self._turn_away(connection, "not_attached", "attach this connection first")
+            elif isinstance(message, m.Acknowledge):
+                self._retention.acknowledge(message.next_sequence, message.credit_limit)
+            else:
+                self._retention.rewind(message.next_sequence)
+        except RemoteProtocolError as error:
+            self._distrust(operator, error, now_ns)
+        self._scanner.advance(now_ns)
+
+    def undeliverable(self, connection: bytes, now_ns: int) -> None:
+        """A data connection is gone; what it should have carried is kept until the client attaches again."""
+        operator = self._sessions.operator
+        if operator is not None and operator.data == connection:
+            operator.data = None
+            self._retention.detach()
+            self._scanner.advance(now_ns)
+
+    def exposed(self, values: NDArray[Any], electrons: float, monotonic_ns: int, now_ns: int) -> None:
+        """Samples that the instrument exposed, see :meth:`Scanner.exposed`."""
+        self._scanner.exposed(values, electrons, monotonic_ns, now_ns)
+
+    def blanked(self, now_ns: int) -> None:
+        """The instrument is blanked, and has handed over everything that it had exposed."""
+        self._scanner.blanked(now_ns)
+
+    def failed(self, error: str, now_ns: int, *, overrun: bool = False) -> None:
+        """The instrument raised an exception, or (``overrun``) lost samples."""
+        self._happen(Event.OVERRUN if overrun else Event.FAULT, error, now_ns)
+
+    def expanded(self, path_id: str, path: ScanPath | None, error: Exception | None, now_ns: int) -> None:
+        """The answer to :class:`ExpandRecipe`: the path, or why there is none."""
+        if path is not None:
+            self._paths.add(path, frozenset(scan.request.path_id for scan in self._scanner.open_scans))
+            self._guard.keep(self._paths.__contains__)
+        for connection, request in self._expanding.pop(path_id, []):
+            session = self._sessions.at(connection)
+            if session is not None:
+                answer = m.Done(request=request) if path is not None else _refusal(request, error, "path_mismatch")
+                self._answer(session, answer)
+
+    def tick(self, now_ns: int) -> None:
+        """Time passed. To be called after what arrived was received, at least every 20 ms."""
+        dead = self._sessions.newly_dead(now_ns)
+        if dead is not None and (self._scanner.open_scans or self.state is State.PAUSED):
+            silence_ms = (now_ns - dead.heard_ns) / 1e6
+            self._happen(Event.HEARTBEAT_LOST, f"nothing heard from {dead.name} for {silence_ms:.0f} ms", now_ns)
+        for session in self._sessions.expired(now_ns):
+            self._send(session.control, m.Notice(kind="lease_expired", message="silent for too long"))
+            self._leave(session, f"the lease of {session.name} expired", now_ns)
+        self._scanner.advance(now_ns)
+
+    def shut_down(self, now_ns: int, message: str = "the microscope's server ends") -> None:
+        """Blank for good; every open scan gets its ``end``."""
+        self._happen(Event.SHUTDOWN, message, now_ns)
+
+    # -- requests -------------------------------------------------------------------------------------
+
+    def _request(self, session: Session, message: Any, now_ns: int) -> None:
+        if message.request in session.answers:  # asked again after a lost connection: answered, not done, again
+            self._send(session.control, session.answers[message.request])
+            return
+        if not session.operator:
+            self._answer(session, m.Refused(
+                request=message.request, code="not_operator", message=f"{session.name} looks on",
+                remedy="connect as operator",
+            ))  # fmt: skip
+            return
+        if isinstance(message, m.Register):
+            self._register(session, message)
+            return
+        try:
+            answer = self._carry_out(message, session, now_ns)
+        except InvalidInput as error:
+            answer = _refusal(message.request, error, "dose_limit" if "dose" in error.quantity else "invalid")
+        except LocalProtocolError as error:
+            answer = m.Refused(request=message.request, code="not_now", message=str(error))
+        self._answer(session, answer or m.Done(request=message.request))
+        self._scanner.advance(now_ns)
+
+    def _carry_out(self, message: Any, session: Session, now_ns: int) -> m.Refused | None:
+        """Do what was asked. None, or why not."""
+        scanner, request = self._scanner, message.request
+        if scanner.state is State.HELD and isinstance(message, m.Scan | m.Resume | m.Pause):
+            return m.Refused(request=request, code="beam_held", message="the beam is held blanked",
+                             remedy="set the blanker to auto")  # fmt: skip
+        if isinstance(message, m.SetBlanker):
+            if message.state == "blank":
+                scanner.step(Event.HOLD, f"{session.name} blanked the beam", now_ns)
+            elif message.state == "unblank" and not scanner.beam_on:
+                return m.Refused(request=request, code="not_now", remedy="start a scan; it unblanks by itself",
+                                 message="the beam is never on while nothing is collected")  # fmt: skip
+            elif message.state == "auto" and scanner.state is State.HELD:
+                scanner.step(Event.RELEASE, "", now_ns)
+            return None
+        if not isinstance(message, m.Scan):
+            text = message.reason if isinstance(message, m.Abort) else ""
+            scanner.step(_ASKED_FOR[type(message)], text, now_ns)
+            return None
+        path = self._paths.get(message.path_id)
+        if path is None:
+            return m.Refused(request=request, code="unknown_path", remedy="register its recipe",
+                             message=f"no path {message.path_id} is registered")  # fmt: skip
+        if len(scanner.queue) >= self.limits.queued_scans:
+            return m.Refused(request=request, code="queue_full", remedy="wait for an end",
+                             message=f"{len(scanner.queue)} scans wait already")  # fmt: skip
+        name = (message.series_unique_id, message.frame)
+        if any((scan.request.series_unique_id, scan.request.frame) == name for scan in scanner.open_scans):
+            return m.Refused(request=request, code="not_now", remedy="wait for its end",
+                             message=f"frame {message.frame} of this series is open already")  # fmt: skip
+        scanner.enqueue(message, path, now_ns)
+        return None
+
+    def _register(self, session: Session, message: m.Register) -> None:
+        waiting = (session.control, message.request)
+        if self._paths.get(message.path_id) is not None:
+            self._answer(session, m.Done(request=message.request))
+        elif message.path_id in self._expanding:
+            self._expanding[message.path_id].append(waiting)
+        else:
+            self._expanding[message.path_id] = [waiting]
+            self._expansions.append(
+                ExpandRecipe(message.path_id, message.recipe, self._capabilities.samples_per_path_limit)
+            )
+
+    def _emergency(self, connection: bytes, message: m.Blank, now_ns: int) -> None:
+        """Nobody is asked who they are."""
+        name = message.name or "somebody"
+        self._happen(Event.HOLD, f"emergency blank by {name}", now_ns)
+        self._send(connection, m.Done(request=message.request))
+        operator = self._sessions.operator
+        if operator is not None and operator.control != connection:
+            self._send(operator.control, m.Notice(kind="blanked", message=f"{name} blanked the beam"))
+
+    # -- sessions -------------------------------------------------------------------------------------
+
+    def _greet(self, connection: bytes, hello: m.Hello, now_ns: int) -> None:
+        if hello.protocol_version != m.PROTOCOL_VERSION:
+            self._refuse(connection, None, "version", (
+                f"the client speaks version {hello.protocol_version} of the protocol, the microscope version"
+                f" {m.PROTOCOL_VERSION}; install the same release of scancontrol on both"
+            ))  # fmt: skip
+            return
+        greeted = self._sessions.greet(hello, connection, now_ns)
+        if isinstance(greeted, m.Refused):
+            self._send(connection, greeted)
+            return
+        session, resumed = greeted
+        self._sessions.hear(session, now_ns)
+        self._send(connection, m.Welcome(
+            protocol_version=m.PROTOCOL_VERSION,
+            software=self._software,
+            server_id=self._server_id,
+            session=session.token,
+            resumed=resumed,
+            data_address=self._data_address,
+            capabilities=self._capabilities,
+            limits=self.limits,
+        ))  # fmt: skip
+
+    def _attach(self, session: Session, connection: bytes, message: m.Attach) -> None:
+        first, discarded = message.next_sequence, 0
+        if first is None and session.data == connection:
+            first = session.attached_at  # the same message again, because the answer was slow
+        elif first is None:
+            have = {(item.series_unique_id, item.frame): item.next_index for item in message.have or ()}
+            discarded = self._retention.keep_only(have)
+            first = self._retention.first_sequence
+        first = self._retention.attach(first, message.credit)
+        session.data, session.attached_at = connection, first
+        attached = m.Attached(server_id=self._server_id, next_sequence=first, discarded_samples=discarded)
+        self._data_out.append((connection, encode(attached)))
+
+    def _leave(self, session: Session, text: str, now_ns: int) -> None:
+        if session.operator:
+            self._happen(Event.ABORT, text, now_ns)
+            self._retention.detach()
+        self._sessions.drop(session)
+
+    def _distrust(self, session: Session | None, error: Exception, now_ns: int) -> None:
+        """A stranger's nonsense changes nothing; an operator who talks nonsense is not collecting: blank."""
+        if session is not None and session.operator and self._scanner.open_scans:
+            self._happen(Event.FAULT, f"protocol error of {session.name}: {error}", now_ns)
+
+    def _happen(self, event: Event, text: str, now_ns: int) -> None:
+        """A step that nobody can refuse; after the end there is none left to take."""
+        if self._scanner.allows(event):
+            self._scanner.step(event, text, now_ns)
+            self._scanner.advance(now_ns)
+
+    # -- answers --------------------------------------------------------------------------------------
+
+    def _status(self, heartbeat: m.Heartbeat, now_ns: int) -> m.Status:
+        scanner, operator = self._scanner, self._sessions.operator
+        scan = scanner.scan
+        held = scanner.state in (State.HELD, State.CLOSED)
+        return m.Status(
+            number=heartbeat.number,
+            client_ns=heartbeat.client_ns,
+            monotonic_ns=now_ns,
+            utc_ns=max(0, now_ns + scanner.utc_offset_ns),
+            server_id=self._server_id,
+            state=scanner.state.value,
+            blanker="blank" if held else "unblank" if scanner.beam_on else "auto",
+            beam_on=scanner.beam_on,
+            operator=None if operator is None else operator.name,
+            series_id=None if scan is None else scan.request.series_id,
+            frame=None if scan is None else scan.request.frame,
+            next_index=0 if scan is None else scan.next_index,
+            queued_scans=len(scanner.queue),
+            next_sequence=self._retention.next_sequence,
+            retained_bytes=self._retention.bytes,
+            session_electrons=self._guard.session_electrons,
+            starved=scanner.starved,
+        )
+
+    def _answer(self, session: Session, answer: m.Done | m.Refused) -> None:
+        if answer.request is not None:
+            session.remember(answer.request, answer)
+        self._send(session.control, answer)
+
+    def _refuse(self, connection: bytes, request: int | None, code: Any, message: str) -> None:
+        self._send(connection, m.Refused(request=request, code=code, message=message[:4000]))
+
+    def _turn_away(self, connection: bytes, code: Any, message: str) -> None:
+        self._data_out.append((connection, encode(m.Refused(request=None, code=code, message=message))))
+
+    def _send(self, connection: bytes, message: m.Message) -> None:
+        self._control_out.append((connection, encode(message)))
+
+
+def _refusal(request: int, error: Exception | None, code: Any) -> m.Refused:
+    """An error of this end, typed again at the other."""
+    if isinstance(error, InvalidInput):
+        return m.Refused(
+            request=request, code="dose_limit" if code == "dose_limit" else "invalid", message=str(error)[:4000],
+            quantity=error.quantity[:200], value=str(error.value)[:4000], limit=error.limit[:4000],
+            remedy=error.remedy[:4000],
+        )  # fmt: skip
+    return m.Refused(request=request, code=code, message=str(error)[:4000])
