@@ -1,0 +1,375 @@
+"""An instrument behind the Open Beam Interface: the byte protocol of :mod:`scancontrol.wire.obi` over TCP.
+
+The device executes commands strictly in order and has neither a way round its queue nor a dead man of its own. So
+the driver never commands more than ``in_flight_ms`` of beam ahead of what came back, and every stretch of commands
+ends blanked: when the host falls silent, for whatever reason, the beam is off that much later.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import random
+import selectors
+import socket
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import msgspec
+import numpy as np
+
+from scancontrol.capabilities import Capabilities, CoilModel, DetectorChannel
+from scancontrol.drivers.obi_encoding import MAX_SAMPLES, Stretch, cycles_of, encode, field_codes
+from scancontrol.errors import InvalidInput, LinkError, RemoteProtocolError, ScanControlError
+from scancontrol.paths.path import ELECTRONS_PER_PA_US, PathChunk, ScanPath
+from scancontrol.serve import Block
+from scancontrol.wire import obi
+from scancontrol.wire.obi import CYCLE_US, MAX_RUN, Beam, OutputMode
+from scancontrol.wire.obi_reply import ReplyReader
+
+__all__ = ["ObiConfig", "ObiInstrument"]
+
+_log = logging.getLogger(__name__)
+_PATH_PIECE = 1 << 16
+_READ_WAIT_S = 0.01
+
+
+class ObiConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="driver", tag="obi"):
+    """``microscope: {driver: obi, address: tcp://…}`` and what the device cannot say about itself."""
+
+    address: str = "tcp://127.0.0.1:2224"
+    name: str = "Open Beam Interface"
+    detector: DetectorChannel = DetectorChannel(name="detector")
+    coil: CoilModel = CoilModel()
+    beam_current_pa: float = 20.0
+    beam_energy_kev: float = 20.0
+    dose_limit_e_per_a2: float | None = None
+    origin: Literal["simulation", "experiment"] = "experiment"
+    beam: Literal["electron", "ion"] = "electron"
+    output: Literal["16-bit", "8-bit"] = "16-bit"
+    averaging: Literal["hardware", "split"] = "split"  # what to do with a dwell that is no power of two of 125 ns
+    full_field_nm: float | None = None  # width covered by the DACs' full range; None: each plan's field fills it
+    latency_ms: float = 2.0  # device time in one stretch of commands
+    in_flight_ms: float = 8.0  # device time commanded ahead of what came back
+    answer_timeout_s: float = 2.0
+    release_on_close: bool = False  # gives the column back at the end; the device then also lets go of its blanker
+
+    def check(self) -> None:
+        """Raise :class:`InvalidInput` for a value that cannot be."""
+        for name, low, high in (("latency_ms", 0.05, 100), ("in_flight_ms", 0.05, 200), ("answer_timeout_s", 0.01, 60)):
+            value = getattr(self, name)
+            if not (math.isfinite(value) and low <= value <= high):
+                raise InvalidInput(name, value, f"is outside {low} to {high}", "mend the microscope's configuration")
+        if self.full_field_nm is not None and not (math.isfinite(self.full_field_nm) and self.full_field_nm > 0):
+            raise InvalidInput("full_field_nm", self.full_field_nm, "is not above 0", "give it in nanometres")
+
+
+@dataclass
+class _Owed:
+    """A stretch that was sent and has not come back whole."""
+
+    first_index: int
+    stretch: Stretch
+    start_ns: int
+    samples_done: int = 0
+    replies_done: int = 0
+
+
+class ObiInstrument:
+    """See :class:`scancontrol.serve.Instrument`. One thread; connects when it is made, and again when a frame begins.
+
+    Args:
+        config: the device's address and what it cannot say itself.
+        clock_ns: monotonic nanoseconds.
+        random_cookie: the first cookie, even.
+    Raises:
+        InvalidInput: the configuration cannot be. LinkError: nobody answers at the address, or not as OBI does.
+    """
+
+    def __init__(
+        self, config: ObiConfig, *, clock_ns: Callable[[], int] = time.monotonic_ns, random_cookie: int | None = None
+    ) -> None:
+        config.check()
+        self._config = config
+        self._clock_ns = clock_ns
+        self._mode = OutputMode.EIGHT_BIT if config.output == "8-bit" else OutputMode.SIXTEEN_BIT
+        # even cookies belong to connections, odd ones to scans; FFFF is not used, as a frame it would be all ones
+        self._cookie = random.randrange(0, 0xFFF0, 2) if random_cookie is None else random_cookie
+        self._socket: socket.socket | None = None
+        self._owed: deque[_Owed] = deque()
+        self._path: ScanPath | None = None
+        self._frame = -1
+        self._next = 0
+        self._lit = False
+        self._forget()
+        self.capabilities = Capabilities(
+            name=config.name, detectors=(config.detector,), dac_bits=14, sample_clock_mhz=1 / CYCLE_US,
+            shortest_dwell_us=CYCLE_US, longest_dwell_us=MAX_RUN * CYCLE_US, coil=config.coil,
+            beam_current_pa=config.beam_current_pa, beam_energy_kev=config.beam_energy_kev,
+            dose_limit_e_per_a2=config.dose_limit_e_per_a2, origin=config.origin,
+        )  # fmt: skip
+        self.capabilities.check()
+        self._connect()
+
+    def begin(self, path: ScanPath, first_index: int, frame: int) -> None:
+        """Start exposing ``path`` at ``first_index``.
+
+        Samples that the device had already exposed when it was blanked are kept if the frame goes on with them,
+        and dropped (the stream is synchronised again) if not.
+
+        Raises:
+            InvalidInput: the path asks for what the device cannot do. LinkError, RemoteProtocolError: the device is
+            gone, or out of step; the next ``begin`` connects again.
+        """
+        piece = path.chunk(first_index, min(_PATH_PIECE, path.count - first_index))
+        self._check(path, piece)
+        try:
+            if self._socket is None:
+                self._connect()
+            goes_on = (
+                self._path is not None and self._path.path_id == path.path_id and self._frame == frame
+                and bool(self._owed) and first_index == self._owed[0].first_index + self._owed[0].samples_done
+            )  # fmt: skip
+            if not goes_on:
+                self._synchronise(self._mode)
+                self._owed.clear()
+                self._next = first_index
+        except ScanControlError:
+            self._disconnect()
+            raise
+        self._path, self._frame, self._piece, self._lit = path, frame, piece, True
+
+    def read(self, max_samples: int) -> Block | None:
+        """The next samples, at most ``max_samples``; None if none came within about 10 ms.
+
+        After :meth:`blank` the samples already commanded, which the device still exposes, are waited for.
+        Raises LinkError or RemoteProtocolError when the device is gone or out of step; the connection is then closed.
+        """
+        try:
+            self._command()
+            if not self._owed:
+                return None
+            if not self._ready():
+                self._exchange(_READ_WAIT_S)
+                self._watch()
+            while not self._lit and not self._ready():
+                self._exchange(_READ_WAIT_S)
+                self._watch()
+            return self._collect(max_samples)
+        except ScanControlError:
+            self._disconnect()
+            raise
+
+    def blank(self) -> None:
+        """Command nothing more and blank; the beam is off at the latest ``in_flight_ms`` from now."""
+        self._lit = False
+        if self._socket is not None:
+            try:
+                self._out += obi.Blank(enable=True).encode() + obi.Flush().encode()
+                self._exchange(0)
+            except ScanControlError as error:
+                _log.error("blanking could not be sent: %s", error)
+                self._disconnect()
+
+    def close(self) -> None:
+        """Blank, give the column back if so configured, and disconnect. Idempotent."""
+        if self._socket is None:
+            return
+        self.blank()
+        try:
+            if self._socket is not None:
+                if self._config.release_on_close:
+                    self._out += obi.ExternalCtrl(enable=False).encode()
+                self._synchronise(OutputMode.SIXTEEN_BIT)
+        except ScanControlError as error:
+            _log.error("the device did not confirm that it is blanked: %s", error)
+        self._disconnect()
+
+    # -- what is commanded --------------------------------------------------------------------------------
+
+    def _check(self, path: ScanPath, piece: PathChunk) -> None:
+        field_codes(piece.positions[:1], path.shape, path.fov_nm, self._config.full_field_nm)
+        cycles = cycles_of(piece.dwell_us, "dwell_us")
+        if cycles.max() > MAX_RUN:
+            raise InvalidInput("dwell_us", piece.dwell_us.max(), f"is above {MAX_RUN * CYCLE_US:g}", "lower it")
+        lost = 1 - obi.averaged_cycles(cycles).sum() / cycles.sum()
+        if lost > 0 and self._config.averaging == "hardware":
+            _log.warning(
+                "%.0f %% of the dose will not be measured: the device averages only the first power of two of a "
+                "dwell's 125 ns cycles; choose such a dwell, or averaging: split", 100 * lost,
+            )  # fmt: skip
+        off = np.abs(cycles * CYCLE_US / piece.dwell_us - 1).max()
+        if off > 1e-3:
+            _log.warning("dwells change by up to %.1f %% on the device's grid of 125 ns", 100 * off)
+
+    def _command(self) -> None:
+        """Send further stretches, as far as the time in flight allows."""
+        path = self._path
+        in_flight_us = sum(owed.stretch.device_us for owed in self._owed)
+        while path is not None and self._lit and self._next < path.count:
+            if self._owed and in_flight_us >= self._config.in_flight_ms * 1e3:
+                return
+            stretch, count = self._stretch(path)
+            now = self._clock_ns()
+            last = self._owed[-1] if self._owed else None
+            start = now if last is None else max(now, last.start_ns + round(last.stretch.device_us * 1e3))
+            self._owed.append(_Owed(self._next, stretch, start))
+            self._out += stretch.data
+            self._next += count
+            in_flight_us += stretch.device_us
+            self._exchange(0)
+
+    def _stretch(self, path: ScanPath) -> tuple[Stretch, int]:
+        at = self._next - self._piece.first_index
+        if not 0 <= at < len(self._piece):
+            self._piece = path.chunk(self._next, min(_PATH_PIECE, path.count - self._next))
+            at = 0
+        part = slice(at, at + MAX_SAMPLES)
+        dwell = cycles_of(self._piece.dwell_us[part], "dwell_us")
+        move = np.ceil(self._piece.move_us[part] / CYCLE_US - 1e-9).astype(np.int64)
+        spent_us = np.cumsum(dwell + move) * CYCLE_US
+        count = max(1, int(np.searchsorted(spent_us, self._config.latency_ms * 1e3, side="right")))
+        codes = field_codes(
+            self._piece.positions[at : at + count], path.shape, path.fov_nm, self._config.full_field_nm
+        )
+        return encode(codes, dwell[:count], move[:count], split=self._config.averaging == "split"), count
+
+    # -- what comes back ----------------------------------------------------------------------------------
+
+    def _ready(self) -> bool:
+        head = self._owed[0]
+        return head.replies_done + self._reader.available() >= int(head.stretch.reply_end[head.samples_done])
+
+    def _collect(self, max_samples: int) -> Block | None:
+        head = self._owed[0]
+        ends = head.stretch.reply_end
+        have = head.replies_done + self._reader.available()
+        done = min(int(np.searchsorted(ends, have, side="right")), head.samples_done + max_samples)
+        first, count = head.samples_done, done - head.samples_done
+        if count <= 0:
+            return None
+        replies = self._reader.take(int(ends[done - 1]) - head.replies_done)
+        exposed = head.stretch.exposed_us
+        before_us = head.stretch.device_us * first / len(ends)
+        head.samples_done, head.replies_done = done, int(ends[done - 1])
+        if done == len(ends):
+            self._owed.popleft()
+        return Block(
+            values=head.stretch.values(replies, first, count)[np.newaxis].astype("<u2"),
+            electrons=float(exposed[first:done].sum()) * self._config.beam_current_pa * ELECTRONS_PER_PA_US,
+            monotonic_ns=head.start_ns + round(before_us * 1e3),
+        )
+
+    def _watch(self) -> None:
+        """Raise :class:`LinkError` when the device owes an answer and has been silent for too long."""
+        head = self._owed[0]
+        due_ns = max(self._heard_ns, head.start_ns) + head.stretch.device_us * 1e3
+        if self._clock_ns() > due_ns + self._config.answer_timeout_s * 1e9:
+            raise LinkError(
+                f"the OBI device at {self._config.address} owes samples from {head.first_index + head.samples_done} on "
+                f"and has been silent for {self._config.answer_timeout_s:g} s; check its USB link, then start again"
+            )
+
+    # -- the connection -----------------------------------------------------------------------------------
+
+    def _forget(self) -> None:
+        self._reader = ReplyReader()
+        self._out = bytearray()
+        self._heard_ns = self._clock_ns()
+
+    def _connect(self) -> None:
+        address = self._config.address
+        host, _, port = address.removeprefix("tcp://").rpartition(":")
+        if not address.startswith("tcp://") or not host or not port.isdigit() or int(port) > 65535:
+            raise InvalidInput("address", address, "is not tcp://HOST:PORT", "give for example tcp://127.0.0.1:2224")
+        try:
+            self._socket = socket.create_connection((host.strip("[]"), int(port)), self._config.answer_timeout_s)
+        except OSError as error:
+            raise LinkError(
+                f"no OBI server at {address} ({error.strerror or error}); start it, or mend the address"
+            ) from error
+        self._socket.setblocking(False)
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(self._socket, selectors.EVENT_READ)
+        self._forget()
+        self._owed.clear()
+        try:
+            self._out += obi.Blank(enable=True).encode()
+            self._cookie = (self._cookie + 2) & 0xFFFE
+            self._await_sync(self._cookie, OutputMode.SIXTEEN_BIT, None)
+            beam = Beam.ELECTRON if self._config.beam == "electron" else Beam.ION
+            self._out += obi.ExternalCtrl(enable=True).encode() + obi.BeamSelect(beam).encode()
+            self._synchronise(self._mode)
+        except ScanControlError:
+            self._disconnect()
+            raise
+
+    def _disconnect(self) -> None:
+        if self._socket is not None:
+            self._selector.close()
+            self._socket.close()
+        self._socket = None
+        self._lit = False
+        self._path = None
+        self._owed.clear()
+
+    def _synchronise(self, mode: OutputMode) -> None:
+        """Pass over what is still owed; afterwards both ends agree where the stream is."""
+        self._cookie = (self._cookie + 2) & 0xFFFE
+        owed = sum(owed.stretch.replies - owed.replies_done for owed in self._owed)
+        self._await_sync(self._cookie | 1 if self._cookie | 1 != 0xFFFF else 1, mode, owed)
+        self._owed.clear()
+
+    def _await_sync(self, cookie: int, mode: OutputMode, owed: int | None) -> None:
+        self._out += obi.Synchronize(cookie, mode).encode() + obi.Flush().encode()
+        self._reader.expect_sync(cookie, mode, owed)
+        owed_us = sum(owed.stretch.device_us for owed in self._owed)
+        deadline_ns = self._clock_ns() + self._config.answer_timeout_s * 1e9 + owed_us * 1e3
+        while self._reader.synchronising:
+            self._exchange(_READ_WAIT_S)
+            if self._reader.synchronising and self._clock_ns() > deadline_ns:
+                raise LinkError(
+                    f"the peer at {self._config.address} did not answer Synchronize within "
+                    f"{self._config.answer_timeout_s:g} s; it is no OBI device, or it is stalled: start it again"
+                )
+
+    def _account(self) -> None:
+        """Raise :class:`RemoteProtocolError` if more values came than were asked for."""
+        if self._reader.synchronising:
+            return
+        owed = sum(owed.stretch.replies - owed.replies_done for owed in self._owed)
+        if self._reader.available() > owed:
+            raise RemoteProtocolError(
+                f"the peer at {self._config.address} sent {self._reader.available()} values where {owed} were owed; "
+                "it is no OBI device, or somebody else drives it"
+            )
+
+    def _exchange(self, wait_s: float) -> None:
+        """Send what can be sent and take what has come, waiting at most ``wait_s`` for either."""
+        sock = self._socket
+        if sock is None:
+            raise LinkError(f"not connected to the OBI device at {self._config.address}")
+        wanted = selectors.EVENT_READ | (selectors.EVENT_WRITE if self._out else 0)
+        self._selector.modify(sock, wanted)
+        try:
+            for _, events in self._selector.select(wait_s):
+                if events & selectors.EVENT_WRITE:
+                    del self._out[: sock.send(self._out)]
+                if events & selectors.EVENT_READ:
+                    data = sock.recv(1 << 18)
+                    if not data:
+                        raise LinkError(
+                            f"the OBI device at {self._config.address} closed the connection; "
+                            "another client took it, or its USB link is gone"
+                        )
+                    self._heard_ns = self._clock_ns()
+                    self._reader.feed(data)
+                    self._account()
+        except BlockingIOError:
+            return
+        except OSError as error:
+            raise LinkError(f"lost the OBI device at {self._config.address}: {error.strerror or error}") from error
