@@ -1,0 +1,232 @@
+"""The generator in the poster's form, with blocks of today: inner network, trainer head, outer network.
+
+The *inner* network sees the whole frame at half size: the spectral start, what the samples say about its misfit,
+where they lie, and the frame's own statistics. In training only, the *trainer* head turns its features into a
+half-size restoration with its own loss. The *outer* network recombines the features with the full-size input and
+predicts what to add to the start, and the logarithm of the error's scale on every pixel.
+
+Both networks work on pixel-unshuffled planes with plain 3×3 convolutions: few, fat kernels (Shi et al. 2016,
+https://arxiv.org/abs/1609.05158). There is no batch normalisation; the frame's statistics scale and shift the
+features instead (Perez et al. 2018, https://arxiv.org/abs/1709.07871).
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import NamedTuple
+
+import msgspec
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from restore.spectral import STATISTICS, SpectralStart, spectral_start
+from scancontrol.errors import InvalidInput
+
+__all__ = ["PRESETS", "Estimate", "Generator", "GeneratorConfig"]
+
+_HALF_PLANES = 7
+_FULL_PLANES = 3
+
+
+class GeneratorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Size of the generator. ``widths`` are channels at 1/4, 1/8, 1/16, ... of the frame's size."""
+
+    widths: tuple[int, ...] = (32, 64, 128)
+    inner_blocks: tuple[int, ...] = (0, 1, 2)
+    outer_blocks: int = 2
+    extra_residuals: bool = True  # encoder features added to the mirrored decoder level
+    path_information: bool = True  # weight and distance planes; without them only values are seen
+    spectral_iterations: tuple[int, int] = (10, 10)
+
+    def __post_init__(self) -> None:
+        if len(self.widths) != len(self.inner_blocks) or not self.widths:
+            raise InvalidInput(
+                "inner_blocks",
+                self.inner_blocks,
+                f"has not one entry for each of the {len(self.widths)} widths",
+                "give as many block counts as widths",
+            )
+        if min(self.widths) < 1 or min(self.inner_blocks) < 0 or self.outer_blocks < 0:
+            raise InvalidInput("widths", self.widths, "has an entry below 1", "give positive channel counts")
+
+
+PRESETS: dict[str, GeneratorConfig] = {
+    "lite": GeneratorConfig(),
+    "live": GeneratorConfig(
+        widths=(96, 192, 320), inner_blocks=(1, 2, 4), outer_blocks=4, spectral_iterations=(20, 20)
+    ),
+}
+
+
+class Estimate(NamedTuple):
+    """What the generator says, in the units of its normalised input.
+
+    Attributes:
+        frame: the restored frame, (batch, 1, rows, cols).
+        log_scale: natural logarithm of the expected absolute error on each pixel, (batch, 1, rows, cols).
+        half: the trainer head's half-size frame, (batch, 1, ⌈rows/2⌉, ⌈cols/2⌉); None outside training.
+    """
+
+    frame: Tensor
+    log_scale: Tensor
+    half: Tensor | None
+
+
+class Block(nn.Module):
+    """x + conv(relu(conv(x))), 3×3; starts as the identity."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(width, width, 3, padding=1)
+        self.second = nn.Conv2d(width, width, 3, padding=1)
+        nn.init.zeros_(self.second.weight)
+        nn.init.zeros_(self.second.bias)  # type: ignore[arg-type]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.second(F.relu(self.first(F.relu(x))))
+
+
+class Inner(nn.Module):
+    """Large-scale features at 1/4 size, (batch, widths[0], rows/4, cols/4), from the half-size planes."""
+
+    def __init__(self, config: GeneratorConfig) -> None:
+        super().__init__()
+        widths = config.widths
+        self.extra_residuals = config.extra_residuals
+        self.stem = nn.Conv2d(_HALF_PLANES * 4, widths[0], 3, padding=1)
+        self.condition = nn.Sequential(nn.Linear(len(STATISTICS), 64), nn.ReLU(), nn.Linear(64, 2 * sum(widths)))
+        nn.init.zeros_(self.condition[2].weight)
+        nn.init.zeros_(self.condition[2].bias)
+        self.down = nn.ModuleList(nn.Conv2d(a, b, 3, stride=2, padding=1) for a, b in pairwise(widths))
+        self.levels = nn.ModuleList(
+            nn.Sequential(*(Block(width) for _ in range(blocks)))
+            for width, blocks in zip(widths, config.inner_blocks, strict=True)
+        )
+        self.up = nn.ModuleList(nn.Conv2d(b, a, 1) for a, b in pairwise(widths))
+        self.decode = nn.ModuleList(
+            nn.Sequential(*(Block(width) for _ in range(blocks)))
+            for width, blocks in zip(widths[:-1], config.inner_blocks, strict=False)
+        )
+        self.widths = widths
+
+    def forward(self, planes: Tensor, statistics: Tensor) -> Tensor:
+        films = self.condition(statistics)[:, :, None, None].split([2 * w for w in self.widths], 1)
+        x = self.stem(F.pixel_unshuffle(planes, 2))
+        skips: list[Tensor] = []
+        for level, blocks in enumerate(self.levels):
+            if level:
+                x = self.down[level - 1](F.relu(x))
+            scale, shift = films[level].chunk(2, 1)
+            x = blocks(x * (1 + scale) + shift)
+            skips.append(x)
+        for level in reversed(range(len(self.up))):
+            x = F.interpolate(self.up[level](x), scale_factor=2, mode="bilinear", align_corners=False)
+            if self.extra_residuals:
+                x = x + skips[level]
+            x = self.decode[level](x)
+        return x
+
+
+class Trainer(nn.Module):
+    """Half-size correction from the inner features; only training needs it."""
+
+    def __init__(self, config: GeneratorConfig) -> None:
+        super().__init__()
+        self.head = nn.Conv2d(config.widths[0], 4, 3, padding=1)
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)  # type: ignore[arg-type]
+
+    def forward(self, features: Tensor) -> Tensor:
+        return F.pixel_shuffle(self.head(F.relu(features)), 2)
+
+
+class Outer(nn.Module):
+    """Correction and log scale at full size from the full-size planes and the inner features."""
+
+    def __init__(self, config: GeneratorConfig) -> None:
+        super().__init__()
+        width = config.widths[0]
+        self.stem = nn.Conv2d(_FULL_PLANES * 16, width, 3, padding=1)
+        self.blocks = nn.Sequential(*(Block(width) for _ in range(config.outer_blocks)))
+        self.head = nn.Conv2d(width, 32, 3, padding=1)
+        nn.init.zeros_(self.head.weight)
+        nn.init.constant_(self.head.bias, 0.0)  # type: ignore[arg-type]
+        self.head.bias.data[16:] = -1.5  # type: ignore[union-attr, index]
+
+    def forward(self, planes: Tensor, features: Tensor) -> tuple[Tensor, Tensor]:
+        x = self.stem(F.pixel_unshuffle(planes, 4)) + features
+        out = F.pixel_shuffle(self.head(F.relu(self.blocks(x))), 4)
+        return out[:, :1], out[:, 1:]
+
+
+class Generator(nn.Module):
+    """Restores any frame from any path.
+
+    Example:
+        >>> net = Generator(PRESETS["lite"])
+        >>> mean, weight, distance = torch.zeros(3, 1, 1, 50, 70)
+        >>> net(mean, weight, distance).frame.shape
+        torch.Size([1, 1, 50, 70])
+    """
+
+    def __init__(self, config: GeneratorConfig | None = None) -> None:
+        super().__init__()
+        self.config = config or PRESETS["lite"]
+        self.inner = Inner(self.config)
+        self.trainer = Trainer(self.config)
+        self.outer = Outer(self.config)
+
+    @property
+    def stride(self) -> int:
+        """Frames are padded, without weight, to a multiple of this."""
+        return 4 * 2 ** (len(self.config.widths) - 1)
+
+    def forward(self, mean: Tensor, weight: Tensor, distance: Tensor) -> Estimate:
+        """Restore normalised partial frames.
+
+        Arguments:
+            mean: normalised samples per pixel, 0 off the path, (batch, 1, rows, cols).
+            weight: dwell per pixel relative to one nominal sample, 0 off the path, (batch, 1, rows, cols).
+            distance: pixels to the path, (batch, 1, rows, cols).
+        """
+        rows, cols = mean.shape[-2:]
+        below, right = -rows % self.stride, -cols % self.stride
+        if below or right:
+            mean, weight = F.pad(mean, (0, right, 0, below)), F.pad(weight, (0, right, 0, below))
+            distance = F.pad(distance, (0, right, 0, below), mode="replicate")
+        start = spectral_start(mean, weight, float(rows * cols), self.config.spectral_iterations)
+        half, full, fill = self._planes(mean, weight, distance, start)
+        features = self.inner(half, start.statistics)
+        correction, log_scale = self.outer(full, features)
+        trained = None
+        if self.training:
+            trained = (start.second + self.trainer(features))[..., : -(-rows // 2), : -(-cols // 2)]
+        frame = (fill + correction)[..., :rows, :cols]
+        return Estimate(frame, log_scale.float().clamp(-8, 4)[..., :rows, :cols], trained)
+
+    def _planes(
+        self, mean: Tensor, weight: Tensor, distance: Tensor, start: SpectralStart
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        fill = F.interpolate(start.second, scale_factor=2, mode="bicubic", align_corners=False)
+        touched = (weight > 0).to(mean.dtype)
+        misfit = (mean - fill) * touched
+        count = F.avg_pool2d(touched, 2)
+        half_misfit = F.avg_pool2d(misfit, 2) / count.clamp_min(0.25)
+        far = F.avg_pool2d(distance, 2).log1p() - 1.0
+        known = torch.log1p(weight.clamp(0, 64))
+        if not self.config.path_information:
+            count, far, known = torch.zeros_like(count), torch.zeros_like(far), torch.zeros_like(known)
+        half = torch.cat(
+            [start.second, start.second - start.first, start.second - start.fill, half_misfit, count, far,
+             _local_energy(half_misfit)], 1
+        )  # fmt: skip
+        layout = torch.channels_last if mean.device.type == "cuda" or not self.training else torch.contiguous_format
+        full = torch.cat([fill, misfit, known], 1)
+        return half.to(memory_format=layout), full.to(memory_format=layout), fill
+
+
+def _local_energy(misfit: Tensor) -> Tensor:
+    """Log of the misfit's local mean square over 16 full-size pixels: where the start is not to be trusted."""
+    energy = F.avg_pool2d(misfit.square(), 9, stride=1, padding=4, count_include_pad=False)
+    return (energy + 1e-4).log() * 0.25 + 1.0

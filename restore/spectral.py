@@ -1,0 +1,234 @@
+"""The strong start: a Gaussian process at half size whose power spectrum is learnt from the frame itself.
+
+A lattice seen anywhere predicts it everywhere, but only an estimator that sees the whole frame can use that. Here
+the half-size frame u is a stationary process with power spectrum S, and the samples are y = B u + noise. Two
+rounds of expectation–maximisation alternate between
+
+* the posterior mean of u, by a few preconditioned conjugate-gradient steps with FFTs, started warm, and
+* S, as the power of that mean plus the posterior variance it lacks (E-step of the spectral EM).
+
+For sparse irregular sampling the posterior variance is not available in closed form; the large-system limit of
+random sampling gives it by one scalar fixed point, N = (σ² + mean S N / (S + N)) / ρ, with ρ samples per half-size
+pixel: N is the effective white noise that each frequency sees. The network corrects what this linear, stationary
+estimate cannot know.
+
+References:
+    Stein, Interpolation of Spatial Data, Springer 1999 (kriging as a Gaussian process).
+    Guo & Verdú 2005, https://arxiv.org/abs/cs/0503056 (effective noise of large random linear systems).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from restore.baselines.push_pull import push_pull
+
+__all__ = ["STATISTICS", "SpectralStart", "spectral_start"]
+
+STATISTICS = (
+    "log coverage",
+    "log noise",
+    "log effective noise",
+    "unresolved share",
+    "log misfit",
+    "mean frequency",
+    "spectral flatness",
+)
+"""What ``SpectralStart.statistics`` holds, in order. All are in units of the samples' own spread."""
+
+_MARGIN = 16  # half-size pixels between the frame and its periodic copies, on each side
+_EFFICIENT_KAPPA = 16.0  # samples along an arc are not independent: a preconditioner for 1/16 of them converges best
+_BINS = 64
+
+
+@dataclass(frozen=True)
+class SpectralStart:
+    """Estimates at half size, (batch, 1, h, w) each: push–pull, after one and after two rounds; and
+    statistics (batch, 7)."""
+
+    fill: Tensor
+    first: Tensor
+    second: Tensor
+    statistics: Tensor
+
+
+def _fast_size(n: int) -> int:
+    """The next even size whose FFT is fast (factors 2, 3 and 5 only)."""
+    while True:
+        rest = n
+        for factor in (2, 3, 5):
+            while rest % factor == 0:
+                rest //= factor
+        if rest == 1 and n % 2 == 0:
+            return n
+        n += 1
+
+
+@lru_cache(maxsize=32)
+def _frequencies(h: int, w: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Prior spectrum, multiplicity of each rfft bin, radial bin of each, and bin sizes, for an (h, w) torus."""
+    fy = torch.fft.fftfreq(h, device=device)[:, None]
+    fx = torch.fft.rfftfreq(w, device=device)[None]
+    radius2 = fy.square() + fx.square()
+    multiplicity = torch.full((1, w // 2 + 1), 2.0, device=device)
+    multiplicity[0, 0] = multiplicity[0, -1] = 1.0
+    multiplicity = multiplicity.expand(h, -1).contiguous()
+    prior = (radius2 + 64.0**-2).pow(-1.5)
+    prior = prior * (h * w) / (prior * multiplicity).sum()
+    bins = (radius2.sqrt() * 2 * _BINS).long().clamp_max(int(_BINS * 1.42))
+    sizes = torch.zeros(int(_BINS * 1.42) + 1, device=device)
+    sizes.index_add_(0, bins.reshape(-1), multiplicity.reshape(-1))
+    return prior, multiplicity, bins, sizes.clamp_min(1.0)
+
+
+@lru_cache(maxsize=32)
+def _taper(h: int, w: int, height: int, width: int, device: torch.device) -> Tensor:
+    """1 on the frame, falling to 0 over the margins, so that a fill does not jump where the torus closes."""
+
+    def ramp(inner: int, outer: int) -> Tensor:
+        line = torch.zeros(outer, device=device)
+        rise = 0.5 - 0.5 * torch.cos(torch.pi * (torch.arange(_MARGIN, device=device) + 0.5) / _MARGIN)
+        line[:_MARGIN], line[_MARGIN : _MARGIN + inner] = rise, 1.0
+        line[_MARGIN + inner : 2 * _MARGIN + inner] = rise.flip(0)
+        return line
+
+    return ramp(h, height)[:, None] * ramp(w, width)
+
+
+@torch.no_grad()
+def spectral_start(
+    mean: Tensor, weight: Tensor, area: float | None = None, iterations: tuple[int, int] = (10, 10)
+) -> SpectralStart:
+    """Estimate the half-size frame from a partial one.
+
+    Linear in gain by construction of its caller: ``mean`` must be normalised (spread about 1), because the prior is.
+
+    Arguments:
+        mean: normalised partial frame, (batch, 1, rows, cols), both even; anything finite where ``weight`` is 0.
+        weight: dwell on each pixel, (batch, 1, rows, cols); only where it is positive matters here.
+        area: pixels of the frame that are not padding, if less than rows · cols.
+        iterations: conjugate-gradient steps in the first and second round.
+    """
+    rows, cols = mean.shape[-2:]
+    h, w = rows // 2, cols // 2
+    share = 1.0 if area is None else area / (rows * cols)
+    touched = (weight > 0).float()
+    count = F.avg_pool2d(touched, 2, divisor_override=1)[:, 0]
+    total = F.avg_pool2d(mean.float() * touched, 2, divisor_override=1)[:, 0]
+    height, width = _fast_size(h + 2 * _MARGIN), _fast_size(w + 2 * _MARGIN)
+    edges = (_MARGIN, width - w - _MARGIN, _MARGIN, height - h - _MARGIN)
+    count, total = F.pad(count, edges), F.pad(total, edges)
+    solver = _Solver(count, total, h * w * share, (touched * mean.float().square()).sum((1, 2, 3)))
+    fill = push_pull((total / count.clamp_min(1.0))[:, None], count[:, None])[:, 0]
+    solver.learn(fill * _taper(h, w, height, width, mean.device))
+    inner = (..., slice(_MARGIN, _MARGIN + h), slice(_MARGIN, _MARGIN + w))
+    first = solver.solve(iterations[0])
+    solver.learn(first)
+    second = solver.solve(iterations[1])
+    solver.learn(second)
+    statistics = torch.cat([solver.statistics(), solver.shape_statistics()], 1)
+    statistics = torch.cat([(solver.samples / (4 * h * w * share)).log()[:, None], statistics], 1)
+    images = (image[inner][:, None].contiguous() for image in (fill, first, second))
+    return SpectralStart(*images, statistics)
+
+
+class _Solver:
+    """One batch of frames on a torus of half-size pixels: counts, sums, and the current spectrum and estimate."""
+
+    def __init__(self, count: Tensor, total: Tensor, area: float, energy: Tensor) -> None:
+        batch, self.height, self.width = count.shape
+        self.count, self.total, self.energy = count, total, energy
+        self.samples = count.sum((1, 2)).clamp_min(1.0)
+        self.cells = self.height * self.width
+        self.fill_factor = area / self.cells
+        self.density = self.samples / area
+        prior, self.multiplicity, self.bins, self.sizes = _frequencies(self.height, self.width, count.device)
+        self.power = prior.expand(batch, -1, -1)
+        self.noise = count.new_full((batch,), 0.05)
+        self.effective = count.new_full((batch,), 0.3)
+        self.estimate: Tensor | None = None
+        self._fixed_point()
+
+    def _mean(self, values: Tensor) -> Tensor:
+        return (values * self.multiplicity).sum((1, 2)) / self.cells
+
+    def _fixed_point(self, rounds: int = 5) -> None:
+        for _ in range(rounds):
+            n = self.effective[:, None, None]
+            self.effective = (self.noise + self._mean(self.power * n / (self.power + n))) / self.density
+
+    def learn(self, estimate: Tensor) -> None:
+        """M-step: noise from the misfit, spectrum from the estimate's power plus the variance it lacks."""
+        n = self.effective[:, None, None]
+        resolved = self._mean(self.power / (self.power + n)) * self.cells * self.fill_factor
+        self.misfit = (
+            self.energy - 2 * (self.total * estimate).sum((1, 2)) + (self.count * estimate.square()).sum((1, 2))
+        ).clamp_min(0.0)
+        free = torch.maximum(self.samples - resolved, 0.1 * self.samples)
+        if self.estimate is not None:  # a fill passes through its samples: its misfit says nothing
+            self.noise = (self.misfit / free).clamp(0.003, 0.9)
+            self._fixed_point()
+        self.spectrum = torch.fft.rfft2(estimate, norm="ortho")
+        n = self.effective[:, None, None]
+        power = (self.spectrum.real.square() + self.spectrum.imag.square()) / self.fill_factor
+        power = power + self.power * n / (self.power + n)
+        radial = power.new_zeros(power.shape[0], len(self.sizes)).index_add_(
+            1, self.bins.reshape(-1), (power * self.multiplicity).flatten(1)
+        )
+        radial = (radial / self.sizes)[:, self.bins.reshape(-1)].reshape(power.shape)
+        # Half the isotropic spectrum keeps a peak from silencing everything beside it.
+        self.power = (0.5 * power + 0.5 * radial).clamp_min(1e-7)
+        self._fixed_point(3)
+
+    def solve(self, iterations: int) -> Tensor:
+        """E-step: conjugate gradients on whitened coefficients, preconditioned by the mean sampling density."""
+        size = (self.height, self.width)
+        root = self.power.sqrt()
+        noise = self.noise[:, None, None]
+        inverse = 1.0 / (1.0 + self.power / (_EFFICIENT_KAPPA * self.effective[:, None, None]))
+
+        def normal(x: Tensor) -> Tensor:
+            field = torch.fft.irfft2(root * x, s=size, norm="ortho")
+            return torch.fft.rfft2(field * self.count / noise, norm="ortho") * root + x
+
+        def dot(a: Tensor, b: Tensor) -> Tensor:
+            product = torch.view_as_real(a) * torch.view_as_real(b)
+            return (product.sum(-1) * self.multiplicity).sum((1, 2))[:, None, None]
+
+        x = self.spectrum / root
+        residual = torch.fft.rfft2(self.total / noise, norm="ortho") * root - normal(x)
+        direction = step = residual * inverse
+        energy = dot(residual, step)
+        for _ in range(iterations):
+            image = normal(direction)
+            length = energy / dot(direction, image).clamp_min(1e-20)
+            x = x + length * direction
+            residual = residual - length * image
+            step = residual * inverse
+            renewed = dot(residual, step)
+            direction = step + (renewed / energy.clamp_min(1e-20)) * direction
+            energy = renewed
+        self.estimate = torch.fft.irfft2(root * x, s=size, norm="ortho")
+        return self.estimate
+
+    def statistics(self) -> Tensor:
+        """log σ², log N, share of variance that no sample resolves, log misfit; (batch, 4)."""
+        n = self.effective[:, None, None]
+        unresolved = self._mean(self.power * n / (self.power + n)) / self._mean(self.power)
+        misfit = (self.misfit / self.samples).clamp_min(1e-6)
+        return torch.stack([self.noise.log(), self.effective.log(), unresolved, misfit.log()], 1)
+
+    def shape_statistics(self) -> Tensor:
+        """Mean frequency in cycles per half-size pixel, and Wiener entropy (0 peaked, 1 white); (batch, 2)."""
+        radial = self.power.new_zeros(self.power.shape[0], len(self.sizes)).index_add_(
+            1, self.bins.reshape(-1), (self.power * self.multiplicity).flatten(1)
+        )
+        centre = (torch.arange(len(self.sizes), device=self.power.device) + 0.5) / (2 * _BINS)
+        mean = (radial * centre).sum(1) / radial.sum(1)
+        flat = (self._mean(self.power.log())).exp() / self._mean(self.power)
+        return torch.stack([mean * 4, flat.clamp_min(1e-6).pow(0.25)], 1)

@@ -1,0 +1,76 @@
+"""``python -m restore.train --config config/train-lite.yaml``: train, resume, export. See docs/how-to/retrain.md."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import signal
+import sys
+from pathlib import Path
+
+import torch
+
+from restore.training.config import load_config
+from restore.training.images import ImageSet
+from restore.training.loop import Training
+from scancontrol.errors import ScanControlError
+
+__all__ = ["main"]
+
+log = logging.getLogger(__name__)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m restore.train", description=__doc__)
+    parser.add_argument("--config", type=Path, required=True, help="YAML file, see config/train-*.yaml")
+    parser.add_argument("--images", type=Path, help="folder or manifest.csv; overrides the configuration's")
+    parser.add_argument("--out", type=Path, help="folder of the run; overrides the configuration's")
+    parser.add_argument("--minutes", type=float, help="stop after so many minutes")
+    parser.add_argument("--resume", action="store_true", help="go on from the run's checkpoint")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--threads", type=int, help="CPU threads; torch's own choice if not given")
+    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+    return parser
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; returns its exit code (2 for input that cannot be used)."""
+    args = _parser().parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    try:
+        return _train(args)
+    except ScanControlError as error:
+        logging.error("%s", error)
+        return 2
+
+
+def _train(args: argparse.Namespace) -> int:
+    config = load_config(args.config)
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    if world > 1:
+        torch.distributed.init_process_group("nccl" if args.device.startswith("cuda") else "gloo")
+    rank = torch.distributed.get_rank() if world > 1 else 0
+    device = f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if args.device == "cuda" else args.device
+    images = ImageSet.read(args.images or Path(config.images), config.split)
+    training = Training(config, images, args.out or Path(config.out), device, rank, world)
+    if args.resume:
+        training.resume()
+    stopping = False
+
+    def stop(*_: object) -> None:
+        nonlocal stopping
+        stopping = True
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+    training.run(args.minutes, lambda: stopping, not args.quiet)
+    if world > 1:
+        torch.distributed.destroy_process_group()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

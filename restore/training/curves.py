@@ -1,0 +1,98 @@
+"""Learning curves as CSV, as a plot that is redrawn while the run goes on, and as one line on the terminal."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from collections import deque
+from pathlib import Path
+
+__all__ = ["Curves"]
+
+
+class Curves:
+    """Appends to ``curve.csv`` and ``validation.csv`` in a run's folder and redraws ``curve.png``."""
+
+    def __init__(self, out: Path) -> None:
+        self.out = out
+        self.recent: deque[float] = deque(maxlen=200)
+        self.pending: list[dict[str, float]] = []
+
+    def add(self, row: dict[str, float], steps: int, progress: bool) -> None:
+        """One training step. Rows reach the disk in groups of 20."""
+        self.recent.append(row["rmse_lowpass_pct"])
+        self.pending.append(row)
+        if len(self.pending) == 20:
+            self.flush()
+            if progress and sys.stderr.isatty():
+                sys.stderr.write("\r" + self.line(row, steps))
+            elif progress and int(row["step"]) % 200 < 20:
+                sys.stderr.write(self.line(row, steps) + "\n")
+                sys.stderr.flush()
+
+    def line(self, row: dict[str, float], steps: int) -> str:
+        """A progress bar with the running mean error."""
+        done = int(24 * row["step"] / steps)
+        return (
+            f"[{'█' * done}{'·' * (24 - done)}] {int(row['step'])}/{steps}  {row['minutes']:.1f} min  "
+            f"rmse_lowpass {sum(self.recent) / len(self.recent):.2f} %  interval {row['interval_loss']:.3f}  "
+            f"{row['samples_per_s']:.1f} samples/s  waiting {row['waiting_pct']:.0f} %"
+        )
+
+    def flush(self) -> None:
+        """Write what is pending."""
+        _append(self.out / "curve.csv", self.pending)
+        self.pending = []
+
+    def add_validation(self, row: dict[str, float]) -> None:
+        """One validation; redraws the plot."""
+        self.flush()
+        _append(self.out / "validation.csv", [row])
+        self.plot()
+        shown = "  ".join(f"{k} {v:.2f}" for k, v in row.items() if k not in ("step", "minutes"))
+        sys.stderr.write(f"\nvalidation at step {int(row['step'])}: {shown}\n")
+        sys.stderr.flush()
+
+    def plot(self) -> None:
+        """Training error (running mean) and validation errors against minutes."""
+        import matplotlib as mpl  # a second to import; only rank 0 pays it, and rarely
+
+        mpl.use("Agg")
+        from matplotlib import pyplot as plt
+
+        rows, checks = _read(self.out / "curve.csv"), _read(self.out / "validation.csv")
+        figure, axes = plt.subplots(figsize=(8, 4.5), layout="constrained")
+        if rows:
+            values = [row["rmse_lowpass_pct"] for row in rows]
+            width = max(1, len(values) // 40)
+            smooth = [sum(values[max(0, i - width) : i + 1]) / (i + 1 - max(0, i - width)) for i in range(len(values))]
+            axes.plot([row["minutes"] for row in rows], smooth, color="0.7", label="training crops, running mean")
+        for name in [k for k in (checks[0] if checks else {}) if k.endswith("_pct")]:
+            points = axes.plot([r["minutes"] for r in checks], [r[name] for r in checks], "o-", ms=3, label=name[:-4])
+            axes.axhline(checks[0][name[:-4] + "_start"], color=points[0].get_color(), ls=":", lw=1)
+        axes.set(xlabel="minutes of training", ylabel="rmse_lowpass (%); dotted: the spectral start alone")
+        axes.set_ylim(bottom=0)
+        axes.legend(fontsize=8)
+        partial = self.out / "curve.partial.png"
+        figure.savefig(partial, dpi=110)
+        plt.close(figure)
+        partial.replace(self.out / "curve.png")
+
+
+def _append(path: Path, rows: list[dict[str, float]]) -> None:
+    if not rows:
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = not path.exists()
+    with path.open("a", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        if fresh:
+            writer.writeheader()
+        writer.writerows({k: f"{v:.6g}" for k, v in row.items()} for row in rows)
+
+
+def _read(path: Path) -> list[dict[str, float]]:
+    if not path.exists():
+        return []
+    with path.open(newline="") as file:
+        return [{k: float(v) for k, v in row.items()} for row in csv.DictReader(file)]

@@ -1,0 +1,163 @@
+"""Micrographs for training: any folder or manifest, any common format, sampled and split by specimen group.
+
+Images are held as they are stored (8 or 16 bit, or float32); a crop becomes float32 in [0, 1] on the training
+device. Nothing is cached to disk.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from scancontrol.errors import InvalidInput
+
+__all__ = ["SUFFIXES", "ImageSet", "epoch_order", "load_image"]
+
+SUFFIXES = (".tif", ".tiff", ".png", ".webp", ".npy", ".h5", ".hdf5", ".hspy")
+_MIN_SIDE = 64
+
+
+def load_image(path: Path) -> np.ndarray:
+    """One single-channel image (rows, cols) as float32, in the file's own units.
+
+    Colour is averaged; of an HDF5 file the first two-dimensional dataset is read.
+
+    Raises:
+        InvalidInput: the file cannot be read, holds no image, is smaller than 64 × 64, holds NaN or Inf, or is of
+            one grey level.
+    """
+    try:
+        pixels = _read(path)
+    except InvalidInput:
+        raise
+    except Exception as error:
+        raise InvalidInput("image", path, f"cannot be read ({error})", "replace or remove the file") from error
+    if pixels.ndim == 3 and pixels.shape[-1] in (3, 4):
+        pixels = pixels[..., :3].mean(-1)
+    if pixels.ndim != 2 or min(pixels.shape) < _MIN_SIDE:
+        raise InvalidInput(
+            "image", f"{path} {pixels.shape}", "is not (rows, cols) with sides ≥ 64", "crop or remove it"
+        )
+    if not np.isfinite(pixels).all():
+        raise InvalidInput("image", path, "holds NaN or Inf", "mask or replace those pixels, or remove it")
+    image = np.ascontiguousarray(pixels, dtype=np.float32)
+    if image.max() == image.min():
+        raise InvalidInput("image", path, "is of one grey level", "remove it: nothing can be learnt from it")
+    return image
+
+
+def _read(path: Path) -> np.ndarray:
+    suffix = path.suffix.lower()
+    if suffix == ".npy":
+        return np.asarray(np.load(path, allow_pickle=False))
+    if suffix in (".h5", ".hdf5", ".hspy"):
+        import h5py  # only users of HDF5 pay for it
+
+        with h5py.File(path, "r") as file:
+            found: list[str] = []
+            file.visititems(
+                lambda name, item: found.append(name) if isinstance(item, h5py.Dataset) and item.ndim == 2 else None
+            )
+            if not found:
+                raise InvalidInput("image", path, "holds no two-dimensional dataset", "store (rows, cols) in it")
+            return np.asarray(file[found[0]])
+    with Image.open(path) as file:
+        if file.mode in ("I;16", "I;16B", "I;16L", "I", "F", "L"):
+            return np.asarray(file)
+        return np.asarray(file.convert("L"))
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """Images in memory, scaled so that 0.1 and 99.9 percentiles are 0 and 255 of 8 bits, and their groups."""
+
+    images: tuple[Tensor, ...]  # uint8 (rows, cols) each
+    groups: tuple[str, ...]
+    names: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @classmethod
+    def read(cls, source: Path, split: str | None = None) -> ImageSet:
+        """Read a manifest (CSV with ``file`` and optionally ``group`` and ``split``), or every image under a folder.
+
+        In a folder, the first directory level below it names the group; loose files are a group each.
+
+        Raises:
+            InvalidInput: nothing readable is there, or an image cannot be used.
+        """
+        rows = _manifest(source, split) if source.is_file() else _folder(source)
+        if not rows:
+            raise InvalidInput("images", source, f"holds no image ({', '.join(SUFFIXES)})", "name another folder")
+        return cls.of(((load_image(path), group, path.name) for path, group in rows))
+
+    @classmethod
+    def of(cls, items: Iterator[tuple[np.ndarray, str, str]]) -> ImageSet:
+        """From (image, group, name) triples."""
+        images, groups, names = [], [], []
+        for image, group, name in items:
+            low, high = np.percentile(image, (0.1, 99.9))
+            if high <= low:
+                low, high = image.min(), image.max()
+            scaled = np.clip((image - low) * (255.0 / (high - low)), 0, 255)
+            images.append(torch.from_numpy(np.round(scaled).astype(np.uint8)))
+            groups.append(group)
+            names.append(name)
+        return cls(tuple(images), tuple(groups), tuple(names))
+
+    def without(self, groups: Sequence[str]) -> tuple[ImageSet, ImageSet]:
+        """(the rest, the images of the named groups): a split that no specimen crosses."""
+        missing = set(groups) - set(self.groups)
+        if missing:
+            raise InvalidInput("holdout_groups", sorted(missing), "are not in the data", "name groups that exist")
+        return self._where([g not in groups for g in self.groups]), self._where([g in groups for g in self.groups])
+
+    def _where(self, keep: Sequence[bool]) -> ImageSet:
+        def chosen(values: tuple) -> tuple:
+            return tuple(v for v, k in zip(values, keep, strict=True) if k)
+
+        return ImageSet(chosen(self.images), chosen(self.groups), chosen(self.names))
+
+
+def _manifest(path: Path, split: str | None) -> list[tuple[Path, str]]:
+    with path.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    if rows and "file" not in rows[0]:
+        raise InvalidInput("manifest", path, "has no column 'file'", "add file, group and split columns")
+    return [
+        (path.parent / row["file"], row.get("group") or row["file"])
+        for row in rows
+        if split is None or row.get("split") == split
+    ]
+
+
+def _folder(path: Path) -> list[tuple[Path, str]]:
+    if not path.is_dir():
+        raise InvalidInput("images", path, "does not exist", "name a folder or a manifest")
+    files = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES)
+    return [(p, p.relative_to(path).parts[0]) for p in files]
+
+
+def epoch_order(groups: Sequence[str], seed: int, epoch: int, exponent: float) -> list[int]:
+    """The images of one epoch in order: about size**exponent images of each group, none of them twice.
+
+    ``exponent`` 0 draws one image of every group, 1 every image; in between, large groups count for more without
+    drowning the small ones. Every process computes the same order and takes its own stride of it.
+    """
+    rng = np.random.default_rng((seed, epoch))
+    members: dict[str, list[int]] = {}
+    for index, group in enumerate(groups):
+        members.setdefault(group, []).append(index)
+    order: list[int] = []
+    for indices in members.values():
+        take = max(1, round(len(indices) ** exponent))
+        order.extend(int(i) for i in rng.permutation(indices)[:take])
+    return [order[i] for i in rng.permutation(len(order))]

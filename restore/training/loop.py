@@ -1,0 +1,243 @@
+"""The training loop: draw, restore, compare, step; checkpoint, validate, show. One class, one process or many."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from restore.generator import Generator
+from restore.losses import GeneratorLoss
+from restore.training.checkpoint import load_checkpoint, optimiser_tensors, restore_optimiser, save_checkpoint
+from restore.training.config import OptimiserConfig, TrainConfig
+from restore.training.curves import Curves
+from restore.training.drawing import Batch, collate, draw_item
+from restore.training.images import ImageSet, epoch_order
+from restore.training.validation import validate
+from scancontrol.errors import InvalidInput
+
+__all__ = ["Training", "make_optimiser"]
+
+log = logging.getLogger(__name__)
+
+
+def make_optimiser(config: OptimiserConfig, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
+    """The optimiser that the configuration names."""
+    rate, decay = config.learning_rate, config.weight_decay
+    match config.kind:
+        case "adam":
+            return torch.optim.Adam(parameters, rate, config.betas, weight_decay=decay)
+        case "adamw":
+            return torch.optim.AdamW(parameters, rate, config.betas, weight_decay=decay)
+        case "rmsprop":
+            return torch.optim.RMSprop(parameters, rate, momentum=config.momentum, weight_decay=decay)
+        case "nesterov":
+            return torch.optim.SGD(parameters, rate, config.momentum, weight_decay=decay, nesterov=True)
+        case "momentum":
+            return torch.optim.SGD(parameters, rate, config.momentum, weight_decay=decay)
+        case "sgd":
+            return torch.optim.SGD(parameters, rate, weight_decay=decay)
+
+
+class Training:
+    """One run. ``step()`` does one optimisation step; ``run()`` does them until time or steps are up.
+
+    All randomness of step k and item j comes from (seed, k, j), so resuming needs no generator state, and
+    processes of a distributed run draw disjoint items of the very batch that one process would draw.
+    """
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        images: ImageSet,
+        out: Path,
+        device: torch.device | str = "cpu",
+        rank: int = 0,
+        world: int = 1,
+    ) -> None:
+        self.config, self.out, self.device = config, out, torch.device(device)
+        self.rank, self.world = rank, world
+        for crop in config.crops:
+            if crop.batch % world:
+                raise InvalidInput(
+                    "crops.batch", crop.batch, f"does not divide among {world} processes", f"use a multiple of {world}"
+                )
+        self.images, self.holdout = images.without(config.holdout_groups)
+        torch.manual_seed(config.seed)
+        self.network = Generator(config.network).to(self.device)
+        if config.channels_last:
+            self.network = self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.average = {name: value.detach().clone() for name, value in self.network.state_dict().items()}
+        self.loss = GeneratorLoss(config.loss).to(self.device)
+        self.optimiser = make_optimiser(config.optimiser, list(self.network.parameters()))
+        self.model: nn.Module = self.network
+        if world > 1:
+            self.model = nn.parallel.DistributedDataParallel(self.network, find_unused_parameters=True)
+        self.steps_done, self.images_drawn, self.minutes_before = 0, 0, 0.0
+        self.started = time.monotonic()
+        self.waited_s = 0.0
+        self._order: tuple[int, list[int]] = (-1, [])
+        self._epoch_size = len(epoch_order(self.images.groups, config.seed, 0, config.group_exponent))
+        self.curves = Curves(out) if rank == 0 else None
+
+    @property
+    def minutes(self) -> float:
+        """Minutes of training so far, those before a resume included."""
+        return self.minutes_before + (time.monotonic() - self.started) / 60
+
+    def _image(self, position: int) -> Tensor:
+        """The image at a position of the endless sequence of epochs."""
+        epoch, offset = divmod(position, self._epoch_size)
+        if self._order[0] != epoch:
+            order = epoch_order(self.images.groups, self.config.seed, epoch, self.config.group_exponent)
+            self._order = (epoch, order)
+        return self.images.images[self._order[1][offset]]
+
+    def draw(self, step: int) -> Batch:
+        """This process's share of the batch of a step."""
+        config = self.config
+        shares = np.array([c.share for c in config.crops])
+        choice = np.random.default_rng((config.seed, step)).choice(len(shares), p=shares / shares.sum())
+        crop = config.crops[int(choice)]
+        items = []
+        for item in range(self.rank, crop.batch, self.world):
+            rng = np.random.default_rng((config.seed, step, item))
+            image = self._image(self.images_drawn + item)
+            items.append(draw_item(image, crop.size, config.draw, rng, self.device))
+        self.images_drawn += crop.batch
+        return collate(items)
+
+    def step(self) -> dict[str, float]:
+        """Draw, restore, compare, update; returns what the learning curve shows."""
+        config = self.config
+        began = time.monotonic()
+        batch = self.draw(self.steps_done)
+        self.waited_s += time.monotonic() - began
+        factor = config.schedule.factor(self.steps_done)
+        for group in self.optimiser.param_groups:
+            group["lr"] = config.optimiser.learning_rate * factor
+        self.model.train()
+        self.loss.train()
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=config.mixed_precision):
+            estimate = self.model(batch.mean, batch.weight, batch.distance)
+        terms = self.loss(estimate, batch.truth, batch.normalisation, self._reduce())
+        self.optimiser.zero_grad(set_to_none=True)
+        if bool(torch.isfinite(terms.total)):
+            terms.total.backward()
+            norm = nn.utils.clip_grad_norm_(self.network.parameters(), config.optimiser.clip_gradient or float("inf"))
+            if bool(torch.isfinite(norm)):
+                self.optimiser.step()
+        else:  # a batch that cannot be used must not end a night's run
+            norm = torch.tensor(float("nan"))
+            log.warning("step %d: loss is not finite; batch left out", self.steps_done)
+        self._update_average()
+        self.steps_done += 1
+        return {
+            "step": self.steps_done,
+            "minutes": self.minutes,
+            "loss": float(terms.total.detach()),
+            "rmse_lowpass_pct": float(terms.lowpass_pct),
+            "interval_loss": float(terms.interval),
+            "gradient_norm": float(norm),
+            "learning_rate": config.optimiser.learning_rate * factor,
+            "samples_per_s": batch.truth.shape[0] * self.world / max(1e-9, time.monotonic() - began),
+            "waiting_pct": 100 * self.waited_s / max(1e-9, time.monotonic() - self.started),
+        }
+
+    def _reduce(self) -> Callable[[Tensor], Tensor] | None:
+        if self.world == 1:
+            return None
+
+        def mean(value: Tensor) -> Tensor:
+            shared = value.detach().clone()
+            torch.distributed.all_reduce(shared)
+            return shared / self.world
+
+        return mean
+
+    @torch.no_grad()
+    def _update_average(self) -> None:
+        # A young average follows quickly, so that the random start is forgotten within some steps.
+        decay = min(self.config.average_decay, (1 + self.steps_done) / (10 + self.steps_done))
+        for name, value in self.network.state_dict().items():
+            self.average[name].lerp_(value, 1 - decay)
+
+    def averaged(self) -> Generator:
+        """The generator with averaged weights, ready to restore."""
+        network = Generator(self.config.network).to(self.device)
+        network.load_state_dict(self.average)
+        return network.eval()
+
+    def save(self) -> None:
+        """Write ``checkpoint.safetensors`` (rank 0 only)."""
+        if self.rank:
+            return
+        save_checkpoint(
+            self.out / "checkpoint.safetensors",
+            {
+                "network": self.network.state_dict(),
+                "average": self.average,
+                "optimiser": optimiser_tensors(self.optimiser),
+                "loss": self.loss.state_dict(),
+            },
+            {
+                "steps_done": self.steps_done,
+                "images_drawn": self.images_drawn,
+                "minutes": self.minutes,
+                "config": msgspec.to_builtins(self.config),
+            },
+        )
+
+    def resume(self) -> None:
+        """Continue from the run's checkpoint, exactly where it was written.
+
+        Raises:
+            InvalidInput: there is none, it is damaged, or it is of another network.
+        """
+        path = self.out / "checkpoint.safetensors"
+        parts, notes = load_checkpoint(path, self.device)
+        try:
+            self.network.load_state_dict(parts["network"])
+            self.loss.load_state_dict(parts["loss"])
+        except (RuntimeError, KeyError) as error:
+            raise InvalidInput(
+                "checkpoint", path, "is of another network or loss", "resume with the configuration it was made with"
+            ) from error
+        self.average = {name: value.clone() for name, value in parts["average"].items()}
+        restore_optimiser(self.optimiser, parts.get("optimiser", {}))
+        self.steps_done, self.images_drawn = int(notes["steps_done"]), int(notes["images_drawn"])
+        self.minutes_before, self.started = float(notes["minutes"]), time.monotonic()
+
+    def run(self, minutes: float | None, stop: Callable[[], bool] = lambda: False, progress: bool = True) -> None:
+        """Train until the schedule's steps, the given minutes of this call, or ``stop`` end it; then save."""
+        ends = time.monotonic() + 60 * minutes if minutes is not None else float("inf")
+        saved = validated = time.monotonic()
+        while self.steps_done < self.config.schedule.steps and time.monotonic() < ends and not stop():
+            row = self.step()
+            if self.curves is not None:
+                self.curves.add(row, self.config.schedule.steps, progress)
+            if self.rank == 0 and time.monotonic() - saved > 60 * self.config.checkpoint_minutes:
+                self.save()
+                saved = time.monotonic()
+            if self.rank == 0 and time.monotonic() - validated > 60 * self.config.validate_minutes:
+                self.validate()
+                validated = time.monotonic()
+        self.save()
+        if self.rank == 0:
+            self.validate()
+
+    def validate(self) -> dict[str, float]:
+        """Error of the averaged weights, and of their start, on the held-out groups; also into the curves."""
+        if not len(self.holdout):
+            return {}
+        row = {"step": float(self.steps_done), "minutes": self.minutes}
+        row |= validate(self.averaged(), self.holdout, self.device)
+        if self.curves is not None:
+            self.curves.add_validation(row)
+        return row
