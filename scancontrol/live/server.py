@@ -13,7 +13,6 @@ import functools
 import logging
 import ssl
 import threading
-from collections.abc import Callable
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Self
@@ -55,6 +54,7 @@ _log = logging.getLogger(__name__)
 
 MAX_CONNECTIONS = 32  # TCP connections in all, handshakes and file requests among them
 MAX_WATCHERS = 8  # open websockets
+NEWS_INTERVAL_S = 0.005  # however fast the daemon publishes, pages look no oftener
 STOP_GRACE_S = 0.4  # how long a closing handshake may take before the connection is cut
 
 
@@ -95,7 +95,8 @@ class LiveServer:
         self._site: Site | None = None
         self._base_url = ""
         self._tcp_connections: set[ServerConnection] = set()
-        self._watchers: set[ServerConnection] = set()
+        self._watchers: dict[ServerConnection, asyncio.Event] = {}  # what wakes the sender of each page
+        self._news, self._ended = threading.Event(), threading.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping: asyncio.Event | None = None
         self._thread: threading.Thread | None = None
@@ -196,13 +197,20 @@ class LiveServer:
         )
         self._site = Site(policy)
         self._base_url = f"{policy.scheme}://{_authority(self._host, port)}"
+        unsubscribe = self._hub.subscribe(self._news.set)
+        carrier = threading.Thread(target=self._carry_news, args=(self._loop,), name="live-news", daemon=True)
+        carrier.start()
         started.set()
         await self._stopping.wait()
+        unsubscribe()
+        self._ended.set()
+        self._news.set()
         server.close()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(server.wait_closed(), STOP_GRACE_S)
         for connection in tuple(self._tcp_connections):
             connection.transport.abort()
+        carrier.join()
 
     def _counted_connection(self) -> type[ServerConnection]:
         counted = self._tcp_connections
@@ -235,9 +243,8 @@ class LiveServer:
         role = self._site.role_of(connection.request)
         if role is None:
             return
-        self._watchers.add(connection)
         outbox, wake = Outbox(), asyncio.Event()
-        unsubscribe = self._hub.subscribe(self._waker(wake))
+        self._watchers[connection] = wake
         sender = asyncio.create_task(self._send(connection, outbox, wake, role))
         try:
             async for text in connection:
@@ -248,27 +255,24 @@ class LiveServer:
         except ConnectionClosed:
             pass  # a browser may leave in any way
         finally:
-            unsubscribe()
-            self._watchers.discard(connection)
+            del self._watchers[connection]
             sender.cancel()
             with contextlib.suppress(asyncio.CancelledError, ConnectionClosed):
                 await sender
 
-    def _waker(self, wake: asyncio.Event) -> Callable[[], None]:
-        """Return a thread-safe setter of ``wake`` that never has more than one callback waiting in the loop."""
-        loop, pending = self._loop, threading.Event()
+    def _carry_news(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Wake the loop when there is news. In a thread of its own, because waking a loop is a system call, and
+        a publisher that makes one hands the interpreter to this server's threads for milliseconds."""
+        while not self._ended.is_set():
+            self._news.wait()
+            self._news.clear()
+            with contextlib.suppress(RuntimeError):  # the loop closed in between
+                loop.call_soon_threadsafe(self._wake_all)
+            self._ended.wait(NEWS_INTERVAL_S)
 
-        def fire() -> None:
-            pending.clear()
+    def _wake_all(self) -> None:
+        for wake in self._watchers.values():
             wake.set()
-
-        def from_any_thread() -> None:
-            if loop is not None and not pending.is_set():
-                pending.set()
-                with contextlib.suppress(RuntimeError):  # the loop closed while the daemon went on publishing
-                    loop.call_soon_threadsafe(fire)
-
-        return from_any_thread
 
     async def _send(self, connection: ServerConnection, outbox: Outbox, wake: asyncio.Event, role: Role) -> None:
         loop = asyncio.get_running_loop()
