@@ -16,6 +16,7 @@ import msgspec
 from scancontrol.child import Shutdown, announce
 from scancontrol.configuration import load_yaml
 from scancontrol.errors import InvalidInput, ScanControlError
+from scancontrol.security import ServerSecurity
 from scancontrol.serve import serve
 from simulators.config import SimulatorConfig
 from simulators.faults import Fault, FaultPlan, LinkFaults
@@ -45,6 +46,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--no-faults", action="store_true", help="leave the configured faults out")
     parser.add_argument("--truth", type=Path, metavar="FILE.npz", help="write the first frame's ground truth here")
     parser.add_argument("--truth-every", type=int, default=0, metavar="N", help="and that of every N-th frame after it")
+    parser.add_argument("--truth-shape", type=int, nargs=2, metavar=("ROWS", "COLS"), help="its pixels (those of the scan)")
+    parser.add_argument("--secret-key", type=Path, metavar="FILE", help="CURVE secret key; needed off loopback")
+    parser.add_argument("--clients", type=Path, metavar="DIR", help="public keys of the clients that may connect")
     parser.add_argument("--follow-stdin", action="store_true", help="end when standard input ends")
     return parser
 
@@ -69,7 +73,13 @@ def _run(arguments: argparse.Namespace) -> None:
     config = _configured(arguments)
     if arguments.truth_every < 0:
         raise InvalidInput("truth-every", arguments.truth_every, "is below 0", "give a number of frames")
-    truth = TruthFile(arguments.truth, arguments.truth_every) if arguments.truth else None
+    shape = None
+    if arguments.truth_shape is not None:
+        shape = (arguments.truth_shape[0], arguments.truth_shape[1])
+        if not all(1 <= side <= 16384 for side in shape):
+            raise InvalidInput("truth-shape", shape, "is outside 1 to 16384 a side", "give rows and columns")
+    truth = TruthFile(arguments.truth, arguments.truth_every, shape) if arguments.truth else None
+    security = _security(arguments)
     shutdown = Shutdown(follow_stdin=arguments.follow_stdin)
     bound: list[str] = []
 
@@ -85,7 +95,24 @@ def _run(arguments: argparse.Namespace) -> None:
 
     plan = FaultPlan(config.faults)
     microscope = SimulatedMicroscope(config, truth=truth, plan=plan, crash=crash)
-    serve(microscope, arguments.address, shutdown=shutdown.requested, on_ready=ready, transport_faults=LinkFaults(plan))
+    serve(
+        microscope,
+        arguments.address,
+        shutdown=shutdown.requested,
+        on_ready=ready,
+        security=security,
+        transport_faults=LinkFaults(plan) if config.faults else None,
+    )
+
+
+def _security(arguments: argparse.Namespace) -> ServerSecurity | None:
+    if arguments.secret_key is None and arguments.clients is None:
+        return None
+    if arguments.secret_key is None or arguments.clients is None:
+        raise InvalidInput("--secret-key and --clients", "only one of them", "is not enough", "give both; scancontrol keys makes them")
+    security = ServerSecurity(arguments.secret_key, arguments.clients)
+    security.check()
+    return security
 
 
 def _restart(arguments: argparse.Namespace, address: str, after_s: float) -> None:
@@ -97,6 +124,8 @@ def _restart(arguments: argparse.Namespace, address: str, after_s: float) -> Non
         command += ["--specimen", str(arguments.specimen)]
     if arguments.seed is not None:
         command += ["--seed", str(arguments.seed)]
+    if arguments.secret_key:
+        command += ["--secret-key", str(arguments.secret_key), "--clients", str(arguments.clients)]
     command += ["--fast"] * arguments.fast + ["--follow-stdin"] * arguments.follow_stdin
     os.execv(sys.executable, [sys.executable, "-c", f"import os, time; time.sleep({after_s!r}); os.execv({sys.executable!r}, {command!r})"])
 

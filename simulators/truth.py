@@ -24,15 +24,16 @@ _LONGEST_PATH = 1 << 21
 class TruthFile:
     """Writes the truth of the first frame, and with ``every`` above 0 that of each ``every``-th one after it.
 
-    Later frames go to ``NAME-000012.npz``. Each file appears whole or not at all.
+    The pixel grid is that of the scan unless ``shape`` (rows, cols) says otherwise. Later frames go to ``NAME-000012.npz``. Each file appears whole or not at all.
 
     Raises:
         InvalidInput: the folder does not exist or cannot be written.
     """
 
-    def __init__(self, path: Path, every: int = 0) -> None:
+    def __init__(self, path: Path, every: int = 0, shape: tuple[int, int] | None = None) -> None:
         self._path = path
         self._every = every
+        self._shape = shape
         self._begun: set[int] = set()
         self._achieved: NDArray[np.float64] | None = None
         self._left = 0
@@ -55,7 +56,7 @@ class TruthFile:
         dwell_us = path.dwell_per_pixel_us
         _save(
             self._target,
-            expected=exposure.expected_counts(path.shape, path.fov_nm, dwell_us, frame),
+            expected=exposure.expected_counts(self._shape or path.shape, path.fov_nm, dwell_us, frame),
             names=np.array([detector.name for detector in exposure.config.detectors]),
             fov_nm=path.fov_nm,
             dwell_us=dwell_us,

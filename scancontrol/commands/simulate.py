@@ -1,0 +1,55 @@
+"""``scancontrol simulate``: host a simulated microscope, in a process of its own, until Ctrl-C."""
+
+from __future__ import annotations
+
+import argparse
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from scancontrol.child import Shutdown
+from scancontrol.configuration import config_file
+from scancontrol.processes import ChildProcess
+
+__all__ = ["add_parser", "run"]
+
+START_TIMEOUT_S = 60.0
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add this command to the command line."""
+    parser = subparsers.add_parser("simulate", help="host a simulated microscope", description=__doc__)
+    parser.add_argument("--config", type=Path, metavar="FILE", help="YAML (default: the shipped simulator.yaml)")
+    parser.add_argument("--address", default="tcp://127.0.0.1:0", help="where to listen (default: any free port of loopback)")
+    parser.add_argument("--specimen", type=Path, metavar="IMAGE", help="a grayscale TIFF, PNG, WebP or NPY micrograph")
+    parser.add_argument("--fast", action="store_true", help="as fast as it goes, instead of in real time")
+    parser.add_argument("--faults", type=Path, metavar="FILE", help="a schedule of faults to inject")
+    parser.add_argument("--truth", type=Path, metavar="FILE.npz", help="write the first frame's ground truth here")
+    parser.add_argument("--secret-key", type=Path, metavar="FILE", help="CURVE secret key; needed off loopback")
+    parser.add_argument("--clients", type=Path, metavar="DIR", help="public keys of the clients that may connect")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run until asked to end; the simulator's exit code if it ends by itself."""
+    shutdown = Shutdown()
+    with ExitStack() as stack:
+        microscope = ChildProcess("microscope", "simulators", _arguments(args))
+        stack.callback(microscope.stop, 1.0)
+        facts = microscope.wait_ready(START_TIMEOUT_S)
+        print(f"microscope  {facts['address']}  {facts['name']}, process {microscope.pid}; Ctrl-C ends it", flush=True)
+        while microscope.poll() is None:
+            if shutdown.wait(0.1):
+                return 0
+        return microscope.poll() or 0
+
+
+def _arguments(args: argparse.Namespace) -> list[str]:
+    given = ["--config", str(args.config or config_file("simulator.yaml")), "--address", args.address]
+    for option, value in (
+        ("--specimen", args.specimen), ("--faults", args.faults), ("--truth", args.truth),
+        ("--secret-key", args.secret_key), ("--clients", args.clients),
+    ):  # fmt: skip
+        if value is not None:
+            given += [option, str(value)]
+    return given + ["--fast"] * args.fast
