@@ -14,7 +14,7 @@ import yaml
 
 from scancontrol.errors import InvalidInput
 
-__all__ = ["MAX_FILE_BYTES", "config_file", "load_yaml", "to_yaml"]
+__all__ = ["MAX_FILE_BYTES", "config_file", "convert", "load_yaml", "to_yaml", "write_text"]
 
 MAX_FILE_BYTES = 4 << 20
 """A configuration is written by a person; a larger file is something else, opened by mistake."""
@@ -89,3 +89,18 @@ def config_file(name: str) -> Path:
         if (folder / name).is_file():
             return folder / name
     raise InvalidInput("shipped configuration", name, "is not installed", "reinstall, or give a path of your own")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a small file whole or not at all: a reader never sees half of it.
+
+    Raises:
+        InvalidInput: its folder cannot be written to.
+    """
+    temporary = path.with_name(path.name + ".part")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
+    except OSError as error:
+        problem = f"cannot be written ({error.strerror})"
+        raise InvalidInput("file", path, problem, "make room, or choose another folder") from error

@@ -52,9 +52,8 @@ def run(arguments: argparse.Namespace) -> int:
         stack.callback(microscope.stop, 0.5)
         facts = microscope.wait_ready(START_TIMEOUT_S)
         print(f"microscope  {facts['address']}  simulated, process {microscope.pid}", flush=True)
-        daemon = ChildProcess(
-            "daemon", "scancontrol", _daemon_arguments(arguments, str(facts["address"]), plan_file, out), pass_output=True
-        )
+        told = _daemon_arguments(arguments, str(facts["address"]), plan_file, out)
+        daemon = ChildProcess("daemon", "scancontrol", told, pass_output=True)
         stack.callback(daemon.stop, 1.3)
         code = None
         while code is None and not shutdown.requested():
@@ -104,6 +103,7 @@ def _daemon_arguments(arguments: argparse.Namespace, address: str, plan_file: Pa
     given = [
         "daemon", "--microscope", address, "--plan", str(plan_file), "--out", str(out),
         "--method", arguments.method, "--start", "--operator", "demo", "--page-port", str(arguments.port),
+        "--truth", str(out / TRUTH_NAME),
     ]  # fmt: skip
     if arguments.frames is not None:
         given += ["--frames", str(arguments.frames)]

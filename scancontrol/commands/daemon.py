@@ -1,0 +1,83 @@
+"""``scancontrol daemon``: the acquisition daemon beside a microscope."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import msgspec
+
+from scancontrol.child import Shutdown
+from scancontrol.configuration import load_yaml
+from scancontrol.daemon.config import DaemonConfig
+from scancontrol.daemon.service import Daemon, Orders
+from scancontrol.errors import InvalidInput
+
+__all__ = ["add_parser", "run"]
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add this command to the command line."""
+    parser = subparsers.add_parser(
+        "daemon",
+        help="plan, drive, record, restore and show, beside a microscope",
+        description=__doc__,
+    )
+    parser.add_argument("--config", type=Path, metavar="FILE", help="see config/daemon.yaml; options below override it")
+    parser.add_argument("--microscope", metavar="ADDRESS", help="the microscope's control address")
+    parser.add_argument("--plan", type=Path, action="append", metavar="FILE", help="a plan to offer; may be repeated")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="folder of the recordings")
+    parser.add_argument("--operator", metavar="NAME", help="whose lease it is")
+    parser.add_argument("--method", metavar="NAME", help="what restores: auto, lite, or the name of a classical fill")
+    parser.add_argument("--page-port", type=int, metavar="PORT", help="port of the page; 0 takes any free one")
+    parser.add_argument("--no-page", action="store_true", help="serve no page")
+    parser.add_argument("--no-restorer", action="store_true", help="record only")
+    parser.add_argument("--start", action="store_true", help="start the first plan at once")
+    parser.add_argument("--frames", type=int, metavar="N", help="with --start: take N frames and end")
+    parser.add_argument("--repeat", action="store_true", help="with --start: begin the plan again when it has ended")
+    parser.add_argument("--keep-last", type=int, metavar="N", help="keep only the last N recordings of this run")
+    parser.add_argument("--truth", type=Path, metavar="FILE", help="dry runs: the simulator's truth, for the page")
+    parser.add_argument("--follow-stdin", action="store_true", help="end when standard input ends")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run until asked to end, or until ``--frames`` are taken."""
+    config, base = _configuration(arguments)
+    if not arguments.start and (arguments.frames is not None or arguments.repeat):
+        raise InvalidInput("--frames and --repeat", "without --start", "have nothing to begin with", "add --start")
+    orders = Orders(start=arguments.start, frames=arguments.frames, repeat=arguments.repeat, truth=arguments.truth)
+    shutdown = Shutdown(follow_stdin=arguments.follow_stdin)
+    return Daemon(config, base).run(orders, shutdown)
+
+
+def _configuration(arguments: argparse.Namespace) -> tuple[DaemonConfig, Path]:
+    """The file's configuration with the command line's changes, and the folder that its paths are relative to."""
+    if arguments.config is not None:
+        config, base = load_yaml(arguments.config, DaemonConfig), arguments.config.parent
+    elif arguments.microscope is not None:
+        config, base = DaemonConfig(microscope=arguments.microscope), Path()
+    else:
+        raise InvalidInput("microscope", "nothing", "names no microscope", "give --config FILE or --microscope ADDRESS")
+    changes: dict[str, object] = {}
+    if arguments.microscope is not None:
+        changes["microscope"] = arguments.microscope
+    if arguments.plan:
+        changes["plans"] = tuple(str(path.resolve()) for path in arguments.plan)
+    if arguments.out is not None:
+        changes["output"] = str(arguments.out.resolve())
+    if arguments.operator is not None:
+        changes["operator"] = arguments.operator
+    if arguments.keep_last is not None:
+        changes["keep_last"] = arguments.keep_last
+    page = config.page
+    if arguments.page_port is not None:
+        page = msgspec.structs.replace(page, port=arguments.page_port)
+    if arguments.no_page:
+        page = msgspec.structs.replace(page, enabled=False)
+    restorer = config.restorer
+    if arguments.method is not None:
+        restorer = msgspec.structs.replace(restorer, method=arguments.method)
+    if arguments.no_restorer:
+        restorer = msgspec.structs.replace(restorer, enabled=False)
+    return msgspec.structs.replace(config, page=page, restorer=restorer, **changes), base

@@ -1,0 +1,211 @@
+"""The thread that owns the link to the microscope: idle, or running one acquisition after another.
+
+Everything that moves the beam happens here, in one thread. The one exception is the emergency blank, which must
+not wait for anything: it goes to the microscope over a connection of its own.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from scancontrol.acquisition import Acquisition, AcquisitionStatus, Sink
+from scancontrol.capabilities import Capabilities
+from scancontrol.errors import LinkError, ScanControlError
+from scancontrol.link import MicroscopeLink
+from scancontrol.plan import ScanPlan
+from scancontrol.recording import RecordingWriter, record_plan
+from scancontrol.security import ClientSecurity
+from scancontrol.wire.messages import Status
+
+__all__ = ["BeamThread", "Run"]
+
+log = logging.getLogger(__name__)
+
+_IDLE_S = 0.05
+
+
+@dataclass(frozen=True)
+class Run:
+    """One acquisition: a plan, and the file that its samples go to."""
+
+    plan: ScanPlan
+    recording: RecordingWriter
+    acquisition: Acquisition
+    series_id: int
+
+
+class BeamThread:
+    """Connects, keeps the link alive, and runs what :meth:`start` asks for.
+
+    Args:
+        address: the microscope's control address.
+        operator: whose lease it is.
+        security: keys, where the address is not loopback.
+        output: folder of the recordings.
+        sinks: made anew for each run, told the recording that the run is written to.
+        on_finished: called in this thread when a run has ended, before the next begins.
+        notice: called with a line for the operator.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        *,
+        operator: str,
+        security: ClientSecurity | None,
+        output: Path,
+        keep_restorations: str,
+        fsync: bool,
+        sinks: Callable[[ScanPlan, RecordingWriter], Sequence[Sink]],
+        on_finished: Callable[[Run, AcquisitionStatus], None],
+        notice: Callable[[str, str], None],
+    ) -> None:
+        self._address, self._operator, self._security = address, operator, security
+        self._output, self._keep, self._fsync = output, keep_restorations, fsync
+        self._sinks, self._on_finished, self._notice = sinks, on_finished, notice
+        self._orders: queue.Queue[ScanPlan] = queue.Queue(maxsize=1)
+        self._stopping = threading.Event()
+        self._ready = threading.Event()
+        self._series = itertools.count(int(time.time()) & 0x3FFFFFFF)
+        self._link: MicroscopeLink | None = None
+        self._failure: BaseException | None = None
+        self._held = False
+        self.capabilities: Capabilities | None = None
+        self.run: Run | None = None
+        self._thread = threading.Thread(target=self._work, name="beam")
+
+    # -- from any thread --------------------------------------------------------------------------------
+
+    def connect(self, timeout_s: float) -> Capabilities:
+        """Start the thread and wait until the microscope has answered; raises what went wrong there."""
+        self._thread.start()
+        self._ready.wait(timeout_s + 30)
+        if self._failure is not None:
+            self._thread.join()
+            raise self._failure
+        if self.capabilities is None:
+            raise LinkError(f"the microscope at {self._address} did not answer in time; see whether it runs")
+        return self.capabilities
+
+    def start(self, plan: ScanPlan) -> bool:
+        """Ask for an acquisition of ``plan``; False if one is running or waiting."""
+        run = self.run
+        if run is not None and not run.acquisition.wait(0):
+            return False
+        try:
+            self._orders.put_nowait(plan)
+        except queue.Full:
+            return False
+        return True
+
+    @property
+    def busy(self) -> bool:
+        """Whether an acquisition runs or waits to."""
+        return self.run is not None or not self._orders.empty()
+
+    @property
+    def microscope(self) -> Status | None:
+        """The microscope's own snapshot of itself, as of the last heartbeat."""
+        link = self._link
+        return None if link is None else link.status
+
+    @property
+    def connected(self) -> bool:
+        """Whether the microscope answers now."""
+        link = self._link
+        return link is not None and link.connected
+
+    @property
+    def alive(self) -> bool:
+        """Whether the thread still runs; :attr:`failure` says why if it does not."""
+        return self._thread.is_alive()
+
+    @property
+    def failure(self) -> BaseException | None:
+        """What ended the thread, if anything did."""
+        return self._failure
+
+    def emergency_blank(self, timeout_s: float = 2.0) -> None:
+        """Blank now and hold the beam blanked, over a connection of its own. Raises :class:`LinkError`."""
+        self._held = True
+        with MicroscopeLink(
+            self._address, security=self._security, operator=f"{self._operator} (emergency)", observer=True
+        ) as link:
+            link.connect(timeout_s)
+            link.blank(timeout_s)
+
+    def stop(self, timeout_s: float) -> None:
+        """Abort what runs (which blanks the beam), give the lease back, and end the thread."""
+        self._stopping.set()
+        run = self.run
+        if run is not None:
+            run.acquisition.abort("the daemon ends")
+        if self._thread.ident is not None:
+            self._thread.join(timeout_s)
+
+    # -- the thread -------------------------------------------------------------------------------------
+
+    def _work(self) -> None:
+        try:
+            with MicroscopeLink(self._address, security=self._security, operator=self._operator) as link:
+                self.capabilities = link.connect()
+                self._link = link
+                self._ready.set()
+                while not self._stopping.is_set():
+                    self._turn(link)
+        except ScanControlError as error:
+            self._failure = error
+        except BaseException as error:
+            self._failure = error
+            log.exception("the beam's thread failed")
+        finally:
+            self._link = None
+            self._ready.set()
+
+    def _turn(self, link: MicroscopeLink) -> None:
+        try:
+            plan = self._orders.get_nowait()
+        except queue.Empty:
+            link.receive(_IDLE_S)
+            return
+        try:
+            run = self._arm(link, plan)
+        except ScanControlError as error:
+            self._notice(str(error), "error")
+            return
+        self.run = run
+        status = run.acquisition.run()
+        if self._stopping.is_set():
+            link.close()  # the lease is free, and the beam certainly off, before anything else is tidied up
+        self._on_finished(run, status)
+        self.run = None
+
+    def _arm(self, link: MicroscopeLink, plan: ScanPlan) -> Run:
+        capabilities = link.capabilities
+        plan.check(capabilities)
+        if self._held:
+            link.set_blanker("auto")
+            self._held = False
+            self._notice("the emergency blank is lifted by this start", "warning")
+        series_id = next(self._series)
+        unique = f"{time.strftime('%Y%m%d-%H%M%S')}-{series_id & 0xFFFF:04x}"
+        recording = record_plan(
+            self._output / f"{plan.name}-{unique}.h5", plan, capabilities, series_id=series_id,
+            series_unique_id=unique, keep_restorations=self._keep, fsync=self._fsync,  # type: ignore[arg-type]
+        )  # fmt: skip
+        acquisition = Acquisition(
+            link,
+            recording,
+            (plan.recipe(frame, capabilities) for frame in range(plan.frames)),
+            self._sinks(plan, recording),
+            frames_planned=plan.frames,
+            on_notice=lambda notice: self._notice(notice.message, "warning"),
+        )
+        return Run(plan, recording, acquisition, series_id)

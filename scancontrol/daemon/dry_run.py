@@ -1,0 +1,168 @@
+"""After a dry run: ``report.json`` and ``summary.png``, from the recording and the simulator's truth."""
+
+from __future__ import annotations
+
+import json
+import math
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from scancontrol.configuration import write_text
+from scancontrol.errors import RecordingError
+from scancontrol.paths import partial_frame
+from scancontrol.recording import RecordingReader
+from scancontrol.report import Summary, draw_summary, frame_figures
+
+__all__ = ["RUN_FILE", "Report", "RunFigures", "read_truth", "write_report"]
+
+RUN_FILE = "run.json"
+"""What the daemon leaves beside a recording: what only it could measure."""
+
+
+class RunFigures(msgspec.Struct, frozen=True, kw_only=True):
+    """What the daemon measured while the frames came in. Samples are counted per channel."""
+
+    recording: str
+    plan: str
+    finish_reason: str
+    frames: int
+    samples_sent: int
+    samples_received: int
+    samples_lost: int
+    samples_duplicate: int
+    frames_restored: int
+    frames_dropped_live: int
+    frame_rate_hz: float
+    beam_frame_time_ms: float
+    restore_latency_ms: dict[str, float] | None
+    restore_compute_ms: dict[str, float] | None
+    method: str
+    face: str
+    withheld_rmse: float | None
+    coverage: dict[str, float]
+    dose_frame_e_per_a2: float
+    restorer_restarts: int
+
+
+@dataclass(frozen=True)
+class Report:
+    """Where the report went."""
+
+    json_path: Path
+    figure_path: Path
+
+
+def write_report(folder: Path, truth_path: Path) -> Report:
+    """Write ``report.json`` and ``summary.png`` into ``folder`` from what the daemon left there.
+
+    Raises:
+        RecordingError: the recording or the run's figures cannot be read.
+    """
+    run = _read_run(folder / RUN_FILE)
+    with RecordingReader(folder / run.recording) as recording:
+        truth = read_truth(truth_path, recording.header.shape)
+        figures, last = _compare(recording, truth)
+        summary = _summarise(recording, run, truth, last, figures)
+    report = {**msgspec.to_builtins(run), **figures}
+    json_path, figure_path = folder / "report.json", folder / "summary.png"
+    write_text(json_path, json.dumps(report, indent=2) + "\n")
+    draw_summary(summary, figure_path)
+    return Report(json_path, figure_path)
+
+
+def _read_run(path: Path) -> RunFigures:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=RunFigures)
+    except (OSError, msgspec.MsgspecError) as error:
+        raise RecordingError(f"{path} cannot be read: {error}; did the daemon end before its first frame?") from error
+
+
+def read_truth(path: Path, shape: tuple[int, int]) -> NDArray[np.float32] | None:
+    """The simulator's noise-free expectation of the first channel in counts, (rows, cols); None if there is no file.
+
+    Raises:
+        RecordingError: the file is not a truth, or of another shape.
+    """
+    if not path.exists():
+        return None
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            truth = np.asarray(archive["expected"][0], dtype=np.float32)
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        raise RecordingError(f"{path} is not a truth that the simulator wrote: {error}") from error
+    if truth.shape != shape:
+        raise RecordingError(f"the truth in {path} is {truth.shape} px; the recording holds {shape} px")
+    return truth
+
+
+def _compare(
+    recording: RecordingReader, truth: NDArray[np.float32] | None
+) -> tuple[dict[str, Any], int | None]:
+    """Errors over all stored restorations, and the last frame that has one."""
+    rmse: list[float] = []
+    last: int | None = None
+    held = total = 0
+    for frame in recording.frames:
+        stored = recording.restoration(frame.frame)
+        if stored is None:
+            continue
+        last = frame.frame
+        if truth is None:
+            continue
+        rmse.append(frame_figures(truth, stored.estimate).rmse_pct)
+        if stored.interval is not None:
+            held += int(np.count_nonzero(np.abs(stored.estimate - truth) <= stored.interval))
+            total += truth.size
+    if not rmse:
+        return {"rmse_pct": None, "psnr_db": None, "interval_coverage_pct": None}, last
+    psnr = [math.inf if value == 0 else -20 * math.log10(value / 100) for value in rmse]
+    return {
+        "rmse_pct": float(np.mean(rmse)),
+        "psnr_db": float(np.mean(psnr)),
+        "interval_coverage_pct": 100 * held / total if total else None,
+    }, last
+
+
+def _summarise(
+    recording: RecordingReader,
+    run: RunFigures,
+    truth: NDArray[np.float32] | None,
+    last: int | None,
+    figures: dict[str, Any],
+) -> Summary:
+    frame = last if last is not None else recording.frames[-1].frame
+    path = recording.recipe(frame).expand()
+    partial, weight = partial_frame(path, recording.samples(frame)[0])
+    stored = recording.restoration(frame)
+    rows, cols = recording.header.shape
+    coverage = run.coverage
+    latency = run.restore_latency_ms
+    lines = [
+        f"coverage   nominal 1/{1 / coverage['nominal']:.1f}   touched 1/{1 / coverage['touched']:.2f}"
+        f"   dose 1/{1 / coverage['dose']:.2f}        dose {run.dose_frame_e_per_a2:.3g} e/Å² a frame",
+        f"beam       {run.beam_frame_time_ms:.1f} ms a frame, {run.frame_rate_hz:.2f} frames/s"
+        f"        samples sent {run.samples_sent}, received {run.samples_received}, lost {run.samples_lost}",
+        f"restored   {run.frames_restored} of {run.frames} frames"
+        + (f", latency p50 {latency['p50']:.1f} ms, p99 {latency['p99']:.1f} ms" if latency else "")
+        + (
+            f"        all frames: {figures['rmse_pct']:.2f} % RMSE, {figures['psnr_db']:.1f} dB"
+            if figures["rmse_pct"] is not None
+            else ""
+        ),
+    ]
+    if stored is not None and stored.withheld_rmse is not None:
+        lines.append(f"withheld   error measured on samples kept from the restorer: {stored.withheld_rmse:.4g} counts")
+    return Summary(
+        title=f"{recording.header.name} · {rows} × {cols} px · frame {frame}",
+        truth=truth, partial=partial, weight=weight,
+        estimate=None if stored is None else stored.estimate,
+        interval=None if stored is None else stored.interval,
+        method=f"{run.method} ({run.face})" if stored is not None else "",
+        fov_nm=recording.header.fov_nm, caption="\n".join(lines),
+    )  # fmt: skip
