@@ -1,0 +1,438 @@
+"""The page in a real browser, over the real hub and server: what is shown, what keys do, and what happens when
+things fail. The daemon is :mod:`synthetic_daemon`, which obeys the page's commands."""
+
+from __future__ import annotations
+
+import base64
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+from scipy.ndimage import distance_transform_edt
+from synthetic_daemon import PLANS, SyntheticDaemon
+
+from scancontrol.live.frames import encode_frame
+from scancontrol.live.hub import LiveHub, PartialView
+from scancontrol.live.protocol import Abort, EmergencyBlank, Notice, Pause, Record, Resume, Start
+from scancontrol.live.server import LiveServer
+
+webdriver = pytest.importorskip("selenium.webdriver")
+from selenium.webdriver.chrome.service import Service  # noqa: E402
+from selenium.webdriver.common.by import By  # noqa: E402
+from selenium.webdriver.common.keys import Keys  # noqa: E402
+from selenium.webdriver.support.ui import WebDriverWait  # noqa: E402
+
+CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None or DRIVER is None, reason="no chromium with its driver"),
+]
+
+FLAGS = (
+    "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+)  # fmt: skip
+SIZES = ((1280, 800), (1920, 1080))
+
+
+class Page:
+    """A browser tab on the live page, with the few words the tests need."""
+
+    def __init__(self, driver: Any) -> None:
+        self.driver = driver
+
+    def open(self, link: str) -> Page:
+        self.driver.get("about:blank")  # the same address with another fragment would not be loaded again
+        self.driver.get(link)
+        return self
+
+    def text(self, id_: str) -> str:
+        return str(self.driver.execute_script("return document.getElementById(arguments[0]).textContent", id_))
+
+    def shown(self, id_: str) -> bool:
+        return bool(self.driver.find_element(By.ID, id_).is_displayed())
+
+    def enabled(self, id_: str) -> bool:
+        return bool(self.driver.find_element(By.ID, id_).is_enabled())
+
+    def press(self, keys: str) -> None:
+        self.driver.switch_to.active_element.send_keys(keys)
+
+    def until(self, condition: Callable[[], object], what: str, timeout_s: float = 8) -> None:
+        WebDriverWait(self.driver, timeout_s, poll_frequency=0.03).until(lambda _: condition(), what)
+
+    def pixels(self, id_: str) -> np.ndarray[Any, np.dtype[np.uint8]]:
+        """The canvas as (rows, cols, 3) bytes, as it is on the screen."""
+        url = self.driver.execute_script(
+            "const c = document.getElementById(arguments[0]), k = document.createElement('canvas');"
+            "k.width = c.width; k.height = c.height; const x = k.getContext('2d'); x.drawImage(c, 0, 0);"
+            "const d = x.getImageData(0, 0, k.width, k.height).data; let s = '';"
+            "for (let i = 0; i < d.length; i += 4096) s += String.fromCharCode(...d.subarray(i, i + 4096));"
+            "return [k.height, k.width, btoa(s)]",
+            id_,
+        )
+        rows, cols, data = url
+        return np.frombuffer(base64.b64decode(data), np.uint8).reshape(rows, cols, 4)[..., :3]
+
+    def module(self, name: str, body: str, *values: object) -> Any:
+        """Run ``body`` with module ``name`` of the page as ``m`` and ``values`` as ``v``; return what it returns."""
+        answer = self.driver.execute_async_script(
+            "const done = arguments[arguments.length - 1];"
+            f"import('/{name}.js').then((m) => {{ const v = arguments[0]; {body} }})"
+            ".then(done, (e) => done('failed: ' + e))",
+            list(values),
+        )
+        assert not (isinstance(answer, str) and answer.startswith("failed: ")), answer
+        return answer
+
+    def complaints(self) -> list[dict[str, Any]]:
+        return [entry for entry in self.driver.get_log("browser") if entry["level"] in {"SEVERE", "WARNING"}]
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    options = webdriver.ChromeOptions()
+    options.binary_location = str(CHROMIUM)
+    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    driver = webdriver.Chrome(options=options, service=Service(str(DRIVER)))
+    driver.set_window_size(1280, 900)
+    yield driver
+    driver.quit()
+
+
+@pytest.fixture
+def hub() -> LiveHub:
+    return LiveHub()
+
+
+@pytest.fixture
+def server(hub: LiveHub) -> Iterator[LiveServer]:
+    with LiveServer(hub) as running:
+        yield running
+
+
+@pytest.fixture
+def daemon(hub: LiveHub) -> Iterator[SyntheticDaemon]:
+    with SyntheticDaemon(hub, side=192, pace_s=0.01) as running:
+        yield running
+
+
+@pytest.fixture
+def page(browser: Any, server: LiveServer) -> Iterator[Page]:
+    browser.get_log("browser")
+    tab = Page(browser).open(server.url)
+    yield tab
+    assert tab.complaints() == []
+    browser.get("about:blank")
+
+
+def start(page: Page) -> None:
+    page.until(lambda: page.enabled("go"), "the start button is enabled")
+    page.press(" ")
+    page.until(lambda: "after its last sample" in page.text("right-caption"), "a restored frame is shown")
+
+
+def test_one_key_shows_the_partial_scan_beside_its_restoration(page: Page, daemon: SyntheticDaemon) -> None:
+    start(page)
+    assert daemon.taken == [Start(plan=PLANS[0])]
+    assert page.text("phase") == "scanning"
+    assert page.text("beam-text") == "beam on"
+    left, right = page.pixels("left-canvas"), page.pixels("right-canvas")
+    unmeasured = (left == (19, 31, 50)).all(axis=2).mean()
+    assert 0.3 < unmeasured < 0.99  # a sparse spiral on the colour of nothing
+    assert (right.max(axis=2) == right.min(axis=2)).mean() > 0.7  # the restoration is grey
+    assert right.std() > 10
+
+
+def test_the_token_leaves_the_address_bar_and_survives_a_reload(page: Page, daemon: SyntheticDaemon) -> None:
+    page.until(lambda: page.enabled("go"), "connected")
+    assert "token" not in page.driver.current_url
+    page.driver.refresh()
+    page.until(lambda: page.enabled("go"), "connected again")
+    assert page.driver.get_cookies() == []
+
+
+def test_the_dose_block_says_what_the_daemon_says(page: Page, daemon: SyntheticDaemon) -> None:
+    start(page)
+    fraction = len(daemon.path) / daemon.side**2
+    assert page.text("dose-saved") == f"{float(f'{100 * (1 - fraction):.3g}'):g} %"
+    assert float(page.text("dose-frame").replace("\u2009", "")) == pytest.approx(6241.5 * 0.64 * fraction, rel=0.01)
+    assert page.text("cov-nominal") == "1/20"
+    assert page.text("lost") == "0 · 0"
+    assert page.text("recording").endswith(".h5")
+
+
+def test_keys_pause_go_on_record_abort_and_blank(page: Page, daemon: SyntheticDaemon) -> None:
+    start(page)
+    for key, phase in ((" ", "paused"), (" ", "scanning"), (Keys.ESCAPE, "ended · aborted")):
+        page.press(key)
+        page.until(lambda phase=phase: page.text("phase") == phase, phase)
+    page.press("r")
+    page.until(lambda: page.text("recording") == "nothing", "recording ends")
+    page.press("b")
+    page.until(lambda: page.text("phase") == "ended · operator blank", "blanked")
+    assert page.text("beam-text") == "beam blanked"
+    page.until(lambda: "blanked by the operator" in page.text("log"), "the daemon's answer is in the log")
+    assert daemon.taken == [Start(plan=PLANS[0]), Pause(), Resume(), Abort(), Record(on=False), EmergencyBlank()]
+
+
+def test_a_click_leaves_no_second_command_behind_space(page: Page, daemon: SyntheticDaemon) -> None:
+    page.until(lambda: page.enabled("go"), "ready")
+    page.driver.find_element(By.ID, "go").click()
+    page.until(lambda: page.text("phase") == "scanning", "started")
+    page.press(" ")  # the button still has the focus
+    page.until(lambda: page.text("phase") == "paused", "paused")
+    page.until(lambda: page.text("go-text") == "Resume", "the button says what it would do")
+    assert daemon.taken == [Start(plan=PLANS[0]), Pause()]
+
+
+def test_the_chosen_plan_is_the_one_that_starts(page: Page, daemon: SyntheticDaemon) -> None:
+    page.until(lambda: page.enabled("go"), "ready")
+    page.driver.find_element(By.CSS_SELECTOR, f"#plan option[value='{PLANS[2]}']").click()
+    page.driver.find_element(By.ID, "go").click()
+    page.until(lambda: daemon.taken, "the command arrived")
+    assert daemon.taken == [Start(plan=PLANS[2])]
+
+
+def test_the_blank_key_works_from_inside_the_help(page: Page, daemon: SyntheticDaemon) -> None:
+    start(page)
+    page.press("?")
+    page.until(lambda: page.shown("help"), "help")
+    page.press("b")
+    page.until(lambda: EmergencyBlank() in daemon.taken, "the blank arrived")
+    page.press(Keys.ESCAPE)  # closes the help and aborts nothing
+    page.until(lambda: not page.shown("help"), "help closed")
+    assert Abort() not in daemon.taken
+
+
+def test_number_keys_switch_the_right_picture(page: Page, daemon: SyntheticDaemon) -> None:
+    start(page)
+    page.press(" ")
+    page.until(lambda: page.text("phase") == "paused", "paused")
+    pictures = {}
+    for key, view in zip("1234", ("restoration", "interval", "difference", "truth"), strict=True):
+        page.press(key)
+        selector = f"[data-view='{view}'][aria-selected='true']"
+        page.until(lambda selector=selector: page.driver.find_elements(By.CSS_SELECTOR, selector), view)
+        pictures[view] = page.pixels("right-canvas").astype(int)
+    saturation = {view: np.ptp(picture, axis=2).mean() for view, picture in pictures.items()}
+    assert saturation["interval"] > 40  # viridis
+    assert saturation["difference"] > 5  # diverging
+    assert max(saturation["restoration"], saturation["truth"]) < 5  # grey
+    assert np.abs(pictures["restoration"] - pictures["truth"]).mean() > 3
+
+
+def test_the_overlay_marks_measured_pixels_and_lock_holds_the_contrast(page: Page, daemon: SyntheticDaemon) -> None:
+    start(page)
+    page.press(" ")
+    page.until(lambda: page.text("phase") == "paused", "paused")
+    plain = page.pixels("right-canvas").astype(int)
+    page.press("o")
+    page.until(lambda: page.driver.find_elements(By.CSS_SELECTOR, "#overlay[aria-pressed='true']"), "overlay on")
+    marked = (np.abs(page.pixels("right-canvas").astype(int) - plain).max(axis=2) > 10).mean()
+    assert 0.01 < marked < 0.4
+    before = page.text("clip")
+    page.press("]")
+    page.until(lambda: page.text("clip") != before, "more is clipped")
+    page.press("l")
+    page.until(lambda: page.text("clip") == "held", "locked")
+
+
+def test_a_dead_restorer_is_said_and_the_partial_scan_goes_on_alone(page: Page, daemon: SyntheticDaemon) -> None:
+    start(page)
+    daemon.restorer_state, daemon.restarts = "restarting", 1
+    page.until(lambda: "The restorer has stopped" in page.text("right-message"), "the page says so")
+    assert page.shown("right-message")
+    assert np.ptp(page.pixels("right-canvas")[20:-20, 20:-20].reshape(-1, 3), axis=0).max() == 0  # no old picture stays
+    frame = page.text("left-caption")
+    page.until(lambda: page.text("left-caption") != frame, "the partial scan goes on")
+    assert "1 restart" in page.text("restorer-state")
+    daemon.restorer_state = "ready"
+    page.until(lambda: not page.shown("right-message"), "the restoration is back")
+
+
+def test_an_observer_sees_everything_and_can_only_blank(
+    browser: Any, server: LiveServer, daemon: SyntheticDaemon
+) -> None:
+    page = Page(browser).open(server.observer_url)
+    page.until(lambda: page.shown("role"), "the page says that it is an observer's")
+    assert not page.shown("acquisition")
+    page.press(" ")
+    page.press("b")
+    page.until(lambda: daemon.taken, "the blank arrived")
+    assert daemon.taken == [EmergencyBlank()]
+
+
+def test_a_link_without_its_token_shows_how_to_get_one(
+    browser: Any, server: LiveServer, daemon: SyntheticDaemon
+) -> None:
+    page = Page(browser)
+    page.open(server.url.partition("#")[0])
+    page.until(lambda: "token" in page.text("banner"), "the page says what is missing")
+    assert not page.enabled("go")
+    assert not page.enabled("blank")
+    browser.get("about:blank")
+    browser.get_log("browser")  # the refused handshakes are reported there, rightly
+
+
+def test_a_lost_daemon_is_said_and_found_again(browser: Any, hub: LiveHub, daemon: SyntheticDaemon) -> None:
+    first = LiveServer(hub)
+    page = Page(browser).open(first.start())
+    start(page)
+    url = urlsplit(first.url)
+    first.stop()
+    page.until(lambda: "lost" in page.text("banner"), "the page says so")
+    assert not page.enabled("blank")
+    with LiveServer(hub, port=int(url.port or 0), token=url.fragment.removeprefix("token=")):
+        page.until(lambda: not page.shown("banner"), "connected again")
+        frame = page.text("left-caption")
+        page.until(lambda: page.text("left-caption") != frame, "pictures go on")
+        browser.get("about:blank")
+    browser.get_log("browser")
+
+
+def test_a_browser_that_hangs_delays_nobody_and_then_shows_the_newest(page: Page, daemon: SyntheticDaemon) -> None:
+    start(page)
+    before = daemon.frame
+    page.driver.execute_script("const end = performance.now() + 1500; while (performance.now() < end);")
+    after = daemon.frame
+    assert after - before >= 4  # the scan went on meanwhile
+    page.until(lambda: int(page.text("left-caption").split()[1]) > after, "the newest frame, not the backlog")
+
+
+def test_words_from_outside_are_never_markup(
+    browser: Any, hub: LiveHub, server: LiveServer, daemon: SyntheticDaemon
+) -> None:
+    evil = "<img src=x onerror=\"document.title='owned'\"><script>document.title='owned'</script>"
+    daemon.plan, daemon.warnings, daemon.recording = evil, (evil,), evil
+    page = Page(browser).open(server.url)
+    hub.publish_notice(Notice(evil, "error"))
+    page.until(lambda: evil in page.text("log") and evil in page.text("warnings"), "shown as text")
+    assert browser.title == "scancontrol"
+    assert browser.find_elements(By.CSS_SELECTOR, "main img, main script") == []
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_the_layout_fits_the_screen(page: Page, daemon: SyntheticDaemon, size: tuple[int, int]) -> None:
+    page.driver.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride",
+        {"width": size[0], "height": size[1], "deviceScaleFactor": 1, "mobile": False},
+    )
+    try:
+        start(page)
+        outside, cut, side = page.driver.execute_script(
+            "const all = [...document.querySelectorAll('body *')];"
+            "const name = (e) => e.id || e.className || e.tagName;"
+            "const out = all.filter((e) => { if (!e.offsetParent) return false; const b = e.getBoundingClientRect();"
+            "  return b.right > innerWidth + 1 || b.bottom > innerHeight + 1; }).map(name);"
+            "const words = [...document.querySelectorAll('dd, button, output, h2, h3, .phase, .caption, .line')];"
+            "const cut = words.filter((e) => e.offsetParent && e.scrollWidth > e.clientWidth + 1);"
+            "const f = document.querySelector('.figures');"
+            "return [out, cut.map(name), [f.scrollHeight, f.clientHeight]]"
+        )
+        assert outside == []
+        assert cut == []
+        assert side[0] <= side[1]
+        left, right = (page.driver.find_element(By.ID, name).size for name in ("left-canvas", "right-canvas"))
+        assert left == right
+        assert min(left["width"], left["height"]) > 0.35 * size[0]
+    finally:
+        page.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def test_the_page_decodes_images_to_what_was_published(page: Page) -> None:
+    rng = np.random.default_rng(5)
+    image, weight = rng.normal(300, 80, (7, 9)).astype(np.float32), (rng.random((7, 9)) < 0.4).astype(np.uint8)
+    message = encode_frame("partial", 3, PartialView(1, 2, image, weight, True, 5, "p", 63, 4.5))
+    decoded = page.module(
+        "frames",
+        "const f = m.decodeFrame(Uint8Array.from(atob(v[0]), (c) => c.charCodeAt(0)).buffer);"
+        "return [f.seq, f.fov_nm, Array.from(f.planes.image), Array.from(f.planes.weight)]",
+        base64.b64encode(message).decode(),
+    )
+    assert decoded[:2] == [3, 4.5]
+    measured = weight.ravel() > 0
+    step = (image[weight > 0].max() - image[weight > 0].min()) / 65535
+    assert np.abs(np.array(decoded[2]) - image.ravel())[measured].max() < step
+    assert (np.array(decoded[3]) > 0).tolist() == measured.tolist()
+
+
+def test_the_nearest_measured_fill_is_nearest(page: Page) -> None:
+    rng = np.random.default_rng(2)
+    rows, cols = 37, 53
+    weight = rng.random((rows, cols)) < 0.03
+    values = np.arange(rows * cols, dtype=float).reshape(rows, cols)  # each pixel's value is its own address
+    filled = page.module(
+        "images",
+        "return Array.from(m.nearestMeasured(Float32Array.from(v[0]), Uint8Array.from(v[1]), v[2], v[3]))",
+        values.ravel().tolist(), weight.ravel().astype(int).tolist(), rows, cols,
+    )  # fmt: skip
+    seed = np.array(filled, int).reshape(rows, cols)
+    y, x = np.mgrid[0:rows, 0:cols]
+    distance = np.hypot(seed // cols - y, seed % cols - x)
+    exact = distance_transform_edt(~weight)
+    assert (distance >= exact - 1e-9).all()
+    assert (distance - exact > 1e-9).mean() < 0.002  # the sweeps' rare ties
+    assert (distance - exact).max() < 0.5
+
+
+def test_colours_and_percentiles_agree_with_their_references(page: Page) -> None:
+    maps = page.module(
+        "colour", "return Object.fromEntries(Object.entries(m.MAPS).map(([k, t]) => [k, Array.from(t)]))"
+    )
+
+    def rgb(name: str) -> np.ndarray[Any, np.dtype[np.int64]]:
+        packed = np.array(maps[name], dtype=np.int64)
+        return np.stack([packed & 255, packed >> 8 & 255, packed >> 16 & 255], axis=1)
+
+    reference = np.rint(mpl.colormaps["viridis"](np.arange(256))[:, :3] * 255)
+    assert np.abs(rgb("viridis") - reference).max() <= 3
+    assert (rgb("grey") == np.arange(256)[:, None]).all()
+    middle, ends = rgb("diverging")[126:130].sum(axis=1), rgb("diverging")[[0, -1]].sum(axis=1)
+    assert middle.max() < 0.15 * ends.min()
+    values = np.random.default_rng(3).gamma(2, 100, 5000)
+    low, high = page.module(
+        "colour",
+        "const f = Float32Array.from(v[0]); const [a, b] = m.extent(f, null);"
+        "return m.percentiles(m.histogram(f, null, a, b, 256), 1)",
+        values.tolist(),
+    )
+    step = np.ptp(values) / 256
+    assert [low, high] == pytest.approx(np.percentile(values, [1, 99]), abs=step)
+
+
+@pytest.mark.parametrize(
+    ("longest", "length"), [(0.99, 0.5), (1, 1), (1.9, 1), (2, 2), (4.99, 2), (5, 5), (0.3, 0.2), (70_000, 50_000)]
+)
+def test_scale_bars_are_one_two_or_five(page: Page, longest: float, length: float) -> None:
+    assert page.module("colour", "return m.niceLength(v[0])", longest) == pytest.approx(length)
+
+
+def test_the_help_names_every_key_that_works(page: Page) -> None:
+    keys = page.module("controls", "return m.Controls.toString()")
+    named = page.driver.execute_script("return [...document.querySelectorAll('#help kbd')].map((k) => k.textContent)")
+    assert {"Space", "Esc", "B", "R", "1", "4", "O", "[", "]", "L", "+", "−", "0", "?"} <= set(named)
+    for key in ("Escape", "b:", "r:", "o:", "l:", "'['", "']'", "'+'", "'-'", "'?'"):
+        assert key in keys, json.dumps(key)
+
+
+def test_nothing_is_fetched_from_anywhere_else(page: Page, server: LiveServer, daemon: SyntheticDaemon) -> None:
+    start(page)
+    names = page.driver.execute_script("return performance.getEntriesByType('resource').map((e) => e.name)")
+    own = server.url.partition("#")[0]
+    assert names
+    assert all(name.startswith(own) for name in names)
+
+
+def test_the_static_files_are_where_the_package_looks() -> None:
+    folder = Path(__file__).parents[2] / "scancontrol" / "live" / "static"
+    assert max(len(path.read_text().splitlines()) for path in folder.iterdir()) < 300
