@@ -155,7 +155,7 @@ class _Solver:
         self._fixed_point()
 
     def _mean(self, values: Tensor) -> Tensor:
-        return (values * self.multiplicity).sum((1, 2)) / self.cells
+        return values.flatten(1) @ self.multiplicity.flatten() / self.cells
 
     def _fixed_point(self, rounds: int = 5) -> None:
         for _ in range(rounds):
@@ -186,22 +186,27 @@ class _Solver:
         self._fixed_point(3)
 
     def solve(self, iterations: int) -> Tensor:
-        """E-step: conjugate gradients on whitened coefficients, preconditioned by the mean sampling density."""
+        """E-step: conjugate gradients on whitened coefficients, preconditioned by the mean sampling density.
+
+        Coefficients carry the square root of their rfft multiplicity, so that their plain real dot product is the
+        one of the whole spectrum.
+        """
         size = (self.height, self.width)
+        twice = self.multiplicity.sqrt()
         root = self.power.sqrt()
-        noise = self.noise[:, None, None]
+        out, back = root / twice, root * twice / self.noise[:, None, None]
         inverse = 1.0 / (1.0 + self.power / (_EFFICIENT_KAPPA * self.effective[:, None, None]))
 
         def normal(x: Tensor) -> Tensor:
-            field = torch.fft.irfft2(root * x, s=size, norm="ortho")
-            return torch.fft.rfft2(field * self.count / noise, norm="ortho") * root + x
+            field = torch.fft.irfft2(out * x, s=size, norm="ortho")
+            return torch.addcmul(x, torch.fft.rfft2(field * self.count, norm="ortho"), back)
 
         def dot(a: Tensor, b: Tensor) -> Tensor:
-            product = torch.view_as_real(a) * torch.view_as_real(b)
-            return (product.sum(-1) * self.multiplicity).sum((1, 2))[:, None, None]
+            rows, columns = torch.view_as_real(a).flatten(1), torch.view_as_real(b).flatten(1)
+            return torch.bmm(rows[:, None], columns[:, :, None])
 
-        x = self.spectrum / root
-        residual = torch.fft.rfft2(self.total / noise, norm="ortho") * root - normal(x)
+        x = self.spectrum * (twice / root)
+        residual = torch.fft.rfft2(self.total, norm="ortho") * back - normal(x)
         direction = step = residual * inverse
         energy = dot(residual, step)
         for _ in range(iterations):
@@ -213,7 +218,7 @@ class _Solver:
             renewed = dot(residual, step)
             direction = step + (renewed / energy.clamp_min(1e-20)) * direction
             energy = renewed
-        self.estimate = torch.fft.irfft2(root * x, s=size, norm="ortho")
+        self.estimate = torch.fft.irfft2(out * x, s=size, norm="ortho")
         return self.estimate
 
     def statistics(self) -> Tensor:

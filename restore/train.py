@@ -43,7 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         return _train(args)
     except ScanControlError as error:
-        logging.error("%s", error)
+        log.error("%s", error)
         return 2
 
 
