@@ -19,9 +19,15 @@ from pathlib import Path
 from scancontrol.child import Shutdown, announce
 from scancontrol.errors import InvalidInput, LinkError, ScanControlError
 from scancontrol.wire.obi import CommandParser
-from simulators.obi_device import Loopback, ObiDevice, Step
+from simulators.config import SimulatorConfig, load_simulator
+from simulators.detectors import DetectorConfig
+from simulators.obi_column import MicroscopeColumn
+from simulators.obi_device import Column, Loopback, ObiDevice, Step
 
 __all__ = ["ObiServer", "main", "parse_address"]
+
+DETECTOR = DetectorConfig(counts_per_electron=500.0, offset_counts=300.0, read_noise_counts=30.0, decay_us=0.1)
+"""Without a configuration; codes of the 14-bit converter per electron in one cycle of 125 ns."""
 
 _PACKET = 512
 _OUT_LIMIT = 1 << 20  # the device's buffers: when the client does not read, the device waits
@@ -193,19 +199,24 @@ class ObiServer:
         return data
 
 
+def _column(args: argparse.Namespace) -> Column:
+    config = load_simulator(args.config) if args.config else SimulatorConfig(detectors=(DETECTOR,))
+    return MicroscopeColumn(config, args.field_nm)
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run the server until told to end; one line of JSON on standard output says where it listens."""
     parser = argparse.ArgumentParser(prog="python -m simulators.obi_server", description=__doc__)
     parser.add_argument("--address", default="tcp://127.0.0.1:2224", help="where to listen (%(default)s)")
     parser.add_argument("--loopback", action="store_true", help="return each pixel's x code instead of a signal")
     parser.add_argument("--config", type=Path, help="the simulated microscope behind the device (YAML)")
-    parser.add_argument("--field-nm", type=float, help="width of the field that the full range of the DACs covers")
+    parser.add_argument("--field-nm", type=float, default=20.0, help="width of the DACs' full range (%(default)s)")
     parser.add_argument("--relay-ms", type=float, default=0.0, help="time of the external control's relay")
     parser.add_argument("--fast", action="store_true", help="do not keep to the device's own time")
     parser.add_argument("--follow-stdin", action="store_true", help="end when standard input ends")
     args = parser.parse_args(argv)
     try:
-        device = ObiDevice(Loopback(), relay_ms=args.relay_ms)
+        device = ObiDevice(Loopback() if args.loopback else _column(args), relay_ms=args.relay_ms)
         server = ObiServer(device, args.address, realtime=not args.fast)
         shutdown = Shutdown(follow_stdin=args.follow_stdin)
         announce("obi", address=server.address, loopback=args.loopback)
