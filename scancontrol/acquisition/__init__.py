@@ -1,0 +1,27 @@
+"""Acquisition: any iterator of recipes becomes frames whose samples are safe. Start in :mod:`.runner`.
+
+:class:`Acquisition` drives the link; :class:`AcquisitionStatus` says where it is; what wants samples is a
+:class:`Sink`, slow ones behind a :class:`Background`.
+"""
+
+from __future__ import annotations
+
+from scancontrol.acquisition.contracts import ChunkLike, FrameEnd, FrameStart, MicroscopeLike, Sink
+from scancontrol.acquisition.phases import AcquisitionStatus, Happening, Phase
+from scancontrol.acquisition.runner import Acquisition
+from scancontrol.acquisition.sinks import Background, Partial, PartialFrames
+
+__all__ = [
+    "Acquisition",
+    "AcquisitionStatus",
+    "Background",
+    "ChunkLike",
+    "FrameEnd",
+    "FrameStart",
+    "Happening",
+    "MicroscopeLike",
+    "Partial",
+    "PartialFrames",
+    "Phase",
+    "Sink",
+]

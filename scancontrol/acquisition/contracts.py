@@ -1,0 +1,92 @@
+"""What an acquisition asks of others: of the link, and of those who want the samples."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from numpy.typing import NDArray
+
+from scancontrol.paths import PathRecipe, ScanPath
+from scancontrol.wire.messages import End, Notice, Start, Status
+
+__all__ = ["ChunkLike", "FrameEnd", "FrameStart", "MicroscopeLike", "Sink"]
+
+
+class ChunkLike(Protocol):
+    """Samples as they come off the link; ``values`` is (channels, n)."""
+
+    @property
+    def series_id(self) -> int: ...
+    @property
+    def frame(self) -> int: ...
+    @property
+    def first_index(self) -> int: ...
+    @property
+    def values(self) -> NDArray[Any]: ...
+    @property
+    def monotonic_ns(self) -> int: ...
+    @property
+    def utc_ns(self) -> int: ...
+    @property
+    def session_electrons(self) -> float: ...
+
+
+class MicroscopeLike(Protocol):
+    """The client's end of the wire, used by one thread; :class:`scancontrol.link.MicroscopeLink` is one.
+
+    Every accepted ``start`` is answered by exactly one ``End``. Raises
+    :class:`~scancontrol.errors.LinkError` when the microscope is gone for good.
+    """
+
+    @property
+    def status(self) -> Status | None: ...
+    def register(self, recipe: PathRecipe) -> str: ...
+    def start(
+        self, path_id: str, series_id: int, frame: int, first_index: int = 0, *,
+        series_unique_id: str = "", area: str = "",
+    ) -> None: ...  # fmt: skip
+    def pause(self) -> None: ...
+    def resume(self) -> None: ...
+    def abort(self, reason: str = "") -> None: ...
+    def receive(self, timeout_s: float = 0.0) -> Start | ChunkLike | End | Notice | None: ...
+    def acknowledge(self, series_id: int, frame: int, next_index: int) -> None: ...
+
+
+@dataclass(frozen=True)
+class FrameStart:
+    """A frame begins, or goes on at ``first_index`` after an interruption."""
+
+    series_id: int
+    frame: int
+    path: ScanPath
+    first_index: int
+    monotonic_ns: int
+    utc_ns: int
+
+
+@dataclass(frozen=True)
+class FrameEnd:
+    """A frame ended. ``received`` samples of its path are on the disk."""
+
+    series_id: int
+    frame: int
+    path: ScanPath
+    reason: str
+    received: int
+    complete: bool
+    monotonic_ns: int
+
+
+class Sink(Protocol):
+    """Who gets samples, after they are on the disk and acknowledged: the restorer's client, the page.
+
+    Called from the acquisition's thread, so every method returns at once; what takes longer goes behind a
+    :class:`~scancontrol.acquisition.sinks.Background`. A sink that raises is left out from then on.
+    """
+
+    def frame_started(self, start: FrameStart) -> None: ...
+
+    def samples(self, frame: int, first_index: int, values: NDArray[Any]) -> None: ...
+
+    def frame_ended(self, end: FrameEnd) -> None: ...

@@ -1,0 +1,379 @@
+"""Running an acquisition: recipes in, samples safe on the disk, acknowledged, then handed on.
+
+The order of every chunk is the point of this module: **written, then acknowledged, then handed to the sinks**.
+What is not on the disk is never acknowledged, so the microscope keeps it and sends it again; and no sink can
+keep a sample from the disk, because it is there before the sink hears of it.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from typing import Any, Literal
+
+from scancontrol.acquisition.ahead import PathsAhead
+from scancontrol.acquisition.contracts import ChunkLike, FrameEnd, FrameStart, MicroscopeLike, Sink
+from scancontrol.acquisition.phases import TRANSITIONS, AcquisitionStatus, Happening, Phase, step
+from scancontrol.errors import InvalidInput, LinkError, RecordingError, RequestRefused, ScanControlError
+from scancontrol.paths import PathRecipe, ScanPath
+from scancontrol.recording import RecordingWriter
+from scancontrol.wire.messages import End, Notice, Start
+
+__all__ = ["Acquisition"]
+
+_LOG = logging.getLogger(__name__)
+_TICK_S = 0.01  # how long a command from another thread may have to wait
+_SLOW_SINK_S = 0.02
+_PATHS_REGISTERED = 32  # the microscope forgets the oldest of 64
+_RETRY = ("queue_full", "not_now", "no_session", "unknown_path")  # refusals that pass by themselves
+
+
+class Acquisition:
+    """One series of frames. :meth:`run` it in the thread that owns the link; everything else from any thread.
+
+    ``recipes`` is any iterator of :class:`PathRecipe`: a plan's, or one that decides by what it has seen.
+    ``frames_ahead`` frames wait in the microscope's queue while one is scanned (so that the beam never waits
+    for a round trip; an adaptive iterator wants 0). With ``interrupted="resume"`` a frame that the microscope
+    ended because it did not hear from us goes on from its next unexposed sample; with ``"end"`` the
+    acquisition ends; a link that stays lost for ``link_patience_s`` ends it, too. ``area`` names the area of the
+    specimen for the microscope's dose limit. ``recording`` may be a resumed one, with a link that was told what it
+    ``have``: what the microscope still keeps is collected first, and frames go on from their next unexposed sample.
+
+    The recording stays open at the end, for restorations still to come: close it with the finish reason, or
+    abandon it where the status says that it is ``resumable``.
+    """
+
+    def __init__(
+        self,
+        link: MicroscopeLike,
+        recording: RecordingWriter,
+        recipes: Iterable[PathRecipe],
+        sinks: Sequence[Sink] = (),
+        *,
+        frames_planned: int | None = None,
+        frames_ahead: int = 1,
+        interrupted: Literal["resume", "end"] = "resume",
+        link_patience_s: float = 30.0,
+        area: str = "",
+        on_status: Callable[[AcquisitionStatus], None] | None = None,
+        on_notice: Callable[[Notice], None] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._link = link
+        self._recording = recording
+        self._recipes = recipes
+        self._sinks = list(sinks)
+        self._frames_ahead = frames_ahead
+        self._interrupted = interrupted
+        self._link_patience_s = link_patience_s
+        self._area = area
+        self._on_status = on_status or (lambda status: None)
+        self._on_notice = on_notice or (lambda notice: None)
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._commands: deque[tuple[Happening, str]] = deque()
+        self._open: dict[int, ScanPath] = {}  # frames asked for whose End has not come
+        self._again: deque[tuple[int, ScanPath]] = deque()  # to be asked for again
+        self._registered: OrderedDict[str, None] = OrderedDict()
+        self._next_frame = 0
+        self._lost_since: float | None = None
+        self._ended_at: deque[float] = deque(maxlen=32)
+        self._failure: tuple[str, str] | None = None  # the finish reason to come, and why
+        self._finished = threading.Event()
+        header = recording.header
+        self._status = AcquisitionStatus(
+            series_id=header.series_id, frames_planned=frames_planned, recording=recording.path
+        )
+
+    @property
+    def status(self) -> AcquisitionStatus:
+        """Where the acquisition is: one consistent snapshot."""
+        return self._status
+
+    def pause(self) -> bool:
+        """Blank and keep the frame open; False if there is nothing to pause."""
+        return self._ask(Happening.PAUSE, "")
+
+    def resume(self) -> bool:
+        """Go on after :meth:`pause`; False if it is not paused."""
+        return self._ask(Happening.RESUME, "")
+
+    def abort(self, reason: str = "asked for") -> bool:
+        """Blank, and end once everything that was exposed is safe; False if it has ended or is ending."""
+        return self._ask(Happening.ABORT, reason)
+
+    def wait(self, timeout_s: float | None = None) -> bool:
+        """Wait for the end; whether it came."""
+        return self._finished.wait(timeout_s)
+
+    def _ask(self, happening: Happening, reason: str) -> bool:
+        with self._lock:
+            phase = self._status.phase
+            for waiting, _ in self._commands:
+                phase = TRANSITIONS[phase].get(waiting, phase)
+            if happening not in TRANSITIONS[phase]:
+                return False
+            self._commands.append((happening, reason))
+            return True
+
+    def run(self) -> AcquisitionStatus:
+        """Acquire until the recipes end, or something ends it; returns the last status.
+
+        Errors of the disk, of the link and of the recipes end the acquisition with the beam blanked; they are
+        in the status, not raised.
+        """
+        self._step(Happening.ARM)
+        ahead = PathsAhead(self._recipes, self._frames_ahead)
+        try:
+            self._collect_what_is_kept()
+            while not self._done(ahead):
+                self._obey(ahead)
+                self._ask_for_frames(ahead)
+                event = self._link.receive(_TICK_S)
+                if event is not None:
+                    self._take(event)
+                elif self._lost_since is not None and self._clock() - self._lost_since > self._link_patience_s:
+                    raise LinkError(f"the microscope was silent for {self._link_patience_s:g} s")
+        except (LinkError, RecordingError) as error:
+            self._fail("link" if isinstance(error, LinkError) else "recording", str(error))
+            self._blank(str(error))
+        except BaseException as error:
+            self._fail("fault", f"{type(error).__name__}: {error}")
+            self._blank("the acquisition failed")
+            raise
+        finally:
+            ahead.stop()
+            reason, message = self._failure or ("completed", "")
+            self._step(Happening.FINISH, finish_reason=reason, message=message)
+            self._finished.set()
+        return self._status
+
+    def _done(self, ahead: PathsAhead) -> bool:
+        if self._open:
+            return False
+        return self._failure is not None or (ahead.exhausted and not self._again)
+
+    def _collect_what_is_kept(self) -> None:
+        """Before anything is exposed: samples that an earlier process asked for and never acknowledged."""
+        if not self._recording.counts["frames"]:
+            return
+        deadline, seen = self._clock() + self._link_patience_s, -1
+        while True:
+            event = self._link.receive(_TICK_S)
+            status = self._link.status
+            if event is not None:
+                seen = -1 if status is None else status.number
+                if not isinstance(event, Start | End | Notice):
+                    self._keep(event)
+            elif status is not None and status.number > seen + 1 and status.frame is None and not status.retained_bytes:
+                return
+            if self._clock() > deadline:
+                raise LinkError("the microscope still keeps samples of this recording and does not send them")
+
+    def _obey(self, ahead: PathsAhead) -> None:
+        """Do what other threads asked for."""
+        while self._commands:
+            happening, reason = self._commands[0]
+            if happening in TRANSITIONS[self._status.phase]:
+                if happening is Happening.ABORT:
+                    ahead.stop()
+                    self._again.clear()
+                    self._fail("aborted", reason)
+                    self._link.abort(reason)
+                elif happening is Happening.PAUSE:
+                    self._link.pause()
+                else:
+                    self._try(self._link.resume)
+                self._step(happening)
+            with self._lock:
+                self._commands.popleft()
+
+    def _ask_for_frames(self, ahead: PathsAhead) -> None:
+        """Keep the microscope's queue filled."""
+        if self._status.phase not in (Phase.ARMING, Phase.SCANNING):
+            return
+        while self._failure is None and len(self._open) <= self._frames_ahead:
+            if self._again:
+                frame, path = self._again.popleft()
+            else:
+                try:
+                    taken = ahead.take()
+                except ScanControlError as error:
+                    self._fail("planning", str(error))
+                    return
+                if taken is None:
+                    return
+                frame, path = self._next_frame, taken
+                self._next_frame += 1
+            if not self._ask_for(frame, path):
+                self._again.appendleft((frame, path))
+                return
+
+    def _ask_for(self, frame: int, path: ScanPath) -> bool:
+        """Ask the microscope for what is lacking of a frame; False if it wants to be asked later."""
+        self._recording.begin_frame(frame, path)
+        first_index = self._recording.next_index(frame)
+        if first_index == path.count:
+            self._update(frames_completed=self._status.frames_completed + 1)
+            return True
+        try:
+            if path.path_id not in self._registered:
+                self._link.register(path.recipe)
+            self._registered[path.path_id] = None
+            self._registered.move_to_end(path.path_id)
+            while len(self._registered) > _PATHS_REGISTERED:
+                self._registered.popitem(last=False)
+            self._link.start(
+                path.path_id, self._status.series_id, frame, first_index,
+                series_unique_id=self._recording.header.series_unique_id, area=self._area,
+            )  # fmt: skip
+        except RequestRefused as refused:
+            if refused.code in _RETRY:
+                self._registered.pop(path.path_id, None)
+                return False
+            self._fail("operator_blank" if refused.code == "beam_held" else "link", str(refused))
+            return True
+        except InvalidInput as error:
+            self._fail("dose_limit" if "dose" in error.quantity else "planning", str(error))
+            return True
+        self._open[frame] = path
+        return True
+
+    def _take(self, event: Start | ChunkLike | End | Notice) -> None:
+        if isinstance(event, Notice):
+            self._noticed(event)
+        elif event.series_id != self._status.series_id:
+            _LOG.warning("frame %d of another series, %d, is not taken", event.frame, event.series_id)
+        elif isinstance(event, Start):
+            self._started(event)
+        elif isinstance(event, End):
+            self._ended(event)
+        else:
+            self._sampled(event)
+
+    def _noticed(self, notice: Notice) -> None:
+        if notice.kind == "link_lost":
+            self._lost_since = self._clock()
+        elif notice.kind in ("link_restored", "restarted"):
+            self._lost_since = None
+        _LOG.info("microscope: %s: %s", notice.kind, notice.message)
+        self._on_notice(notice)
+
+    def _started(self, start: Start) -> None:
+        path = self._open.get(start.frame)
+        if path is None:
+            return
+        if self._status.phase is Phase.ARMING:
+            self._step(Happening.BEGIN)
+        self._update(frame=start.frame, sample_count=path.count, next_index=start.first_index)
+        self._tell("frame_started", FrameStart(
+            start.series_id, start.frame, path, start.first_index, start.monotonic_ns, start.utc_ns
+        ))  # fmt: skip
+
+    def _sampled(self, chunk: ChunkLike) -> None:
+        if self._failure is not None and self._failure[0] == "recording":
+            return  # never acknowledged: the microscope keeps it
+        before = self._recording.next_index(chunk.frame)
+        if self._keep(chunk) > max(before, chunk.first_index):
+            fresh = chunk.values[:, max(0, before - chunk.first_index) :]
+            self._tell("samples", chunk.frame, max(before, chunk.first_index), fresh)
+
+    def _keep(self, chunk: ChunkLike) -> int:
+        """Write, then acknowledge. Returns the first sample that is not on the disk."""
+        before = self._recording.next_index(chunk.frame)
+        try:
+            following = self._recording.write_chunk(
+                chunk.frame, chunk.first_index, chunk.values, chunk.monotonic_ns, chunk.utc_ns, chunk.session_electrons
+            )
+        except RecordingError as error:
+            self._fail("recording", str(error))
+            self._blank("the disk does not take the samples")
+            return before
+        self._update(
+            next_index=following,
+            samples_received=self._status.samples_received + following - before,
+            samples_duplicate=self._status.samples_duplicate + max(0, before - chunk.first_index),
+            chunks_out_of_turn=self._status.chunks_out_of_turn + (following < chunk.first_index),
+            electrons=max(self._status.electrons, chunk.session_electrons),
+        )
+        if following >= chunk.first_index:
+            self._link.acknowledge(chunk.series_id, chunk.frame, following)
+        return following
+
+    def _ended(self, end: End) -> None:
+        path = self._open.pop(end.frame, None)
+        if path is None:
+            return
+        received = self._recording.next_index(end.frame)
+        lost = max(0, end.next_index - received)
+        goes_on = end.reason == "heartbeat_lost" and self._interrupted == "resume" and lost == 0
+        if goes_on and self._failure is None:
+            self._again.append((end.frame, path))
+            self._update(interruptions=self._status.interruptions + 1)
+            _LOG.warning("frame %d was interrupted at sample %d and goes on", end.frame, end.next_index)
+            return
+        reason = end.reason if lost == 0 or end.reason != "completed" else "fault"
+        if reason != "completed":
+            self._fail(reason, end.message or f"the microscope ended frame {end.frame}: {reason}")
+        try:
+            self._recording.end_frame(
+                end.frame, reason, exposed=end.next_index, electrons=end.electrons, utc_ns=end.utc_ns
+            )
+        except RecordingError as error:
+            self._fail("recording", str(error))
+        self._ended_at.append(self._clock())
+        self._update(
+            frames_ended=self._status.frames_ended + 1,
+            frames_completed=self._status.frames_completed + (received == path.count),
+            samples_exposed=self._status.samples_exposed + end.samples,
+            samples_lost=self._status.samples_lost + lost,
+            frame_rate_hz=self._rate_hz(),
+        )
+        self._tell("frame_ended", FrameEnd(
+            end.series_id, end.frame, path, reason, received, received == path.count, end.monotonic_ns
+        ))  # fmt: skip
+        self._on_status(self._status)
+
+    def _rate_hz(self) -> float:
+        times = self._ended_at
+        return (len(times) - 1) / (times[-1] - times[0]) if len(times) > 1 and times[-1] > times[0] else 0.0
+
+    def _tell(self, method: str, *arguments: Any) -> None:
+        """Hand on to the sinks; one that fails is left out, it must not cost a sample."""
+        for sink in tuple(self._sinks):
+            began = self._clock()
+            try:
+                getattr(sink, method)(*arguments)
+            except Exception:
+                _LOG.exception("%s failed and gets no more samples", type(sink).__name__)
+                self._sinks.remove(sink)
+            if self._clock() - began > _SLOW_SINK_S:
+                _LOG.warning("%s took %.0f ms for %s", type(sink).__name__, 1e3 * (self._clock() - began), method)
+
+    def _fail(self, reason: str, message: str) -> None:
+        """Note the finish reason; the first one stays."""
+        if self._failure is None:
+            self._failure = (reason, message)
+            _LOG.info("acquisition ends: %s: %s", reason, message)
+        self._update(message=self._failure[1])
+
+    def _blank(self, reason: str) -> None:
+        self._try(lambda: self._link.abort(reason))
+
+    def _try(self, call: Callable[[], None]) -> None:
+        """What may be refused, or unheard, without consequence: the microscope's dead man blanks anyway."""
+        try:
+            call()
+        except ScanControlError as error:
+            _LOG.warning("the microscope did not answer as hoped: %s", error)
+
+    def _step(self, happening: Happening, **changes: Any) -> None:
+        self._update(phase=step(self._status.phase, happening), **changes)
+        self._on_status(self._status)
+
+    def _update(self, **changes: Any) -> None:
+        self._status = replace(self._status, **changes)

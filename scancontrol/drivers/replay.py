@@ -1,0 +1,140 @@
+"""A recording as an instrument: what was scanned once can be scanned again, without a specimen.
+
+The client's plan must ask for paths that the recording holds (the recording carries its plan). The n-th frame
+asked for along a path gets the samples of the recorded frame of that number, or, beyond the last one, the
+recorded frames of that path over again.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from scancontrol.errors import RecordingError
+from scancontrol.paths import ScanPath
+from scancontrol.paths.path import ELECTRONS_PER_PA_US
+from scancontrol.recording import Recording
+from scancontrol.serve import Block
+
+__all__ = ["Replay"]
+
+_WAIT_S = 0.01
+_STRETCH = 1 << 16
+
+
+class Replay:
+    """Plays ``path`` back at ``speed`` times the beam's own pace; infinity is as fast as it is read.
+
+    Raises :class:`RecordingError` if the file is no recording, or holds no sample.
+    """
+
+    def __init__(
+        self,
+        path: Path | str,
+        *,
+        speed: float = 1.0,
+        clock_ns: Callable[[], int] = time.monotonic_ns,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._recording = Recording.open(path)
+        self.capabilities = self._recording.capabilities
+        self.plan_text = self._recording.plan_text
+        self._speed = speed
+        self._clock_ns = clock_ns
+        self._sleep = sleep
+        self._frames: dict[str, list[int]] = {}
+        for frame in self._recording.frames:
+            if frame.received:
+                self._frames.setdefault(self._recording.paths[frame.path].path_id, []).append(frame.frame)
+        if not self._frames:
+            raise RecordingError(f"{path} holds no sample to play back")
+        self._path: ScanPath | None = None
+        self._frame = self._next = self._end = 0
+        self._exposing = False
+
+    def begin(self, path: ScanPath, first_index: int, frame: int) -> None:
+        """See :class:`scancontrol.serve.Instrument`. Raises :class:`RecordingError` for a path it does not hold."""
+        recorded = self._frames.get(path.path_id)
+        if recorded is None:
+            raise RecordingError(
+                f"path {path.path_id} is not in {self._recording.path}; scan with the plan that the recording carries"
+            )
+        self._frame = frame if frame in recorded else recorded[frame % len(recorded)]
+        self._path, self._next = path, first_index
+        self._began_ns = self._clock_ns()
+        self._due_us = np.empty(0)  # when each sample of the stretch is complete, after the beginning
+        self._stretch_first, self._stretch_us = first_index, 0.0
+        self._end = path.count
+        self._exposing = True
+
+    def read(self, max_samples: int) -> Block | None:
+        """See :class:`scancontrol.serve.Instrument`."""
+        if self._path is None or self._next >= self._end:
+            return None
+        ready = self._ready(max_samples)
+        if ready == 0 and self._exposing:
+            self._sleep(min(_WAIT_S, self._seconds_until_next()))
+            ready = self._ready(max_samples)
+        if ready == 0:
+            return None
+        values = self._recording.samples(self._frame, self._next, ready)
+        if values.shape[1] == 0:
+            raise RecordingError(
+                f"the recorded frame {self._frame} ends at sample {self._next} of {self._path.count}: it was not completed"
+            )
+        count = values.shape[1]
+        chunk = self._path.chunk(self._next, count)
+        first_due_us = float(self._due_us[self._next - self._stretch_first]) if self._speed < math.inf else 0.0
+        self._next += count
+        electrons = float(chunk.dwell_us.sum()) * self._recording.header.beam_current_pa * ELECTRONS_PER_PA_US
+        if self._speed < math.inf:
+            return Block(values, electrons, self._began_ns + int(1e3 * first_due_us / self._speed))
+        return Block(values, electrons, self._clock_ns())
+
+    def blank(self) -> None:
+        """See :class:`scancontrol.serve.Instrument`."""
+        if self._exposing and self._path is not None:
+            self._end = self._next + self._ready(self._path.count) if self._speed < math.inf else self._next
+        self._exposing = False
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self.blank()
+        self._recording.close()
+
+    def _ready(self, max_samples: int) -> int:
+        """How many samples from the next one on are exposed by now, ``max_samples`` at most."""
+        if self._path is None:
+            return 0
+        if self._speed == math.inf:
+            return min(max_samples, self._end - self._next)
+        elapsed_us = (self._clock_ns() - self._began_ns) * 1e-3 * self._speed
+        self._stretch_to(self._next)
+        if len(self._due_us) == 0:
+            return 0
+        exposed = self._stretch_first + int(np.searchsorted(self._due_us, elapsed_us, side="right"))
+        return max(0, min(max_samples, exposed - self._next, self._end - self._next))
+
+    def _seconds_until_next(self) -> float:
+        due_us = float(self._due_us[self._next - self._stretch_first])
+        elapsed_us = (self._clock_ns() - self._began_ns) * 1e-3 * self._speed
+        return max(0.0, (due_us - elapsed_us) * 1e-6 / self._speed)
+
+    def _stretch_to(self, index: int) -> None:
+        """Have the times of the stretch of samples that ``index`` lies in."""
+        if self._path is None:
+            return
+        while index >= self._stretch_first + len(self._due_us) and self._stretch_first < self._path.count:
+            first = self._stretch_first + len(self._due_us)
+            if len(self._due_us):
+                self._stretch_us = float(self._due_us[-1])
+            count = min(_STRETCH, self._path.count - first)
+            if count <= 0:
+                return
+            chunk = self._path.chunk(first, count)
+            self._due_us = self._stretch_us + np.cumsum(chunk.dwell_us + chunk.move_us)
+            self._stretch_first = first

@@ -1,0 +1,416 @@
+"""What an acquisition does with recipes, commands and mishaps; the microscope is in memory, the disk is real."""
+
+from __future__ import annotations
+
+import errno
+import os
+import queue
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from acquisition_tools import MICROSCOPE, MemoryMicroscope, RememberingSink, plan_of, recipes_of, values_of
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from scancontrol.acquisition import Acquisition, Background, Happening, PartialFrames, Phase
+from scancontrol.acquisition.phases import TRANSITIONS, step
+from scancontrol.errors import InvalidInput, LinkError, LocalProtocolError
+from scancontrol.paths import achieved_positions, partial_frame
+from scancontrol.plan import ScanPlan
+from scancontrol.recording import Recording, RecordingWriter, record_plan
+
+
+@pytest.fixture
+def plan() -> ScanPlan:
+    return plan_of(4)
+
+
+@pytest.fixture
+def recording(tmp_path: Path, plan: ScanPlan) -> Iterator[RecordingWriter]:
+    writer = record_plan(tmp_path / "a.hspy", plan, MICROSCOPE, series_id=1, series_unique_id="s")
+    yield writer
+    writer.abandon()
+
+
+def check_recorded(path: Path, microscope: MemoryMicroscope) -> None:
+    """Every sample was exposed once, and what was exposed is on the disk with its own value."""
+    assert set(microscope.exposed.values()) <= {1}
+    with Recording.open(path) as read:
+        for frame in read.frames:
+            exposed = sum(1 for number, _ in microscope.exposed if number == frame.frame)
+            assert frame.received == exposed
+            np.testing.assert_array_equal(read.samples(frame.frame), values_of(frame.frame, 0, exposed))
+
+
+def test_all_frames_of_a_plan_are_recorded_acknowledged_and_handed_on(
+    recording: RecordingWriter, plan: ScanPlan
+) -> None:
+    microscope, sink, phases = MemoryMicroscope(), RememberingSink(), []
+    acquisition = Acquisition(
+        microscope, recording, recipes_of(plan), [sink], frames_planned=4,
+        on_status=lambda status: phases.append(status.phase),
+    )  # fmt: skip
+    assert acquisition.status.phase is Phase.IDLE
+    status = acquisition.run()
+    assert (status.phase, status.finish_reason) == (Phase.ENDED, "completed")
+    assert (status.frames_completed, status.frames_ended, status.samples_lost) == (4, 4, 0)
+    assert status.samples_received == status.samples_exposed == len(microscope.exposed)
+    assert [phase for i, phase in enumerate(phases) if phases[i - 1 : i] != [phase]] == [
+        Phase.ARMING, Phase.SCANNING, Phase.ENDED,
+    ]  # fmt: skip
+    recording.close(status.finish_reason)
+    check_recorded(recording.path, microscope)
+    for frame, recipe in enumerate(recipes_of(plan)):
+        count = recipe.expand().count
+        assert microscope.acknowledged[frame] == count
+        np.testing.assert_array_equal(np.concatenate(sink.values[frame], axis=1), values_of(frame, 0, count))
+    assert [end.complete for end in sink.ended] == [True] * 4
+
+
+def test_nothing_is_acknowledged_before_it_is_on_the_disk_nor_handed_on_before_it_is_acknowledged(
+    recording: RecordingWriter, plan: ScanPlan
+) -> None:
+    microscope, order = MemoryMicroscope(), []
+
+    def acknowledged(frame: int, next_index: int) -> None:
+        with Recording.open(recording.path) as read:
+            assert read.frame(frame).received == next_index
+        order.append(("acknowledged", frame, next_index))
+
+    class Ordered(RememberingSink):
+        def samples(self, frame: int, first_index: int, values: np.ndarray) -> None:
+            assert order[-1] == ("acknowledged", frame, first_index + values.shape[1])
+
+    microscope.on_acknowledge = acknowledged
+    Acquisition(microscope, recording, recipes_of(plan)[:1], [Ordered()]).run()
+    assert len(order) > 3
+
+
+def test_the_next_frame_waits_in_the_microscopes_queue_so_that_the_beam_need_not(
+    recording: RecordingWriter, plan: ScanPlan
+) -> None:
+    microscope = MemoryMicroscope(script=slow_start())
+    Acquisition(microscope, recording, recipes_of(plan), frames_ahead=2).run()
+    assert microscope.longest_queue == 3
+
+
+def slow_start() -> Callable[[MemoryMicroscope], None]:
+    """The beam waits until a full queue was asked for, so that its length does not hang on thread timing."""
+
+    def script(microscope: MemoryMicroscope) -> None:
+        if microscope.longest_queue < 3:
+            microscope.paused = True
+        elif "go" not in microscope.calls:
+            microscope.calls.append("go")
+            microscope.paused = False
+
+    return script
+
+
+def test_an_adaptive_iterator_that_waits_for_what_it_has_seen_does_not_stop_the_samples(
+    recording: RecordingWriter, plan: ScanPlan
+) -> None:
+    seen: queue.Queue[int] = queue.Queue()
+    recipes = recipes_of(plan)
+
+    def decide() -> Iterator[Any]:
+        yield recipes[0]
+        for _ in range(3):
+            yield recipes[seen.get(timeout=5) + 1]
+
+    class Deciding(RememberingSink):
+        def frame_ended(self, end: Any) -> None:
+            seen.put(end.frame)
+
+    status = Acquisition(MemoryMicroscope(), recording, decide(), [Deciding()], frames_ahead=0).run()
+    assert (status.finish_reason, status.frames_completed) == ("completed", 4)
+
+
+def when_exposed(count: int, do: Callable[[MemoryMicroscope], None]) -> Callable[[MemoryMicroscope], None]:
+    """A script that does something once, when so many samples were exposed."""
+    done: list[bool] = []
+
+    def script(microscope: MemoryMicroscope) -> None:
+        if len(microscope.exposed) >= count and not done:
+            done.append(True)
+            do(microscope)
+
+    return script
+
+
+def test_an_abort_blanks_within_one_chunk_and_everything_exposed_is_kept(
+    recording: RecordingWriter, plan: ScanPlan
+) -> None:
+    microscope = MemoryMicroscope()
+    acquisition = Acquisition(microscope, recording, recipes_of(plan))
+    asked_at: list[int] = []
+
+    def abort(_: MemoryMicroscope) -> None:
+        thread = threading.Thread(target=lambda: acquisition.abort("enough"))
+        thread.start()
+        thread.join()
+        asked_at.append(len(microscope.exposed))
+
+    microscope.script = when_exposed(100, abort)
+    status = acquisition.run()
+    assert (status.finish_reason, status.message) == ("aborted", "enough")
+    assert len(microscope.exposed) <= asked_at[0] + microscope.step
+    assert not acquisition.abort()
+    recording.close("aborted")
+    check_recorded(recording.path, microscope)
+    with Recording.open(recording.path) as read:
+        assert read.reason == "aborted"
+        assert read.frames[-1].reason == "aborted"
+
+
+def test_a_pause_exposes_nothing_until_it_is_resumed(recording: RecordingWriter, plan: ScanPlan) -> None:
+    microscope = MemoryMicroscope()
+    acquisition = Acquisition(microscope, recording, recipes_of(plan))
+    turns: list[int] = []
+
+    def script(m: MemoryMicroscope) -> None:
+        if len(m.exposed) >= 64 and not turns:
+            assert acquisition.pause()
+            assert not acquisition.pause(), "it is being paused already"
+            turns.append(len(m.exposed))
+        elif turns and acquisition.status.phase is Phase.PAUSED:
+            turns.append(len(m.exposed))
+            if len(turns) == 20:
+                assert acquisition.resume()
+
+    microscope.script = script
+    status = acquisition.run()
+    assert status.finish_reason == "completed"
+    assert microscope.calls == ["pause", "resume"]
+    assert max(turns[1:]) - turns[0] <= microscope.step
+    recording.close()
+    check_recorded(recording.path, microscope)
+
+
+def test_an_abort_while_paused_ends_the_acquisition(recording: RecordingWriter, plan: ScanPlan) -> None:
+    microscope = MemoryMicroscope()
+    acquisition = Acquisition(microscope, recording, recipes_of(plan))
+
+    def script(m: MemoryMicroscope) -> None:
+        if acquisition.status.phase is Phase.SCANNING:
+            acquisition.pause()
+        elif acquisition.status.phase is Phase.PAUSED:
+            acquisition.abort()
+
+    microscope.script = script
+    assert acquisition.run().finish_reason == "aborted"
+
+
+def test_a_frame_interrupted_by_silence_goes_on_at_its_next_unexposed_sample(
+    recording: RecordingWriter, plan: ScanPlan
+) -> None:
+    microscope, sink = MemoryMicroscope(), RememberingSink()
+    microscope.script = when_exposed(48, lambda m: m.end_all("heartbeat_lost", "silence"))
+    status = Acquisition(microscope, recording, recipes_of(plan), [sink]).run()
+    assert status.finish_reason == "completed"
+    assert status.interruptions >= 1
+    assert (status.frames_completed, status.samples_lost) == (4, 0)
+    recording.close()
+    check_recorded(recording.path, microscope)
+    assert sink.started[1].first_index == 48
+
+
+def test_an_interruption_ends_the_acquisition_where_the_operator_chose_so(
+    recording: RecordingWriter, plan: ScanPlan
+) -> None:
+    microscope = MemoryMicroscope(script=when_exposed(48, lambda m: m.end_all("heartbeat_lost", "silence")))
+    status = Acquisition(microscope, recording, recipes_of(plan), interrupted="end").run()
+    assert (status.finish_reason, status.resumable) == ("heartbeat_lost", True)
+    check_recorded(recording.path, microscope)
+
+
+@pytest.mark.parametrize("reason", ["dose_limit", "fault", "operator_blank", "overrun", "shutdown"])
+def test_what_the_microscope_ends_is_ended_with_its_reason(
+    recording: RecordingWriter, plan: ScanPlan, reason: str
+) -> None:
+    microscope = MemoryMicroscope(script=when_exposed(48, lambda m: m.end_all(reason, "words")))
+    status = Acquisition(microscope, recording, recipes_of(plan)).run()
+    assert (status.finish_reason, status.message) == (reason, "words")
+    check_recorded(recording.path, microscope)
+
+
+def test_a_full_disk_blanks_the_beam_acknowledges_no_more_and_leaves_a_recording_to_go_on_with(
+    recording: RecordingWriter, plan: ScanPlan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    microscope, sink = MemoryMicroscope(), RememberingSink()
+    real = os.pwrite
+
+    def full(*arguments: Any) -> int:
+        if len(microscope.exposed) > 100:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return real(*arguments)
+
+    monkeypatch.setattr(os, "pwrite", full)
+    status = Acquisition(microscope, recording, recipes_of(plan), [sink]).run()
+    monkeypatch.undo()
+    assert (status.finish_reason, status.resumable) == ("recording", True)
+    assert "No space left" in status.message
+    assert "abort" in microscope.calls
+    assert status.samples_lost > 0
+    recording.abandon()
+    with Recording.open(recording.path) as read:
+        for frame, acknowledged in microscope.acknowledged.items():
+            assert read.frame(frame).received >= acknowledged
+            np.testing.assert_array_equal(read.samples(frame, 0, acknowledged), values_of(frame, 0, acknowledged))
+    handed_on = sum(part.shape[1] for parts in sink.values.values() for part in parts)
+    assert handed_on == sum(microscope.acknowledged.values())
+
+
+def test_a_link_that_is_gone_ends_the_acquisition_and_leaves_a_recording_to_go_on_with(
+    recording: RecordingWriter, plan: ScanPlan
+) -> None:
+    def cut(_: MemoryMicroscope) -> None:
+        raise LinkError("the cable is out")
+
+    microscope = MemoryMicroscope(script=when_exposed(48, cut))
+    status = Acquisition(microscope, recording, recipes_of(plan)).run()
+    assert (status.finish_reason, status.message, status.resumable) == ("link", "the cable is out", True)
+    recording.abandon()
+    going_on = RecordingWriter.resume(recording.path)
+    second = MemoryMicroscope(exposed=microscope.exposed)
+    second.status = _quiet_status()
+    second.script = _beating
+    status = Acquisition(second, going_on, recipes_of(plan)).run()
+    assert (status.finish_reason, status.frames_completed) == ("completed", 4)
+    going_on.close()
+    check_recorded(recording.path, second)
+
+
+def _quiet_status(number: int = 0) -> Any:
+    from scancontrol.wire.messages import Status
+
+    return Status(
+        number=number, client_ns=0, monotonic_ns=0, utc_ns=0, server_id="0" * 16, state="idle", blanker="auto",
+        beam_on=False, operator=None, series_id=None, frame=None, next_index=0, queued_scans=0, next_sequence=0,
+        retained_bytes=0, session_electrons=0.0,
+    )  # fmt: skip
+
+
+def _beating(microscope: MemoryMicroscope) -> None:
+    assert microscope.status is not None
+    microscope.status = _quiet_status(microscope.status.number + 1)
+
+
+def test_a_recipe_that_cannot_be_ends_the_acquisition_after_the_frames_before_it(
+    recording: RecordingWriter, plan: ScanPlan
+) -> None:
+    def recipes() -> Iterator[Any]:
+        yield from recipes_of(plan)[:2]
+        raise InvalidInput("coverage", 2, "is above 1", "lower it")
+
+    microscope = MemoryMicroscope()
+    status = Acquisition(microscope, recording, recipes()).run()
+    assert (status.finish_reason, status.frames_completed) == ("planning", 2)
+    assert "coverage = 2 is above 1" in status.message
+    check_recorded(recording.path, microscope)
+
+
+def test_a_sink_that_fails_is_left_out_and_costs_no_sample(
+    recording: RecordingWriter, plan: ScanPlan, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Failing(RememberingSink):
+        def samples(self, frame: int, first_index: int, values: np.ndarray) -> None:
+            raise RuntimeError("broken")
+
+    microscope, healthy = MemoryMicroscope(), RememberingSink()
+    status = Acquisition(microscope, recording, recipes_of(plan), [Failing(), healthy]).run()
+    assert (status.finish_reason, status.samples_lost) == ("completed", 0)
+    assert caplog.text.count("Failing failed and gets no more samples") == 1
+    assert len(healthy.ended) == 4
+
+
+def test_partial_frames_and_positions_reach_the_recording_and_the_page(
+    recording: RecordingWriter, plan: ScanPlan
+) -> None:
+    shown: list[Any] = []
+    coil = MICROSCOPE.coil
+    background = Background(PartialFrames(recording, coil, shown.append, interval_s=0.0))
+    Acquisition(MemoryMicroscope(), recording, recipes_of(plan), [background]).run()
+    background.close()
+    recording.close()
+    with Recording.open(recording.path) as read:
+        for frame, recipe in enumerate(recipes_of(plan)):
+            path = recipe.expand()
+            mean, weight = partial_frame(path, values_of(frame, 0, path.count)[0])
+            np.testing.assert_allclose(read.partial(frame), mean, rtol=1e-6)
+            last = [partial for partial in shown if partial.frame == frame][-1]
+            assert (last.complete, last.samples) == (True, path.count)
+            np.testing.assert_allclose(last.weight, weight, rtol=1e-6)
+            nominal, achieved = read.positions(frame)
+            np.testing.assert_allclose(nominal, path.positions, atol=1e-7)
+            np.testing.assert_allclose(achieved, achieved_positions(path, coil), atol=1e-7)
+    assert any(not partial.complete and partial.samples > 0 for partial in shown)
+
+
+def test_a_background_sink_that_falls_behind_drops_samples_and_says_how_many() -> None:
+    gate, got = threading.Event(), []
+
+    class Slow(RememberingSink):
+        def samples(self, frame: int, first_index: int, values: np.ndarray) -> None:
+            gate.wait(5)
+            got.append(values.shape[1])
+
+    background = Background(Slow(), max_samples=100)
+    for i in range(50):
+        background.samples(0, 10 * i, values_of(0, 10 * i, 10))
+    gate.set()
+    assert background.drain(5)
+    background.close()
+    assert 100 <= sum(got) <= 110
+    assert background.dropped_samples + sum(got) == 500
+
+
+def test_every_phase_leads_to_the_end_and_nothing_leads_out_of_it() -> None:
+    assert TRANSITIONS[Phase.ENDED] == {}
+    for phase in Phase:
+        if phase is not Phase.ENDED:
+            assert TRANSITIONS[phase][Happening.FINISH] is Phase.ENDED
+    with pytest.raises(LocalProtocolError, match="cannot pause an acquisition that is ended"):
+        step(Phase.ENDED, Happening.PAUSE)
+
+
+@settings(max_examples=12, deadline=None)
+@given(
+    happenings=st.lists(st.tuples(st.integers(1, 400), st.sampled_from(
+        ["pause", "resume", "abort", "heartbeat_lost", "fault"]
+    )), max_size=6),
+    step_size=st.integers(1, 90),
+    frames_ahead=st.integers(0, 2),
+)  # fmt: skip
+def test_whatever_happens_in_whatever_order_nothing_is_exposed_twice_or_lost(
+    tmp_path_factory: pytest.TempPathFactory, happenings: list[tuple[int, str]], step_size: int, frames_ahead: int
+) -> None:
+    plan = plan_of(3)
+    place = tmp_path_factory.mktemp("any") / "a.hspy"
+    writer = record_plan(place, plan, MICROSCOPE, series_id=1)
+    microscope, sink = MemoryMicroscope(step=step_size), RememberingSink()
+    acquisition = Acquisition(microscope, writer, recipes_of(plan), [sink], frames_ahead=frames_ahead)
+    waiting, idle = sorted(happenings), [0]
+
+    def script(m: MemoryMicroscope) -> None:
+        idle[0] = idle[0] + 1 if acquisition.status.phase is Phase.PAUSED else 0
+        if idle[0] > 10:
+            acquisition.resume()
+        while waiting and len(m.exposed) >= waiting[0][0]:
+            _, what = waiting.pop(0)
+            if what in ("heartbeat_lost", "fault"):
+                m.end_all(what)
+            else:
+                getattr(acquisition, what)()
+
+    microscope.script = script
+    status = acquisition.run()
+    assert status.phase is Phase.ENDED
+    assert status.samples_lost == status.samples_duplicate == status.chunks_out_of_turn == 0
+    assert len(sink.ended) == status.frames_ended
+    writer.close(status.finish_reason or "")
+    check_recorded(place, microscope)
