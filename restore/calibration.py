@@ -1,0 +1,133 @@
+"""Intervals that hold: split conformal calibration of the predicted scale, then a check on this very frame.
+
+The generator predicts the scale b of the error on every pixel. On specimens that it was not trained on, the
+conformal quantile of |error| / b gives the factor q with which q·b covers 90 % of pixels: one factor for each class
+of coverage and of distance to the path. A promise made on other specimens holds on average only, so each frame
+rescales it by how its own withheld samples fell, to a power that was itself fitted offline.
+
+References: Lei et al. 2018, JASA 113, 1094 (split conformal prediction, locally weighted residuals, section 5.2).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from itertools import pairwise
+
+import msgspec
+import torch
+from torch import Tensor
+
+from scancontrol.errors import InvalidInput
+
+__all__ = ["COVERAGES", "DISTANCES", "LEVEL", "Calibration", "CalibrationCounts", "conformal_quantile"]
+
+LEVEL = 0.9
+COVERAGES = (0.015, 0.03, 0.06, 0.12)
+"""Edges between the classes of touched pixels' share."""
+DISTANCES = (0.5, 1.5, 2.5, 4.5, 8.5, 16.5)
+"""Edges between the classes of distance to the path, in pixels; the first class is the path itself."""
+
+
+def conformal_quantile(scores: Tensor, level: float = LEVEL) -> float:
+    """The ⌈(n + 1)·level⌉-th smallest of n scores (n,): the split conformal quantile, infinite if n is too small."""
+    rank = math.ceil((len(scores) + 1) * level)
+    if rank > len(scores):
+        return math.inf
+    return float(scores.kthvalue(rank).values)
+
+
+class Calibration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Factors by (coverage class, distance class), and how far a frame's own withheld samples may rescale them.
+
+    Attributes:
+        factors: one row for each class of coverage, one entry for each class of distance.
+        trust: exponent of the rescaling, 0 to 1.
+        bias: what the rescaling is multiplied with: withheld samples lie closer to the path than real gaps do.
+    """
+
+    factors: tuple[tuple[float, ...], ...]
+    trust: float = 0.0
+    bias: float = 1.0
+
+    def __post_init__(self) -> None:
+        wide = {len(row) for row in self.factors}
+        flat = [value for row in self.factors for value in row]
+        if len(self.factors) != len(COVERAGES) + 1 or wide != {len(DISTANCES) + 1}:
+            raise InvalidInput(
+                "calibration.factors", f"{len(self.factors)} × {wide}",
+                f"is not {len(COVERAGES) + 1} × {len(DISTANCES) + 1}", "calibrate the weights again",
+            )  # fmt: skip
+        if not all(math.isfinite(value) and value > 0 for value in (*flat, self.bias)) or not 0 <= self.trust <= 1:
+            raise InvalidInput("calibration", self, "has entries that are no positive numbers", "calibrate again")
+
+    def half_width(self, scale: Tensor, distance: Tensor, touched: float) -> Tensor:
+        """Half-width of the 90 % interval from the predicted scale, both (rows, cols), before any rescaling.
+
+        Factors are interpolated in the logarithm of coverage, so that a progressive frame's interval does not jump.
+        """
+        centres = [math.log(COVERAGES[0] / 2)]
+        centres += [0.5 * math.log(a * b) for a, b in pairwise(COVERAGES)]
+        centres.append(math.log(COVERAGES[-1] * 2))
+        at = math.log(max(touched, 1e-6))
+        upper = next((i for i, centre in enumerate(centres) if at < centre), len(centres) - 1)
+        lower = max(0, upper - 1)
+        span = centres[upper] - centres[lower]
+        share = min(1.0, max(0.0, (at - centres[lower]) / span)) if span else 0.0
+        table = torch.tensor(self.factors, dtype=scale.dtype, device=scale.device)
+        row = torch.lerp(table[lower], table[upper], share)
+        edges = torch.tensor(DISTANCES, dtype=distance.dtype, device=distance.device)
+        return scale * row[torch.bucketize(distance, edges)]
+
+    def rescale(self, scores: Tensor) -> float:
+        """What this frame's half-widths are multiplied with.
+
+        Arguments:
+            scores: |withheld sample − estimate| / half-width at the withheld samples, shape (k,).
+        """
+        if len(scores) < 24 or self.trust == 0:
+            return 1.0
+        quantile = conformal_quantile(scores)
+        return self.bias * min(4.0, max(0.25, quantile)) ** self.trust
+
+
+class CalibrationCounts:
+    """Collects scores |error| / scale of many frames by class, and turns them into factors."""
+
+    def __init__(self) -> None:
+        self._scores: dict[tuple[int, int], list[Tensor]] = {}
+
+    def add(self, error: Tensor, scale: Tensor, distance: Tensor, touched: float, most: int = 2000) -> None:
+        """One frame's |error|, scale and distance (rows, cols); at most ``most`` pixels of each class are kept."""
+        row = sum(touched > edge for edge in COVERAGES)
+        edges = torch.tensor(DISTANCES, dtype=distance.dtype, device=distance.device)
+        classes = torch.bucketize(distance, edges).flatten()
+        scores = (error / scale).flatten()
+        for column in range(len(DISTANCES) + 1):
+            inside = scores[classes == column]
+            if len(inside):
+                stride = max(1, len(inside) // most)
+                self._scores.setdefault((row, column), []).append(inside[::stride][:most].cpu())
+
+    def factors(self) -> tuple[tuple[float, ...], ...]:
+        """Conformal quantiles by class; a class nobody fell into takes its nearest neighbour's in distance."""
+        everything = torch.cat([score for scores in self._scores.values() for score in scores])
+        overall = conformal_quantile(everything)
+        table = []
+        for row in range(len(COVERAGES) + 1):
+            line: list[float | None] = []
+            for column in range(len(DISTANCES) + 1):
+                scores = self._scores.get((row, column), [])
+                pooled = torch.cat(scores) if scores else torch.empty(0)
+                line.append(conformal_quantile(pooled) if len(pooled) >= 500 else None)
+            table.append(tuple(_filled(line, overall)))
+        return tuple(table)
+
+
+def _filled(line: Iterable[float | None], otherwise: float) -> list[float]:
+    values = list(line)
+    known = [i for i, value in enumerate(values) if value is not None]
+    if not known:
+        return [otherwise] * len(values)
+    nearest = (min(known, key=lambda k: abs(k - i)) for i in range(len(values)))
+    return [value for value in (values[i] for i in nearest) if value is not None]

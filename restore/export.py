@@ -1,0 +1,66 @@
+"""``python -m restore.export --run runs/lite --images MANIFEST``: averaged weights, calibrated, as they ship."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from pathlib import Path
+
+import msgspec
+
+from restore.generator import Generator
+from restore.training.calibrating import calibrate
+from restore.training.checkpoint import load_checkpoint
+from restore.training.config import TrainConfig
+from restore.training.images import ImageSet
+from restore.weights_io import Weights, save_weights
+from scancontrol.errors import InvalidInput, ScanControlError
+
+__all__ = ["export", "main"]
+
+log = logging.getLogger(__name__)
+
+
+def export(run: Path, images: Path, out: Path, name: str) -> str:
+    """Write a run's averaged weights with a calibration on its held-out groups; returns their hash.
+
+    Raises:
+        InvalidInput: the run has no usable checkpoint or held out no groups.
+    """
+    parts, notes = load_checkpoint(run / "checkpoint.safetensors")
+    config = msgspec.convert(notes["config"], TrainConfig)
+    if not config.holdout_groups:
+        raise InvalidInput(
+            "holdout_groups", (), "leave nothing to calibrate on", "hold some specimen groups out of training"
+        )
+    network = Generator(config.network)
+    network.load_state_dict(parts["average"])
+    _, holdout = ImageSet.read(images, config.split).without(config.holdout_groups)
+    network.eval()
+    calibration = calibrate(Weights(name, network, None, "faithful", ""), holdout)
+    digest = save_weights(out, network, name, calibration)
+    log.info("%s: %d steps, %.0f minutes, hash %s", out, notes["steps_done"], notes["minutes"], digest)
+    return digest
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; returns its exit code (2 for input that cannot be used)."""
+    parser = argparse.ArgumentParser(prog="python -m restore.export", description=__doc__)
+    parser.add_argument("--run", type=Path, required=True, help="folder of a training run")
+    parser.add_argument("--images", type=Path, required=True, help="the folder or manifest it was trained from")
+    parser.add_argument("--out", type=Path, help="weights file; restore/weights/NAME.safetensors if not given")
+    parser.add_argument("--name", default="lite")
+    args = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
+    out = args.out or Path(__file__).parent / "weights" / f"{args.name}.safetensors"
+    try:
+        export(args.run, args.images, out, args.name)
+    except ScanControlError as error:
+        log.error("%s", error)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,73 @@
+"""The generator behind the engine's ``Restorer``: withhold, normalise, restore, widen the interval to what it says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from restore.engine import Restoration
+from restore.gridding import FrameGeometry, Normalisation
+from restore.weights_io import Weights, load_weights, shipped
+from restore.withholding import half_widths, withhold
+
+__all__ = ["GeneratorRestorer", "run_generator"]
+
+
+@torch.inference_mode()
+def run_generator(weights: Weights, samples: Tensor, geometry: FrameGeometry) -> tuple[Tensor, Tensor]:
+    """Estimate and predicted scale, (rows, cols) each, in the units of samples (n,). Exactly gain-equivariant."""
+    normalisation: Normalisation = geometry.normalisation(samples)
+    mean, weight = geometry.grid(normalisation.apply(samples[None])[0])
+    found = weights.network(mean[None, None], weight[None, None], geometry.distance[None, None])
+    estimate = normalisation.invert(found.frame)[0, 0]
+    return estimate, normalisation.invert_width(found.log_scale.exp())[0, 0]
+
+
+class GeneratorRestorer:
+    """Restores with trained weights; an error on withheld samples and a calibrated interval with every frame.
+
+    Arguments:
+        weights: as loaded. share: of each frame's samples that are withheld; 0 uses all of them and measures nothing.
+    """
+
+    def __init__(self, weights: Weights, share: float = 0.04) -> None:
+        self.name = weights.name
+        self.weights_hash = weights.hash
+        self._weights, self._share = weights, share
+
+    @classmethod
+    def load(
+        cls, path: Path | None = None, device: torch.device | str = "cpu", share: float = 0.04
+    ) -> GeneratorRestorer:
+        """From a weights file; the shipped ``lite`` if none is named.
+
+        Raises:
+            InvalidInput: there is no such file, or it is damaged or foreign.
+        """
+        return cls(load_weights(path or shipped("lite"), device), share)
+
+    def prepare(self, geometry: FrameGeometry, beam_us: float) -> None:
+        """Split the geometry and warm the network up at this frame size."""
+        kept, _ = withhold(geometry, self._share)
+        trial = torch.linspace(0, 1, kept.count, device=kept.device)
+        run_generator(self._weights, trial, kept)
+
+    def restore(self, samples: Tensor, geometry: FrameGeometry) -> Restoration:
+        """Restore from all but the withheld samples; their error is measured and their fall rescales the interval."""
+        kept, held = withhold(geometry, self._share)
+        used = samples if held is None else samples[held.kept]
+        estimate, scale = run_generator(self._weights, used, kept)
+        residual = None if held is None else held.residual(samples, estimate)
+        widths: Tensor | None = None
+        calibration = self._weights.calibration
+        if calibration is not None:
+            widths = calibration.half_width(scale, kept.distance, kept.touched)
+            if residual is not None and held is not None:
+                scores = residual.abs() / widths.flatten()[held.pixel].clamp_min(1e-30)
+                widths = widths * calibration.rescale(scores)
+        elif residual is not None and held is not None:
+            widths = half_widths(residual, held.distance_px, kept.distance)
+        measured = None if residual is None else float(residual.square().mean().sqrt())
+        return Restoration(estimate, widths, self.name, self._weights.face, self.weights_hash, measured)

@@ -1,0 +1,127 @@
+"""Weights as they ship: safetensors without pickle, with what they need to be used, and a hash that is checked."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from restore.calibration import Calibration
+from restore.generator import Generator, GeneratorConfig
+from scancontrol.errors import InvalidInput
+
+__all__ = ["Weights", "load_weights", "save_weights", "shipped"]
+
+_FORMAT = "scancontrol-generator/1"
+_FOLDER = Path(__file__).parent / "weights"
+
+
+def shipped(name: str = "lite") -> Path:
+    """Where the weights of a preset lie in the package.
+
+    Raises:
+        InvalidInput: none of that name ship.
+    """
+    path = _FOLDER / f"{name}.safetensors"
+    if not path.exists():
+        names = ", ".join(sorted(p.stem for p in _FOLDER.glob("*.safetensors"))) or "none"
+        raise InvalidInput("weights", name, "do not ship with the package", f"use one of: {names}")
+    return path
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A generator ready to restore, its calibration, which face of the restoration it shows, and its hash."""
+
+    name: str
+    network: Generator
+    calibration: Calibration | None
+    face: Literal["faithful", "realistic"]
+    hash: str
+
+
+def _digest(tensors: Mapping[str, Tensor], notes: str) -> str:
+    digest = hashlib.blake2b(notes.encode(), digest_size=16)
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().cpu().contiguous()
+        digest.update(f"{name}:{tensor.dtype}:{tuple(tensor.shape)}".encode())
+        digest.update(tensor.view(torch.uint8).numpy().tobytes() if tensor.dim() else tensor.numpy().tobytes())
+    return digest.hexdigest()
+
+
+def save_weights(
+    path: Path,
+    network: Generator,
+    name: str,
+    calibration: Calibration | None = None,
+    face: Literal["faithful", "realistic"] = "faithful",
+) -> str:
+    """Write what restoring needs (the trainer head stays behind), atomically; returns the hash."""
+    tensors = {
+        key: value.detach().cpu().contiguous().clone()
+        for key, value in network.state_dict().items()
+        if not key.startswith("trainer.")
+    }
+    notes = json.dumps(
+        {
+            "format": _FORMAT,
+            "name": name,
+            "face": face,
+            "config": msgspec.to_builtins(network.config),
+            "calibration": None if calibration is None else msgspec.to_builtins(calibration),
+        },
+        sort_keys=True,
+    )
+    digest = _digest(tensors, notes)
+    partial = path.with_suffix(".partial")
+    save_file(tensors, partial, {"notes": notes, "hash": digest})
+    partial.chmod(0o644)  # safetensors writes for its owner alone
+    partial.replace(path)
+    return digest
+
+
+def load_weights(path: Path, device: torch.device | str = "cpu") -> Weights:
+    """Read weights; anything that is not exactly what was written is refused.
+
+    Raises:
+        InvalidInput: the file is missing, truncated, altered, foreign, or not finite.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - safe_open is no mapping
+    except (OSError, SafetensorError) as error:
+        raise InvalidInput("weights", path, f"cannot be read ({error})", "copy the file again") from error
+    try:
+        notes: dict[str, Any] = json.loads(metadata["notes"])
+        if notes["format"] != _FORMAT:
+            raise KeyError(notes["format"])
+        config = msgspec.convert(notes["config"], GeneratorConfig)
+        calibration = None if notes["calibration"] is None else msgspec.convert(notes["calibration"], Calibration)
+    except (KeyError, ValueError, msgspec.ValidationError) as error:
+        raise InvalidInput(
+            "weights", path, f"are not of this program ({_FORMAT})", "export them with python -m restore.export"
+        ) from error
+    if _digest(tensors, metadata["notes"]) != metadata.get("hash"):
+        raise InvalidInput("weights", path, "were altered: their hash does not match", "copy the file again")
+    if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors.values()):
+        raise InvalidInput("weights", path, "hold NaN or Inf", "train again, or export an earlier checkpoint")
+    network = Generator(config)
+    missing = set(network.state_dict()) - set(tensors)
+    if any(not name.startswith("trainer.") for name in missing) or set(tensors) - set(network.state_dict()):
+        raise InvalidInput("weights", path, "do not fit their own configuration", "export them again")
+    try:
+        network.load_state_dict(tensors, strict=False)
+    except RuntimeError as error:
+        raise InvalidInput("weights", path, "do not fit their own configuration", "export them again") from error
+    network = network.to(device=device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+    return Weights(notes["name"], network, calibration, notes["face"], metadata["hash"])
