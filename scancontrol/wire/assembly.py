@@ -21,6 +21,7 @@ class Chunk:
     """A contiguous run of samples as the caller gets it. ``values`` is ``(channels, count)``, read-only."""
 
     series_id: int
+    series_unique_id: str
     frame: int
     path_id: str
     first_index: int
@@ -121,26 +122,25 @@ class Assembly:
             return True
         key = (message.series_id, message.frame)
         frame = self._frames.get(key)
+        if frame is None:
+            frame = self._unknown(message)
+            if not isinstance(message, End):
+                self._frames[key] = frame
         if isinstance(message, ChunkHeader):
-            if frame is None:
-                frame = self._frames[key] = self._unknown(message, message.first_index)
             chunk = self._cut(message, payload, frame)
             frame.next_index = message.first_index + message.count
             frame.electrons = message.frame_electrons
             self._ready.append((self._epoch, message.sequence, chunk))
         else:
-            if frame is None and isinstance(message, Start):
-                lacking = self._have.get((message.series_unique_id, message.frame), message.first_index)
-                self._frames[key] = self._unknown(message, lacking, message.series_unique_id)
             self._ready.append((self._epoch, message.sequence, message))
         self.expected += 1
         self._missing_ns = None
         return True
 
-    @staticmethod
-    def _unknown(message: ChunkHeader | Start, first: int, series: str = "") -> _Frame:
+    def _unknown(self, message: Start | ChunkHeader | End) -> _Frame:
         """A frame that a process before this one asked for."""
-        return _Frame(series, message.path_id, first, first, first, first)
+        first = self._have.get((message.series_unique_id, message.frame), message.first_index)
+        return _Frame(message.series_unique_id, message.path_id, first, first, first, first)
 
     @staticmethod
     def _cut(header: ChunkHeader, payload: Part | None, frame: _Frame) -> Chunk:
@@ -154,8 +154,8 @@ class Assembly:
             raise RemoteProtocolError(f"frame {header.frame}: samples before {frame.next_index} came twice")
         values = samples(header, payload if payload is not None else b"")[:, known:]
         return Chunk(
-            header.series_id, header.frame, header.path_id, header.first_index + known, header.count - known,
-            values, header.monotonic_ns, header.utc_ns, header.electrons, header.frame_electrons,
+            header.series_id, header.series_unique_id, header.frame, header.path_id, header.first_index + known,
+            header.count - known, values, header.monotonic_ns, header.utc_ns, header.electrons, header.frame_electrons,
             header.session_electrons,
         )  # fmt: skip
 

@@ -51,6 +51,7 @@ class ClientProtocol:
         self._assembly = Assembly(window, have or {})
         self._next_request = 1
         self._unanswered: OrderedDict[int, m.Message] = OrderedDict()
+        self._asked_ns = 0  # when they were last sent
         self._answers: dict[int, m.Done | m.Refused] = {}
         self._notices: deque[m.Notice] = deque()
         self._control_out: list[list[Part]] = []
@@ -207,8 +208,14 @@ class ClientProtocol:
             self._step(ClientEvent.SILENCE)
         elif self.state is ClientState.ATTACHING and now_ns - self._attach_ns > _REPEAT_NS:
             self._attach(now_ns)
-        elif self.state is ClientState.READY and self._assembly.missing_since(now_ns) > _RESEND_NS:
-            self._ask_again(now_ns)
+        elif self.state is ClientState.READY:
+            if self._assembly.missing_since(now_ns) > _RESEND_NS:
+                self._ask_again(now_ns)
+            if not self._unanswered:
+                self._asked_ns = now_ns
+            elif now_ns - self._asked_ns > _REPEAT_NS:  # the microscope knows a request that it has had
+                self._asked_ns = now_ns
+                self._control_out.extend(encode(message) for message in self._unanswered.values())
 
     # -- the steps ------------------------------------------------------------------------------------
 

@@ -271,6 +271,7 @@ class ChunkHeader(Message, frozen=True, kw_only=True, tag="chunk"):
 
     sequence: Sequence
     series_id: Number
+    series_unique_id: Name
     frame: Number
     path_id: PathId
     first_index: Index

@@ -23,7 +23,6 @@ __all__ = ["Retention"]
 @dataclass(frozen=True, slots=True)
 class _Entry:
     message: Start | ChunkHeader | End
-    series_unique_id: str
     payload: Part | None = None
     payload_bytes: int = 0
 
@@ -54,12 +53,10 @@ class Retention:
         """Whether one more chunk of this size could be sent at once, and be kept."""
         return self.next_sequence < self._credit_limit and self.bytes + payload_bytes <= self._limit_bytes
 
-    def append(
-        self, message: Start | ChunkHeader | End, series_unique_id: str, payload: memoryview | None = None
-    ) -> None:
+    def append(self, message: Start | ChunkHeader | End, payload: memoryview | None = None) -> None:
         """Keep a message; its number must be :attr:`next_sequence`."""
         size = 0 if payload is None else payload.nbytes
-        self._entries.append(_Entry(message, series_unique_id, payload, size))
+        self._entries.append(_Entry(message, payload, size))
         self.bytes += size
 
     def acknowledge(self, next_sequence: int, credit_limit: int) -> None:
@@ -109,10 +106,10 @@ class Retention:
         discarded = 0
         for entry in self._entries:
             message = entry.message
-            if entry.series_unique_id not in series:
+            if message.series_unique_id not in series:
                 discarded += message.count if isinstance(message, ChunkHeader) else 0
                 continue
-            safe = have.get((entry.series_unique_id, message.frame), 0)
+            safe = have.get((message.series_unique_id, message.frame), 0)
             if isinstance(message, ChunkHeader) and message.first_index + message.count <= safe:
                 continue
             kept.append(entry)
@@ -120,7 +117,7 @@ class Retention:
         self._entries = deque(
             _Entry(
                 msgspec.structs.replace(entry.message, sequence=self._first + position),
-                entry.series_unique_id, entry.payload, entry.payload_bytes,
+                entry.payload, entry.payload_bytes,
             )
             for position, entry in enumerate(kept)
         )  # fmt: skip

@@ -178,6 +178,7 @@ class Scanner:
         header = ChunkHeader(
             sequence=self._retention.next_sequence,
             series_id=scan.request.series_id,
+            series_unique_id=scan.request.series_unique_id,
             frame=scan.request.frame,
             path_id=scan.request.path_id,
             first_index=first,
@@ -190,7 +191,7 @@ class Scanner:
             frame_electrons=scan.electrons,
             session_electrons=self._guard.session_electrons,
         )
-        self._retention.append(header, scan.request.series_unique_id, values.data.cast("B"))
+        self._retention.append(header, values.data.cast("B"))
         if trip and self._ending is None and not scan.complete:
             self.step(Event.DOSE_LIMIT, trip, now_ns)
         elif self.state is State.SCANNING and scan.complete:
@@ -235,8 +236,7 @@ class Scanner:
                     channels=self._channels,
                     monotonic_ns=now_ns,
                     utc_ns=max(0, now_ns + self.utc_offset_ns),
-                ),
-                request.series_unique_id,
+                )
             )
         self.beam_on = True
         self._actions.append(BeginScan(self.scan.path, self.scan.next_index, self.scan.request.frame))
@@ -260,8 +260,7 @@ class Scanner:
                     electrons=scan.electrons,
                     monotonic_ns=now_ns,
                     utc_ns=max(0, now_ns + self.utc_offset_ns),
-                ),
-                request.series_unique_id,
+                )
             )
         self.scan = None
         if reason != "completed":

@@ -288,7 +288,8 @@ class ServerProtocol:
         if self._paths.get(message.path_id) is not None:
             self._answer(session, m.Done(request=message.request))
         elif message.path_id in self._expanding:
-            self._expanding[message.path_id].append(waiting)
+            if waiting not in self._expanding[message.path_id]:
+                self._expanding[message.path_id].append(waiting)
         else:
             self._expanding[message.path_id] = [waiting]
             self._expansions.append(
