@@ -7,4 +7,36 @@ decides what each browser gets next; :mod:`scancontrol.live.access` decides who 
 
 from __future__ import annotations
 
-__all__: list[str] = []
+from scancontrol.live.hub import LiveHub, PartialView, RestorationView
+from scancontrol.live.protocol import (
+    Abort,
+    Command,
+    EmergencyBlank,
+    MicroscopeState,
+    Notice,
+    Pause,
+    Record,
+    RestorerState,
+    Resume,
+    Start,
+    StatusView,
+)
+from scancontrol.live.server import LiveServer
+
+__all__ = [
+    "Abort",
+    "Command",
+    "EmergencyBlank",
+    "LiveHub",
+    "LiveServer",
+    "MicroscopeState",
+    "Notice",
+    "PartialView",
+    "Pause",
+    "Record",
+    "RestorationView",
+    "RestorerState",
+    "Resume",
+    "Start",
+    "StatusView",
+]

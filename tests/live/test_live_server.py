@@ -17,6 +17,8 @@ from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
@@ -350,3 +352,30 @@ def test_certificate_files_that_cannot_be_used_are_named(hub: LiveHub, tmp_path:
     missing.write_text("not a certificate")
     with pytest.raises(InvalidInput, match=r"none\.pem"):
         LiveServer(hub, certificate=missing)
+
+
+@pytest.mark.slow
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_no_bytes_on_the_socket_stop_the_server_or_move_the_beam(
+    hub: LiveHub, server: LiveServer, data: st.DataObject
+) -> None:
+    """Half-honest handshakes, and after honest ones any frames at all."""
+    host, port, token = parts(server.url)
+    honest = {
+        "Host": f"{host}:{port}", "Origin": f"http://{host}:{port}", "Upgrade": "websocket", "Connection": "Upgrade",
+        "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==", "Sec-WebSocket-Version": "13",
+        "Sec-WebSocket-Protocol": f"{PAGE_PROTOCOL}, token.{token}",
+    }  # fmt: skip
+    header = st.text(st.characters(min_codepoint=33, max_codepoint=255), max_size=40)
+    changed = data.draw(st.dictionaries(st.sampled_from(sorted(honest)) | header, header, max_size=2), "headers")
+    lines = [f"{name}: {value}" for name, value in {**honest, **changed}.items()]
+    request = ("GET /live HTTP/1.1\r\n" + "\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
+    noise = data.draw(st.binary(max_size=200), "noise")
+    with socket.create_connection((host, port), timeout=5) as raw, contextlib.suppress(OSError):
+        raw.sendall(data.draw(st.sampled_from([request + noise, noise, request[:-2] + noise]), "bytes"))
+        raw.shutdown(socket.SHUT_WR)
+        while raw.recv(65536):
+            pass
+    assert get(server, "/").status == 200
+    assert hub.commands.empty()

@@ -42,7 +42,10 @@ const link = new Link(takeToken(), {
   close() { seen.connected = false; drawn.acks = []; schedule(); },
   message(message) {
     if (message.type === 'status') { seen.status = message; seen.statusAt = performance.now(); }
-    else if (message.type === 'hello') seen.role = message.role;
+    else if (message.type === 'hello') {
+      // It may be another daemon than before: whatever it has comes again in a moment.
+      Object.assign(seen, { role: message.role, partial: null, complete: null, restoration: null, truth: null });
+    }
     else if (message.type === 'notice') logNotice(message.text, message.level, message.utc_ms);
     else if (message.type === 'refusal') logNotice(message.text, 'warning', null);
     schedule();
@@ -58,8 +61,8 @@ function take(frame) {
     return;
   }
   if (frame.type === 'complete') seen.complete = frame;
-  const older = seen.partial && seen.partial.series === frame.series && seen.partial.frame > frame.frame;
-  if (!older) seen.partial = frame;
+  // A frame's last state can arrive before one of its earlier ones: each kind has its own place in the queue.
+  if (!seen.partial || frame.seq > seen.partial.seq) seen.partial = frame;
   // A whole frame has the better statistics; until there is one, those of what has come so far.
   if (frame.complete || !seen.complete || seen.complete.series !== frame.series) contrast.take(frame.planes.image, frame.planes.weight);
 }
@@ -152,7 +155,7 @@ function rightView(restoration) {
       bar: { map: 'diverging', low: `−${figure(limit)}`, high: `+${figure(limit)}` },
       watermark: [truth ? 'RESTORED − TRUTH' : 'RESTORED − NEAREST MEASURED', '#ffc46b'] };
   }
-  const parts = ['RESTORED', restoration.face, restoration.method, restoration.weights.slice(0, 8), restoration.progressive && 'frame in progress'];
+  const parts = ['RESTORED', restoration.face, restoration.method, (restoration.weights ?? '').slice(0, 8), restoration.progressive && 'frame in progress'];
   return { ...grey, values: estimate, watermark: [parts.filter(Boolean).join(' · '), restoration.progressive ? '#ffb454' : '#63c7f2'] };
 }
 

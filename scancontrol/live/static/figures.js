@@ -30,6 +30,8 @@ function put(id, text, kind) {
 
 function dose(status) {
   put('dose-frame', figure(status.dose_frame_e_per_a2));
+  // SEM and FIB users think in charge: 1 e/Å² is 1.602176634 mC/cm².
+  byId('dose-frame').title = status.dose_frame_e_per_a2 == null ? '' : `${figure(status.dose_frame_e_per_a2 * 1.602176634)} mC/cm²`;
   put('dose-saved', percent(status.dose_saved_fraction));
   byId('dose-saved-bar').style.width = `${Math.max(0, Math.min(1, status.dose_saved_fraction ?? 0)) * 100}%`;
   put('dose-area', withUnit(status.dose_area_e_per_a2, 'e/Å²'));
