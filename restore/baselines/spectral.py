@@ -27,7 +27,7 @@ from restore.baselines.variogram import (
     steadied,
 )
 
-__all__ = ["half_size", "spectral", "spectral_half"]
+__all__ = ["half_size", "spectral", "spectral_fast", "spectral_half"]
 
 
 def half_size(mean: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
@@ -47,6 +47,13 @@ def spectral_half(mean: Tensor, weight: Tensor, iterations: int = 20, padding: f
     Takes full-size partial frames ``(b, 1, h, w)``; returns ``(b, 1, ⌈h/2⌉, ⌈w/2⌉)`` in their units.
     """
     return spectral(*half_size(mean, weight), iterations=iterations, rounds=1, padding=padding, tolerance=0)
+
+
+def spectral_fast(mean: Tensor, weight: Tensor) -> Tensor:
+    """:func:`spectral_half`, interpolated to the full size ``(b, 1, h, w)``."""
+    coarse = spectral_half(mean, weight)
+    doubled = F.interpolate(coarse, scale_factor=2, mode="bilinear", align_corners=False)
+    return doubled[..., : mean.shape[-2], : mean.shape[-1]]
 
 
 def spectral(

@@ -1,0 +1,62 @@
+"""Which restorer a name stands for, and which device it runs on."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from pathlib import Path
+
+import torch
+
+from restore.baselines.registry import FILLS
+from restore.engine import FillRestorer, Restorer
+from scancontrol.errors import InvalidInput
+
+__all__ = ["SHIPPED_WEIGHTS", "load_restorer", "pick_device"]
+
+SHIPPED_WEIGHTS = Path(__file__).parent / "weights" / "lite.safetensors"
+
+
+def pick_device(name: str = "auto") -> torch.device:
+    """The device of that name; ``auto`` is the first GPU, or the processor.
+
+    Raises:
+        InvalidInput: there is no such device here.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise InvalidInput("device", repr(name), f"cannot be used ({reason})", "choose cpu, or auto") from None
+    return device
+
+
+def load_restorer(method: str, weights: Path | None, device: torch.device) -> Restorer:
+    """What restores: a classical fill by its name, the generator, or (``auto``) the best of what is here.
+
+    ``auto`` is the generator with ``weights``, or with those that ship; where none ship, the best fill that keeps
+    up with the beam.
+
+    Raises:
+        InvalidInput: no such method; the weights are missing, foreign or damaged.
+    """
+    if method in FILLS:
+        if weights is not None:
+            raise InvalidInput("weights", weights, f"do not belong to the fill {method}", "leave them out")
+        return FillRestorer(method)
+    if method not in ("auto", "generator"):
+        raise InvalidInput(
+            "method", repr(method), "is not a known one", f"choose auto, generator or one of {', '.join(FILLS)}"
+        )
+    chosen = weights if weights is not None else SHIPPED_WEIGHTS
+    present = importlib.util.find_spec("restore.generator_restorer") is not None
+    if present and (chosen.exists() or weights is not None or method == "generator"):
+        module = importlib.import_module("restore.generator_restorer")
+        restorer: Restorer = module.load(chosen, device)
+        return restorer
+    if method == "generator" or weights is not None:
+        raise InvalidInput("weights", chosen, "cannot be loaded by this installation", "choose a classical fill")
+    return FillRestorer("auto")

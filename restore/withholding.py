@@ -1,0 +1,137 @@
+"""An error that is measured and not promised: a few samples of each frame never reach the restorer.
+
+From grids single samples are withheld. From paths that are drawn, arcs are: a single sample of a spiral has its
+neighbours on the same arc and is far easier than the gaps between turns. The residuals at the withheld samples, by
+their distance to what was kept, also set a 90 % interval for every pixel (split conformal prediction within the
+frame).
+
+References: Vovk, Gammerman, Shafer, "Algorithmic Learning in a Random World", 2005; Lei, G'Sell, Rinaldo,
+Tibshirani, Wasserman, "Distribution-free predictive inference for regression", JASA 113 (2018) 1094.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.utils.weak import WeakIdKeyDictionary
+
+from restore.gridding import FrameGeometry
+
+__all__ = ["LEVEL", "Withheld", "half_widths", "is_drawn", "withhold"]
+
+LEVEL = 0.9
+_FEWEST = 24  # withheld samples below this tell nothing about a 90 % quantile
+_BINS = 5
+
+
+@dataclass(frozen=True)
+class Withheld:
+    """Which samples of a geometry were withheld.
+
+    Attributes:
+        kept: indices of the samples that are not, int64.
+        index: indices of those that are, shape ``(k,)``.
+        pixel: flat pixel of each withheld sample, shape ``(k,)``.
+        distance_px: distance of that pixel to the nearest kept one, shape ``(k,)``.
+    """
+
+    kept: Tensor
+    index: Tensor
+    pixel: Tensor
+    distance_px: Tensor
+
+    def residual(self, samples: Tensor, estimate: Tensor) -> Tensor:
+        """Withheld samples minus the estimate (rows, cols) there, shape ``(k,)``."""
+        return samples[self.index] - estimate.flatten()[self.pixel]
+
+
+def is_drawn(geometry: FrameGeometry) -> bool:
+    """Whether successive samples mostly lie on neighbouring pixels, so that the path is a curve."""
+    cols = geometry.shape[1]
+    y, x = geometry.index // cols, geometry.index % cols
+    step = torch.maximum((y[1:] - y[:-1]).abs(), (x[1:] - x[:-1]).abs())
+    return bool(step.float().median() <= 2)
+
+
+_splits = WeakIdKeyDictionary()  # geometry → share → (kept geometry, what was withheld) or None
+
+
+def withhold(geometry: FrameGeometry, share: float, seed: int = 0) -> tuple[FrameGeometry, Withheld | None]:
+    """The geometry of the kept samples, and what was withheld; the same for the same geometry, and cached.
+
+    Withholds nothing, and returns None, where ``share`` of the samples would be too few to tell anything. Samples
+    that share a pixel are withheld together: a revisited pixel is not unseen.
+    """
+    known = _splits.setdefault(geometry, {})
+    if (share, seed) not in known:
+        known[share, seed] = _split(geometry, share, seed)
+    return known[share, seed] or (geometry, None)
+
+
+def _split(geometry: FrameGeometry, share: float, seed: int) -> tuple[FrameGeometry, Withheld] | None:
+    wanted = round(share * geometry.count)
+    if wanted < _FEWEST or geometry.count - wanted < 2 * _FEWEST:
+        return None
+    generator = torch.Generator().manual_seed(seed)
+    chosen = torch.zeros(geometry.count, dtype=torch.bool)
+    if is_drawn(geometry):
+        # Long enough that the middle of an arc is farther from its ends than from the next turn.
+        spacing = 1 / max(geometry.touched, 1e-6)
+        length = max(4, min(round(2 * spacing), wanted // 8))
+        arcs = max(1, wanted // length)
+        # One arc in each equal part of the path, so that all of the frame is heard.
+        part = geometry.count / arcs
+        starts = (torch.arange(arcs) + torch.rand(arcs, generator=generator)) * part
+        reach = (starts.long()[:, None] + torch.arange(length)).clamp(max=geometry.count - 1)
+        chosen[reach.flatten()] = True
+    else:
+        part = geometry.count / wanted
+        at = ((torch.arange(wanted) + torch.rand(wanted, generator=generator)) * part).long()
+        chosen[at.clamp(max=geometry.count - 1)] = True
+    chosen = chosen.to(geometry.device)
+    rows, cols = geometry.shape
+    pixels = torch.zeros(rows * cols, dtype=torch.bool, device=geometry.device)
+    pixels[geometry.index[chosen]] = True
+    inside = geometry.dwell > 0
+    chosen = pixels[geometry.index] & inside
+    kept = (~chosen).nonzero()[:, 0]
+    if int((inside & ~chosen).sum()) < 2 * _FEWEST:
+        return None
+    index = chosen.nonzero()[:, 0]
+    remaining = geometry.select(kept)
+    pixel = geometry.index[index]
+    return remaining, Withheld(kept, index, pixel, remaining.distance.flatten()[pixel])
+
+
+def half_widths(residual: Tensor, distance_px: Tensor, distances: Tensor, level: float = LEVEL) -> Tensor:
+    """Half-width at every pixel such that ``level`` of residuals at its distance to the path lie within it.
+
+    Arguments:
+        residual: of the withheld samples, shape ``(k,)``.
+        distance_px: their distances to the kept path, shape ``(k,)``.
+        distances: of every pixel, shape ``(rows, cols)``.
+
+    Returns:
+        Shape ``(rows, cols)``. Within groups of withheld samples of like distance the conformal quantile,
+        ``⌈(k + 1)·level⌉``-th smallest; between groups interpolated; never falling with distance.
+    """
+    order = distance_px.argsort(stable=True)
+    count = len(order)
+    bins = max(1, min(_BINS, count // 40))
+    centres, widths = [], []
+    for group in order.tensor_split(bins):
+        size = residual[group].abs().sort().values
+        rank = min(len(size), math.ceil((len(size) + 1) * level))
+        widths.append(size[rank - 1])
+        centres.append(distance_px[group].mean())
+    width = torch.stack(widths).cummax(0).values
+    centre = torch.stack(centres)
+    if bins == 1:
+        return width.expand(distances.shape).clone()
+    upper = torch.searchsorted(centre, distances).clamp(1, bins - 1)
+    low, high = centre[upper - 1], centre[upper]
+    share = ((distances - low) / (high - low).clamp(min=1e-6)).clamp(0, 1)
+    return torch.lerp(width[upper - 1], width[upper], share)
