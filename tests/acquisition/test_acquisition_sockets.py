@@ -1,0 +1,192 @@
+"""The real link over real sockets to a real instrument: a recording that is played back."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from acquisition_tools import MICROSCOPE, plan_of, recipes_of, values_of
+
+from scancontrol.acquisition import Acquisition
+from scancontrol.drivers.replay import Replay
+from scancontrol.link import MicroscopeLink
+from scancontrol.plan import ScanPlan, parse_plan
+from scancontrol.recording import Recording, record_plan
+from scancontrol.serve import serve
+
+HERE = Path(__file__).parent
+pytestmark = pytest.mark.slow
+
+
+def recorded(place: Path, plan: ScanPlan) -> Path:
+    with record_plan(place, plan, MICROSCOPE) as recording:
+        for frame, recipe in enumerate(recipes_of(plan)):
+            path = recipe.expand()
+            recording.begin_frame(frame, path)
+            recording.write_chunk(frame, 0, values_of(frame, 0, path.count), 0, 0, 0.0)
+            recording.end_frame(frame, "completed", exposed=path.count)
+    return place
+
+
+class CountingReplay(Replay):
+    """Counts how often each sample of each frame was handed out as exposed."""
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self.exposed: dict[tuple[int, int], int] = {}
+
+    def read(self, max_samples: int) -> Any:
+        first = self._next
+        block = super().read(max_samples)
+        if block is not None:
+            for index in range(first, first + block.values.shape[1]):
+                self.exposed[self._frame, index] = self.exposed.get((self._frame, index), 0) + 1
+        return block
+
+
+@contextmanager
+def served(instrument: Replay) -> Iterator[str]:
+    ready, stop, address = threading.Event(), threading.Event(), []
+
+    def on_ready(at: str) -> None:
+        address.append(at)
+        ready.set()
+
+    thread = threading.Thread(target=serve, args=(instrument,), kwargs={"shutdown": stop.is_set, "on_ready": on_ready})
+    thread.start()
+    try:
+        assert ready.wait(5)
+        yield address[0]
+    finally:
+        stop.set()
+        thread.join(5)
+
+
+def test_a_recording_played_back_as_a_microscope_is_recorded_again_sample_for_sample(tmp_path: Path) -> None:
+    plan = plan_of(6)
+    original = recorded(tmp_path / "original.hspy", plan)
+    with served(Replay(original, speed=math.inf)) as address, MicroscopeLink(address) as link:
+        capabilities = link.connect(5)
+        with Recording.open(original) as read:
+            plan_again = parse_plan(read.plan_text)
+        recording = record_plan(tmp_path / "copy.hspy", plan_again, capabilities, series_id=3, series_unique_id="again")
+        recipes = (plan_again.recipe(frame, capabilities) for frame in range(plan_again.frames))
+        status = Acquisition(link, recording, recipes).run()
+    assert (status.finish_reason, status.message, status.samples_lost) == ("completed", "", 0)
+    recording.close()
+    with Recording.open(original) as first, Recording.open(tmp_path / "copy.hspy") as second:
+        for frame in range(6):
+            np.testing.assert_array_equal(first.samples(frame), second.samples(frame))
+        assert second.electrons == pytest.approx(
+            sum(r.expand().electrons(capabilities.beam_current_pa) for r in recipes_of(plan))
+        )
+
+
+def test_a_recording_is_played_back_at_the_pace_of_the_beam(tmp_path: Path) -> None:
+    plan = plan_of(1, dwell_us=2000.0)
+    original = recorded(tmp_path / "original.hspy", plan)
+    duration_s = recipes_of(plan)[0].expand().duration_us * 1e-6
+    with served(Replay(original)) as address, MicroscopeLink(address) as link:
+        link.connect(5)
+        recording = record_plan(tmp_path / "copy.hspy", plan, link.capabilities, series_id=1)
+        began = time.monotonic()
+        status = Acquisition(link, recording, recipes_of(plan)).run()
+        took_s = time.monotonic() - began
+    recording.close()
+    assert status.finish_reason == "completed"
+    assert duration_s <= took_s < duration_s + 1.0
+
+
+def test_a_path_that_the_recording_does_not_hold_is_refused_with_words(tmp_path: Path) -> None:
+    original = recorded(tmp_path / "original.hspy", plan_of(1))
+    with served(Replay(original)) as address, MicroscopeLink(address) as link:
+        link.connect(5)
+        other = plan_of(1, coverage=0.5)
+        recording = record_plan(tmp_path / "copy.hspy", other, link.capabilities, series_id=1)
+        status = Acquisition(link, recording, recipes_of(other)).run()
+    recording.close(status.finish_reason or "")
+    assert status.finish_reason == "fault"
+    assert "scan with the plan that the recording carries" in status.message
+
+
+def test_pause_resume_and_abort_reach_the_microscope_over_the_wire(tmp_path: Path) -> None:
+    plan = plan_of(4, dwell_us=2000.0)
+    instrument = CountingReplay(recorded(tmp_path / "original.hspy", plan))
+    with served(instrument) as address, MicroscopeLink(address) as link:
+        link.connect(5)
+        recording = record_plan(tmp_path / "copy.hspy", plan, link.capabilities, series_id=1)
+        acquisition = Acquisition(link, recording, recipes_of(plan))
+        at: dict[str, int] = {}
+
+        def operate() -> None:
+            until(lambda: acquisition.status.samples_received > 3)
+            assert acquisition.pause()
+            until(lambda: acquisition.status.phase.value == "paused")
+            at["paused"] = len(instrument.exposed)
+            time.sleep(0.1)
+            at["still paused"] = len(instrument.exposed)
+            assert acquisition.resume()
+            until(lambda: len(instrument.exposed) > at["paused"] + 3)
+            assert acquisition.abort("seen enough")
+
+        operator = threading.Thread(target=operate)
+        operator.start()
+        status = acquisition.run()
+        operator.join()
+    recording.close(status.finish_reason or "")
+    assert at["paused"] == at["still paused"]
+    assert (status.finish_reason, status.message, status.samples_lost) == ("aborted", "seen enough", 0)
+    with Recording.open(tmp_path / "copy.hspy") as read:
+        assert sum(frame.received for frame in read.frames) == len(instrument.exposed)
+
+
+def until(condition: Any, timeout_s: float = 10.0) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, "it never happened"
+        time.sleep(0.002)
+
+
+def test_an_acquisition_killed_mid_frame_goes_on_where_it_was_and_exposes_nothing_twice(tmp_path: Path) -> None:
+    plan = plan_of(4, dwell_us=500.0)
+    instrument = CountingReplay(recorded(tmp_path / "original.hspy", plan))
+    total = sum(recipe.expand().count for recipe in recipes_of(plan))
+    place = tmp_path / "copy.hspy"
+    with served(instrument) as address:
+        for kill_at in (total // 5, total // 2, None):
+            victim = subprocess.Popen(
+                [sys.executable, str(HERE / "acquisition_victim.py"), address, str(place), "4"],
+                stdout=subprocess.PIPE, text=True, cwd=HERE.parent.parent,
+                env={**os.environ, "PYTHONPATH": f"{HERE}:."},
+            )  # fmt: skip
+            assert victim.stdout is not None
+            with victim.stdout:
+                if kill_at is not None:
+                    until(lambda at=kill_at: len(instrument.exposed) >= at)
+                    victim.send_signal(signal.SIGKILL)
+                    victim.wait()
+                    with Recording.open(place) as read:
+                        assert not read.closed
+                else:
+                    assert victim.stdout.readline() == "scanning\n"
+                    said = victim.stdout.readline()
+                    victim.wait()
+        assert json.loads(said) == {"reason": "completed", "message": "", "lost": 0}
+    assert len(instrument.exposed) == total
+    assert set(instrument.exposed.values()) == {1}
+    with Recording.open(place) as read:
+        assert read.closed
+        for frame, recipe in enumerate(recipes_of(plan)):
+            np.testing.assert_array_equal(read.samples(frame), values_of(frame, 0, recipe.expand().count))
