@@ -6,26 +6,40 @@ Start reading at :mod:`scancontrol.paths.recipe`; a pattern is a small class suc
 
 from __future__ import annotations
 
-from scancontrol.paths.coils import achieved_positions
+from scancontrol.paths.coils import Lag, achieved_positions, lagged
+from scancontrol.paths.ede import EdeGrid, EdeSpiral
 from scancontrol.paths.geometry import Region
 from scancontrol.paths.gridding import partial_frame
+from scancontrol.paths.hilbert import Hilbert
 from scancontrol.paths.jittered import JitteredGrid
+from scancontrol.paths.lissajous import Lissajous
+from scancontrol.paths.motion import Motion, motion
 from scancontrol.paths.path import Coverage, PathChunk, ScanPath
 from scancontrol.paths.pattern import CoverageGoal
 from scancontrol.paths.points import Points, read_points
 from scancontrol.paths.rasters import Interlaced, Raster, Serpentine
 from scancontrol.paths.recipe import AnyPattern, PathRecipe
+from scancontrol.paths.scattered import UniformRandom
 from scancontrol.paths.spirals import Archimedean, Fermat
 from scancontrol.paths.timing import Settle
+from scancontrol.paths.walks import LineHop, MomentumWalk
 
 __all__ = [
     "AnyPattern",
     "Archimedean",
     "Coverage",
     "CoverageGoal",
+    "EdeGrid",
+    "EdeSpiral",
     "Fermat",
+    "Hilbert",
     "Interlaced",
     "JitteredGrid",
+    "Lag",
+    "LineHop",
+    "Lissajous",
+    "MomentumWalk",
+    "Motion",
     "PathChunk",
     "PathRecipe",
     "Points",
@@ -34,7 +48,10 @@ __all__ = [
     "ScanPath",
     "Serpentine",
     "Settle",
+    "UniformRandom",
     "achieved_positions",
+    "lagged",
+    "motion",
     "partial_frame",
     "read_points",
 ]

@@ -49,6 +49,8 @@ def clipped(raw_count: int, radius_px: Function, turns: Function, canvas: Canvas
             return points, None
         y, x = points[:, 0], points[:, 1]
         inside = (y >= 0) & (y < 1) & (x >= 0) & (x < 1)
+        if inside.all():
+            return points, kept
         return points[inside], kept[inside]
 
     def block(k: int) -> Samples:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scancontrol.capabilities import CoilModel
 from scancontrol.paths.path import ScanPath
 
-__all__ = ["achieved_positions", "lagged"]
+__all__ = ["Lag", "achieved_positions", "lagged"]
 
 BLOCK = 1 << 15
 FORGOTTEN = 1e-18
@@ -36,17 +36,31 @@ def lagged(positions: Array, dwell_us: Array, move_us: Array, coil: CoilModel, s
 
     ``start`` (2,) is where the beam is at rest before the first command; on the first position where None.
     """
-    if coil.time_constant_us == 0 or len(positions) == 0:
-        return positions.copy()
-    order = coil.order
-    # The state is the deviation from the command, with its velocity in second order; one column for each axis.
-    state = np.zeros((order, 2))
-    command = positions[0] if start is None else np.asarray(start, dtype=np.float64)
-    achieved = np.empty_like(positions)
-    for first in range(0, len(positions), BLOCK):
-        part = slice(first, first + BLOCK)
-        state, command = _block(positions[part], dwell_us[part], move_us[part], coil, state, command, achieved[part])
-    return achieved
+    return Lag(coil, start).follow(positions, dwell_us, move_us)
+
+
+class Lag:
+    """Coils that follow a path given chunk by chunk, at rest on ``start`` (2,) or on the first position."""
+
+    def __init__(self, coil: CoilModel, start: Array | None = None) -> None:
+        self._coil = coil
+        # The state is the deviation from the command, with its velocity in second order; one column for each axis.
+        self._state = np.zeros((coil.order, 2))
+        self._command = None if start is None else np.asarray(start, dtype=np.float64)
+
+    def follow(self, positions: Array, dwell_us: Array, move_us: Array) -> Array:
+        """Mean position (n, 2) over each dwell of the next commands."""
+        if self._coil.time_constant_us == 0 or len(positions) == 0:
+            return positions.copy()
+        command = positions[0] if self._command is None else self._command
+        achieved = np.empty_like(positions)
+        for first in range(0, len(positions), BLOCK):
+            part = slice(first, first + BLOCK)
+            self._state, command = _block(
+                positions[part], dwell_us[part], move_us[part], self._coil, self._state, command, achieved[part]
+            )
+        self._command = command
+        return achieved
 
 
 def _block(commands: Array, dwell_us: Array, move_us: Array, coil: CoilModel,

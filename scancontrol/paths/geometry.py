@@ -93,19 +93,24 @@ class Placement:
     def to_field(self, fractions: NDArray[np.float64], *, clip: bool = True) -> NDArray[np.float64]:
         """Positions (n, 2) in fractions of the field from fractions of the region; rounding is kept inside."""
         region = self.region
+        placed = np.empty_like(fractions)
         if self.rotation_deg % 360 == 0:
-            placed = fractions * (region.height, region.width)
-            placed += (region.y, region.x)
+            if region == Region():
+                np.copyto(placed, fractions)  # already in [0, 1)
+                return placed
+            for axis, (start, size) in enumerate(((region.y, region.height), (region.x, region.width))):
+                np.multiply(fractions[:, axis], size, out=placed[:, axis])
+                placed[:, axis] += start
         else:
             rows, cols = self.shape
             cosine, sine = _turn(self.rotation_deg)
             dy = (fractions[:, 0] - 0.5) * (region.height * rows)
             dx = (fractions[:, 1] - 0.5) * (region.width * cols)
-            placed = np.empty_like(fractions)
             placed[:, 0] = (dy * cosine + dx * sine) / rows + (region.y + region.height / 2)
             placed[:, 1] = (dx * cosine - dy * sine) / cols + (region.x + region.width / 2)
         if clip:
-            np.clip(placed, 0.0, LAST_FRACTION, out=placed)
+            np.maximum(placed, 0.0, out=placed)
+            np.minimum(placed, LAST_FRACTION, out=placed)
         return placed
 
 
@@ -125,7 +130,7 @@ def on_dac(positions: NDArray[np.float64], dac_bits: int | None) -> NDArray[np.f
         positions *= codes
         np.rint(positions, out=positions)
         np.minimum(positions, codes - 1, out=positions)
-        positions /= codes
+        positions *= 1 / codes  # a power of two: exact
     return positions
 
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from scancontrol.errors import InvalidInput
 from scancontrol.paths.geometry import Canvas, Placement, on_dac, pixel_index
-from scancontrol.paths.pattern import Layout, Pattern
+from scancontrol.paths.pattern import FLYBACK, Layout, Pattern
 from scancontrol.paths.timing import quantised_dwell_us
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ class PathChunk:
     positions: NDArray[np.float64]
     dwell_us: NDArray[np.float64]  # (n,)
     move_us: NDArray[np.float64]  # (n,) blanked before the sample; 0 where the beam is drawn there
+    kind: NDArray[np.uint8]  # (n,) CONTINUOUS, JUMP or FLYBACK, as in scancontrol.paths.pattern
 
     def __len__(self) -> int:
         return len(self.positions)
@@ -90,7 +91,9 @@ class ScanPath:
             raise IndexError(f"samples {first_index} to {first_index + count} of a path of {self.count}")
         if "_whole" in self.__dict__:
             whole, part = self._whole, slice(first_index, first_index + count)
-            return PathChunk(first_index, whole.positions[part], whole.dwell_us[part], whole.move_us[part])
+            return PathChunk(
+                first_index, whole.positions[part], whole.dwell_us[part], whole.move_us[part], whole.kind[part]
+            )
         return self._expand(first_index, count)
 
     def _expand(self, first: int, count: int) -> PathChunk:
@@ -105,7 +108,7 @@ class ScanPath:
         else:
             dwell = quantised_dwell_us(weight[lead:] * self.recipe.dwell_us, self.recipe.clock_mhz)
         if settle is None or count == 0:
-            return PathChunk(first, positions[lead:], dwell, np.zeros(count))
+            return PathChunk(first, positions[lead:], dwell, np.zeros(count), samples.move[lead:])
         if lead == 0:
             # A frame starts where the frame before it, the same path, ended.
             positions = np.concatenate([self._place(self._layout.samples(self.count - 1, 1).fractions), positions])
@@ -113,7 +116,7 @@ class ScanPath:
         distance = np.zeros(count)
         at = np.flatnonzero(move)
         distance[at] = np.hypot(*((positions[at + 1] - positions[at]) * self.shape).T)
-        return PathChunk(first, positions[1:], dwell, settle.moves_us(distance, move))
+        return PathChunk(first, positions[1:], dwell, settle.moves_us(distance, move), move)
 
     def _place(self, fractions: NDArray[np.float64]) -> NDArray[np.float64]:
         return on_dac(self._placement.to_field(fractions), self.recipe.dac_bits)
@@ -167,11 +170,36 @@ class ScanPath:
         return self._dwell[1:]
 
     @cached_property
+    def _moves(self) -> tuple[float, float, int]:
+        """Time of the jumps and of the flybacks in µs, and how many of both there are."""
+        jumps_us = flybacks_us = 0.0
+        moves = 0
+        for chunk in self.chunks():
+            back = float(chunk.move_us[chunk.kind == FLYBACK].sum())
+            flybacks_us += back
+            jumps_us += float(chunk.move_us.sum()) - back
+            moves += int(np.count_nonzero(chunk.kind))
+        return jumps_us, flybacks_us, moves
+
+    @property
     def move_time_us(self) -> float:
         """Blanked time between samples: settling and flyback."""
-        if self.recipe.settle is None:
-            return 0.0
-        return sum(float(chunk.move_us.sum()) for chunk in self.chunks())
+        return self._moves[0] + self._moves[1]
+
+    @property
+    def settle_time_us(self) -> float:
+        """Blanked time of jumps, flybacks left out."""
+        return self._moves[0]
+
+    @property
+    def flyback_time_us(self) -> float:
+        """Blanked time of line and frame flybacks."""
+        return self._moves[1]
+
+    @property
+    def moves(self) -> int:
+        """How often the beam is moved blanked."""
+        return self._moves[2]
 
     @property
     def duration_us(self) -> float:

@@ -70,13 +70,16 @@ class _Lines(Pattern, frozen=True, kw_only=True, forbid_unknown_fields=True):
         step_px = max(1.0, canvas.width_px / samples)
 
         def stretch(first: int, count: int) -> Samples:
-            line, column = np.divmod(np.arange(first, first + count), samples)
+            lowest, skipped = divmod(first, samples)
+            drawn = np.arange(lowest, -(-(first + count) // samples))
+            part = slice(skipped, skipped + count)
+            columns = np.arange(samples)[None]
             fractions = np.empty((count, 2))
-            fractions[:, 0] = (self._visit(line, lines) + 0.5) / lines
-            column_drawn = self._column(line, column, samples)
-            fractions[:, 1] = (column_drawn + 0.5) / samples
+            fractions[:, 0] = np.repeat((self._visit(drawn, lines) + 0.5) / lines, samples)[part]
+            across = (self._column(drawn[:, None], columns, samples) + 0.5) / samples
+            fractions[:, 1] = np.broadcast_to(across, (len(drawn), samples)).ravel()[part]
             move = np.full(count, CONTINUOUS if step_px < 1.5 else JUMP, dtype=np.uint8)
-            move[column == 0] = self.line_start
+            move[-skipped % samples :: samples] = self.line_start
             if first == 0:
                 move[:1] = FLYBACK
             return Samples(fractions, None, move)

@@ -12,6 +12,7 @@ import math
 import msgspec
 
 from scancontrol.errors import InvalidInput
+from scancontrol.paths.ede import EdeGrid, EdeSpiral
 from scancontrol.paths.geometry import Placement, Region, finite
 from scancontrol.paths.hilbert import Hilbert
 from scancontrol.paths.jittered import JitteredGrid
@@ -29,7 +30,7 @@ __all__ = ["MAX_PIXELS", "AnyPattern", "PathRecipe"]
 
 AnyPattern = (
     Raster | Serpentine | Interlaced | Archimedean | Fermat | JitteredGrid | MomentumWalk | LineHop
-    | UniformRandom | Hilbert | Lissajous | Points
+    | UniformRandom | Hilbert | Lissajous | Points | EdeSpiral | EdeGrid
 )
 
 MAX_PIXELS = 1 << 30

@@ -19,9 +19,9 @@ __all__ = ["TOLERANCE", "solved"]
 TOLERANCE = 0.005
 """The largest relative error of a solved coverage, as far as whole pixels allow it."""
 
-AIM = 0.002
-PROXY_PIXELS = 384 * 384
-"""Frames larger than four times this are first tried on a smaller one."""
+AIM = 0.003
+PROXY_SAMPLES = 24_000
+"""Paths longer than four times this are first tried on a smaller frame, on which they have about so many samples."""
 
 
 def solved(recipe: PathRecipe) -> PathRecipe:
@@ -85,18 +85,14 @@ def _measured(recipe: PathRecipe) -> float:
 def _first_density(recipe: PathRecipe) -> float:
     goal = recipe.pattern.coverage
     target = goal.value if goal else 1.0
-    pixels = recipe.shape[0] * recipe.shape[1]
-    if pixels <= 4 * PROXY_PIXELS or recipe.placement.canvas.pixels * target < 4096:
+    share = PROXY_SAMPLES / (recipe.placement.canvas.pixels * target)
+    if share > 0.25:
         return target
     # How much a line of this pattern touches hardly depends on the frame's size: learn it on a small one.
-    scale = math.sqrt(PROXY_PIXELS / pixels)
-    small = (max(2, round(recipe.shape[0] * scale)), max(2, round(recipe.shape[1] * scale)))
-    proxy = msgspec.structs.replace(recipe, shape=small)
-    density = target
-    for _ in range(2):
-        measured = _measured(_at(proxy, density))
-        density *= target / measured if measured > 0 else 1.0
-    return density
+    rows, cols = recipe.shape
+    proxy = msgspec.structs.replace(recipe, shape=(round(rows * math.sqrt(share)), round(cols * math.sqrt(share))))
+    measured = _measured(_at(proxy, target))
+    return target * target / measured if measured > 0 else target
 
 
 def _next_density(density: float, measured: float, target: float,

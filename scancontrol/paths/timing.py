@@ -28,6 +28,7 @@ class Settle(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     flyback_us: float = 0.0  # the least time of a line or frame flyback, as some scan hardware has
     order: Literal[1, 2] = 1
     damping: float = 1.0
+    slew_px_per_us: float | None = None  # the fastest that the coils' drivers move the beam; no limit where None
 
     def check(self) -> None:
         """Raise :class:`InvalidInput` if a time or the tolerance cannot be."""
@@ -36,14 +37,19 @@ class Settle(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             finite(f"settle.{name}", value)
             if value < 0:
                 raise InvalidInput(f"settle.{name}", value, "is below 0", "give 0 or more")
-        for name in ("tolerance_px", "damping"):
+        for name in ("tolerance_px", "damping", "slew_px_per_us"):
             value = getattr(self, name)
+            if value is None:
+                continue
             finite(f"settle.{name}", value)
             if value <= 0:
                 raise InvalidInput(f"settle.{name}", value, "is not above 0", "give a value above 0, such as 0.25")
 
     def time_us(self, distance_px: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Time (n,) in µs until the beam is within the tolerance after a jump of ``distance_px`` (n,)."""
+        """Time (n,) in µs until the beam is within the tolerance after a jump of ``distance_px`` (n,).
+
+        Where the drivers limit the slew, the time that they need is added: no less than what it takes.
+        """
         ratio = np.maximum(np.asarray(distance_px, dtype=np.float64) / self.tolerance_px, 1.0)
         tau, zeta = self.time_constant_us, self.damping
         if self.order == 1:
@@ -60,6 +66,8 @@ class Settle(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             root = math.sqrt(zeta * zeta - 1)
             slow = tau * (zeta + root)
             time = np.where(ratio > 1, slow * np.log(ratio * (zeta + root) / (2 * root)), 0.0)
+        if self.slew_px_per_us is not None:
+            time = time + np.asarray(distance_px, dtype=np.float64) / self.slew_px_per_us
         return time
 
     def moves_us(self, distance_px: NDArray[np.float64], move: NDArray[np.uint8]) -> NDArray[np.float64]:

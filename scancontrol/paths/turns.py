@@ -13,29 +13,32 @@ from numpy.typing import NDArray
 
 __all__ = ["sin_cos_turns"]
 
-# Taylor series in turns, for at most an eighth of one: the first term left out is below 1e-16.
-_SINE = [(-1) ** k * (2 * math.pi) ** (2 * k + 1) / math.factorial(2 * k + 1) for k in range(8)]
-_COSINE = [(-1) ** k * (2 * math.pi) ** (2 * k) / math.factorial(2 * k) for k in range(9)]
+# Taylor series in turns, for at most a quarter of one: the first terms left out are below 3e-16.
+_SINE = [(-1) ** k * (2 * math.pi) ** (2 * k + 1) / math.factorial(2 * k + 1) for k in range(10)]
+_COSINE = [(-1) ** k * (2 * math.pi) ** (2 * k) / math.factorial(2 * k) for k in range(11)]
 
 
 def sin_cos_turns(turns: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """``sin(2π·turns)`` and ``cos(2π·turns)``, each (n,), to a few units in the last place of 1."""
-    quarter = np.rint(turns * 4)
-    rest = turns - quarter * 0.25
+    halves = np.rint(turns * 2)
+    rest = turns - halves * 0.5
     square = rest * rest
-    sine = np.full_like(rest, _SINE[-1])
-    for coefficient in _SINE[-2::-1]:
-        sine *= square
-        sine += coefficient
+    sine = _horner(square, _SINE)
     sine *= rest
-    cosine = np.full_like(rest, _COSINE[-1])
-    for coefficient in _COSINE[-2::-1]:
-        cosine *= square
-        cosine += coefficient
-    which = quarter.astype(np.int64) & 3
-    odd = (which & 1).astype(np.bool_)
-    half = which >= 2
-    swapped, kept = np.where(odd, cosine, sine), np.where(odd, -sine, cosine)
-    np.negative(swapped, out=swapped, where=half)
-    np.negative(kept, out=kept, where=half)
-    return swapped, kept
+    cosine = _horner(square, _COSINE)
+    halves *= 0.5  # an odd number of half turns changes both signs
+    halves -= np.floor(halves)
+    halves *= -4
+    halves += 1
+    sine *= halves
+    cosine *= halves
+    return sine, cosine
+
+
+def _horner(variable: NDArray[np.float64], coefficients: list[float]) -> NDArray[np.float64]:
+    value = variable * coefficients[-1]
+    for coefficient in coefficients[-2:0:-1]:
+        value += coefficient
+        value *= variable
+    value += coefficients[0]
+    return value
