@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from scancontrol.capabilities import CoilModel
 from scancontrol.errors import InvalidInput
-from simulators.recurrence import play, relax
+from simulators.recurrence import play, relax, through
 
 __all__ = ["CoilConfig", "Coils"]
 
@@ -90,10 +90,8 @@ class Coils:
         achieved = self._lagged(told, dwell_us, move_us, step_us)
         self._told = told[-1]
         if config.hysteresis_fields > 0:
-            for axis in (0, 1):
-                followed = play(float(self._play[axis]), achieved[:, axis], config.hysteresis_fields)
-                self._play[axis] = followed[-1]
-                achieved[:, axis] = followed
+            achieved = play(self._play, achieved, config.hysteresis_fields)
+            self._play = achieved[-1].copy()
         if config.landing_error_fields > 0:
             achieved = achieved + self._landed(move_us > 0, generator)
         if config.hum_fields > 0:
@@ -107,6 +105,8 @@ class Coils:
             return told.copy()
         achieved = np.zeros_like(told)
         moves = bool(move_us.any())
+        if not moves and (dwell_us[1:] == dwell_us[:-1]).all():
+            return self._lagged_evenly(told, float(dwell_us[0]))
         for number, (weight, rate) in enumerate(self._modes):
             keep = _steps(step_us, rate)
             mean = -np.expm1(-rate * dwell_us) / (rate * dwell_us)
@@ -118,6 +118,16 @@ class Coils:
                 before = np.concatenate(([self._at[number][axis]], at[:-1]))
                 self._at[number][axis] = at[-1]
                 achieved[:, axis] += (weight * (command + (before - command) * mean)).real
+        return achieved
+
+    def _lagged_evenly(self, told: Array, dwell_us: float) -> Array:
+        achieved = np.zeros_like(told)
+        for number, (weight, rate) in enumerate(self._modes):
+            keep = np.exp(-rate * dwell_us)
+            mean = -np.expm1(-rate * dwell_us) / (rate * dwell_us)
+            for axis in (0, 1):
+                y, self._at[number][axis] = through(self._at[number][axis], told[:, axis], keep, 1 - keep, 1 - mean, mean)
+                achieved[:, axis] += (weight * y).real
         return achieved
 
     def _slewed(self, told: Array, reach: Array) -> Array:

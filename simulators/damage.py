@@ -93,7 +93,7 @@ class DoseMap:
 
     def add(self, cells: NDArray[np.intp], electrons: NDArray[np.float32]) -> None:
         """Add ``electrons`` (n,) to ``cells`` (n,)."""
-        np.add.at(self.electrons.reshape(-1), cells, electrons)
+        np.add.at(self.electrons.reshape(-1), cells, electrons.astype(np.float64))  # one kind: numpy's fast path
 
 
 class Damage:
@@ -136,7 +136,8 @@ class Damage:
             self._pool = np.maximum(fft.irfft2(fft.rfft2(self._pool) * flow + spectrum * np.sqrt(flow), s=shape), 0)
             above = np.maximum(self._pool - config.diffusion_limit_e_per_a2, 0)
             self.effective += config.diffusion_gain * above * min(1.0, seconds / config.diffusion_life_s)
-        self.order = (1 / (1 + (self.effective / config.critical_dose_e_per_a2) ** config.sharpness)).astype(np.float32)
+        relative = (self.effective / config.critical_dose_e_per_a2).astype(np.float32)
+        self.order = 1 / (1 + relative ** np.float32(config.sharpness))
         if config.mass_loss > 0:
             past = np.maximum(self.effective - config.mass_onset_e_per_a2, 0) / config.mass_scale_e_per_a2
             self.mass = (1 - config.mass_loss * -np.expm1(-past)).astype(np.float32)

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from scancontrol.capabilities import DetectorChannel
 from scancontrol.errors import InvalidInput
-from simulators.recurrence import relax
+from simulators.poisson import poisson
+from simulators.recurrence import relax, through
 from simulators.specimens.scattering import DETECTOR_KINDS
 
 __all__ = ["Detector", "DetectorConfig"]
@@ -85,7 +86,7 @@ class Detector:
         top = (1 << config.adc_bits) - 1
         if config.condition != "good":
             return np.full(len(expected), 0 if config.condition == "dead" else top, np.uint16)
-        signal = generator.poisson(expected).astype(np.float32)
+        signal = poisson(expected, generator)
         if config.pulse_spread > 0:
             signal += generator.standard_normal(len(signal), np.float32) * np.float32(config.pulse_spread) * np.sqrt(signal)
         if config.decay_us > 0:
@@ -98,14 +99,17 @@ class Detector:
 
     def _streaked(self, electrons: NDArray[np.float32], dwell_us: NDArray[np.float64], move_us: NDArray[np.float64]) -> NDArray[np.float32]:
         tau = self.config.decay_us
-        within = np.exp(-dwell_us / tau)
-        later = tau / dwell_us * (1 - within)  # of an electron's light, what is left when its dwell ends
-        if not move_us.any():
-            glow = relax(self._glow, electrons * later, within)
-            before = np.concatenate(([self._glow], glow[:-1]))
-        else:  # light that falls between two dwells is lost to both
-            across = np.exp(-move_us / tau)
-            glow = relax(self._glow, electrons * later, within * across)
-            before = np.concatenate(([self._glow], glow[:-1])) * across
+        moves = bool(move_us.any())
+        if not moves and (dwell_us[1:] == dwell_us[:-1]).all():
+            within = float(np.exp(-dwell_us[0] / tau))
+            later = tau / float(dwell_us[0]) * (1 - within)  # of an electron's light, what is left when its dwell ends
+            # glow[k] = within·glow[k−1] + later·e[k];  signal[k] = (1 − later)·e[k] + (1 − within)·glow[k−1]
+            signal, self._glow = through(self._glow, electrons, within, later, 1 - later, 1 - within)
+            return signal
+        kept = np.exp(-dwell_us / tau)
+        left = tau / dwell_us * (1 - kept)
+        across = np.exp(-move_us / tau)  # light that falls between two dwells is lost to both
+        glow = relax(self._glow, electrons * left, kept * across)
+        before = np.concatenate(([self._glow], glow[:-1])) * across
         self._glow = float(glow[-1])
-        return np.asarray(electrons * (1 - later) + before * (1 - within), np.float32)
+        return np.asarray(electrons * (1 - left) + before * (1 - kept), np.float32)

@@ -119,8 +119,8 @@ class Exposure:
         x = ((achieved[:, 1] - 0.5) * path.fov_nm).astype(np.float32)
         if not self.config.motion.still:
             moved = self.config.motion.displacement_nm(time_us)
-            y -= moved[:, 0]  # the specimen moves one way, so the beam meets what lies the other way
-            x -= moved[:, 1]
+            y -= moved[0]  # the specimen moves one way, so the beam meets what lies the other way
+            x -= moved[1]
         return y, x
 
     def hit(self, exposed: Exposed, count: int) -> None:
@@ -156,12 +156,12 @@ class Exposure:
         rows, cols = shape
         height_nm = fov_nm * rows / cols
         field = self.specimen.field(fov_nm, height_nm, frame)
-        moved = self.config.motion.displacement_nm(np.array([self.clock_us]))[0]
+        moved = self.config.motion.displacement_nm(np.array([self.clock_us]))
         electrons = np.float32(self.config.beam.current_pa * ELECTRONS_PER_PA_US * dwell_us)
-        x = (((np.arange(cols) + 0.5) / cols - 0.5) * fov_nm - moved[1]).astype(np.float32)
+        x = (((np.arange(cols) + 0.5) / cols - 0.5) * fov_nm - float(moved[1][0])).astype(np.float32)
         out = np.empty((len(self.kinds), rows, cols), np.float32)
         for row in range(rows):
-            y = np.full(cols, ((row + 0.5) / rows - 0.5) * height_nm - moved[0], np.float32)
+            y = np.full(cols, ((row + 0.5) / rows - 0.5) * height_nm - float(moved[0][0]), np.float32)
             layers = field.lookup(y, x)
             low = layers[1] if self.specimen.low else None
             for channel, (kind, detector) in enumerate(zip(self.kinds, self.config.detectors, strict=True)):

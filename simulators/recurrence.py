@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import lfilter
 
-__all__ = ["play", "relax"]
+__all__ = ["play", "relax", "through"]
 
 
 def relax(start: complex, forcing: NDArray[np.generic], keep: NDArray[np.float64] | NDArray[np.complex128]) -> NDArray[np.generic]:
@@ -47,22 +47,41 @@ def relax(start: complex, forcing: NDArray[np.generic], keep: NDArray[np.float64
     return np.asarray(x.T.reshape(-1)[:n])
 
 
-def play(start: float, command: NDArray[np.float64], width: float) -> NDArray[np.float64]:
-    """The play (backlash) operator ``p[k] = clip(p[k−1], command[k] − width, command[k] + width)``; shapes (n,).
+def through(
+    start: complex, u: NDArray[np.generic], keep: complex, take: complex, direct: complex, carried: complex
+) -> tuple[NDArray[np.generic], complex]:
+    """One memory in series: ``y[k] = direct·u[k] + carried·x[k−1]`` with ``x[k] = keep·x[k−1] + take·u[k]``.
 
-    The elementary rate-independent hysteresis (Brokate & Sprekels, Hysteresis and Phase Transitions, 1996, section
-    2.1). Each step clamps, and clamps compose to clamps.
+    Returns ``y`` (n,) in the precision of ``u``, and the last ``x``. The same step throughout: one pass of a filter.
     """
-    n = len(command)
+    if carried == 0 or keep == 0:  # nothing is remembered from one step to the next but one
+        before = np.concatenate((np.array([start], u.dtype), take * u[:-1])) if keep == 0 else 0
+        return np.asarray(direct * u + carried * before, u.dtype), take * u[-1]
+    numbers = [1.0, -keep], [direct, carried * take - keep * direct]
+    kind = np.result_type(u, np.complex64 if np.iscomplexobj(np.array([keep, take])) else np.float32)
+    y, state = lfilter(np.array(numbers[1], kind), np.array(numbers[0], kind), u, zi=np.array([carried * start], kind))
+    return y, state[0] / carried
+
+
+def play(start: NDArray[np.float64], command: NDArray[np.float64], width: float) -> NDArray[np.float64]:
+    """The play (backlash) operator ``p[k] = clip(p[k−1], command[k] − width, command[k] + width)``.
+
+    ``command`` is (n, m), each column by itself, ``start`` (m,). The elementary rate-independent hysteresis (Brokate &
+    Sprekels, Hysteresis and Phase Transitions, 1996, section 2.1). Each step clamps, and clamps compose to clamps.
+    """
+    n, columns = command.shape
     size = max(1, math.isqrt(n))
     rows = -(-n // size)
-    padded = np.concatenate((command, np.full(rows * size - n, command[-1]))).reshape(rows, size).T
+    padding = np.broadcast_to(command[-1], (rows * size - n, columns))
+    padded = np.concatenate((command, padding)).reshape(rows, size, columns).swapaxes(0, 1)
     low, high = padded - width, padded + width
     for k in range(1, size):  # the clamp of steps 0…k of each segment
-        low[k], high[k] = np.clip(low[k - 1], low[k], high[k]), np.clip(high[k - 1], low[k], high[k])
-    begin = np.empty(rows)
-    carried = start
+        at_least, at_most = low[k].copy(), high[k].copy()
+        np.clip(low[k - 1], at_least, at_most, out=low[k])
+        np.clip(high[k - 1], at_least, at_most, out=high[k])
+    begin = np.empty((rows, columns))
+    carried = np.asarray(start, np.float64)
     for row in range(rows):
         begin[row] = carried
-        carried = min(max(carried, low[-1, row]), high[-1, row])
-    return np.asarray(np.clip(begin, low, high).T.reshape(-1)[:n])
+        carried = np.minimum(np.maximum(carried, low[-1, row]), high[-1, row])
+    return np.asarray(np.clip(begin, low, high).swapaxes(0, 1).reshape(-1, columns)[:n])

@@ -57,8 +57,8 @@ class Motion(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         """Whether nothing moves."""
         return self == Motion(creep_time_s=self.creep_time_s)
 
-    def displacement_nm(self, time_us: NDArray[np.float64]) -> NDArray[np.float32]:
-        """Where the specimen has moved to, (n, 2) as (y, x), at times (n,) since the microscope was switched on.
+    def displacement_nm(self, time_us: NDArray[np.float64]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Where the specimen has moved to, y (n,) and x (n,), at times (n,) since the microscope was switched on.
 
         Slow parts are drawn as straight lines between the first and the last of the times, which are those of one
         block of samples; steps and vibration are exact.
@@ -69,12 +69,16 @@ class Motion(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             for t in ends
         ])  # fmt: skip
         span = time_us[-1] - time_us[0]
-        along = ((time_us - time_us[0]) / span if span > 0 else np.zeros_like(time_us)).astype(np.float32)
-        moved = slow[0].astype(np.float32) + along[:, None] * (slow[1] - slow[0]).astype(np.float32)
+        along = (time_us - time_us[0]).astype(np.float32)
+        along *= np.float32(1 / span if span > 0 else 0)
+        moved = [along * np.float32(slow[1, axis] - slow[0, axis]) + np.float32(slow[0, axis]) for axis in (0, 1)]
         for step in self.steps:
             if step.time_s <= ends[1]:
-                moved += (time_us >= step.time_s * 1e6)[:, None] * np.array(step.by_nm, np.float32)
+                for axis in (0, 1):
+                    moved[axis] += (time_us >= step.time_s * 1e6) * np.float32(step.by_nm[axis])
         for vibration in self.vibrations:
             phase = np.remainder(time_us * (vibration.frequency_hz * 1e-6), 1.0).astype(np.float32)
-            moved += np.sin(phase * np.float32(2 * np.pi))[:, None] * np.array(vibration.amplitude_nm, np.float32)
-        return moved
+            swing = np.sin(phase * np.float32(2 * np.pi))
+            for axis in (0, 1):
+                moved[axis] += swing * np.float32(vibration.amplitude_nm[axis])
+        return moved[0], moved[1]

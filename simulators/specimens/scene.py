@@ -61,7 +61,7 @@ class Scene:
 
 @dataclass(frozen=True)
 class Field:
-    """Optical depths of a scene as a probe sees them: ``layers`` of shape (rows, cols, k), periodic."""
+    """Optical depths of a scene as a probe sees them: ``layers`` of shape (k, rows, cols), periodic."""
 
     layers: NDArray[np.float32]
     scene: Scene
@@ -75,7 +75,7 @@ class Field:
 
     def without(self, atoms: NDArray[np.int64]) -> None:
         """Take the scene's ``atoms`` (indices) out of every layer, in place."""
-        rows, cols, count = self.layers.shape
+        _, rows, cols = self.layers.shape
         half = 32
         pitch_y, pitch_x = self.scene.pitch_nm
         for index in atoms:
@@ -86,13 +86,12 @@ class Field:
             patch = _single_atom(number, thermal, self.probe, pitch_y, pitch_x, half)
             i, j = (node[0] + np.arange(-half, half)) % rows, (node[1] + np.arange(-half, half)) % cols
             here = np.ix_(i, j)
-            for layer in range(count):
-                plane = self.layers[:, :, layer]
+            for layer, plane in enumerate(self.layers):
                 plane[here] = np.maximum(plane[here] - patch[layer % (2 if self.low else 1)], 0)
 
     def lookup(self, y_nm: NDArray[np.float32], x_nm: NDArray[np.float32]) -> tuple[NDArray[np.float32], ...]:
         """The ``k`` layers at the positions (n,), origin in the scene's middle: bilinear between the nodes."""
-        rows, cols, count = self.layers.shape
+        _, rows, cols = self.layers.shape
         v = y_nm * np.float32(rows / self.extent_nm[0]) + np.float32(rows / 2 - self.scene.offset)
         u = x_nm * np.float32(cols / self.extent_nm[1]) + np.float32(cols / 2 - self.scene.offset)
         v0, u0 = np.floor(v), np.floor(u)
@@ -103,10 +102,9 @@ class Field:
         i *= cols
         below *= cols
         corners = (i + j, i + right, below + j, below + right)
-        flat = self.layers.reshape(-1, count)
         found = []
-        for layer in range(count):
-            plane = flat[:, layer] if count > 1 else flat.reshape(-1)
+        for layer in self.layers:
+            plane = layer.reshape(-1)
             top_left, top_right, low_left, low_right = (plane.take(index, mode="clip") for index in corners)
             top_right -= top_left
             top_right *= u
@@ -165,7 +163,7 @@ def render(scene: Scene, probe: Probe, *, low: bool = False, disorder_nm: float 
         generator = np.random.default_rng([seed, 7])
         versions.append(scene.atoms.moved(generator.normal(0, disorder_nm, scene.atoms.position_nm.shape)))
     planes = [plane for atoms in versions for plane in _depths(scene, atoms, probe, low)]
-    return Field(np.stack(planes, axis=-1), scene, probe, low)
+    return Field(np.stack(planes), scene, probe, low)
 
 
 @lru_cache(maxsize=16)
