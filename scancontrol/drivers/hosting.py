@@ -1,0 +1,58 @@
+"""Which real instrument a configuration names. Libraries of vendors are imported only when one is opened.
+
+``microscope: {driver: obi | nidaq | direct_electron, …}``; the instrument is then hosted by
+:func:`scancontrol.serve.serve` like the simulator, and nothing above the wire can tell which it is.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from scancontrol.configuration import load_yaml
+from scancontrol.drivers.obi import ObiConfig, ObiInstrument
+from scancontrol.errors import InvalidInput
+from scancontrol.security import ServerSecurity
+from scancontrol.serve import Instrument
+
+__all__ = ["DriveConfig", "load_drive", "open_instrument"]
+
+AnyDriver = ObiConfig
+
+
+class DriveConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One hosted instrument. ``address``: where clients connect; off loopback it needs the keys of both sides."""
+
+    microscope: AnyDriver
+    address: str = "tcp://127.0.0.1:5556"
+    secret_key: str | None = None  # this server's own
+    clients: str | None = None  # folder of the public keys that may connect
+
+    def security(self, base: Path) -> ServerSecurity | None:
+        """The keys, with paths relative to ``base``. Raises :class:`InvalidInput` if half of them is missing."""
+        if self.secret_key is None and self.clients is None:
+            return None
+        if self.secret_key is None or self.clients is None:
+            raise InvalidInput(
+                "secret_key and clients", "only one of them", "is not enough", "give both; scancontrol keys makes them"
+            )
+        security = ServerSecurity(base / self.secret_key, base / self.clients)
+        security.check()
+        return security
+
+
+def load_drive(path: Path) -> DriveConfig:
+    """Read one configuration. Raises :class:`InvalidInput`."""
+    config = load_yaml(path, DriveConfig)
+    config.microscope.check()
+    return config
+
+
+def open_instrument(config: DriveConfig) -> Instrument:
+    """Connect to the hardware.
+
+    Raises:
+        InvalidInput: the configuration cannot be, or a library is missing. LinkError: the hardware does not answer.
+    """
+    return ObiInstrument(config.microscope)
