@@ -12,7 +12,7 @@ from restore.gridding import FrameGeometry, Normalisation
 from restore.weights_io import Weights, load_weights, shipped
 from restore.withholding import half_widths, withhold
 
-__all__ = ["GeneratorRestorer", "run_generator"]
+__all__ = ["GeneratorRestorer", "load", "run_generator"]
 
 
 @torch.inference_mode()
@@ -37,17 +37,6 @@ class GeneratorRestorer:
         self.weights_hash = weights.hash
         self._weights, self._share = weights, share
 
-    @classmethod
-    def load(
-        cls, path: Path | None = None, device: torch.device | str = "cpu", share: float = 0.04
-    ) -> GeneratorRestorer:
-        """From a weights file; the shipped ``lite`` if none is named.
-
-        Raises:
-            InvalidInput: there is no such file, or it is damaged or foreign.
-        """
-        return cls(load_weights(path or shipped("lite"), device), share)
-
     def prepare(self, geometry: FrameGeometry, beam_us: float) -> None:
         """Split the geometry and warm the network up at this frame size."""
         kept, _ = withhold(geometry, self._share)
@@ -71,3 +60,12 @@ class GeneratorRestorer:
             widths = half_widths(residual, held.distance_px, kept.distance)
         measured = None if residual is None else float(residual.square().mean().sqrt())
         return Restoration(estimate, widths, self.name, self._weights.face, self.weights_hash, measured)
+
+
+def load(path: Path | None = None, device: torch.device | str = "cpu", share: float = 0.04) -> GeneratorRestorer:
+    """The restorer of a weights file; of the shipped ``lite`` if none is named.
+
+    Raises:
+        InvalidInput: there is no such file, or it is damaged or foreign.
+    """
+    return GeneratorRestorer(load_weights(path or shipped("lite"), device), share)
