@@ -19,6 +19,7 @@ from simulators.config import SimulatorConfig
 from simulators.damage import Damage, DoseMap
 from simulators.detectors import Detector
 from simulators.obi_device import Pixels
+from simulators.poisson import poisson
 from simulators.specimens.scattering import detected_fraction
 from simulators.specimens.specimen import Specimen
 
@@ -40,7 +41,7 @@ class _AveragingDetector(Detector):
         top = (1 << _ADC_BITS) - 1
         if config.condition != "good":
             return np.full(len(expected), 0 if config.condition == "dead" else top, np.uint16)
-        signal = generator.poisson(expected).astype(np.float32)
+        signal = poisson(expected, generator)
         if config.pulse_spread > 0:
             spread = np.float32(config.pulse_spread) * np.sqrt(signal)
             signal += generator.standard_normal(len(signal), np.float32) * spread
@@ -108,8 +109,10 @@ class MicroscopeColumn:
         still = np.zeros(len(dwell_us))
         achieved = self._coils.follow(positions, dwell_us, still, self.clock_us, self._generator)
         end_us = self.clock_us + np.cumsum(dwell_us)
-        moved = self.config.motion.displacement_nm(end_us)
-        y, x = (((achieved - 0.5) * self.field_nm - moved).astype(np.float32)).T
+        y, x = ((achieved - 0.5) * self.field_nm).T.astype(np.float32)
+        if not self.config.motion.still:
+            moved_y, moved_x = self.config.motion.displacement_nm(end_us)
+            y, x = y - moved_y, x - moved_x
         layers = self._field.lookup(y, x)
         cells = self.dose.cells(y, x)
         if self._damage is not None:

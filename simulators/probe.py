@@ -34,7 +34,7 @@ class Probe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     energy_kev: float = 200.0
     convergence_mrad: float = 24.0
-    source_fwhm_nm: float = 0.07
+    source_fwhm_nm: float = 0.08
     defocus_nm: float = 0.0
     astigmatism_nm: float = 0.0
     astigmatism_angle_deg: float = 0.0

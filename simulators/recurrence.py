@@ -54,12 +54,12 @@ def through(
 
     Returns ``y`` (n,) in the precision of ``u``, and the last ``x``. The same step throughout: one pass of a filter.
     """
-    if carried == 0 or keep == 0:  # nothing is remembered from one step to the next but one
-        before = np.concatenate((np.array([start], u.dtype), take * u[:-1])) if keep == 0 else 0
+    if keep == 0:  # nothing outlasts one step
+        before = np.concatenate((np.array([start], u.dtype), take * u[:-1]))
         return np.asarray(direct * u + carried * before, u.dtype), take * u[-1]
-    numbers = [1.0, -keep], [direct, carried * take - keep * direct]
-    kind = np.result_type(u, np.complex64 if np.iscomplexobj(np.array([keep, take])) else np.float32)
-    y, state = lfilter(np.array(numbers[1], kind), np.array(numbers[0], kind), u, zi=np.array([carried * start], kind))
+    kind = np.result_type(u, np.complex64 if isinstance(keep, complex) else np.float32)
+    numerator = np.array([direct, carried * take - keep * direct], kind)
+    y, state = lfilter(numerator, np.array([1.0, -keep], kind), u, zi=np.array([carried * start], kind))
     return y, state[0] / carried
 
 

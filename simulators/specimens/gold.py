@@ -6,11 +6,12 @@ import math
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
 from simulators.specimens.atoms import Atoms, block, join
 from simulators.specimens.crystals import gold_001, gold_110
 
-__all__ = ["adatoms", "decahedron", "truncated_octahedron", "twinned"]
+__all__ = ["adatoms", "clusters", "decahedron", "rounded", "truncated_octahedron", "twinned"]
 
 _WEDGE_DEG = 72.0
 _TETRAHEDRAL_DEG = math.degrees(2 * math.asin(1 / math.sqrt(3)))  # 70.53°: between two {111} planes
@@ -78,7 +79,7 @@ def decahedron(diameter_nm: float) -> Atoms:
     # Marks' decahedron: a bipyramid, whose thickness falls from the axis outwards, with blunted ends
     height = np.minimum(1.25 * radius, 1.75 * radius - 1.2 * y)
     shaped = Atoms(np.stack((y, x * stretch, z), axis=1), wedge.number, wedge.thermal_nm)
-    keep = (np.abs(z - np.median(z)) <= height / 2) & (y <= radius * 0.93)
+    keep = (np.abs(z - np.median(z)) <= height / 2) & (y <= radius * 0.93) & (np.hypot(y, x * stretch) <= 1.06 * radius)
     shaped = shaped.keep(keep)
     edge = np.abs(shaped.position_nm[:, 1]) > shaped.position_nm[:, 0] * math.tan(math.radians(_WEDGE_DEG / 2)) - 1e-4
     upper = shaped.position_nm[:, 1] < 0
@@ -97,3 +98,27 @@ def adatoms(count: int, size_nm: tuple[float, float], generator: np.random.Gener
     position[:, 0] = generator.uniform(-size_nm[0] / 2, size_nm[0] / 2, count)
     position[:, 1] = generator.uniform(-size_nm[1] / 2, size_nm[1] / 2, count)
     return Atoms(position, np.full(count, 79, np.int16), np.full(count, 0.015))
+
+
+def clusters(count: int, size_nm: tuple[float, float], generator: np.random.Generator) -> Atoms:
+    """Rafts of a few to thirty gold atoms, disordered, as particles look before they crystallise."""
+    parts = []
+    for _ in range(count):
+        members = int(generator.integers(4, 30))
+        spread = 0.13 * members**0.45
+        position = generator.normal(0, spread, (members * 4, 3)) * np.array([1, 1, 0.5])
+        kept: list[NDArray[np.float64]] = []
+        for place in position:  # atoms do not sit on each other
+            if all(np.linalg.norm(place - other) > 0.25 for other in kept) and len(kept) < members:
+                kept.append(place)
+        centre = np.array([generator.uniform(-s / 2, s / 2) for s in size_nm] + [0.0])
+        parts.append(Atoms(np.array(kept) + centre, np.full(len(kept), 79, np.int16), np.full(len(kept), 0.013)))
+    return join(*parts)
+
+
+def rounded(atoms: Atoms, generator: np.random.Generator) -> Atoms:
+    """Without many of the atoms that stick out: edges and corners of real particles are rough."""
+    tree = cKDTree(atoms.position_nm)
+    neighbours = np.asarray(tree.query_ball_point(atoms.position_nm, 0.33, return_length=True)) - 1
+    chance = np.select([neighbours <= 4, neighbours <= 6, neighbours <= 7], [1.0, 0.7, 0.25], 0.02 * (neighbours < 10))
+    return atoms.keep(generator.random(len(atoms)) >= chance)

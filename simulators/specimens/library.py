@@ -205,8 +205,9 @@ class GoldOnCarbon(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """
 
     size_nm: float = 20.0
-    film_nm: float = 8.0
-    adatoms: int = 60
+    film_nm: float = 20.0
+    adatoms: int = 80
+    clusters: int = 14
     growth_nm_per_frame: float = 0.0
     hop_nm: float = 0.0
     seed: int = 1
@@ -214,7 +215,7 @@ class GoldOnCarbon(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     def check(self) -> None:
         """Raise :class:`InvalidInput` for values that cannot be."""
         for quantity, low, high in (
-            ("size_nm", 8, 50), ("film_nm", 0.5, 200), ("adatoms", 0, 10000), ("growth_nm_per_frame", -1, 1), ("hop_nm", 0, 5),
+            ("size_nm", 8, 50), ("film_nm", 0.5, 200), ("adatoms", 0, 10000), ("clusters", 0, 1000), ("growth_nm_per_frame", -1, 1), ("hop_nm", 0, 5),
         ):  # fmt: skip
             _within(quantity, getattr(self, quantity), low, high)
 
@@ -229,7 +230,8 @@ class GoldOnCarbon(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         s = self.size_nm / 20.0
         grow = self.growth_nm_per_frame * frame
         particles = join(*(
-            shape(max(0.8, diameter * s + grow * share)).turned(angle).moved(np.array([y * s, x * s, 0.0]))
+            gold.rounded(shape(max(0.8, diameter * s + grow * share)), np.random.default_rng([self.seed, 5]))
+            .turned(angle).moved(np.array([y * s, x * s, 0.0]))
             for shape, diameter, share, angle, y, x in (
                 (gold.decahedron, 7.4, 1.0, 11.0, -1.2, -3.6),
                 (lambda d: gold.twinned(d, (-0.25, 0.3)), 5.6, 0.8, 37.0, -5.4, 4.4),
@@ -242,7 +244,7 @@ class GoldOnCarbon(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         extent = (self.size_nm, self.size_nm)
         grid = grid_for(extent, _ATOMIC_PITCH_NM, _ATOMIC_GRID)
         film, edge_nm = self._film(extent, grid, generator)
-        single = gold.adatoms(self.adatoms, extent, generator)
+        single = join(gold.adatoms(self.adatoms, extent, generator), gold.clusters(self.clusters, extent, generator))
         if self.hop_nm:
             for step in range(frame):
                 hop = np.random.default_rng([self.seed, 4, step]).normal(0, self.hop_nm, (len(single), 3))
@@ -261,7 +263,7 @@ class GoldOnCarbon(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         rough = smooth_noise(grid, pitch, 0.03 * self.size_nm, generator)
         # a hole of the film in the lower right corner
         inside = np.hypot(y - 0.56 * extent[0], x - 0.56 * extent[1]) - 0.46 * self.size_nm + 0.012 * self.size_nm * rough
-        thick = self.film_nm * (1 + 0.08 * smooth_noise(grid, pitch, 0.06 * self.size_nm, generator))
+        thick = self.film_nm * (1 + 0.12 * smooth_noise(grid, pitch, 0.06 * self.size_nm, generator))
         mean = thick * soft_edge(inside, 0.02 * self.size_nm) * CARBON_PER_NM3
         return Film.of(6, amorphous(np.asarray(mean, np.float32), pitch, 0.15, generator)), inside
 

@@ -78,7 +78,7 @@ class Fibres(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             patch = _chord(_distance(radius), radius)
             if generator.random() < 0.3:  # a hollow one
                 patch = np.maximum(patch - 0.95 * _chord(_distance(radius), 0.55 * radius), 0)
-            step = max(1.0, 0.12 * radius)
+            step = max(1.0, 0.25 * radius)
             turns = np.cumsum(generator.normal(0, 0.012, int(1.5 * _GRID[0] / step)) * math.sqrt(step))
             heading = generator.uniform(0, 2 * np.pi) + np.convolve(turns, np.ones(25) / 25, mode="same")
             y = generator.uniform(0, _GRID[0]) + np.cumsum(np.sin(heading)) * step
