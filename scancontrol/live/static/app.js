@@ -11,6 +11,7 @@ import { Panel, Viewport } from './panel.js';
 
 const byId = (id) => document.getElementById(id);
 const STALE_MS = 4000;
+const SPARSE = 0.035; // below this coverage the samples are drawn larger than they are
 
 const seen = {
   connected: false, everConnected: false, role: null, status: null, statusAt: 0,
@@ -102,11 +103,12 @@ function drawLeft() {
   const panel = panels.left;
   if (!partial) { panel.clear(); panel.draw({}); byId('left-caption').textContent = 'nothing measured yet'; byId('left-foot').textContent = ''; return; }
   const before = !partial.complete && alike(partial, complete) && complete.series === partial.series ? complete : null;
-  const factor = panel.shrinkage(partial.cols);
+  const sparse = (partial.planned ?? partial.samples) < SPARSE * partial.full_rows * partial.full_cols;
+  const factor = panel.shrinkage(partial.cols, sparse);
   const fit = (frame) => (factor === 1 ? { values: frame.planes.image, weight: frame.planes.weight, rows: frame.rows, cols: frame.cols }
     : shrink(frame.planes.image, frame.planes.weight, frame.rows, frame.cols, factor));
   const now = fit(partial);
-  paintPartial(panel.pixelsFor(now.rows, now.cols), now.values, now.weight, contrast.low, contrast.high,
+  paintPartial(panel.pixelsFor(now.rows, now.cols, partial.rows / factor, partial.cols / factor), now.values, now.weight, contrast.low, contrast.high,
     before && fit(before), status?.saturation_counts ?? null);
   panel.draw({ fovNm: partial.fov_nm });
   const share = partial.complete ? 1 : partial.planned ? partial.samples / partial.planned : null;
@@ -114,7 +116,7 @@ function drawLeft() {
   const binned = partial.binning > 1 ? ` · shown ${partial.binning}× binned` : '';
   byId('left-caption').textContent = `frame ${partial.frame + 1}${of} · ${figure(partial.samples, 9)} samples`;
   const field = partial.fov_nm ? ` · field ${lengthText(partial.fov_nm)} · pixel ${lengthText(partial.fov_nm / partial.full_cols)}` : '';
-  byId('left-foot').textContent = `${partial.full_cols} × ${partial.full_rows} px${field}${binned}`;
+  byId('left-foot').textContent = `${partial.full_cols} × ${partial.full_rows} px${field}${binned}${factor > 1 ? ` · drawn ${factor} × ${factor}` : ''}`;
   byId('progress').style.width = `${(share ?? 0) * 100}%`;
 }
 

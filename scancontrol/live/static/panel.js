@@ -66,8 +66,13 @@ export class Panel {
     this.canvas.height = Math.max(1, Math.round(this.height * this.ratio));
   }
 
-  /** A (rows × cols) pixel buffer to paint into; kept between frames of one shape. */
-  pixelsFor(rows, cols) {
+  /**
+   * A (rows × cols) pixel buffer to paint into; kept between frames of one shape. The field ends at `high` and `wide`,
+   * in these pixels: a last row or column of shrunk pixels may reach beyond it.
+   */
+  pixelsFor(rows, cols, high = rows, wide = cols) {
+    this.high = high;
+    this.wide = wide;
     if (!this.pixels || this.rows !== rows || this.cols !== cols) {
       this.rows = rows;
       this.cols = cols;
@@ -81,15 +86,21 @@ export class Panel {
 
   clear() { this.pixels = null; }
 
-  /** By which whole factor a picture with `cols` columns can be shrunk and still have a pixel for each of the screen's. */
-  shrinkage(cols) { return Math.max(1, Math.floor((cols / (this.width * this.ratio * this.viewport.zoom)) * 1.15)); }
+  /**
+   * By which whole factor a picture of `cols` columns can be shrunk and still fill the screen's pixels. A path that
+   * touches little (`sparse`) is shrunk until a sample is two of them wide; otherwise one could not see it.
+   */
+  shrinkage(cols, sparse) {
+    const ratio = cols / (this.width * this.ratio * this.viewport.zoom);
+    return Math.max(1, sparse ? Math.round(2 * ratio) : Math.floor(1.15 * ratio));
+  }
 
   /** On-screen rectangle (CSS pixels) of the whole field. */
   placement() {
-    const fit = Math.min(this.width / this.cols, this.height / this.rows);
+    const fit = Math.min(this.width / this.wide, this.height / this.high);
     const { zoom, cy, cx } = this.viewport;
-    const width = this.cols * fit * zoom;
-    const height = this.rows * fit * zoom;
+    const width = this.wide * fit * zoom;
+    const height = this.high * fit * zoom;
     this.size = Math.max(width, height) / zoom;
     return { x: this.width / 2 - cx * width, y: this.height / 2 - cy * height, width, height };
   }
@@ -114,7 +125,7 @@ export class Panel {
     const place = this.placement();
     context.imageSmoothingEnabled = place.width * this.ratio < 2 * this.cols;
     context.imageSmoothingQuality = 'high';
-    context.drawImage(this.buffer, place.x, place.y, place.width, place.height);
+    context.drawImage(this.buffer, 0, 0, this.wide, this.high, place.x, place.y, place.width, place.height);
     context.font = FONT;
     context.textBaseline = 'middle';
     // Decorations stay inside the part of the field that is visible.
