@@ -436,3 +436,36 @@ def test_nothing_is_fetched_from_anywhere_else(page: Page, server: LiveServer, d
 def test_the_static_files_are_where_the_package_looks() -> None:
     folder = Path(__file__).parents[2] / "scancontrol" / "live" / "static"
     assert max(len(path.read_text().splitlines()) for path in folder.iterdir()) < 300
+
+
+def test_a_shrunk_partial_scan_keeps_every_sample_at_its_value(page: Page) -> None:
+    rng = np.random.default_rng(4)
+    rows, cols, factor = 13, 22, 4
+    weight = rng.random((rows, cols)) < 0.15
+    values = rng.normal(100, 20, (rows, cols))
+    shrunk = page.module(
+        "images",
+        "const s = m.shrink(Float32Array.from(v[0]), Uint8Array.from(v[1]), v[2], v[3], v[4]);"
+        "return [s.rows, s.cols, Array.from(s.values), Array.from(s.weight)]",
+        values.ravel().tolist(), weight.ravel().astype(int).tolist(), rows, cols, factor,
+    )  # fmt: skip
+    assert shrunk[:2] == [4, 6]
+    means, counts = np.array(shrunk[2]).reshape(4, 6), np.array(shrunk[3]).reshape(4, 6)
+    for i, j in np.ndindex(4, 6):
+        block = np.s_[i * factor : (i + 1) * factor, j * factor : (j + 1) * factor]
+        assert counts[i, j] == weight[block].sum()
+        if counts[i, j]:
+            assert means[i, j] == pytest.approx(values[block][weight[block]].mean(), rel=1e-5)
+
+
+def test_unmeasured_dark_and_saturated_pixels_are_told_apart(page: Page) -> None:
+    painted = page.module(
+        "images",
+        "const p = new Uint32Array(4); const before = {values: Float32Array.of(50, 50, 50, 50), weight: [0, 0, 0, 1]};"
+        "m.paintPartial(p, Float32Array.of(0, 0, 99, 0), [0, 1, 1, 0], 0, 100, before, 99); return Array.from(p)",
+    )
+    unmeasured, dark, saturated, earlier = ((p & 255, p >> 8 & 255, p >> 16 & 255) for p in painted)
+    assert unmeasured == (19, 31, 50)
+    assert dark == (0, 0, 0)
+    assert saturated == (255, 70, 70)
+    assert all(u < e < 128 for u, e in zip(unmeasured, earlier, strict=True))  # brighter than nothing, dimmer than now
