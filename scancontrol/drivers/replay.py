@@ -84,7 +84,7 @@ class Replay:
         values = self._recording.samples(self._frame, self._next, ready)
         if values.shape[1] == 0:
             raise RecordingError(
-                f"the recorded frame {self._frame} was not completed: it ends at sample {self._next} of {self._path.count}"
+                f"the recorded frame {self._frame} ends at sample {self._next} of {self._path.count}: it is incomplete"
             )
         count = values.shape[1]
         chunk = self._path.chunk(self._next, count)

@@ -5,15 +5,16 @@ from __future__ import annotations
 import contextlib
 import os
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 
 from scancontrol.errors import RecordingError
 from scancontrol.recording.layout import TABLES, create_file
 from scancontrol.recording.reader import RecordingReader
-from scancontrol.recording.regions import Region
+from scancontrol.recording.regions import Region, disk_error
 
-__all__ = ["compact"]
+__all__ = ["compact", "copy_recording"]
 
 _STEP_BYTES = 1 << 24
 
@@ -24,33 +25,50 @@ def compact(path: Path) -> bool:
     The old file stays until the new one is whole on the disk. False if there was nothing to give back, or
     no room for the copy: the recording is then as good as before, only larger.
     """
-    with RecordingReader(path) as reader:
+    fresh = path.with_name(f".{path.name}.compact")
+    fresh.unlink(missing_ok=True)
+    try:
+        copy_recording(path, fresh)
+        fresh.replace(path)
+    except (OSError, RecordingError):
+        with contextlib.suppress(OSError):
+            fresh.unlink(missing_ok=True)
+        return False
+    return True
+
+
+def copy_recording(
+    source: Path, target: Path, *, restorations: Literal["as they are", "room for all"] = "as they are"
+) -> None:
+    """Copy a recording without its unused room; with ``room for all``, restorations of every frame have a place.
+
+    Raises :class:`RecordingError` if ``target`` exists or cannot be written; no file is left then.
+    """
+    with RecordingReader(source) as reader:
         frames = len(reader.frames)
-        status = reader.rows("status")[0]
         if frames == 0:
-            return False
+            raise RecordingError(f"{source} holds no frame")
+        status = reader.rows("status")[0]
         capacity = msgspec.structs.replace(
             reader.header.capacity, frames=frames, samples=int(status["samples"]), paths=len(reader.paths),
             path_samples=int(status["path_samples"]), recipe_bytes=int(status["recipe_bytes"]),
             chunks=max(int(status["chunk_rows"]), frames),
         )  # fmt: skip
         header = msgspec.structs.replace(reader.header, capacity=capacity)
-        fresh = path.with_name(f".{path.name}.compact")
-        fresh.unlink(missing_ok=True)
+        if restorations == "room for all":
+            header = msgspec.structs.replace(header, keep_restorations=1)
+        regions = create_file(target, header, reader.plan_text, reader.capabilities)
         try:
-            regions = create_file(fresh, header, reader.plan_text, reader.capabilities)
-            with fresh.open("r+b", buffering=0) as target:
-                _copy(reader, regions, target.fileno())
-                os.fsync(target.fileno())
-            fresh.replace(path)
-        except (OSError, RecordingError):
-            with contextlib.suppress(OSError):
-                fresh.unlink(missing_ok=True)
-            return False
-    return True
+            with target.open("r+b", buffering=0) as file:
+                same_places = header.keep_restorations == reader.header.keep_restorations
+                _copy(reader, regions, file.fileno(), same_places=same_places)
+                os.fsync(file.fileno())
+        except OSError as error:
+            target.unlink(missing_ok=True)
+            raise disk_error(target, "copying into", error) from error
 
 
-def _copy(reader: RecordingReader, regions: dict[str, Region], target: int) -> None:
+def _copy(reader: RecordingReader, regions: dict[str, Region], target: int, *, same_places: bool) -> None:
     descriptor = os.open(reader.path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         sources = reader.regions()
@@ -61,6 +79,8 @@ def _copy(reader: RecordingReader, regions: dict[str, Region], target: int) -> N
                 spans = [(0, rows[name] * TABLES[name].itemsize)]
             elif name == "partial frames":
                 spans = _written(reader, region, "partials_written")
+            elif name in ("restorations", "intervals", "restored") and not same_places:
+                spans = []
             elif name in ("restorations", "intervals"):
                 spans = _written(reader, region, "restored")
             elif name in ("nominal", "achieved", "dwell_us") and not any(p.positions for p in reader.paths):

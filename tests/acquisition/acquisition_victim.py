@@ -23,8 +23,10 @@ else:
     recording = record_plan(place, plan, MICROSCOPE, series_id=1, series_unique_id="victims series")
 with MicroscopeLink(address, operator="victim", have=have) as link:
     link.connect(5)
-    print("scanning", flush=True)
+    sys.stdout.write("scanning\n")
+    sys.stdout.flush()
     status = Acquisition(link, recording, recipes_of(plan)).run()
 if not status.resumable:
     recording.close(status.finish_reason or "")
-print(json.dumps({"reason": status.finish_reason, "message": status.message, "lost": status.samples_lost}), flush=True)
+said = {"reason": status.finish_reason, "message": status.message, "lost": status.samples_lost}
+sys.stdout.write(json.dumps(said) + "\n")

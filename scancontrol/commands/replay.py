@@ -1,0 +1,78 @@
+"""``scancontrol replay``: a recording as a microscope, until Ctrl-C."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from pathlib import Path
+from typing import Any
+
+from scancontrol.child import Shutdown, announce
+from scancontrol.drivers.replay import Replay
+from scancontrol.errors import InvalidInput
+from scancontrol.security import ServerSecurity
+from scancontrol.serve import serve
+
+__all__ = ["add_parser", "run"]
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add this command to the command line."""
+    parser = subparsers.add_parser("replay", help="play a recording back as a microscope", description=__doc__)
+    parser.add_argument("file", type=Path, metavar="FILE", help="a recording")
+    parser.add_argument("--speed", default="1", help="times the beam's own pace, or max (default: 1)")
+    parser.add_argument("--address", default="tcp://127.0.0.1:0", help="where to listen (default: a free local port)")
+    parser.add_argument("--save-plan", type=Path, metavar="FILE", help="write the recorded plan here")
+    parser.add_argument("--secret-key", type=Path, metavar="FILE", help="CURVE secret key; needed off loopback")
+    parser.add_argument("--clients", type=Path, metavar="DIR", help="public keys of the clients that may connect")
+    parser.add_argument("--follow-stdin", action="store_true", help="end when standard input ends")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Serve the recording until asked to end."""
+    speed = _speed(args.speed)
+    shutdown = Shutdown(follow_stdin=args.follow_stdin)
+    instrument = Replay(args.file, speed=speed)
+    if args.save_plan is not None:
+        try:
+            args.save_plan.write_text(instrument.plan_text, encoding="utf-8")
+        except OSError as error:
+            instrument.close()
+            raise InvalidInput(
+                "save-plan", args.save_plan, f"cannot be written ({error.strerror})", "give a path that can"
+            ) from error
+
+    def ready(address: str) -> None:
+        if args.follow_stdin:
+            announce("microscope", address=address, name=instrument.capabilities.name)
+        else:
+            name = instrument.capabilities.name
+            print(f"microscope  {address}  {name}, played back from {args.file}; Ctrl-C ends it", flush=True)
+
+    serve(instrument, args.address, shutdown=shutdown.requested, on_ready=ready, security=_security(args))
+    return 0
+
+
+def _speed(text: str) -> float:
+    if text == "max":
+        return math.inf
+    try:
+        speed = float(text)
+    except ValueError:
+        speed = math.nan
+    if not 0 < speed < math.inf:
+        raise InvalidInput("speed", text, "is not a pace", "give a number above 0, or max")
+    return speed
+
+
+def _security(args: argparse.Namespace) -> ServerSecurity | None:
+    if args.secret_key is None and args.clients is None:
+        return None
+    if args.secret_key is None or args.clients is None:
+        raise InvalidInput(
+            "--secret-key and --clients", "only one of them", "is not enough", "give both; scancontrol keys makes them"
+        )
+    security = ServerSecurity(args.secret_key, args.clients)
+    security.check()
+    return security

@@ -1,0 +1,70 @@
+"""Putting restorations into a recording that was made before; its samples stay as they are."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from numpy.typing import NDArray
+
+from scancontrol.errors import RecordingError
+from scancontrol.recording.images import ImageWriter
+from scancontrol.recording.reader import RecordingReader
+from scancontrol.recording.regions import open_exclusively
+
+__all__ = ["Annotator"]
+
+
+class Annotator:
+    """Writes restorations into the places that a recording has for them, and nothing else.
+
+    Raises :class:`RecordingError` if the file is no recording, or is being written.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
+        with RecordingReader(self.path) as reader:
+            self.header = reader.header
+            self._rows = {frame.frame: row for row, frame in enumerate(reader.frames)}
+            regions = reader.regions()
+        self._descriptor = open_exclusively(self.path)
+        self._images = ImageWriter(self.path, self.header, regions, self._descriptor)
+
+    def has_place(self, frame: int) -> bool:
+        """Whether a restoration of ``frame`` can be kept here."""
+        return frame in self._rows and self.header.restoration_row(self._rows[frame]) is not None
+
+    def write_restoration(
+        self, frame: int, estimate: NDArray[Any], interval: NDArray[Any] | None = None, *,
+        method: str, face: str, weights_hash: str = "", withheld_rmse: float | None = None,
+        samples_used: int = 0, utc_ns: int | None = None,
+    ) -> None:  # fmt: skip
+        """Store a restoration, as :meth:`RecordingWriter.write_restoration` does.
+
+        Raises :class:`RecordingError` if the frame has no place for one, or the disk no room.
+        """
+        row = self.header.restoration_row(self._rows[frame]) if frame in self._rows else None
+        if row is None:
+            raise RecordingError(f"{self.path} has no place for a restoration of frame {frame}; restore into a copy")
+        if not self._images.restoration(
+            row, frame, estimate, interval, method=method, face=face, weights_hash=weights_hash,
+            withheld_rmse=withheld_rmse, samples_used=samples_used, utc_ns=utc_ns,
+        ):  # fmt: skip
+            raise RecordingError(f"{self.path}: the disk has no room for the restoration of frame {frame}")
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._images.close()
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

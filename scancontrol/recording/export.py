@@ -1,0 +1,194 @@
+"""Pictures out of a recording: calibrated TIFF for measuring, PNG for showing.
+
+TIFF holds the numbers (float32, sample units) and the pixel size in microns, the one unit that Fiji and
+HyperSpy both read. PNG is 8-bit between stated percentiles, with a scale bar; whatever was estimated and
+not measured says so in the picture.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont, TiffImagePlugin
+
+from scancontrol.errors import InvalidInput
+from scancontrol.paths import partial_frame
+from scancontrol.recording.reader import RecordingReader
+from scancontrol.report import length_label, scale_bar_nm
+
+__all__ = ["Picture", "export", "partial_of", "pictures_of", "write_png", "write_tiff"]
+
+_PERCENTILES = (0.1, 99.9)
+_SMALLEST_PNG_PX = 512
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One image (rows, cols) float32 and what has to be known with it."""
+
+    kind: Literal["partial", "restoration", "interval"]
+    frame: int
+    image: NDArray[np.float32]
+    pixel_size_nm: float
+    caption: str  # for the picture, short
+    description: str  # for the file, complete
+    touched: NDArray[np.bool_] | None = None  # which pixels were measured, where that is not all of them
+
+
+def partial_of(recording: RecordingReader, frame: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """The gridded samples (rows, cols) of the first detector, from the raw samples; and which pixels have any."""
+    values = recording.samples(frame)[0]
+    mean, weight = partial_frame(recording.recipe(frame).expand(), values)
+    return mean, weight > 0
+
+
+def pictures_of(recording: RecordingReader, frame: int) -> list[Picture]:
+    """What there is to show of a frame: always the partial frame, and its restoration if one is stored."""
+    header, entry = recording.header, recording.frame(frame)
+    pixel_nm = header.pixel_size_nm
+    common = (
+        f"{header.name}, frame {frame}, {header.channels[0]}, dwell {header.dwell_us:g} us, "
+        f"{entry.received} of {entry.count} samples"
+    )
+    mean, touched = partial_of(recording, frame)
+    percent = 100 * float(touched.mean())
+    pictures = [
+        Picture(
+            "partial", frame, mean, pixel_nm, f"partial scan, {percent:.3g} % of pixels",
+            f"{common}; partial frame: pixels that the beam did not touch are 0", touched,
+        )
+    ]  # fmt: skip
+    stored = recording.restoration(frame)
+    if stored is None:
+        return pictures
+    weights = f", weights {stored.weights_hash[:12]}" if stored.weights_hash else ""
+    origin = f"{stored.method} ({stored.face}){weights}"
+    withheld = "" if stored.withheld_rmse is None else f", RMSE on withheld samples {stored.withheld_rmse:.4g} counts"
+    pictures.append(Picture(
+        "restoration", frame, stored.estimate, pixel_nm, f"RESTORED from {percent:.3g} % of pixels: {stored.method}",
+        f"{common}; RESTORED, not measured: {origin} from {stored.samples_used or entry.received} samples{withheld}",
+    ))  # fmt: skip
+    if stored.interval is not None:
+        pictures.append(Picture(
+            "interval", frame, stored.interval, pixel_nm, "half-width of the 90 % interval",
+            f"{common}; half-width of the 90 % interval of the restoration by {origin}",
+        ))  # fmt: skip
+    return pictures
+
+
+def write_tiff(picture: Picture, path: Path) -> None:
+    """Float32 TIFF, calibrated as ImageJ writes it: pixels per micron, ``unit=micron``."""
+    tags = TiffImagePlugin.ImageFileDirectory_v2()
+    per_micron = 1000 / picture.pixel_size_nm
+    image = picture.image
+    tags[270] = (
+        f"ImageJ=1.54f\nunit=micron\nmin={float(image.min())}\nmax={float(image.max())}\n"
+        f"label={picture.description.encode('ascii', 'replace').decode()}\n"
+    )
+    for tag in (282, 283):
+        tags[tag] = TiffImagePlugin.IFDRational(*_rational(per_micron))
+    tags[296] = 1  # no absolute unit: the description names it
+    Image.fromarray(np.ascontiguousarray(image, dtype=np.float32)).save(path, format="TIFF", tiffinfo=tags)
+
+
+def _rational(value: float) -> tuple[int, int]:
+    """Numerator and denominator below 2³², as near to ``value`` as those allow."""
+    denominator = 10 ** max(0, min(9, 9 - math.ceil(math.log10(value))))
+    return round(value * denominator), denominator
+
+
+def write_png(picture: Picture, path: Path) -> None:
+    """8-bit PNG between the 0.1 and 99.9 percentiles of what was measured, with scale bar and caption."""
+    shown, low, high = _eight_bit(picture)
+    factor = max(1, math.ceil(_SMALLEST_PNG_PX / min(shown.size)))
+    shown = shown.resize((shown.width * factor, shown.height * factor), Image.Resampling.NEAREST)
+    caption = f"{picture.caption}; {low:.4g} to {high:.4g} counts"
+    _draw(shown, picture.pixel_size_nm / factor, caption, warn=picture.kind != "partial")
+    shown.save(path, format="PNG")
+
+
+def _eight_bit(picture: Picture) -> tuple[Image.Image, float, float]:
+    image, touched = picture.image, picture.touched
+    measured = image[touched] if touched is not None and touched.any() else image
+    low, high = (float(value) for value in np.percentile(measured, _PERCENTILES))
+    if picture.kind == "interval":
+        low = 0.0
+    scaled = np.clip((image - low) / max(high - low, 1e-12), 0, 1)
+    if picture.kind == "interval":
+        from matplotlib import colormaps  # perceptually even, and unlike the grey of intensities
+
+        return Image.fromarray((colormaps["viridis"](scaled)[..., :3] * 255).astype(np.uint8)), low, high
+    if touched is not None:
+        scaled = np.where(touched, scaled, 0)
+    return Image.fromarray((scaled * 255).round().astype(np.uint8)).convert("RGB"), low, high
+
+
+def _draw(image: Image.Image, pixel_nm: float, caption: str, *, warn: bool) -> None:
+    """Scale bar at the lower left, caption at the upper left; amber where the pixels are an estimate."""
+    side = min(image.size)
+    size = max(12, round(side / 32))
+    margin = size
+    brush = ImageDraw.Draw(image, "RGBA")
+    font = ImageFont.load_default(size)
+    while size > 9 and brush.textlength(caption, font) > image.width - 2 * margin:
+        size -= 1
+        font = ImageFont.load_default(size)
+    _label(brush, (margin, margin), caption, font, (255, 196, 64) if warn else (255, 255, 255))
+    size = max(12, round(side / 28))
+    font = ImageFont.load_default(size)
+    length_nm = scale_bar_nm(image.width * pixel_nm)
+    width, thick = length_nm / pixel_nm, max(4, side // 100)
+    left, bottom = margin, image.height - margin
+    name = length_label(length_nm)
+    text_width = brush.textlength(name, font)
+    box = (left - thick, bottom - thick - 1.6 * size, left + max(width, text_width) + thick, bottom + thick)
+    brush.rectangle(box, fill=(0, 0, 0, 150))
+    brush.rectangle((left, bottom - thick, left + width, bottom), fill=(255, 255, 255))
+    brush.text((left + max(0, width - text_width) / 2, bottom - thick - 1.4 * size), name, (255, 255, 255), font)
+
+
+def _label(
+    brush: ImageDraw.ImageDraw, at: tuple[int, int], text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
+    colour: tuple[int, int, int],
+) -> None:  # fmt: skip
+    left, top, right, bottom = brush.textbbox(at, text, font)
+    brush.rectangle((left - 4, top - 4, right + 4, bottom + 4), fill=(0, 0, 0, 150))
+    brush.text(at, text, colour, font)
+
+
+def export(
+    recording: RecordingReader,
+    folder: Path,
+    format_: Literal["tiff", "png"],
+    frames: list[int] | None = None,
+    kinds: tuple[str, ...] = ("partial", "restoration", "interval"),
+) -> list[Path]:
+    """Write every picture of ``frames`` (all by default) into ``folder``; returns the files.
+
+    Raises :class:`InvalidInput` if the folder cannot be written or there is nothing to write.
+    """
+    chosen = [frame.frame for frame in recording.frames] if frames is None else frames
+    written = []
+    write, suffix = (write_tiff, "tif") if format_ == "tiff" else (write_png, "png")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for frame in chosen:
+            for picture in pictures_of(recording, frame):
+                if picture.kind in kinds:
+                    path = folder / f"frame_{frame:06d}_{picture.kind}.{suffix}"
+                    write(picture, path)
+                    written.append(path)
+    except OSError as error:
+        raise InvalidInput(
+            "out", folder, f"cannot be written ({error.strerror or error})", "give a folder that can, with room in it"
+        ) from error
+    if not written:
+        raise InvalidInput(
+            "pictures", ", ".join(kinds), f"are not in {recording.path}", "choose others; 'partial' is always there"
+        )
+    return written
