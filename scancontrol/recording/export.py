@@ -35,7 +35,7 @@ class Picture:
     frame: int
     image: NDArray[np.float32]
     pixel_size_nm: float
-    caption: str  # for the picture, short
+    caption: str  # for the picture, two short lines
     description: str  # for the file, complete
     touched: NDArray[np.bool_] | None = None  # which pixels were measured, where that is not all of them
 
@@ -59,7 +59,7 @@ def pictures_of(recording: RecordingReader, frame: int) -> list[Picture]:
     percent = 100 * float(touched.mean())
     pictures = [
         Picture(
-            "partial", frame, mean, pixel_nm, f"partial scan, {percent:.3g} % of pixels",
+            "partial", frame, mean, pixel_nm, f"partial scan\n{percent:.3g} % of pixels",
             f"{common}; partial frame: pixels that the beam did not touch are 0", touched,
         )
     ]  # fmt: skip
@@ -70,12 +70,12 @@ def pictures_of(recording: RecordingReader, frame: int) -> list[Picture]:
     origin = f"{stored.method} ({stored.face}){weights}"
     withheld = "" if stored.withheld_rmse is None else f", RMSE on withheld samples {stored.withheld_rmse:.4g} counts"
     pictures.append(Picture(
-        "restoration", frame, stored.estimate, pixel_nm, f"RESTORED from {percent:.3g} % of pixels: {stored.method}",
+        "restoration", frame, stored.estimate, pixel_nm, f"RESTORED: {stored.method}\nfrom {percent:.3g} % of pixels",
         f"{common}; RESTORED, not measured: {origin} from {stored.samples_used or entry.received} samples{withheld}",
     ))  # fmt: skip
     if stored.interval is not None:
         pictures.append(Picture(
-            "interval", frame, stored.interval, pixel_nm, "half-width of the 90 % interval",
+            "interval", frame, stored.interval, pixel_nm, f"half-width of the 90 % interval\nRESTORED: {stored.method}",
             f"{common}; half-width of the 90 % interval of the restoration by {origin}",
         ))  # fmt: skip
     return pictures
@@ -109,6 +109,8 @@ def write_png(picture: Picture, path: Path) -> None:
     shown = shown.resize((shown.width * factor, shown.height * factor), Image.Resampling.NEAREST)
     caption = f"{picture.caption}; {low:.4g} to {high:.4g} counts"
     _draw(shown, picture.pixel_size_nm / factor, caption, warn=picture.kind != "partial")
+    if picture.kind == "interval":
+        _draw_colours(shown)
     shown.save(path, format="PNG")
 
 
@@ -135,7 +137,7 @@ def _draw(image: Image.Image, pixel_nm: float, caption: str, *, warn: bool) -> N
     margin = size
     brush = ImageDraw.Draw(image, "RGBA")
     font = ImageFont.load_default(size)
-    while size > 9 and brush.textlength(caption, font) > image.width - 2 * margin:
+    while size > 9 and max(brush.textlength(line, font) for line in caption.split("\n")) > image.width - 2 * margin:
         size -= 1
         font = ImageFont.load_default(size)
     _label(brush, (margin, margin), caption, font, (255, 196, 64) if warn else (255, 255, 255))
@@ -150,6 +152,22 @@ def _draw(image: Image.Image, pixel_nm: float, caption: str, *, warn: bool) -> N
     brush.rectangle(box, fill=(0, 0, 0, 150))
     brush.rectangle((left, bottom - thick, left + width, bottom), fill=(255, 255, 255))
     brush.text((left + max(0, width - text_width) / 2, bottom - thick - 1.4 * size), name, (255, 255, 255), font)
+
+
+def _draw_colours(image: Image.Image) -> None:
+    """The colours from 0 to the largest value that the caption names, at the lower right."""
+    from matplotlib import colormaps
+
+    side = min(image.size)
+    ramp = (colormaps["viridis"](np.linspace(0, 1, side // 3))[None, :, :3] * 255).astype(np.uint8)
+    bar = Image.fromarray(np.repeat(ramp, max(6, side // 50), axis=0))
+    size = max(12, round(side / 28))
+    left, top = image.width - bar.width - 2 * size, image.height - bar.height - size
+    brush, font = ImageDraw.Draw(image, "RGBA"), ImageFont.load_default(size)
+    brush.rectangle((left - 6, top - 1.6 * size, left + bar.width + 6, top + bar.height + 6), fill=(0, 0, 0, 150))
+    brush.text((left, top - 1.4 * size), "0", (255, 255, 255), font)
+    brush.text((left + bar.width, top - 1.4 * size), "max", (255, 255, 255), font, anchor="ra")
+    image.paste(bar, (left, top))
 
 
 def _label(
