@@ -14,14 +14,16 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, map_coordinates
 
 from scancontrol.capabilities import CoilModel
 from scancontrol.errors import InvalidInput
-from scancontrol.paths.coils import lagged
+from scancontrol.paths.coils import delayed, lagged
 
 __all__ = ["CalibrationScan", "CoilEstimate", "beam_positions", "estimate"]
 
@@ -53,30 +55,18 @@ class CalibrationScan:
 
 @dataclass(frozen=True)
 class CoilEstimate:
-    """The result, with one standard deviation of each number. ``*_rms``: how well scans predict one another."""
+    """The result; ``coil`` holds the standard deviations. ``*_rms``: how well scans predict one another, in counts."""
 
     coil: CoilModel
-    time_constant_sd_us: float
-    delay_us: float
-    delay_sd_us: float
     damping_sd: float | None
     nominal_rms: float
     calibrated_rms: float
     samples: int
 
 
-def beam_positions(
-    positions: Array, dwell_us: Array, move_us: Array, coil: CoilModel, delay_us: float = 0.0
-) -> Array:
-    """Where the beam was when the signal of each sample arose: (n, 2) fractions of the field.
-
-    The coils' lag, averaged over each dwell, then the path that far back in time (linear between samples).
-    """
-    achieved = lagged(positions, dwell_us, move_us, coil)
-    if delay_us == 0:
-        return achieved
-    centre = np.cumsum(dwell_us + move_us) - dwell_us / 2
-    return np.stack([np.interp(centre - delay_us, centre, achieved[:, axis]) for axis in (0, 1)], axis=1)
+def beam_positions(positions: Array, dwell_us: Array, move_us: Array, coil: CoilModel) -> Array:
+    """Where the beam was when the signal of each sample arose: (n, 2) fractions of the field."""
+    return delayed(lagged(positions, dwell_us, move_us, coil), dwell_us, move_us, coil.delay_us)
 
 
 def estimate(
@@ -139,12 +129,15 @@ class _Model:
 
     def coil(self, theta: Array) -> CoilModel:
         damping = float(np.clip(theta[2], 0.1, 5)) if self.order == 2 else 1.0
-        return CoilModel(order=2 if self.order == 2 else 1, time_constant_us=max(float(theta[0]), 0.0), damping=damping)
+        order: Literal[1, 2] = 2 if self.order == 2 else 1
+        return CoilModel(
+            order=order, time_constant_us=max(float(theta[0]), 0.0), damping=damping, delay_us=float(theta[1])
+        )
 
     def _pixels(self, scan: CalibrationScan, theta: Array | None) -> Array:
         p = scan.positions
         if theta is not None:
-            p = beam_positions(p, scan.dwell_us, scan.move_us, self.coil(theta), float(theta[1]))
+            p = beam_positions(p, scan.dwell_us, scan.move_us, self.coil(theta))
         return np.clip(p, 0, 1) * self.shape - 0.5
 
     def choose(self, theta: Array) -> None:
@@ -259,8 +252,10 @@ def _result(model: _Model, theta: Array, shortest_us: float) -> CoilEstimate:
     nominal = math.sqrt(_cost(model.residuals(None, _FINE_PX)) / model.samples)
     calibrated = math.sqrt(_cost(residuals) / model.samples)
     found = CoilEstimate(
-        coil=model.coil(theta), time_constant_sd_us=float(sd[0]), delay_us=float(theta[1]),
-        delay_sd_us=float(sd[1]), damping_sd=float(sd[2]) if len(sd) > 2 else None,
+        coil=msgspec.structs.replace(
+            model.coil(theta), time_constant_sd_us=float(sd[0]), delay_sd_us=float(sd[1])
+        ),
+        damping_sd=float(sd[2]) if len(sd) > 2 else None,
         nominal_rms=nominal * model.scale, calibrated_rms=calibrated * model.scale, samples=model.samples,
     )  # fmt: skip
     agree = _cost(residuals) < _cost(values)  # no better than the mean value says: there is nothing to align

@@ -20,12 +20,16 @@ class CoilModel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """Linear response of the scan coils to a commanded position.
 
     ``order`` 1 is ``τ·x' + x = u``; ``order`` 2 is ``τ²·x'' + 2·ζ·τ·x' + x = u`` with damping ratio ``ζ``.
-    A time constant of 0 means that the beam is where it was told to be.
+    A time constant of 0 means that the beam is where it was told to be. ``delay_us`` is how long after the beam
+    was somewhere its signal is sampled. ``*_sd_us`` are one standard deviation, where a calibration measured them.
     """
 
     order: Literal[1, 2] = 1
     time_constant_us: float = 0.0
     damping: float = 1.0
+    delay_us: float = 0.0
+    time_constant_sd_us: float | None = None
+    delay_sd_us: float | None = None
 
     @property
     def bandwidth_khz(self) -> float:
@@ -84,6 +88,8 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             )
         if not (math.isfinite(self.coil.time_constant_us) and 0 <= self.coil.time_constant_us <= 1e6):
             raise InvalidInput("coil.time_constant_us", self.coil.time_constant_us, "is outside 0 to 1e6", remedy)
+        if not (math.isfinite(self.coil.delay_us) and abs(self.coil.delay_us) <= 1e6):
+            raise InvalidInput("coil.delay_us", self.coil.delay_us, "is outside -1e6 to 1e6", remedy)
         if not (math.isfinite(self.coil.damping) and 0.05 <= self.coil.damping <= 20):
             raise InvalidInput("coil.damping", self.coil.damping, "is outside 0.05 to 20", remedy)
         if not self.max_slew_fields_per_us > 0:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scancontrol.capabilities import CoilModel
 from scancontrol.paths.path import ScanPath
 
-__all__ = ["Lag", "achieved_positions", "lagged"]
+__all__ = ["Lag", "achieved_positions", "delayed", "lagged"]
 
 BLOCK = 1 << 15
 FORGOTTEN = 1e-18
@@ -26,9 +26,24 @@ Array = NDArray[np.float64]
 def achieved_positions(path: ScanPath, coil: CoilModel) -> Array:
     """Where the beam was, averaged over each dwell: (N, 2) as (y, x) in fractions of the field; may leave [0, 1).
 
-    The command of a sample begins with its blanked move. The beam starts settled on the first sample.
+    The command of a sample begins with its blanked move. The beam starts settled on the first sample. Where the
+    signal is sampled with a delay, this is where the beam was when the signal arose.
     """
-    return lagged(path.positions, path.dwell_us, path.move_us, coil)
+    achieved = lagged(path.positions, path.dwell_us, path.move_us, coil)
+    return delayed(achieved, path.dwell_us, path.move_us, coil.delay_us)
+
+
+def delayed(achieved: Array, dwell_us: Array, move_us: Array, delay_us: float) -> Array:
+    """Positions (n, 2) of ``delay_us`` earlier, linear between the samples' middles.
+
+    After a blanked move nothing earlier shone, so the sample keeps its own position.
+    """
+    if delay_us == 0:
+        return achieved
+    middle = np.cumsum(dwell_us + move_us) - dwell_us / 2
+    back = np.stack([np.interp(middle - delay_us, middle, achieved[:, axis]) for axis in (0, 1)], axis=1)
+    back[move_us > 0] = achieved[move_us > 0]
+    return back
 
 
 def lagged(positions: Array, dwell_us: Array, move_us: Array, coil: CoilModel, start: Array | None = None) -> Array:
