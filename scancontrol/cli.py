@@ -8,27 +8,14 @@ from __future__ import annotations
 import argparse
 import importlib
 import logging
+import pkgutil
 import sys
 from collections.abc import Sequence
 
+from scancontrol import commands
 from scancontrol.errors import ScanControlError
 
-__all__ = ["COMMANDS", "main"]
-
-COMMANDS = (
-    "demo",
-    "daemon",
-    "plan",
-    "simulate",
-    "drive",
-    "calibrate",
-    "replay",
-    "restore",
-    "export",
-    "keys",
-)
-"""In the order of the help text: a module of that name in :mod:`scancontrol.commands` adds its own parser."""
-
+__all__ = ["build_parser", "main"]
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser with every command's own arguments."""
@@ -38,8 +25,8 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("-v", "--verbose", action="store_true", help="log what every part does")
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for name in COMMANDS:
-        importlib.import_module(f"scancontrol.commands.{name}").add_parser(subparsers)
+    for module in pkgutil.iter_modules(commands.__path__):
+        importlib.import_module(f"{commands.__name__}.{module.name}").add_parser(subparsers)
     return parser
 
 

@@ -8,7 +8,7 @@ import msgspec
 
 from scancontrol.errors import InvalidInput
 
-__all__ = ["DaemonConfig", "PageConfig", "RestorerConfig"]
+__all__ = ["DaemonConfig", "KeysConfig", "PageConfig", "RestorerConfig"]
 
 
 class PageConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -23,6 +23,13 @@ class PageConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65535:
             raise InvalidInput("page.port", self.port, "is outside 0 to 65535", "give a free port, or 0 for any")
+
+
+class KeysConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """CURVE keys for a microscope that is not on this machine; ``scancontrol keys`` makes them."""
+
+    secret_key: str  # this daemon's own
+    microscope_key: str  # the public key of the microscope's server
 
 
 class RestorerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -42,7 +49,7 @@ class DaemonConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     plans: tuple[str, ...] = ()
     output: str = "runs"
     operator: str = "operator"
-    keys: str | None = None  # folder of CURVE keys; needed for every address that is not loopback
+    keys: KeysConfig | None = None  # needed for every address that is not loopback
     store_restorations: Literal["all", "last", "none"] = "all"
     fsync: bool = False  # wait for the disk itself, not only for the operating system, before acknowledging
     keep_last: int = 0  # recordings to keep of a plan that is repeated without end; 0 keeps all

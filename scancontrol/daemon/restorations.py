@@ -1,0 +1,319 @@
+"""What becomes of frames after they are safe: handed to the restorer, shown, stored, and caught up with at the end.
+
+The newest frame is restored first, because somebody is looking at it. Older ones whose restoration the recording
+has a place for wait their turn; when the acquisition has ended, those left are restored from the recording. Nothing
+here can hold up the beam: the sink only copies values, and the restorer's client never waits.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scancontrol.acquisition import FrameEnd, FrameStart
+from scancontrol.capabilities import CoilModel
+from scancontrol.daemon.config import RestorerConfig
+from scancontrol.daemon.latency import LatencyWindow
+from scancontrol.errors import LinkError, ScanControlError
+from scancontrol.live.hub import LiveHub, RestorationView
+from scancontrol.live.protocol import RestorerState
+from scancontrol.paths import ScanPath
+from scancontrol.recording import RecordingReader, RecordingWriter
+from scancontrol.restorer import MissedFrame, RestoredFrame, RestorerProcess, RestorerStatus
+from scancontrol.restorer.process import restorer_arguments
+
+__all__ = ["Restorations"]
+
+_IN_FLIGHT = 2  # one in the restorer's hands and one behind it, so that it never waits for us
+_WAITING_BYTES = 256 << 20  # samples kept in memory for frames that wait; beyond this they are read back
+_PROGRESSIVE_S = 0.25  # how often an unfinished frame is restored, while the restorer has nothing better to do
+_FEWEST_SAMPLES = 64
+
+
+@dataclass(frozen=True, eq=False)
+class _Job:
+    """A frame to restore. ``values`` is None once they have to be read back from the recording."""
+
+    frame: int
+    path_id: str
+    values: NDArray[Any] | None
+    received_ns: int
+
+
+class Restorations:
+    """The daemon's dealings with the restorer, over all acquisitions."""
+
+    def __init__(self, config: RestorerConfig, hub: LiveHub, say: Callable[[str, str], None]) -> None:
+        self._enabled, self._hub, self._say = config.enabled, hub, say
+        self.latency, self.compute = LatencyWindow(), LatencyWindow()
+        self.method: str | None = None
+        self.face: str | None = None
+        self.withheld_rmse: float | None = None
+        self.frames_restored = 0
+        self.dropped = 0
+        self._sink: _RunSink | None = None
+        self._was: str = "off"
+        self._process = RestorerProcess(
+            self._restored, self._missed, self._changed,
+            arguments=restorer_arguments(
+                method=config.method, weights=config.weights, device=config.device, threads=config.threads
+            ),
+        )  # fmt: skip
+
+    def start(self) -> None:
+        """Start the process; returns at once."""
+        if self._enabled:
+            self._process.start()
+
+    def wait_ready(self, timeout_s: float) -> None:
+        """Wait until it can restore. Raises :class:`LinkError` with its own words if it cannot."""
+        if self._enabled:
+            self._process.wait_ready(timeout_s)
+
+    def stop(self) -> None:
+        """End the process."""
+        self._process.stop(0.5)
+
+    def describe(self) -> str:
+        """One line for the terminal."""
+        if not self._enabled:
+            return "off: samples are recorded, nothing is restored"
+        return f"process {self._process.status.pid or 'starting'}"
+
+    @property
+    def restarts(self) -> int:
+        """How often the restorer had to be started again."""
+        return self._process.status.restarts
+
+    def state(self) -> RestorerState:
+        """The restorer as the page shows it."""
+        status = self._process.status
+        waiting = self._sink.waiting if self._sink is not None else 0
+        return RestorerState(
+            state=status.state, restarts=status.restarts, queue=status.queue + waiting, dropped=self.dropped,
+            device=status.device,
+        )  # fmt: skip
+
+    def sink_for(self, recording: RecordingWriter, coil: CoilModel) -> _RunSink:
+        """What one acquisition's samples go to."""
+        self._sink = _RunSink(self._process, recording, coil, self._enabled)
+        return self._sink
+
+    def finish(self, timeout_s: float, give_up: Callable[[], bool]) -> int:
+        """Wait until every frame of the run that has a place is restored; returns how many are not."""
+        sink = self._sink
+        if sink is None:
+            return 0
+        deadline = time.monotonic() + timeout_s
+        while sink.unfinished and time.monotonic() < deadline and not give_up():
+            status = self._process.status
+            if status.state == "off" or (status.state == "dead" and status.restarts >= 3):
+                break
+            sink.pump()
+            sink.progress.wait(0.05)
+            sink.progress.clear()
+        left = sink.close()
+        if left and timeout_s > 0:
+            self._say(f"{left} frames are recorded and not restored; scancontrol restore does it afterwards", "warning")
+        return left
+
+    # -- on the client's thread -------------------------------------------------------------------------
+
+    def _restored(self, result: RestoredFrame) -> None:
+        now_ns = time.monotonic_ns()
+        sink = self._sink
+        job = sink.answered(result.frame, result.complete) if sink and result.stream == sink.stream else None
+        self.method, self.face, self.withheld_rmse = result.method, result.face, result.withheld_rmse
+        latency_ms = None if job is None else (now_ns - job.received_ns) / 1e6
+        if sink is not None and (not result.complete or sink.is_newest(result.frame)):
+            self._hub.publish_restoration(
+                RestorationView(
+                    series_id=sink.series_id, frame=result.frame, estimate=result.estimate, interval=result.interval,
+                    method=result.method, face=result.face, weights_hash=result.weights_hash,
+                    withheld_rmse=result.withheld_rmse, latency_ms=latency_ms, progressive=not result.complete,
+                )
+            )  # fmt: skip
+        if job is None or sink is None or latency_ms is None:
+            return
+        self.frames_restored += 1
+        self.compute.add(result.compute_ms)
+        self.latency.add(latency_ms)
+        sink.store(result)
+        sink.pump()
+
+    def _missed(self, missed: MissedFrame) -> None:
+        sink = self._sink
+        if sink is None or missed.stream != sink.stream:
+            return
+        if missed.reason == "dropped":
+            self.dropped += 1
+        if not sink.missed(missed):
+            self._say(f"frame {missed.frame} is not restored: {missed.reason}", "warning")
+
+    def _changed(self, status: RestorerStatus) -> None:
+        before, self._was = self._was, status.state
+        if status.state == "dead" and before != "dead":
+            self._say(f"the restorer died ({status.error}); acquisition goes on, partial scans are shown", "error")
+        elif status.state == "ready" and before in ("dead", "restarting"):
+            self._say("the restorer is back", "warning")
+        if status.state == "ready" and self._sink is not None:
+            self._sink.pump()
+
+
+class _RunSink:
+    """Collects the samples of one acquisition and hands them on, newest frame first."""
+
+    def __init__(self, process: RestorerProcess, recording: RecordingWriter, coil: CoilModel, enabled: bool) -> None:
+        self.stream = recording.header.series_unique_id or recording.path.name
+        self.series_id = recording.header.series_id
+        self.progress = threading.Event()
+        self._process, self._recording, self._coil, self._enabled = process, recording, coil, enabled
+        self._lock = threading.RLock()
+        self._waiting: OrderedDict[int, _Job] = OrderedDict()
+        self._bytes = 0
+        self._asked: dict[int, _Job] = {}
+        self._newest_shown = -1
+        self._buffer: NDArray[Any] | None = None
+        self._path: ScanPath | None = None
+        self._frame = -1
+        self._filled = 0
+        self._next_progressive = 0.0
+        self._closed = False
+
+    # -- from the acquisition's thread ------------------------------------------------------------------
+
+    def frame_started(self, start: FrameStart) -> None:
+        """See :class:`scancontrol.acquisition.Sink`."""
+        if not self._enabled or start.frame == self._frame:
+            return
+        self._path, self._frame, self._filled = start.path, start.frame, 0
+        self._buffer = None
+        self._next_progressive = time.monotonic() + _PROGRESSIVE_S
+        self._process.register(start.path.recipe, self._coil)
+
+    def samples(self, frame: int, first_index: int, values: NDArray[Any]) -> None:
+        """See :class:`scancontrol.acquisition.Sink`. The first detector is restored."""
+        path = self._path
+        if not self._enabled or frame != self._frame or path is None:
+            return
+        if self._buffer is None:
+            self._buffer = np.empty(path.count, values.dtype)
+        end = first_index + values.shape[1]
+        self._buffer[first_index:end] = values[0]
+        self._filled = end
+        now = time.monotonic()
+        if now >= self._next_progressive and end < path.count and end >= max(_FEWEST_SAMPLES, path.count // 8):
+            self._next_progressive = now + _PROGRESSIVE_S
+            if not self._asked:  # a finished frame is worth more than a look at an unfinished one
+                self._process.restore(
+                    frame, path.path_id, self._buffer[:end], stream=self.stream, live=True, complete=False
+                )
+
+    def frame_ended(self, end: FrameEnd) -> None:
+        """See :class:`scancontrol.acquisition.Sink`."""
+        if not self._enabled or end.frame != self._frame or self._buffer is None or self._filled < _FEWEST_SAMPLES:
+            return
+        values, self._buffer = self._buffer[: self._filled], None
+        job = _Job(end.frame, end.path.path_id, values, time.monotonic_ns())
+        if not self._recording.wants_restoration(end.frame):
+            with self._lock:
+                self._asked[end.frame] = job
+            self._process.restore(end.frame, job.path_id, values, stream=self.stream, live=True)
+            return
+        with self._lock:
+            self._waiting[end.frame] = job
+            self._bytes += values.nbytes
+            self._shed()
+        self.pump()
+
+    # -- from any thread --------------------------------------------------------------------------------
+
+    @property
+    def waiting(self) -> int:
+        """Frames that wait to be handed in."""
+        return len(self._waiting)
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether a frame waits, or was handed in and not answered."""
+        return bool(self._waiting or self._asked)
+
+    def is_newest(self, frame: int) -> bool:
+        """Whether no later frame was shown before; if so, it counts as shown."""
+        with self._lock:
+            if frame < self._newest_shown:
+                return False
+            self._newest_shown = frame
+            return True
+
+    def pump(self) -> None:
+        """Hand the newest waiting frames in, as far as there is room."""
+        with self._lock:
+            while self._waiting and len(self._asked) < _IN_FLIGHT and not self._closed:
+                frame, job = self._waiting.popitem()
+                values = job.values
+                if values is None:
+                    with RecordingReader(self._recording.path) as reader:
+                        values = reader.samples(frame)[0]
+                else:
+                    self._bytes -= values.nbytes
+                self._asked[frame] = job
+                if not self._process.restore(frame, job.path_id, values, stream=self.stream, live=False):
+                    del self._asked[frame]
+                    self._waiting[frame] = job
+                    self._bytes += 0 if job.values is None else values.nbytes
+                    return
+
+    def answered(self, frame: int, complete: bool) -> _Job | None:
+        """The job that a restoration answers; None for a progressive one."""
+        with self._lock:
+            job = self._asked.pop(frame, None) if complete else None
+        self.progress.set()
+        return job
+
+    def missed(self, missed: MissedFrame) -> bool:
+        """A frame came back unrestored. True if it was dropped on purpose, or will be tried again."""
+        with self._lock:
+            job = self._asked.pop(missed.frame, None)
+            if job is not None and missed.reason == "died" and self._recording.wants_restoration(missed.frame):
+                self._waiting[missed.frame] = job
+                self._waiting.move_to_end(missed.frame, last=False)
+                return True
+        self.progress.set()
+        return missed.reason in ("dropped", "died", "stopped")
+
+    def store(self, result: RestoredFrame) -> None:
+        """Put a restoration into the recording, if it has a place there and is still open."""
+        with self._lock:
+            if self._closed:
+                return
+            try:
+                self._recording.write_restoration(
+                    result.frame, result.estimate, result.interval, method=result.method, face=result.face,
+                    weights_hash=result.weights_hash, withheld_rmse=result.withheld_rmse,
+                    samples_used=result.samples_used,
+                )  # fmt: skip
+            except ScanControlError as error:
+                raise LinkError(f"frame {result.frame} is restored and not stored: {error}") from error
+
+    def close(self) -> int:
+        """Hand in and store nothing more; returns how many frames are left unrestored."""
+        with self._lock:
+            self._closed = True
+            return len(self._waiting) + len(self._asked)
+
+    def _shed(self) -> None:
+        """Keep the memory of waiting frames bounded: the oldest are read back when their turn comes."""
+        for frame, job in self._waiting.items():
+            if self._bytes <= _WAITING_BYTES:
+                return
+            if job.values is not None:
+                self._bytes -= job.values.nbytes
+                self._waiting[frame] = _Job(job.frame, job.path_id, None, job.received_ns)

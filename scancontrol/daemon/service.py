@@ -1,0 +1,348 @@
+"""The daemon: beam, recorder, restorer and page, wired together. Start reading here.
+
+Four threads, none of which can hold up the beam: the beam's own (:mod:`.beam`), the restorer's client
+(:mod:`scancontrol.restorer`), the page's server (:mod:`scancontrol.live.server`), and this one, which takes the
+page's commands and refreshes its figures.
+"""
+
+from __future__ import annotations
+
+import queue
+import sys
+import time
+from collections import deque
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from scancontrol.acquisition import AcquisitionStatus, Background, Partial, PartialFrames, Sink
+from scancontrol.child import Shutdown
+from scancontrol.configuration import write_text
+from scancontrol.daemon.beam import BeamThread, Run
+from scancontrol.daemon.config import DaemonConfig
+from scancontrol.daemon.dry_run import RUN_FILE, RunFigures, read_truth
+from scancontrol.daemon.restorations import Restorations
+from scancontrol.daemon.status import PlanFigures, status_view
+from scancontrol.errors import InvalidInput, LinkError, RecordingError, ScanControlError
+from scancontrol.live.hub import LiveHub, PartialView
+from scancontrol.live.protocol import Abort, Command, EmergencyBlank, Notice, Pause, Record, Resume, Start
+from scancontrol.live.server import LiveServer
+from scancontrol.plan import ScanPlan, load_plan
+from scancontrol.recording import RecordingWriter
+from scancontrol.security import ClientSecurity
+
+__all__ = ["Daemon", "Orders"]
+
+_REFRESH_S = 0.1
+_CATCH_UP_S = 600.0
+
+
+@dataclass(frozen=True)
+class Orders:
+    """What the command line asks for beyond the configuration."""
+
+    start: bool = False
+    frames: int | None = None
+    repeat: bool = False
+    truth: Path | None = None
+
+
+class Daemon:
+    """One acquisition daemon. ``base`` is the folder that the configuration's paths are relative to."""
+
+    def __init__(self, config: DaemonConfig, base: Path) -> None:
+        self._config, self._base = config, base
+        self._output = base / config.output
+        self._plans = _load_plans(config.plans, base)
+        self._hub = LiveHub()
+        self._finished: queue.SimpleQueue[tuple[Run, AcquisitionStatus, PlanFigures]] = queue.SimpleQueue()
+        self._recent: deque[Path] = deque()
+        self._figures: PlanFigures | None = None
+        self._warnings: deque[str] = deque(maxlen=4)
+        self._last: AcquisitionStatus | None = None
+        self._shutdown: Shutdown | None = None
+        self._truth_path: Path | None = None
+        self._truth_shown = False
+        self._background: Background | None = None
+
+    # -- the life of the process ------------------------------------------------------------------------
+
+    def run(self, orders: Orders, shutdown: Shutdown) -> int:
+        """Run until asked to end; with ``orders.frames``, until those are taken. Returns the exit code."""
+        config = self._config
+        self._shutdown, self._truth_path = shutdown, orders.truth
+        _make_folder(self._output)
+        plan = self._first_plan(orders)
+        with ExitStack() as stack:
+            self._restorations = Restorations(config.restorer, self._hub, self._say)
+            stack.callback(self._restorations.stop)
+            beam = BeamThread(
+                config.microscope, operator=config.operator, security=self._security(),
+                output=self._output, keep_restorations=config.store_restorations, fsync=config.fsync,
+                sinks=self._sinks, on_finished=self._on_finished, notice=self._say,
+            )  # fmt: skip
+            self._beam = beam
+            capabilities = beam.connect(config.connect_timeout_s)
+            stack.callback(beam.stop, 1.0)
+            for offered in self._plans.values():
+                offered.check(capabilities)
+            self._capabilities = capabilities
+            if config.page.enabled:
+                page = LiveServer(
+                    self._hub, host=config.page.host, port=config.page.port,
+                    certificate=_optional(config.page.tls_certificate), key=_optional(config.page.tls_key),
+                )  # fmt: skip
+                url = page.start()
+                stack.callback(page.stop)
+                _print(f"page        {url}")
+            self._restorations.start()
+            _print(f"restorer    {self._restorations.describe()}")
+            _print(f"daemon      {capabilities.name} at {config.microscope}, recordings in {self._output}")
+            if plan is not None and orders.frames is not None:
+                self._restorations.wait_ready(60)  # a run that ends by itself is to be restored from its first frame
+            if plan is not None:
+                beam.start(plan)
+            return self._loop(plan, orders, shutdown)
+
+    def _security(self) -> ClientSecurity | None:
+        keys = self._config.keys
+        if keys is None:
+            return None
+        security = ClientSecurity(self._base / keys.secret_key, self._base / keys.microscope_key)
+        security.check()
+        return security
+
+    def _first_plan(self, orders: Orders) -> ScanPlan | None:
+        if not orders.start:
+            return None
+        if not self._plans:
+            raise InvalidInput("plans", "none", "leave nothing to start", "name one with --plan or in the file")
+        plan = next(iter(self._plans.values()))
+        if orders.frames is not None:
+            plan = msgspec.structs.replace(plan, frames=orders.frames)
+        return plan
+
+    def _loop(self, plan: ScanPlan | None, orders: Orders, shutdown: Shutdown) -> int:
+        progress = _Progress()
+        while not shutdown.requested():
+            self._obey(timeout_s=_REFRESH_S)
+            self._refresh()
+            progress.show(self._last, self._restorations)
+            if not self._beam.alive:
+                failure = self._beam.failure
+                if isinstance(failure, ScanControlError):
+                    raise failure
+                raise LinkError(f"the beam's thread ended: {failure}")
+            try:
+                run, status, figures = self._finished.get_nowait()
+            except queue.Empty:
+                continue
+            if orders.frames is not None:
+                progress.end()
+                return self._end_of_dry_run(run, status, figures)
+            if orders.repeat and status.finish_reason == "completed" and plan is not None:
+                self._beam.start(plan)
+        progress.end()
+        return 0
+
+    def _end_of_dry_run(self, run: Run, status: AcquisitionStatus, figures: PlanFigures) -> int:
+        """Leave the figures beside the recording; the exit code says whether all frames were taken."""
+        restored = self._restorations
+        written = RunFigures(
+            recording=run.recording.path.name, plan=run.plan.name, finish_reason=status.finish_reason or "",
+            frames=status.frames_completed, samples_sent=status.samples_exposed,
+            samples_received=status.samples_received, samples_lost=status.samples_lost,
+            samples_duplicate=status.samples_duplicate, frames_restored=restored.frames_restored,
+            frames_dropped_live=restored.dropped, frame_rate_hz=status.frame_rate_hz,
+            beam_frame_time_ms=figures.beam_frame_time_ms, restore_latency_ms=restored.latency.percentiles(),
+            restore_compute_ms=restored.compute.percentiles(), method=restored.method or "", face=restored.face or "",
+            withheld_rmse=restored.withheld_rmse,
+            coverage={
+                "nominal": figures.coverage_nominal, "touched": figures.coverage_touched, "dose": figures.coverage_dose,
+            },
+            dose_frame_e_per_a2=figures.dose_frame_e_per_a2, restorer_restarts=restored.restarts,
+        )  # fmt: skip
+        write_text(self._output / RUN_FILE, msgspec.json.format(msgspec.json.encode(written), indent=2).decode() + "\n")
+        _print(f"recording   {run.recording.path}")
+        if status.finish_reason != "completed":
+            raise RecordingError(f"the acquisition ended early: {status.finish_reason}; {status.message}")
+        return 0
+
+    # -- one acquisition --------------------------------------------------------------------------------
+
+    def _sinks(self, plan: ScanPlan, recording: RecordingWriter) -> Sequence[Sink]:
+        """Called in the beam's thread when a run is armed."""
+        self._figures = PlanFigures.of(plan, plan.path(0, self._capabilities), self._capabilities)
+        series = recording.header.series_id
+
+        def show(partial: Partial) -> None:
+            self._hub.publish_partial(
+                PartialView(
+                    series_id=series, frame=partial.frame, image=partial.mean, weight=partial.weight,
+                    complete=partial.complete, samples=partial.samples, path_id=partial.path.path_id,
+                    samples_planned=partial.path.count, fov_nm=plan.fov_nm,
+                )
+            )  # fmt: skip
+
+        self._background = Background(PartialFrames(recording, self._capabilities.coil, show))
+        return [self._background, self._restorations.sink_for(recording, self._capabilities.coil)]
+
+    def _on_finished(self, run: Run, status: AcquisitionStatus) -> None:
+        """Called in the beam's thread when a run has ended: frames that wait are restored, then the file is closed."""
+        hurry = self._shutdown is not None and self._shutdown.requested()
+        self._restorations.finish(0.0 if hurry else _CATCH_UP_S, give_up=self._asked_to_end)
+        if self._background is not None:
+            self._background.drain(0.2 if hurry else 60)
+            self._background.close(0.2)
+        if status.resumable and not hurry:
+            run.recording.abandon()
+            self._say(f"{run.recording.path.name} is left open, to be gone on with: {status.message}", "warning")
+        else:
+            run.recording.close(status.finish_reason or "completed")
+        self._forget_old(run.recording.path)
+        if self._figures is not None:
+            self._finished.put((run, status, self._figures))
+
+    def _asked_to_end(self) -> bool:
+        return self._shutdown is not None and self._shutdown.requested()
+
+    def _forget_old(self, path: Path) -> None:
+        self._recent.append(path)
+        while self._config.keep_last and len(self._recent) > self._config.keep_last:
+            self._recent.popleft().unlink(missing_ok=True)
+
+    # -- the page ---------------------------------------------------------------------------------------
+
+    def _obey(self, timeout_s: float) -> None:
+        """Take the page's commands for ``timeout_s``."""
+        deadline = time.monotonic() + timeout_s
+        while (left_s := deadline - time.monotonic()) > 0:
+            try:
+                command = self._hub.commands.get(timeout=left_s)
+            except queue.Empty:
+                return
+            try:
+                self._carry_out(command)
+            except ScanControlError as error:
+                self._say(str(error), "error")
+
+    def _carry_out(self, command: Command) -> None:
+        run = self._beam.run
+        done = True
+        match command:
+            case EmergencyBlank():
+                self._beam.emergency_blank()
+                self._say("beam blanked and held; Start lifts it", "warning")
+            case Start(plan=name):
+                plan = self._plans.get(name)
+                if plan is None:
+                    raise InvalidInput("plan", name, "is not offered", f"choose of {', '.join(self._plans)}")
+                done = self._beam.start(plan)
+            case Pause():
+                done = run is not None and run.acquisition.pause()
+            case Resume():
+                done = run is not None and run.acquisition.resume()
+            case Abort():
+                done = run is not None and run.acquisition.abort("asked for on the page")
+            case Record():
+                self._say("every acquisition is recorded: raw samples reach the disk first", "info")
+        if not done:
+            self._say(f"{type(command).__name__.lower()}: nothing to do that with now", "warning")
+
+    def _say(self, text: str, level: str = "info") -> None:
+        self._hub.publish_notice(Notice(text, level))  # type: ignore[arg-type]
+        if level != "info":
+            self._warnings.append(text)
+            _print(f"{level:<11} {text}", error=True)
+
+    def _refresh(self) -> None:
+        beam, restored = self._beam, self._restorations
+        if beam.run is not None:
+            self._last = beam.run.acquisition.status
+        self._show_truth()
+        self._hub.publish_status(
+            status_view(
+                plans=tuple(self._plans), figures=self._figures, acquisition=self._last, microscope=beam.microscope,
+                microscope_name=self._capabilities.name, address=self._config.microscope, connected=beam.connected,
+                restorer=restored.state(), method=restored.method, face=restored.face, latency=restored.latency,
+                dose_area_e_per_a2=self._dose_area(), origin=self._capabilities.origin,
+                warnings=tuple(self._warnings),
+            )
+        )  # fmt: skip
+
+    def _dose_area(self) -> float | None:
+        """What the area has had since this daemon connected: all frames that ended, on the running plan's field."""
+        if self._figures is None or self._last is None:
+            return None
+        return self._figures.dose_frame_e_per_a2 * self._last.frames_ended
+
+    def _show_truth(self) -> None:
+        if self._truth_shown or self._truth_path is None or self._figures is None or not self._truth_path.exists():
+            return
+        self._truth_shown = True
+        shape = self._plans[self._figures.plan].shape if self._figures.plan in self._plans else None
+        if shape is not None:
+            self._hub.publish_truth(read_truth(self._truth_path, shape))
+
+
+class _Progress:
+    """One line on a terminal that is rewritten, or a line every few seconds elsewhere."""
+
+    def __init__(self) -> None:
+        self._terminal = sys.stdout.isatty()
+        self._next = 0.0
+        self._open = False
+
+    def show(self, status: AcquisitionStatus | None, restored: Restorations) -> None:
+        now = time.monotonic()
+        if status is None or status.frame is None or now < self._next:
+            return
+        self._next = now + (0.2 if self._terminal else 5.0)
+        latency = restored.latency.percentiles()
+        line = (
+            f"scanning    frame {status.frame + 1}/{status.frames_planned}, {status.frame_rate_hz:.2f} frames/s, "
+            f"{status.samples_received} samples, {status.samples_lost} lost, {restored.frames_restored} restored"
+            + (f", latency {latency['p50']:.1f} ms" if latency else "")
+        )
+        if self._terminal:
+            sys.stdout.write("\r\x1b[K" + line)
+            sys.stdout.flush()
+            self._open = True
+        else:
+            _print(line)
+
+    def end(self) -> None:
+        if self._open:
+            sys.stdout.write("\n")
+            self._open = False
+
+
+def _print(text: str, *, error: bool = False) -> None:
+    stream = sys.stderr if error else sys.stdout
+    stream.write(text + "\n")
+    stream.flush()
+
+
+def _optional(path: str | None) -> Path | None:
+    return None if path is None else Path(path)
+
+
+def _load_plans(files: Sequence[str], base: Path) -> dict[str, ScanPlan]:
+    plans: dict[str, ScanPlan] = {}
+    for file in files:
+        plan = load_plan(base / file)
+        if plan.name in plans:
+            raise InvalidInput("plan name", plan.name, "is used by two plans", "give each plan a name of its own")
+        plans[plan.name] = plan
+    return plans
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        problem = f"cannot be made ({error.strerror})"
+        raise InvalidInput("output folder", folder, problem, "choose another folder") from error
