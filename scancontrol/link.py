@@ -104,14 +104,15 @@ class MicroscopeLink:
         :raises InvalidInput: it states capabilities that cannot be
         """
         deadline = time.monotonic() + timeout_s
-        first_refusal: float | None = None
+        first: m.Refused | None = None
         while self._protocol.state is not ClientState.READY:
             now = time.monotonic()
             refused = self._protocol.refused
             if self._protocol.state is ClientState.REFUSED and refused is not None:
-                first_refusal = now if first_refusal is None else first_refusal
-                waited = now - first_refusal >= _REFUSED_RETRY_S
-                if refused.code != "lease_held" or now >= deadline or (waited and refused.holder_silent_ms < _ALIVE_MS):
+                first = first or refused
+                # One refusal may be on behalf of a holder who was killed a moment ago.
+                alive = refused is not first and refused.holder_silent_ms < _ALIVE_MS
+                if refused.code != "lease_held" or alive or now >= deadline:
                     self._disconnect()
                     raise _as_error(refused)
             if now >= deadline:
@@ -317,8 +318,7 @@ class MicroscopeLink:
         protocol = self._protocol
         now = time.monotonic()
         if protocol.state in (ClientState.OFFLINE, ClientState.REFUSED) and now >= self._retry_at:
-            pause_s = _REFUSED_RETRY_S if protocol.state is ClientState.REFUSED else _RECONNECT_S
-            self._retry_at = now + pause_s
+            self._retry_at = now + _RECONNECT_S
             self._reconnect()
         self._send()
         ready = dict(self._poller.poll(wait_ms))
@@ -358,8 +358,10 @@ class MicroscopeLink:
             self._alive()
         if welcome is not None and joined and self._data is None:
             self._data = self._socket(_beside(self.address, welcome.data_address), MAX_PAYLOAD_BYTES)
-        if protocol.state is ClientState.OFFLINE and self._control is not None:
+        if protocol.state in (ClientState.OFFLINE, ClientState.REFUSED) and self._control is not None:
             self._disconnect()
+            if protocol.state is ClientState.REFUSED:
+                self._retry_at = time.monotonic() + _REFUSED_RETRY_S
 
     def _reconnect(self) -> None:
         self._disconnect()

@@ -44,7 +44,7 @@ __all__ = [
     "secure_server",
 ]
 
-_ZAP_DOMAIN = b"scancontrol"
+_ZAP_DOMAIN = "scancontrol"
 _MAX_KEY_FILE_BYTES = 4096
 _MAX_ALLOWED = 4096
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
@@ -103,7 +103,7 @@ class Gatekeeper:
 
     def __enter__(self) -> Gatekeeper:
         self._authenticator.start()
-        self._authenticator.configure_curve_callback(domain="*", credentials_provider=self)
+        self._authenticator.configure_curve_callback(domain=_ZAP_DOMAIN, credentials_provider=self)
         return self
 
     def __exit__(
@@ -120,7 +120,7 @@ def secure_server(socket: zmq.Socket[Any], security: ServerSecurity | None) -> N
     socket.curve_server = True
     socket.curve_publickey = public
     socket.curve_secretkey = secret
-    socket.zap_domain = _ZAP_DOMAIN
+    socket.zap_domain = _ZAP_DOMAIN.encode()
 
 
 def secure_client(socket: zmq.Socket[Any], security: ClientSecurity | None) -> None:

@@ -61,6 +61,7 @@ class ClientProtocol:
         self._resend_ns = 0
         self._acknowledge_ns = 0
         self._was_ready = False
+        self._lost = False  # a notice said so, and none that it is well again
 
     # -- what the caller asks for ---------------------------------------------------------------------
 
@@ -203,7 +204,7 @@ class ClientProtocol:
         """Time passed. To be called at least every 50 ms; the state may be ``OFFLINE`` after it."""
         if ClientEvent.SILENCE in CLIENT[self.state] and now_ns - self._heard_ns > _SILENCE_NS:
             if self._was_ready:
-                self._was_ready = False
+                self._was_ready, self._lost = False, True
                 self._notices.append(m.Notice(kind="link_lost", message="the microscope is silent; connecting anew"))
             self._step(ClientEvent.SILENCE)
         elif self.state is ClientState.ATTACHING and now_ns - self._attach_ns > _REPEAT_NS:
@@ -279,7 +280,8 @@ class ClientProtocol:
         self._ready()
 
     def _ready(self) -> None:
-        if not self._was_ready and self._next_request > 1:
+        if self._lost:
+            self._lost = False
             self._notices.append(m.Notice(kind="link_restored", message="connected to the microscope again"))
         self._was_ready = True
         self._control_out.extend(encode(message) for message in self._unanswered.values())
