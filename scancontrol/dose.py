@@ -1,11 +1,13 @@
 """Electrons and dose: what a scan costs the specimen, and what limits it.
 
-Dose in e/Å² is electrons over area. The mean over the field is what a dose limit per area usually means; the worst
-local dose, on the pixel that the beam dwelt on longest, is what a sensitive specimen notices.
+Dose in e/Å² is electrons over area. The field's mean says what a frame costs; the worst area is what limits are held
+against, the mean over the most exposed cell of the field cut into 64 across, as the microscope's own guard cuts it; the
+worst pixel is what a sensitive specimen notices.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,19 +17,36 @@ from scancontrol.errors import InvalidInput
 from scancontrol.paths.geometry import pixel_index
 from scancontrol.paths.path import ELECTRONS_PER_PA_US, ScanPath
 
-__all__ = ["A2_PER_NM2", "ELECTRONS_PER_PA_US", "FrameDose", "check_limit", "dwell_map_us", "electrons", "frame_dose"]
+__all__ = [
+    "A2_PER_NM2",
+    "AREA_CELLS",
+    "ELECTRONS_PER_PA_US",
+    "FrameDose",
+    "area_map_e_per_a2",
+    "check_limit",
+    "dwell_map_us",
+    "electrons",
+    "frame_dose",
+]
 
 A2_PER_NM2 = 100.0
+
+AREA_CELLS = 64
+"""Cells across the field's width over which a dose is averaged before it is held against a limit."""
+
+MAX_MAP_PIXELS = 1 << 26
+"""Frames with more pixels have no map of the dwell in each; half a gigabyte is enough."""
 
 
 @dataclass(frozen=True)
 class FrameDose:
-    """The dose of one frame."""
+    """The dose of one frame, in electrons and in e/Å²."""
 
     electrons: float
     mean_e_per_a2: float  # over the field of view
     region_e_per_a2: float  # over the scanned region
-    worst_pixel_e_per_a2: float  # over the pixel that the beam dwelt on longest
+    worst_area_e_per_a2: float  # over the most exposed cell, see AREA_CELLS
+    worst_pixel_e_per_a2: float | None  # over the most exposed pixel; None for frames too large to tell
 
 
 def electrons(beam_current_pa: float, time_us: float) -> float:
@@ -36,10 +55,13 @@ def electrons(beam_current_pa: float, time_us: float) -> float:
 
 
 def dwell_map_us(path: ScanPath) -> NDArray[np.float64]:
-    """Dwell in each pixel (rows, cols) in µs."""
+    """Dwell in each pixel (rows, cols) in µs. Raises :class:`InvalidInput` for frames above ``MAX_MAP_PIXELS``."""
+    if path.shape[0] * path.shape[1] > MAX_MAP_PIXELS:
+        raise InvalidInput("shape", f"{path.shape[0]} x {path.shape[1]}", f"is above {MAX_MAP_PIXELS} pixels",
+                           "map a smaller frame")
     total = np.zeros(path.shape[0] * path.shape[1])
     for chunk in path.chunks():
-        # Only the stretch of rows that a chunk reaches is added to, so a long scan of a large frame stays quick.
+        # Only the stretch of pixels that a chunk reaches is added to, so that rasters of large frames stay quick.
         index = pixel_index(chunk.positions, path.shape)
         low = int(index.min())
         part = np.bincount(index - low, weights=chunk.dwell_us)
@@ -47,34 +69,63 @@ def dwell_map_us(path: ScanPath) -> NDArray[np.float64]:
     return total.reshape(path.shape)
 
 
+def area_map_e_per_a2(path: ScanPath, beam_current_pa: float) -> NDArray[np.float64]:
+    """Mean dose of one frame in e/Å² over square cells (n, 64), 64 across the field's width."""
+    rows, cols = path.shape
+    height = AREA_CELLS * rows / cols
+    cell_rows = max(1, math.ceil(height))
+    total = np.zeros(cell_rows * AREA_CELLS)
+    for chunk in path.chunks():
+        y = np.minimum((chunk.positions[:, 0] * height).astype(np.int64), cell_rows - 1)
+        x = (chunk.positions[:, 1] * AREA_CELLS).astype(np.int64)
+        total += np.bincount(y * AREA_CELLS + x, weights=chunk.dwell_us, minlength=len(total))
+    cell_a2 = (path.fov_nm / AREA_CELLS) ** 2 * A2_PER_NM2
+    return (total * (beam_current_pa * ELECTRONS_PER_PA_US / cell_a2)).reshape(cell_rows, AREA_CELLS)
+
+
 def frame_dose(path: ScanPath, beam_current_pa: float) -> FrameDose:
     """The dose of one frame along ``path``."""
     spent = path.electrons(beam_current_pa)
     rows, cols = path.shape
     pixel_a2 = (path.fov_nm / cols) ** 2 * A2_PER_NM2
-    region = path.recipe.region
     field_a2 = pixel_a2 * rows * cols
-    worst_us = float(dwell_map_us(path).max())
+    region = path.recipe.region
+    worst_pixel = None
+    if rows * cols <= MAX_MAP_PIXELS:
+        worst_pixel = electrons(beam_current_pa, float(dwell_map_us(path).max())) / pixel_a2
     return FrameDose(
         electrons=spent,
         mean_e_per_a2=spent / field_a2,
         region_e_per_a2=spent / (field_a2 * region.height * region.width),
-        worst_pixel_e_per_a2=electrons(beam_current_pa, worst_us) / pixel_a2,
+        worst_area_e_per_a2=float(area_map_e_per_a2(path, beam_current_pa).max()),
+        worst_pixel_e_per_a2=worst_pixel,
     )
 
 
 def check_limit(quantity: str, dose_e_per_a2: float, limit_e_per_a2: float, *, dwell_us: float, coverage: float,
                 frames: int) -> None:
-    """Raise :class:`InvalidInput` if a dose passes its limit, saying by how much and what would fit."""
+    """Raise :class:`InvalidInput` if a dose passes its limit, saying by how much and what would fit.
+
+    ``coverage`` is the dose coverage that the plan has; dose is proportional to it, to the dwell and to the frames.
+    """
     if dose_e_per_a2 <= limit_e_per_a2:
         return
     factor = limit_e_per_a2 / dose_e_per_a2
-    fitting = int(frames * factor * (1 + 1e-12))
-    few = f", or take {fitting} frames instead of {frames}" if frames > 1 and fitting >= 1 else ""
+    # What is offered has to fit when it is typed in as printed: rounded down.
+    fitting_frames = int(frames * factor * (1 + 1e-12))
+    fewer = f", or take {fitting_frames} frames instead of {frames}" if frames > 1 and fitting_frames >= 1 else ""
     raise InvalidInput(
         quantity, f"{dose_e_per_a2:.4g} e/Å²",
         f"passes the limit of {limit_e_per_a2:.4g} e/Å² by {dose_e_per_a2 - limit_e_per_a2:.4g} e/Å² "
         f"({dose_e_per_a2 / limit_e_per_a2:.4g} times)",
-        f"lower dwell_us from {dwell_us:.4g} to {dwell_us * factor:.4g}, or the dose coverage from "
-        f"1/{1 / coverage:.4g} to 1/{1 / (coverage * factor):.4g}{few}",
+        f"lower dwell_us from {dwell_us:g} to {_down(dwell_us * factor)}, or the coverage (by dose) from "
+        f"{coverage:.4g} to {_down(coverage * factor)}{fewer}",
     )
+
+
+def _down(value: float) -> str:
+    """``value`` with three digits, never above it."""
+    if value <= 0:
+        return "0"
+    digit = 10.0 ** (math.floor(math.log10(value)) - 2)
+    return f"{math.floor(value / digit + 1e-9) * digit:.3g}"

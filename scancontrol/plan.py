@@ -8,24 +8,24 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any, TypeVar
 
 import msgspec
+import numpy as np
 import yaml
 
 from scancontrol import dose
 from scancontrol.capabilities import Capabilities
+from scancontrol.configuration import convert, load_yaml
 from scancontrol.errors import InvalidInput
+from scancontrol.paths.geometry import Region
+from scancontrol.paths.motion import check_slew
 from scancontrol.paths.path import ScanPath
 from scancontrol.paths.points import Points, read_points
 from scancontrol.paths.recipe import AnyPattern, PathRecipe
 from scancontrol.paths.spirals import Archimedean
 from scancontrol.paths.timing import Settle
-from scancontrol.paths.geometry import Region
 
 __all__ = ["DoseLimits", "ScanPlan", "SettleRule", "load_capabilities", "load_plan", "parse_plan"]
-
-T = TypeVar("T")
 
 
 class SettleRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -36,7 +36,7 @@ class SettleRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 class DoseLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What the plan's author allows: mean dose over the scanned region, in one frame and in all of them."""
+    """What the plan's author allows: dose of the most exposed area, in one frame and in all of them."""
 
     frame_e_per_a2: float | None = None
     total_e_per_a2: float | None = None
@@ -61,6 +61,10 @@ class ScanPlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     def recipe(self, frame: int, capabilities: Capabilities) -> PathRecipe:
         """The solved recipe of frame ``frame`` (from 0). Raises :class:`InvalidInput` if it cannot be."""
         pattern = self.patterns[frame % len(self.patterns)].for_frame(frame // len(self.patterns))
+        return self.recipe_of(pattern, capabilities)
+
+    def recipe_of(self, pattern: AnyPattern, capabilities: Capabilities) -> PathRecipe:
+        """The solved recipe of one pattern under this plan. Raises :class:`InvalidInput` if it cannot be."""
         coil = capabilities.coil
         if isinstance(pattern, Archimedean) and pattern.max_turns_per_sample is None and coil.time_constant_us > 0:
             # Near the centre the beam turns no faster than the coils' −3 dB corner.
@@ -68,9 +72,11 @@ class ScanPlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             pattern = msgspec.structs.replace(pattern, max_turns_per_sample=turns)
         settle = None
         if self.settle is not None:
+            slew = capabilities.max_slew_fields_per_us * self.shape[1]
             settle = Settle(
                 time_constant_us=coil.time_constant_us, order=coil.order, damping=coil.damping,
                 tolerance_px=self.settle.tolerance_px, flyback_us=self.settle.flyback_us,
+                slew_px_per_us=slew if math.isfinite(slew) else None,
             )
         return PathRecipe(
             pattern=pattern, shape=self.shape, fov_nm=self.fov_nm, dwell_us=self.dwell_us, region=self.region,
@@ -86,99 +92,119 @@ class ScanPlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         """The beam current that the doses are computed with."""
         return capabilities.beam_current_pa if self.beam_current_pa is None else self.beam_current_pa
 
-    def check(self, capabilities: Capabilities) -> None:
-        """Raise :class:`InvalidInput` if the plan cannot be, or this microscope cannot or must not run it."""
+    def frame_dose(self, frame: int, capabilities: Capabilities) -> dose.FrameDose:
+        """Electrons and dose of one frame."""
+        return dose.frame_dose(self.path(frame, capabilities), self.current_pa(capabilities))
+
+    def repeats(self) -> tuple[int, ...]:
+        """How many of the frames take each pattern."""
+        return tuple(len(range(i, self.frames, len(self.patterns))) for i in range(len(self.patterns)))
+
+    def total_dose_e_per_a2(self, capabilities: Capabilities) -> float:
+        """Dose of the most exposed area after all frames; frames that change their seed are taken to be like the first."""
+        maps = [
+            dose.area_map_e_per_a2(self.path(i, capabilities), self.current_pa(capabilities)) * times
+            for i, times in enumerate(self.repeats()) if times
+        ]
+        return float(np.sum(maps, axis=0).max())
+
+    def check_alone(self) -> None:
+        """Raise :class:`InvalidInput` for what is wrong with the plan on any microscope."""
         if not self.patterns:
             raise InvalidInput("patterns", "[]", "names no pattern", "give at least one pattern")
         if not 1 <= self.frames <= 10_000_000:
             raise InvalidInput("frames", self.frames, "is outside 1 to 10000000", "give a whole number of frames")
-        if not (math.isfinite(self.dwell_us) and self.dwell_us > 0):
-            raise InvalidInput("dwell_us", self.dwell_us, "is not a finite number above 0", "give it in microseconds")
-        if self.beam_current_pa is not None and not (math.isfinite(self.beam_current_pa) and self.beam_current_pa > 0):
-            raise InvalidInput("beam_current_pa", self.beam_current_pa, "is not a finite number above 0",
-                               "give it in picoamperes, or leave it out to use the microscope's")
-        self._check_detectors(capabilities)
-        doses = []
-        for frame in range(min(self.frames, len(self.patterns))):
-            path = self.path(frame, capabilities)
-            self._check_hardware(path, capabilities)
-            doses.append(self._check_frame_dose(path, capabilities))
-        self._check_total_dose(doses, capabilities)
+        for quantity, value in (
+            ("beam_current_pa", self.beam_current_pa),
+            ("dose_limits.frame_e_per_a2", self.dose_limits.frame_e_per_a2),
+            ("dose_limits.total_e_per_a2", self.dose_limits.total_e_per_a2),
+        ):
+            if value is not None and not (math.isfinite(value) and value > 0):
+                raise InvalidInput(quantity, value, "is not a finite number above 0", "give one, or leave it out")
+        settle = None if self.settle is None else Settle(
+            time_constant_us=0.0, tolerance_px=self.settle.tolerance_px, flyback_us=self.settle.flyback_us,
+        )
+        for pattern in self.patterns:
+            PathRecipe(
+                pattern=pattern, shape=self.shape, fov_nm=self.fov_nm, dwell_us=self.dwell_us, region=self.region,
+                rotation_deg=self.rotation_deg, settle=settle,
+            ).check()
 
-    def _check_detectors(self, capabilities: Capabilities) -> None:
+    def check(self, capabilities: Capabilities) -> None:
+        """Raise :class:`InvalidInput` if the plan cannot be, or this microscope cannot or must not run it."""
+        self.check_alone()
         known = [channel.name for channel in capabilities.detectors]
         for name in self.detectors:
             if name not in known:
                 raise InvalidInput("detectors", name, "is no detector of this microscope", f"choose of {', '.join(known)}")
+        self._check_dwell(self.dwell_us, capabilities)  # before anything is computed from it
+        for frame in range(min(self.frames, len(self.patterns))):
+            path = self.path(frame, capabilities)
+            limit = capabilities.samples_per_path_limit
+            if path.count > limit:
+                raise InvalidInput("samples", path.count, f"is above the microscope's limit, {limit}",
+                                   "ask for less coverage or fewer pixels")
+            for extreme in path.dwell_range_us if path.weighted else ():
+                self._check_dwell(extreme, capabilities)
+            check_slew(path, capabilities)
+            if self.dose_limits.frame_e_per_a2 is not None:
+                spent = self.frame_dose(frame, capabilities).worst_area_e_per_a2
+                dose.check_limit("dose of one frame", spent, self.dose_limits.frame_e_per_a2, dwell_us=self.dwell_us,
+                                 coverage=path.coverage.dose, frames=1)
+        limits = (self.dose_limits.total_e_per_a2, capabilities.dose_limit_e_per_a2)
+        for limit_e_per_a2 in limits:
+            if limit_e_per_a2 is not None:
+                self._check_total(limit_e_per_a2, capabilities)
 
-    def _check_hardware(self, path: ScanPath, capabilities: Capabilities) -> None:
-        if path.count > capabilities.samples_per_path_limit:
-            raise InvalidInput("samples", path.count, f"is above the microscope's limit, {capabilities.samples_per_path_limit}",
-                               "ask for less coverage or fewer pixels")
-        shortest = min(float(chunk.dwell_us.min()) for chunk in path.chunks())
-        longest = max(float(chunk.dwell_us.max()) for chunk in path.chunks())
-        asked = self.dwell_us * (shortest / path.dwell_per_pixel_us)
-        if min(shortest, asked) < capabilities.shortest_dwell_us * (1 - 1e-9):
-            raise InvalidInput("dwell_us", f"{min(shortest, asked):g}",
-                               f"is below the microscope's shortest dwell, {capabilities.shortest_dwell_us:g}",
-                               f"raise it to {self.dwell_us * capabilities.shortest_dwell_us / min(shortest, asked):.4g} or more")
-        if longest > capabilities.longest_dwell_us:
-            raise InvalidInput("dwell_us", f"{longest:g}",
-                               f"is above the microscope's longest dwell, {capabilities.longest_dwell_us:g}",
-                               f"lower it to {self.dwell_us * capabilities.longest_dwell_us / longest:.4g} or less")
+    def _check_dwell(self, dwell_us: float, capabilities: Capabilities) -> None:
+        shortest, longest = capabilities.shortest_dwell_us, capabilities.longest_dwell_us
+        which = "" if dwell_us == self.dwell_us else " of a sample"
+        if dwell_us < shortest * (1 - 1e-9):
+            raise InvalidInput(f"dwell_us{which}", f"{dwell_us:g}", f"is below the microscope's shortest dwell, {shortest:g}",
+                               f"raise dwell_us to {self.dwell_us * shortest / dwell_us:.4g} or more")
+        if dwell_us > longest * (1 + 1e-9):
+            raise InvalidInput(f"dwell_us{which}", f"{dwell_us:g}", f"is above the microscope's longest dwell, {longest:g}",
+                               f"lower dwell_us to {self.dwell_us * longest / dwell_us:.4g} or less")
 
-    def _check_frame_dose(self, path: ScanPath, capabilities: Capabilities) -> float:
-        frame = dose.frame_dose(path, self.current_pa(capabilities))
-        if self.dose_limits.frame_e_per_a2 is not None:
-            dose.check_limit("dose of one frame", frame.region_e_per_a2, self.dose_limits.frame_e_per_a2,
-                             dwell_us=self.dwell_us, coverage=path.coverage.dose, frames=1)
-        return frame.region_e_per_a2
-
-    def _check_total_dose(self, doses: list[float], capabilities: Capabilities) -> None:
-        total = sum(value * len(range(i, self.frames, len(self.patterns))) for i, value in enumerate(doses))
-        coverage = sum(self.path(i, capabilities).coverage.dose for i in range(len(doses))) / len(doses)
-        for limit in (self.dose_limits.total_e_per_a2, capabilities.dose_limit_e_per_a2):
-            if limit is not None:
-                dose.check_limit(f"dose of {self.frames} frames", total, limit, dwell_us=self.dwell_us,
-                                 coverage=coverage, frames=self.frames)
+    def _check_total(self, limit_e_per_a2: float, capabilities: Capabilities) -> None:
+        cycle = range(min(self.frames, len(self.patterns)))
+        coverage = sum(self.path(i, capabilities).coverage.dose for i in cycle) / len(cycle)
+        frames = f"{self.frames} frames" if self.frames > 1 else "1 frame"
+        dose.check_limit(f"dose of {frames}", self.total_dose_e_per_a2(capabilities), limit_e_per_a2,
+                         dwell_us=self.dwell_us, coverage=coverage, frames=self.frames)
 
 
 def load_plan(path: str | Path) -> ScanPlan:
-    """Read a plan from a YAML file; points files are read too. Raises :class:`InvalidInput`."""
+    """Read a plan from a YAML file, and the points files that it names, from beside it.
+
+    Raises :class:`InvalidInput` for anything that is not a plan, or cannot be on any microscope.
+    """
     path = Path(path)
-    plan = parse_plan(_read(path, "plan"), str(path))
-    patterns = tuple(
-        read_points(path.parent / pattern.file) if isinstance(pattern, Points) and pattern.file else pattern
-        for pattern in plan.patterns
-    )
-    return msgspec.structs.replace(plan, patterns=patterns)
+    return _complete(load_yaml(path, ScanPlan), path.parent)
 
 
 def parse_plan(text: str, source: str = "plan") -> ScanPlan:
-    """Read a plan from YAML text. Raises :class:`InvalidInput` for anything that is not a plan."""
-    return _parse(text, ScanPlan, source)
+    """Read a plan from YAML text. Raises :class:`InvalidInput` like :func:`load_plan`."""
+    try:
+        content = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise InvalidInput(source, "text", f"is not YAML: {' '.join(str(error).split())}", "mend it") from error
+    return _complete(convert(content, ScanPlan, source), Path())
+
+
+def _complete(plan: ScanPlan, folder: Path) -> ScanPlan:
+    patterns = tuple(
+        msgspec.structs.replace(read_points(folder / pattern.file), jump_px=pattern.jump_px)
+        if isinstance(pattern, Points) and pattern.file is not None else pattern
+        for pattern in plan.patterns
+    )
+    plan = msgspec.structs.replace(plan, patterns=patterns)
+    plan.check_alone()
+    return plan
 
 
 def load_capabilities(path: str | Path) -> Capabilities:
     """Read and check what a microscope states about itself from a YAML file. Raises :class:`InvalidInput`."""
-    capabilities = _parse(_read(Path(path), "microscope"), Capabilities, str(path))
+    capabilities = load_yaml(Path(path), Capabilities)
     capabilities.check()
     return capabilities
-
-
-def _read(path: Path, what: str) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidInput(what, str(path), f"cannot be read ({error})", "check the file's name") from error
-
-
-def _parse(text: str, kind: type[T], source: str) -> T:
-    try:
-        content: Any = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise InvalidInput(source, "", f"is not YAML ({' '.join(str(error).split())})", "mend the file") from error
-    try:
-        return msgspec.convert(content, kind)
-    except msgspec.ValidationError as error:
-        raise InvalidInput(source, "", f"is not understood: {error}", "mend the file") from error

@@ -87,7 +87,7 @@ class ScanPath:
 
     def chunk(self, first_index: int, count: int) -> PathChunk:
         """Samples ``first_index`` to ``first_index + count``. Raises :class:`IndexError` outside the path."""
-        if not (0 <= first_index and 0 <= count and first_index + count <= self.count):
+        if not (first_index >= 0 and count >= 0 and first_index + count <= self.count):
             raise IndexError(f"samples {first_index} to {first_index + count} of a path of {self.count}")
         if "_whole" in self.__dict__:
             whole, part = self._whole, slice(first_index, first_index + count)

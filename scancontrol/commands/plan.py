@@ -1,0 +1,106 @@
+"""``scancontrol plan``: check a scan plan, say what it costs beside a full raster, and draw it."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from scancontrol.configuration import config_file
+from scancontrol.errors import InvalidInput
+from scancontrol.plan import load_capabilities, load_plan
+from scancontrol.plan_summary import PathFigures, PlanSummary, summary
+
+__all__ = ["add_parser", "run", "table"]
+
+LABEL, COLUMN = 26, 20
+ACROSS = 5
+"""Columns to a line of tables; more patterns than that go into another table below."""
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add this command to the command line."""
+    parser = subparsers.add_parser("plan", help="check a scan plan, and what it costs", description=__doc__)
+    parser.add_argument("file", type=Path, metavar="FILE", help="the plan, YAML")
+    parser.add_argument("--plot", type=Path, metavar="PNG", help="draw path, dwell and figures into this file")
+    parser.add_argument("--microscope", type=Path, metavar="FILE",
+                        help="what the microscope states about itself, YAML (default: the shipped microscope.yaml)")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the summary, draw the figure; 0, or :class:`InvalidInput` for the command line to turn into 2."""
+    capabilities = load_capabilities(args.microscope or config_file("microscope.yaml"))
+    known = summary(load_plan(args.file), capabilities)
+    print(table(known))
+    if args.plot is not None:
+        from scancontrol.plotting import save_plan_figure  # matplotlib is slow to load and rarely wanted
+
+        try:
+            save_plan_figure(known, args.plot)
+        except (OSError, ValueError) as error:
+            raise InvalidInput("--plot", args.plot, f"cannot be written ({error})",
+                               "give a .png in a folder that is writable") from error
+        print(f"\ndrawn: {args.plot}")
+    return 0
+
+
+def table(known: PlanSummary) -> str:
+    """The summary as text."""
+    plan, microscope = known.plan, known.capabilities
+    rows, cols = plan.shape
+    lines = [
+        f"{plan.name} on {microscope.name}",
+        f"  frame      {rows} x {cols} px, field of view {plan.fov_nm:g} nm, pixel {plan.fov_nm / cols * 1e3:.4g} pm"
+        + (f", turned {plan.rotation_deg:g}°" if plan.rotation_deg else ""),
+        f"  beam       {plan.current_pa(microscope):g} pA, {microscope.beam_energy_kev:g} keV",
+    ]
+    region = plan.region
+    if (region.height, region.width) != (1, 1):
+        lines.append(f"  region     y {region.y:g} to {region.y + region.height:g}, x {region.x:g} to "
+                     f"{region.x + region.width:g} of the field; coverage is counted in it")
+    lines += [f"  {'hardware' if i == 0 else '':10} {line}" for i, line in enumerate(known.quantisation())]
+    for first in range(0, len(known.patterns), ACROSS - 1):
+        columns = [*known.patterns[first : first + ACROSS - 1], known.raster]
+        lines += ["", " " * LABEL + "".join(f"{one.title:>{COLUMN}}" for one in columns)]
+        lines += [f"{label:<{LABEL}}" + "".join(f"{of(one):>{COLUMN}}" for one in columns) for label, of in _ROWS]
+    frames = "1 frame" if plan.frames == 1 else f"{plan.frames} frames"
+    lines += [
+        "",
+        f"{frames}: {known.total_time_s:.4g} s of beam time, {known.total_dose_e_per_a2:.4g} e/Å² in the most exposed area; "
+        f"the same in full rasters {known.raster.path.duration_us * plan.frames * 1e-6:.4g} s, "
+        f"{known.raster.dose.worst_area_e_per_a2 * plan.frames:.4g} e/Å²",
+    ]
+    lines += [f"note: {note}" for note in known.notes()]
+    return "\n".join(lines)
+
+
+def _one_in(coverage: float) -> str:
+    return f"{coverage:.2%} = 1/{1 / coverage:.2f}" if coverage else "0"
+
+
+def _worst_pixel(one: PathFigures) -> str:
+    worst = one.dose.worst_pixel_e_per_a2
+    return "-" if worst is None else f"{worst:.4g} e/Å²"
+
+
+_ROWS: tuple[tuple[str, Callable[[PathFigures], str]], ...] = (
+    ("samples", lambda one: f"{one.path.count:,}"),
+    ("coverage, nominal", lambda one: _one_in(one.path.coverage.nominal)),
+    ("coverage, pixels touched", lambda one: _one_in(one.path.coverage.touched)),
+    ("coverage, dose", lambda one: _one_in(one.path.coverage.dose)),
+    ("frame time", lambda one: f"{one.path.duration_us / 1e3:,.2f} ms"),
+    ("frame rate", lambda one: f"{1e6 / one.path.duration_us:,.2f} Hz"),
+    ("  exposed", lambda one: f"{one.path.exposure_us / 1e3:,.2f} ms"),
+    ("  settling, blanked", lambda one: f"{one.path.settle_time_us / 1e3:,.2f} ms"),
+    ("  flyback, blanked", lambda one: f"{one.path.flyback_time_us / 1e3:,.2f} ms"),
+    ("overhead", lambda one: f"{one.overhead:.1%}"),
+    ("blanked moves", lambda one: f"{one.path.moves:,}"),
+    ("electrons", lambda one: f"{one.dose.electrons:,.3g}"),
+    ("dose, mean of field", lambda one: f"{one.dose.mean_e_per_a2:.4g} e/Å²"),
+    ("dose, worst area", lambda one: f"{one.dose.worst_area_e_per_a2:.4g} e/Å²"),
+    ("dose, worst pixel", _worst_pixel),
+    ("fastest drawn", lambda one: f"{one.motion.fastest_px_per_us:.3g} px/µs"),
+    ("coil lag, rms (worst)", lambda one: f"{one.motion.lag_rms_px:.2f} ({one.motion.lag_worst_px:.2f}) px"),
+)
