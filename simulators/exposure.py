@@ -148,10 +148,13 @@ class Exposure:
             raise RuntimeError("nothing was begun")
         return self._path, self.dose
 
-    def expected_counts(self, shape: tuple[int, int], fov_nm: float, dwell_us: float, frame: int = 0) -> NDArray[np.float32]:
+    def expected_counts(
+        self, shape: tuple[int, int], fov_nm: float, dwell_us: float, frame: int = 0, *, damaged: bool = False
+    ) -> NDArray[np.float32]:
         """Noise-free counts (channels, rows, cols) at the middles of a frame's pixels, with the beam of the beginning.
 
-        The specimen is taken where it is now, undamaged; the beam exactly where it was told to be.
+        The specimen is taken where it is now, as it was before the beam came unless ``damaged``; the beam exactly
+        where it was told to be. To ask costs the specimen nothing.
         """
         rows, cols = shape
         height_nm = fov_nm * rows / cols
@@ -163,6 +166,8 @@ class Exposure:
         for row in range(rows):
             y = np.full(cols, ((row + 0.5) / rows - 0.5) * height_nm - float(moved[0][0]), np.float32)
             layers = field.lookup(y, x)
+            if damaged and self.damage is not None and self.dose is not None:
+                layers = self.damage.act(layers, self.dose.cells(y, x))
             low = layers[1] if self.specimen.low else None
             for channel, (kind, detector) in enumerate(zip(self.kinds, self.config.detectors, strict=True)):
                 out[channel, row] = detector.expected(electrons * detected_fraction(kind, layers[0], low))

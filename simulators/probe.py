@@ -9,6 +9,7 @@ Electron Microscopy, 2nd ed. (2010), sections 2 and 3.
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import msgspec
 import numpy as np
@@ -83,9 +84,15 @@ class Probe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         source_y = np.exp(-2 * (np.pi * sigma * ky_per_nm) ** 2)
         source_x = np.exp(-2 * (np.pi * sigma * kx_per_nm) ** 2)
         source = (source_y[:, None] * source_x[None, :]).astype(np.float32)
-        density, pitch = self.intensity()
-        lens = fft.fftshift(fft.fft2(fft.ifftshift(density)).real).astype(np.float32)
+        lens, pitch = _lens(self)
         rows = (ky_per_nm * (pitch * _GRID) + _GRID // 2).astype(np.float32)
         cols = (kx_per_nm * (pitch * _GRID) + _GRID // 2).astype(np.float32)
         at = np.broadcast_arrays(rows[:, None], cols[None, :])
         return np.asarray(map_coordinates(lens, at, order=1, mode="constant", cval=0.0) * source, np.float32)
+
+
+@lru_cache(maxsize=8)
+def _lens(probe: Probe) -> tuple[NDArray[np.float32], float]:
+    """Transfer function without the source on the grid of frequencies, zero in the middle, and the pitch of its probe."""
+    density, pitch = probe.intensity()
+    return fft.fftshift(fft.fft2(fft.ifftshift(density)).real).astype(np.float32), pitch

@@ -1,7 +1,7 @@
 """Crystal structures, each set on a zone axis in a rectangular cell with the beam along z.
 
 Cell lengths at room temperature from the crystallographic literature: SrTiO3 a = 0.3905; 2H-MoS2 a = 0.316,
-2H-WSe2 a = 0.328 (S–S 0.313 nm, Se–Se 0.334 nm apart along the beam); Si a = 0.5431; GaN a = 0.3189, c = 0.5186,
+2H-WSe2 a = 0.328 (S–S 0.313 nm, Se–Se 0.334 nm apart along the beam); Si a = 0.5431; cubic CsPbBr3 a = 0.5874; GaN a = 0.3189, c = 0.5186,
 u = 0.377; graphene a = 0.246; Au a = 0.4078 nm. Thermal displacements (rms, per axis) are of the usual size for each.
 """
 
@@ -66,6 +66,12 @@ CRYSTALS: dict[str, Cell] = {
         lengths_nm=(0.3905, 0.3905, 0.3905),
         basis=((38, 0.25, 0.25, 0.25), (22, 0.75, 0.75, 0.75), (8, 0.75, 0.75, 0.25), (8, 0.75, 0.25, 0.75), (8, 0.25, 0.75, 0.75)),
         thermal_nm=0.0085,
+    ),
+    "cspbbr3": Cell(  # a halide perovskite: bright, and gone after a few thousand electrons per Å²
+        name="cspbbr3",
+        lengths_nm=(0.5874, 0.5874, 0.5874),
+        basis=((55, 0.25, 0.25, 0.25), (82, 0.75, 0.75, 0.75), (35, 0.75, 0.75, 0.25), (35, 0.75, 0.25, 0.75), (35, 0.25, 0.75, 0.75)),
+        thermal_nm=0.014,
     ),
     "mos2": _sheet_2h("mos2", 0.316, 42, 16, 0.313, 0.008),
     "wse2": _sheet_2h("wse2", 0.328, 74, 34, 0.334, 0.007),
