@@ -11,6 +11,7 @@ and the header says by how much.
 
 from __future__ import annotations
 
+import math
 import struct
 from typing import Any
 
@@ -28,19 +29,23 @@ MAX_SIDE = 1024  # no panel of the page is larger
 def quantise(image: npt.NDArray[Any]) -> tuple[npt.NDArray[np.uint16], float, float]:
     """Return ``(q, low, high)`` with ``image ≈ low + (high − low)·q/65535``; non-finite values become ``low``."""
     values = np.asarray(image, dtype=np.float32)
-    finite = np.isfinite(values)
-    if finite.all():
-        low, high = float(values.min()), float(values.max())
-    elif finite.any():
-        low, high = float(values[finite].min()), float(values[finite].max())
+    low, high = float(values.min()), float(values.max())
+    if not (math.isfinite(low) and math.isfinite(high)):  # one NaN makes both NaN
+        finite = np.isfinite(values)
+        low = float(values.min(where=finite, initial=np.inf))
+        high = float(values.max(where=finite, initial=-np.inf))
+        if low > high:
+            return np.zeros(values.shape, "<u2"), 0.0, 0.0
         values = np.where(finite, values, np.float32(low))
-    else:
-        return np.zeros(values.shape, np.uint16), 0.0, 0.0
     if high <= low:
-        return np.zeros(values.shape, np.uint16), low, high
-    # The subtraction is halved first: float32's whole range does not fit in a float32 difference.
-    scaled = (values * 0.5 - np.float32(low * 0.5)) * np.float32(65535 / (high * 0.5 - low * 0.5))
-    return np.clip(np.rint(scaled), 0, 65535).astype("<u2"), low, high
+        return np.zeros(values.shape, "<u2"), low, high
+    # Halved first: the whole range of float32 does not fit in a float32 difference.
+    scaled = values * np.float32(0.5)
+    scaled -= np.float32(low * 0.5)
+    scaled *= np.float32(65535 / (high * 0.5 - low * 0.5))
+    scaled += np.float32(0.5)
+    np.clip(scaled, 0, 65535, out=scaled)
+    return scaled.astype("<u2"), low, high
 
 
 def encode_frame(kind: str, seq: int, view: PartialView | RestorationView | TruthView) -> bytes:
@@ -61,7 +66,8 @@ def encode_frame(kind: str, seq: int, view: PartialView | RestorationView | Trut
         shape = view.image.shape
         image, weight, binning = _binned(view.image, view.weight)
         present = (weight > 0) & np.isfinite(image)
-        add_scaled("image", np.where(present, image, np.nan))
+        # Unmeasured pixels take a measured value, so that they do not widen the range.
+        add_scaled("image", np.where(present, image, image.flat[present.argmax()] if present.any() else 0))
         add("weight", _weight_plane(weight, present))
         header |= {
             "series": str(view.series_id), "frame": view.frame, "complete": view.complete,
@@ -94,10 +100,13 @@ def encode_frame(kind: str, seq: int, view: PartialView | RestorationView | Trut
 
 
 def _weight_plane(weight: npt.NDArray[Any], present: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint8]:
-    top = float(weight.max(where=present, initial=0))
-    if top <= 0:
-        return np.zeros(weight.shape, np.uint8)
-    return np.where(present, np.clip(np.ceil(weight * (255 / top)), 1, 255), 0).astype(np.uint8)
+    shares = np.where(present, weight, 0).astype(np.float32)
+    top = float(shares.max())
+    if top > 0:
+        shares *= 255 / top
+        np.ceil(shares, out=shares)
+        np.minimum(shares, 255, out=shares)
+    return shares.astype(np.uint8)
 
 
 def _binned(image: npt.NDArray[Any], weight: npt.NDArray[Any] | None) -> tuple[npt.NDArray[Any], npt.NDArray[Any], int]:
@@ -105,12 +114,23 @@ def _binned(image: npt.NDArray[Any], weight: npt.NDArray[Any] | None) -> tuple[n
     factor = -(-max(image.shape) // MAX_SIDE)
     if factor == 1:
         return image, np.ones(image.shape, np.uint8) if weight is None else weight, 1
-    rows, cols = (max(1, side // factor) for side in image.shape)
-    high, wide = min(factor, image.shape[0]), min(factor, image.shape[1])
-    blocks = image[: rows * high, : cols * wide].reshape(rows, high, cols, wide)
+    rows, cols = (side // factor for side in image.shape)
+    if 0 in (rows, cols):  # a strip narrower than one block: nothing to average over in that direction
+        return (
+            image[::factor, ::factor],
+            np.ones((1, 1), np.uint8) if weight is None else weight[::factor, ::factor],
+            factor,
+        )
+    total = np.zeros((rows, cols), np.float32)
+    summed = np.zeros((rows, cols), np.float32)
+    for i, j in np.ndindex(factor, factor):  # whole strided planes are many times faster than one 4-D reduction
+        block = np.s_[i : rows * factor : factor, j : cols * factor : factor]
+        if weight is None:
+            summed += image[block]
+        else:
+            share = weight[block].astype(np.float32)
+            total += share
+            summed += np.where(share > 0, image[block], 0) * share
     if weight is None:
-        return blocks.mean(axis=(1, 3)), np.ones((rows, cols), np.uint8), factor
-    shares = np.asarray(weight[: rows * high, : cols * wide], np.float32).reshape(rows, high, cols, wide)
-    total = shares.sum(axis=(1, 3))
-    summed = np.where(shares > 0, blocks * shares, 0).sum(axis=(1, 3))
+        return summed / factor**2, np.ones((rows, cols), np.uint8), factor
     return summed / np.where(total > 0, total, 1), total, factor

@@ -1,8 +1,10 @@
 """Where the daemon leaves what the page should show, and finds what the page asked for. Start reading here.
 
-One slot per kind of view, newest wins: publishing replaces a reference under a lock and wakes whoever
-serves, so it costs microseconds however many browsers watch and however slow they are. Nothing here knows
-of sockets. Commands come out of :attr:`LiveHub.commands`, an ordinary thread-safe queue.
+One slot per kind of view, newest wins: publishing replaces a reference under a lock and wakes nobody, so it
+costs microseconds however many browsers watch and however slow they are; who serves looks here as often as a
+screen can show. (Waking a thread would be a system call, in which the publisher gives the interpreter away and
+may wait milliseconds to have it back.) Nothing here knows of sockets. Commands come out of
+:attr:`LiveHub.commands`, an ordinary thread-safe queue.
 """
 
 from __future__ import annotations
@@ -112,7 +114,6 @@ class LiveHub:
         self._seq = 0
         self._slots: dict[Slot, tuple[int, View]] = {}
         self._notices: deque[tuple[int, Notice]] = deque(maxlen=KEPT_NOTICES)
-        self._wakers: tuple[Callable[[], None], ...] = ()
 
     def publish_partial(self, view: PartialView) -> None:
         """Show the samples of a frame so far; a complete frame is also what differences are taken against.
@@ -150,9 +151,6 @@ class LiveHub:
         with self._lock:
             self._seq += 1
             self._notices.append((self._seq, notice))
-            wakers = self._wakers
-        for wake in wakers:
-            wake()
 
     def newest(self, slot: Slot) -> tuple[int, View] | None:
         """The newest view in ``slot`` and its sequence number, or None if there was none yet."""
@@ -164,24 +162,10 @@ class LiveHub:
         with self._lock:
             return [(number, notice) for number, notice in self._notices if number > seq]
 
-    def subscribe(self, wake: Callable[[], None]) -> Callable[[], None]:
-        """Call ``wake`` (quick, any thread) after each publication; returns what ends that."""
-        with self._lock:
-            self._wakers = (*self._wakers, wake)
-
-        def unsubscribe() -> None:
-            with self._lock:
-                self._wakers = tuple(other for other in self._wakers if other is not wake)
-
-        return unsubscribe
-
     def _put(self, slot: Slot, view: View) -> None:
         with self._lock:
             self._seq += 1
             self._slots[slot] = (self._seq, view)
-            wakers = self._wakers
-        for wake in wakers:
-            wake()
 
 
 def _check_images(**images: npt.NDArray[Any]) -> None:

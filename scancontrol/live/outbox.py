@@ -50,35 +50,28 @@ class Outbox:
         if seq in self._unacknowledged:
             del self._unacknowledged[: self._unacknowledged.index(seq) + 1]
 
-    def next(self, hub: LiveHub, now_s: float) -> tuple[Outgoing | None, float | None]:
-        """Return what to send at ``now_s``, or None and in how many seconds to ask again (None: when woken).
+    def next(self, hub: LiveHub, now_s: float) -> Outgoing | None:
+        """Return what to send at ``now_s``, or None if there is nothing for now.
 
         Notices first, then the status, then of the images the one whose kind has waited longest.
         """
         for seq, notice in hub.notices_after(self._notices_seen):
             self._notices_seen = seq
-            return Outgoing(None, seq, notice), None
+            return Outgoing(None, seq, notice)
         due: list[tuple[bool, float, Outgoing]] = []
-        wait_s: float | None = None
         for slot in get_args(Slot):
             newest = hub.newest(slot)
-            if newest is None:
-                continue
-            seq, view = newest
             sent_seq, sent_s = self._sent.get(slot, (0, float("-inf")))
-            is_image = slot != "status"
-            if seq == sent_seq or (is_image and self.images_in_flight >= WINDOW):
+            if newest is None or newest[0] == sent_seq or now_s < sent_s + _SHORTEST_INTERVAL_S[slot]:
                 continue
-            remaining_s = sent_s + _SHORTEST_INTERVAL_S[slot] - now_s
-            if remaining_s > 0:
-                wait_s = remaining_s if wait_s is None else min(wait_s, remaining_s)
-            else:
-                due.append((is_image, sent_s, Outgoing(slot, seq, view)))
+            is_image = slot != "status"
+            if not (is_image and self.images_in_flight >= WINDOW):
+                due.append((is_image, sent_s, Outgoing(slot, *newest)))
         if not due:
-            return None, wait_s
+            return None
         chosen = min(due, key=lambda entry: entry[:2])[2]
         if chosen.slot is not None:
             self._sent[chosen.slot] = (chosen.seq, now_s)
             if chosen.slot != "status":
                 self._unacknowledged.append(chosen.seq)
-        return chosen, None
+        return chosen

@@ -54,7 +54,7 @@ _log = logging.getLogger(__name__)
 
 MAX_CONNECTIONS = 32  # TCP connections in all, handshakes and file requests among them
 MAX_WATCHERS = 8  # open websockets
-NEWS_INTERVAL_S = 0.005  # however fast the daemon publishes, pages look no oftener
+LOOK_INTERVAL_S = 0.02  # how often the server looks for something new, while a page is open
 STOP_GRACE_S = 0.4  # how long a closing handshake may take before the connection is cut
 
 
@@ -95,8 +95,7 @@ class LiveServer:
         self._site: Site | None = None
         self._base_url = ""
         self._tcp_connections: set[ServerConnection] = set()
-        self._watchers: dict[ServerConnection, asyncio.Event] = {}  # what wakes the sender of each page
-        self._news, self._ended = threading.Event(), threading.Event()
+        self._watchers: set[ServerConnection] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping: asyncio.Event | None = None
         self._thread: threading.Thread | None = None
@@ -197,20 +196,13 @@ class LiveServer:
         )
         self._site = Site(policy)
         self._base_url = f"{policy.scheme}://{_authority(self._host, port)}"
-        unsubscribe = self._hub.subscribe(self._news.set)
-        carrier = threading.Thread(target=self._carry_news, args=(self._loop,), name="live-news", daemon=True)
-        carrier.start()
         started.set()
         await self._stopping.wait()
-        unsubscribe()
-        self._ended.set()
-        self._news.set()
         server.close()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(server.wait_closed(), STOP_GRACE_S)
         for connection in tuple(self._tcp_connections):
             connection.transport.abort()
-        carrier.join()
 
     def _counted_connection(self) -> type[ServerConnection]:
         counted = self._tcp_connections
@@ -243,53 +235,37 @@ class LiveServer:
         role = self._site.role_of(connection.request)
         if role is None:
             return
-        outbox, wake = Outbox(), asyncio.Event()
-        self._watchers[connection] = wake
-        sender = asyncio.create_task(self._send(connection, outbox, wake, role))
+        outbox = Outbox()
+        self._watchers.add(connection)
+        sender = asyncio.create_task(self._send(connection, outbox, role))
         try:
             async for text in connection:
                 refusal = self._take(text, role, outbox)
                 if refusal is not None:
                     await connection.send(encode_text(refusal))
-                wake.set()
         except ConnectionClosed:
             pass  # a browser may leave in any way
         finally:
-            del self._watchers[connection]
+            self._watchers.discard(connection)
             sender.cancel()
             with contextlib.suppress(asyncio.CancelledError, ConnectionClosed):
                 await sender
 
-    def _carry_news(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Wake the loop when there is news. In a thread of its own, because waking a loop is a system call, and
-        a publisher that makes one hands the interpreter to this server's threads for milliseconds."""
-        while not self._ended.is_set():
-            self._news.wait()
-            self._news.clear()
-            with contextlib.suppress(RuntimeError):  # the loop closed in between
-                loop.call_soon_threadsafe(self._wake_all)
-            self._ended.wait(NEWS_INTERVAL_S)
-
-    def _wake_all(self) -> None:
-        for wake in self._watchers.values():
-            wake.set()
-
-    async def _send(self, connection: ServerConnection, outbox: Outbox, wake: asyncio.Event, role: Role) -> None:
+    async def _send(self, connection: ServerConnection, outbox: Outbox, role: Role) -> None:
         loop = asyncio.get_running_loop()
         await connection.send(encode_text(Hello(protocol=PAGE_PROTOCOL, server=self._version, role=role)))
         while True:
-            wake.clear()
-            outgoing, wait_s = outbox.next(self._hub, loop.time())
-            if outgoing is not None:
-                await connection.send(self._wire_form(outgoing))
-                continue
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(wake.wait(), wait_s)
+            outgoing = outbox.next(self._hub, loop.time())
+            if outgoing is None:
+                await asyncio.sleep(LOOK_INTERVAL_S)
+            else:
+                await connection.send(await self._wire_form(outgoing))
 
-    def _wire_form(self, outgoing: Outgoing) -> str | bytes:
+    async def _wire_form(self, outgoing: Outgoing) -> str | bytes:
         if isinstance(outgoing.view, StatusView | Notice):
             return encode_text(outgoing.view)
-        return self._encode(str(outgoing.slot), outgoing.seq, outgoing.view)
+        # A large frame takes tens of milliseconds, and an emergency blank must not wait for it.
+        return await asyncio.to_thread(self._encode, str(outgoing.slot), outgoing.seq, outgoing.view)
 
     def _take(self, text: str | bytes, role: Role, outbox: Outbox) -> Refusal | None:
         """Act on one message of a browser; return what to answer if it cannot be."""

@@ -109,6 +109,18 @@ def test_an_image_beyond_the_screen_is_binned_by_its_dwell() -> None:
         assert (planes["weight"][i, j] > 0) == (weight[block].sum() > 0)
 
 
+@pytest.mark.parametrize("shape", [(1, 5000), (3 * MAX_SIDE, 2), (MAX_SIDE + 1, MAX_SIDE + 1)])
+def test_no_shape_is_sent_larger_than_the_screen(shape: tuple[int, int]) -> None:
+    image = np.arange(shape[0] * shape[1], dtype=np.float32).reshape(shape)
+    header, planes = decode(
+        encode_frame("restoration", 1, RestorationView(1, 0, image, image, "m", "f", "", None, None))
+    )
+    assert max(planes["estimate"].shape) <= MAX_SIDE
+    assert header["binning"] == -(-max(shape) // MAX_SIDE)
+    header, planes = decode(encode_frame("partial", 1, partial(image, np.ones(shape, np.uint8))))
+    assert (planes["weight"] == 255).all()
+
+
 def test_a_field_of_nothing_measured_is_sent_as_such() -> None:
     _, planes = decode(encode_frame("partial", 1, partial(np.zeros((4, 4), np.float32), np.zeros((4, 4), np.uint8))))
     assert not planes["weight"].any()

@@ -46,15 +46,6 @@ def test_sequence_numbers_rise_over_all_kinds() -> None:
     assert numbers == sorted(set(numbers))
 
 
-def test_publishing_wakes_every_subscriber_until_it_unsubscribes() -> None:
-    hub, woken = LiveHub(), []
-    ends = [hub.subscribe(lambda name=name: woken.append(name)) for name in "ab"]  # type: ignore[misc]
-    hub.publish_status(StatusView())
-    ends[0]()
-    hub.publish_notice(Notice("one"))
-    assert woken == ["a", "b", "b"]
-
-
 def test_only_the_last_notices_are_kept_each_with_its_time() -> None:
     hub = LiveHub(utc_ns=lambda: 5_000_000)
     for number in range(KEPT_NOTICES + 10):

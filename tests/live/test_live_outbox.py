@@ -24,13 +24,13 @@ def show_restoration(hub: LiveHub, frame: int) -> None:
 
 def everything(outbox: Outbox, hub: LiveHub, now_s: float) -> list[Outgoing]:
     out = []
-    while (outgoing := outbox.next(hub, now_s)[0]) is not None:
+    while (outgoing := outbox.next(hub, now_s)) is not None:
         out.append(outgoing)
     return out
 
 
-def test_nothing_published_means_nothing_to_send_and_no_time_to_ask_again() -> None:
-    assert Outbox().next(LiveHub(), 0.0) == (None, None)
+def test_nothing_published_means_nothing_to_send() -> None:
+    assert Outbox().next(LiveHub(), 0.0) is None
 
 
 def test_a_browser_that_comes_late_gets_only_the_newest_of_each_kind() -> None:
@@ -69,7 +69,7 @@ def test_kinds_take_turns() -> None:
     for second in range(1, 9):
         show_partial(hub, second)
         show_restoration(hub, second)
-        outgoing, _ = outbox.next(hub, float(second))
+        outgoing = outbox.next(hub, float(second))
         assert outgoing is not None
         outbox.acknowledge(outgoing.seq)
         slots.append(outgoing.slot)
@@ -85,9 +85,6 @@ def test_a_fast_scan_is_thinned_to_what_a_screen_can_show() -> None:
             count += 1
             outbox.acknowledge(outgoing.seq)
     assert 18 <= count <= 20
-    _, wait_s = outbox.next(hub, 0.9995)
-    assert wait_s is not None
-    assert 0 < wait_s <= 0.05
 
 
 def test_notices_arrive_once_and_in_order() -> None:
@@ -122,7 +119,7 @@ class OutboxUnderAnyBrowser(RuleBasedStateMachine):
 
     @rule()
     def send(self) -> None:
-        outgoing, _ = self.outbox.next(self.hub, self.now_s)
+        outgoing = self.outbox.next(self.hub, self.now_s)
         if outgoing is not None:
             assert outgoing.seq > self.last.get(outgoing.slot, 0)
             self.last[outgoing.slot] = outgoing.seq
