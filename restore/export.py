@@ -9,9 +9,9 @@ from pathlib import Path
 
 import msgspec
 
-from restore.generator import Generator
+from restore.networks import build_network
 from restore.training.calibrating import calibrate
-from restore.training.checkpoint import load_checkpoint
+from restore.training.checkpoint import CHECKPOINT, load_checkpoint
 from restore.training.config import TrainConfig
 from restore.training.images import ImageSet
 from restore.weights_io import Weights, save_weights
@@ -28,13 +28,13 @@ def export(run: Path, images: Path, out: Path, name: str) -> str:
     Raises:
         InvalidInput: the run has no usable checkpoint or held out no groups.
     """
-    parts, notes = load_checkpoint(run / "checkpoint.safetensors")
+    parts, notes = load_checkpoint(run / CHECKPOINT)
     config = msgspec.convert(notes["config"], TrainConfig)
     if not config.holdout_groups:
         raise InvalidInput(
             "holdout_groups", (), "leave nothing to calibrate on", "hold some specimen groups out of training"
         )
-    network = Generator(config.network)
+    network = build_network(config.network)
     network.load_state_dict(parts["average"])
     _, holdout = ImageSet.read(images, config.split).without(config.holdout_groups)
     network.eval()

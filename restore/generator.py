@@ -29,7 +29,9 @@ _HALF_PLANES = 7
 _FULL_PLANES = 3
 
 
-class GeneratorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class GeneratorConfig(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="spectral", tag_field="kind"
+):
     """Size of the generator. ``widths`` are channels at 1/4, 1/8, 1/16, ... of the frame's size."""
 
     widths: tuple[int, ...] = (32, 64, 128)
@@ -54,7 +56,7 @@ class GeneratorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 PRESETS: dict[str, GeneratorConfig] = {
     "lite": GeneratorConfig(),
     "live": GeneratorConfig(
-        widths=(96, 192, 320), inner_blocks=(1, 2, 4), outer_blocks=4, spectral_iterations=(20, 20)
+        widths=(96, 160, 256), inner_blocks=(1, 2, 4), outer_blocks=3, spectral_iterations=(20, 20)
     ),
 }
 

@@ -7,7 +7,7 @@ mean the same here.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple
 
 import msgspec
@@ -100,23 +100,21 @@ def reconstruction_error(error: Tensor, base: str, weight: Tensor | None = None)
 class RunningError(nn.Module):
     """Per-pixel running mean of the squared error, as a weight of mean 1 (the poster's error weighting).
 
-    Decay 0.999, initially 3 everywhere, blurred 3×3 with σ 1.5, as in the author's experiment 39.
+    Decay 0.999, initially 3 everywhere, blurred 3×3 with σ 1.5, as in the author's experiment 39. His images are all
+    512²; here each crop size (side of a square) has its own map.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, sizes: Sequence[int]) -> None:
         super().__init__()
-        self.maps = nn.ParameterDict()
+        for size in sizes:
+            self.register_buffer(f"map_{size}", torch.full((1, 1, size, size), 3.0))
 
     def forward(self, error: Tensor) -> Tensor:
-        """Weight (1, 1, rows, cols) for these errors (batch, 1, rows, cols); in training they are counted first."""
-        key = "x".join(str(n) for n in error.shape[-2:])
-        if key not in self.maps:
-            initial = torch.full((1, 1, *error.shape[-2:]), 3.0, device=error.device)
-            self.maps[key] = nn.Parameter(initial, requires_grad=False)
-        running = self.maps[key]
+        """Weight (1, 1, size, size) for these errors (batch, 1, size, size); in training they are counted first."""
+        running: Tensor = getattr(self, f"map_{error.shape[-1]}")
         if self.training:
-            running.data.lerp_((2 * error.detach()).square().mean(0, keepdim=True), 0.001)
-        blurred = low_pass(running.data, 3, 1.5)
+            running.lerp_((2 * error.detach()).square().mean(0, keepdim=True), 0.001)
+        blurred = low_pass(running, 3, 1.5)
         return blurred / blurred.mean()
 
 
@@ -130,18 +128,21 @@ class LossTerms(NamedTuple):
 
 
 class GeneratorLoss(nn.Module):
-    """The whole non-adversarial loss of a generator's estimate, clipped; holds the running moments."""
+    """The whole non-adversarial loss of a generator's estimate, clipped; holds the running moments.
 
-    def __init__(self, config: LossConfig) -> None:
+    ``outer_weight`` 0 leaves the full-size loss out: the first of two stages, before the outer network trains.
+    """
+
+    def __init__(self, config: LossConfig, outer_weight: float = 1.0, sizes: Sequence[int] = ()) -> None:
         super().__init__()
-        self.config = config
+        self.config, self.outer_weight = config, outer_weight
         variant: Literal["paper", "code"] = "code" if config.clip == "code" else "paper"
 
         def clipper() -> ALRC:
             return ALRC(config.clip_mean, config.clip_mean_square, config.clip_decay, config.clip_sigmas, variant)
 
         self.clip_outer, self.clip_trainer = clipper(), clipper()
-        self.running = RunningError() if config.running_error_weight else None
+        self.running = RunningError(sizes) if config.running_error_weight else None
 
     def _settle(self, clip: ALRC, loss: Tensor, shared: Tensor | None) -> Tensor:
         loss = loss if self.config.clip == "off" else clip(loss, shared)
@@ -173,7 +174,7 @@ class GeneratorLoss(nn.Module):
         outer = per_image.mean()
         if config.raw_weight:
             outer = outer + config.raw_weight * reconstruction_error(output - truth, config.base).mean()
-        total = self._settle(self.clip_outer, outer, reduce(outer) if reduce else None)
+        total = self._settle(self.clip_outer, outer, reduce(outer) if reduce else None) * self.outer_weight
         if config.trainer_weight and estimate.half is not None:
             half = self._compare(estimate.half.float() * span + centre, half_size(truth)).mean()
             total = total + config.trainer_weight * self._settle(

@@ -16,7 +16,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from restore.calibration import Calibration
-from restore.generator import Generator, GeneratorConfig
+from restore.ede2020 import Ede2020
+from restore.generator import Generator
+from restore.networks import NetworkConfig, build_network
 from scancontrol.errors import InvalidInput
 
 __all__ = ["Weights", "load_weights", "save_weights", "shipped"]
@@ -43,7 +45,7 @@ class Weights:
     """A generator ready to restore, its calibration, which face of the restoration it shows, and its hash."""
 
     name: str
-    network: Generator
+    network: Generator | Ede2020
     calibration: Calibration | None
     face: Literal["faithful", "realistic"]
     hash: str
@@ -60,7 +62,7 @@ def _digest(tensors: Mapping[str, Tensor], notes: str) -> str:
 
 def save_weights(
     path: Path,
-    network: Generator,
+    network: Generator | Ede2020,
     name: str,
     calibration: Calibration | None = None,
     face: Literal["faithful", "realistic"] = "faithful",
@@ -105,7 +107,7 @@ def load_weights(path: Path, device: torch.device | str = "cpu") -> Weights:
         notes: dict[str, Any] = json.loads(metadata["notes"])
         if notes["format"] != _FORMAT:
             raise KeyError(notes["format"])
-        config = msgspec.convert(notes["config"], GeneratorConfig)
+        config = msgspec.convert(notes["config"], NetworkConfig)
         calibration = None if notes["calibration"] is None else msgspec.convert(notes["calibration"], Calibration)
     except (KeyError, ValueError, msgspec.ValidationError) as error:
         raise InvalidInput(
@@ -115,7 +117,7 @@ def load_weights(path: Path, device: torch.device | str = "cpu") -> Weights:
         raise InvalidInput("weights", path, "were altered: their hash does not match", "copy the file again")
     if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors.values()):
         raise InvalidInput("weights", path, "hold NaN or Inf", "train again, or export an earlier checkpoint")
-    network = Generator(config)
+    network = build_network(config)
     missing = set(network.state_dict()) - set(tensors)
     if any(not name.startswith("trainer.") for name in missing) or set(tensors) - set(network.state_dict()):
         raise InvalidInput("weights", path, "do not fit their own configuration", "export them again")

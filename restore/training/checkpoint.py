@@ -11,11 +11,14 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from scancontrol.errors import InvalidInput
 
-__all__ = ["load_checkpoint", "optimiser_tensors", "restore_optimiser", "save_checkpoint"]
+__all__ = ["CHECKPOINT", "fit", "load_checkpoint", "optimiser_tensors", "restore_optimiser", "save_checkpoint"]
+
+CHECKPOINT = "checkpoint.safetensors"
+"""Its name inside a run's folder."""
 
 
 def save_checkpoint(path: Path, parts: Mapping[str, Mapping[str, Tensor]], notes: Mapping[str, Any]) -> None:
@@ -81,3 +84,17 @@ def restore_optimiser(optimiser: torch.optim.Optimizer, tensors: Mapping[str, Te
         index, _, name = key.partition(".")
         state.setdefault(int(index), {})[name] = value
     optimiser.load_state_dict({"state": state, "param_groups": current["param_groups"]})
+
+
+def fit(module: nn.Module, tensors: Mapping[str, Tensor], source: object) -> None:
+    """Load a module's tensors.
+
+    Raises:
+        InvalidInput: they are another module's.
+    """
+    try:
+        module.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise InvalidInput(
+            "checkpoint", source, "is of another network or loss", "use the configuration it was made with"
+        ) from error

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
 import yaml
 
-from restore.generator import PRESETS, GeneratorConfig
+from restore.generator import GeneratorConfig
 from restore.losses import LossConfig
+from restore.networks import NetworkConfig, network_config
 from restore.training.drawing import DrawConfig
+from restore.training.replay import ReplayConfig
 from scancontrol.errors import InvalidInput
 
 __all__ = ["Crop", "OptimiserConfig", "ScheduleConfig", "TrainConfig", "load_config"]
@@ -54,8 +57,6 @@ class ScheduleConfig(_Strict, frozen=True, kw_only=True):
 
     def factor(self, step: int) -> float:
         """What the learning rate is multiplied with at this step."""
-        import math
-
         warm = min(1.0, (step + 1) / max(1, self.warmup_steps)) if self.kind != "ede2020" else 1.0
         done = min(1.0, step / max(1, self.steps))
         if self.kind == "constant":
@@ -71,19 +72,38 @@ class ScheduleConfig(_Strict, frozen=True, kw_only=True):
 
 
 class TrainConfig(_Strict, frozen=True, kw_only=True):
-    """Everything about a run but where it runs."""
+    """Everything about a run but where it runs.
+
+    Attributes:
+        images: folder or manifest; split: the manifest's rows to use.
+        holdout_groups: specimen groups that are watched and calibrated on, never trained on.
+        group_exponent: about size**exponent images of a group make an epoch; see ``epoch_order``.
+        generator: a preset's name, or sizes with ``kind: spectral`` or ``kind: ede2020``.
+        trains: which networks move. The poster's two-stage training is a run with ``[inner, trainer]``, one with
+            ``[outer]`` and one with all three (fine-tuning), each ``start_from`` the last; trainer-guided training
+            is one run with all three.
+        start_from: run folder whose averaged weights this run begins with.
+        conditional_discriminators: whether they see the fill and the path.
+        average_decay: of the averaged weights, per step.
+        mixed_precision: bfloat16 where it is safe.
+    """
 
     images: str = "micrographs"
     split: str | None = "train"
     holdout_groups: tuple[str, ...] = ()
     group_exponent: float = 0.6
-    generator: str | GeneratorConfig = "lite"
+    generator: str | NetworkConfig = "lite"
+    trains: tuple[Literal["inner", "trainer", "outer"], ...] = ("inner", "trainer", "outer")
+    start_from: str | None = None
     draw: DrawConfig = msgspec.field(default_factory=DrawConfig)
     crops: tuple[Crop, ...] = (Crop(),)
     loss: LossConfig = msgspec.field(default_factory=LossConfig)
     optimiser: OptimiserConfig = msgspec.field(default_factory=OptimiserConfig)
+    conditional_discriminators: bool = True
+    discriminator_learning_rate: float = 1e-4
     schedule: ScheduleConfig = msgspec.field(default_factory=ScheduleConfig)
-    average_decay: float = 0.999  # of the averaged weights, per step
+    replay: ReplayConfig = msgspec.field(default_factory=ReplayConfig)
+    average_decay: float = 0.999
     mixed_precision: bool = False
     channels_last: bool = True
     checkpoint_minutes: float = 3.0
@@ -92,18 +112,35 @@ class TrainConfig(_Strict, frozen=True, kw_only=True):
     out: str = "runs/train"
 
     def __post_init__(self) -> None:
-        if isinstance(self.generator, str) and self.generator not in PRESETS:
-            raise InvalidInput("generator", self.generator, "is no preset", f"use {', '.join(PRESETS)} or sizes")
+        ede = not isinstance(self.network, GeneratorConfig)
+        step = 32 if ede else 16
         if not self.crops or sum(c.share for c in self.crops) <= 0:
             raise InvalidInput("crops", len(self.crops), "have no share at all", "give one crop size a share > 0")
         for crop in self.crops:
-            if crop.size < 64 or crop.size % 16 or crop.batch < 1:
-                raise InvalidInput("crops", crop, "is no multiple of 16 from 64 on", "use 128, 256, 384 or 512")
+            if crop.size < 64 or crop.size % step or crop.batch < 1 or crop.share < 0:
+                raise InvalidInput(
+                    "crops", crop, f"is no batch of a multiple of {step} px from 64 on", "use 128, 256, 384 or 512"
+                )
+        if not self.trains:
+            raise InvalidInput("trains", self.trains, "names no network", "name inner, trainer or outer")
+        if set(self.trains) == {"trainer"} or ("trainer" in self.trains and not self.loss.trainer_weight):
+            raise InvalidInput(
+                "loss.trainer_weight", self.loss.trainer_weight, f"contradicts trains: {list(self.trains)}",
+                "give the trainer a weight above 0 and train inner or outer too, or leave the trainer out",
+            )  # fmt: skip
+        if "outer" not in self.trains and self.loss.adversarial != "off":
+            raise InvalidInput(
+                "loss.adversarial", self.loss.adversarial, "needs the outer network", "train it too, or set it to off"
+            )
+        if ede and self.loss.interval_weight:
+            raise InvalidInput(
+                "loss.interval_weight", self.loss.interval_weight, "has nothing to train in ede2020", "set it to 0"
+            )
 
     @property
-    def network(self) -> GeneratorConfig:
+    def network(self) -> NetworkConfig:
         """The generator's sizes, presets resolved."""
-        return PRESETS[self.generator] if isinstance(self.generator, str) else self.generator
+        return network_config(self.generator) if isinstance(self.generator, str) else self.generator
 
 
 def load_config(path: Path) -> TrainConfig:

@@ -12,44 +12,39 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from restore.ede2020 import Ede2020
 from restore.generator import Generator
 from restore.losses import GeneratorLoss
-from restore.training.checkpoint import load_checkpoint, optimiser_tensors, restore_optimiser, save_checkpoint
-from restore.training.config import OptimiserConfig, TrainConfig
+from restore.networks import build_network
+from restore.training.adversarial import AdversarialTraining
+from restore.training.checkpoint import (
+    CHECKPOINT,
+    fit,
+    load_checkpoint,
+    optimiser_tensors,
+    restore_optimiser,
+    save_checkpoint,
+)
+from restore.training.config import TrainConfig
 from restore.training.curves import Curves
 from restore.training.drawing import Batch, collate, draw_item
 from restore.training.images import ImageSet, epoch_order
+from restore.training.optimisers import make_optimiser
+from restore.training.replay import HardExamples, Item
 from restore.training.validation import validate
 from scancontrol.errors import InvalidInput
 
-__all__ = ["Training", "make_optimiser"]
+__all__ = ["Training"]
 
 log = logging.getLogger(__name__)
-
-
-def make_optimiser(config: OptimiserConfig, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
-    """The optimiser that the configuration names."""
-    rate, decay = config.learning_rate, config.weight_decay
-    match config.kind:
-        case "adam":
-            return torch.optim.Adam(parameters, rate, config.betas, weight_decay=decay)
-        case "adamw":
-            return torch.optim.AdamW(parameters, rate, config.betas, weight_decay=decay)
-        case "rmsprop":
-            return torch.optim.RMSprop(parameters, rate, momentum=config.momentum, weight_decay=decay)
-        case "nesterov":
-            return torch.optim.SGD(parameters, rate, config.momentum, weight_decay=decay, nesterov=True)
-        case "momentum":
-            return torch.optim.SGD(parameters, rate, config.momentum, weight_decay=decay)
-        case "sgd":
-            return torch.optim.SGD(parameters, rate, weight_decay=decay)
 
 
 class Training:
     """One run. ``step()`` does one optimisation step; ``run()`` does them until time or steps are up.
 
     All randomness of step k and item j comes from (seed, k, j), so resuming needs no generator state, and
-    processes of a distributed run draw disjoint items of the very batch that one process would draw.
+    processes of a distributed run draw disjoint items of the very batch that one process would draw. (Hard-example
+    replay is the exception: each process replays its own.)
     """
 
     def __init__(
@@ -69,13 +64,32 @@ class Training:
                     "crops.batch", crop.batch, f"does not divide among {world} processes", f"use a multiple of {world}"
                 )
         self.images, self.holdout = images.without(config.holdout_groups)
+        if not len(self.images):
+            raise InvalidInput("images", 0, "are left to train on", "hold fewer groups out")
         torch.manual_seed(config.seed)
-        self.network = Generator(config.network).to(self.device)
+        self.network = build_network(config.network).to(self.device)
         if config.channels_last:
             self.network = self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if config.start_from is not None:
+            parts, _ = load_checkpoint(Path(config.start_from) / CHECKPOINT, self.device)
+            fit(self.network, parts["average"], config.start_from)
+        for name in ("inner", "trainer", "outer"):
+            getattr(self.network, name).requires_grad_(name in config.trains)
         self.average = {name: value.detach().clone() for name, value in self.network.state_dict().items()}
-        self.loss = GeneratorLoss(config.loss).to(self.device)
-        self.optimiser = make_optimiser(config.optimiser, list(self.network.parameters()))
+        self.loss = GeneratorLoss(
+            config.loss, float("outer" in config.trains), sorted({c.size for c in config.crops})
+        ).to(self.device)
+        self.moving = [p for p in self.network.parameters() if p.requires_grad]
+        self.optimiser = make_optimiser(config.optimiser, self.moving)
+        self.adversarial = (
+            None
+            if config.loss.adversarial == "off"
+            else AdversarialTraining(
+                config.loss, config.conditional_discriminators, config.discriminator_learning_rate,
+                config.optimiser.betas, self.device, self._reduce(),
+            )
+        )  # fmt: skip
+        self.replay = HardExamples(config.replay)
         self.model: nn.Module = self.network
         if world > 1:
             self.model = nn.parallel.DistributedDataParallel(self.network, find_unused_parameters=True)
@@ -99,25 +113,27 @@ class Training:
             self._order = (epoch, order)
         return self.images.images[self._order[1][offset]]
 
-    def draw(self, step: int) -> Batch:
-        """This process's share of the batch of a step."""
+    def draw(self, step: int) -> tuple[Batch, list[Item]]:
+        """This process's share of the batch of a step, and what each item of it was drawn from."""
         config = self.config
         shares = np.array([c.share for c in config.crops])
         choice = np.random.default_rng((config.seed, step)).choice(len(shares), p=shares / shares.sum())
         crop = config.crops[int(choice)]
-        items = []
-        for item in range(self.rank, crop.batch, self.world):
-            rng = np.random.default_rng((config.seed, step, item))
-            image = self._image(self.images_drawn + item)
-            items.append(draw_item(image, crop.size, config.draw, rng, self.device))
+        drawn, items = [], []
+        for place in range(self.rank, crop.batch, self.world):
+            replayed = self.replay.draw(crop.size, np.random.default_rng((config.seed, step, place, 1)))
+            item = replayed or Item(step, place, self.images_drawn + place)
+            rng = np.random.default_rng((config.seed, item.step, item.place))
+            drawn.append(draw_item(self._image(item.position), crop.size, config.draw, rng, self.device))
+            items.append(item)
         self.images_drawn += crop.batch
-        return collate(items)
+        return collate(drawn), items
 
     def step(self) -> dict[str, float]:
         """Draw, restore, compare, update; returns what the learning curve shows."""
         config = self.config
         began = time.monotonic()
-        batch = self.draw(self.steps_done)
+        batch, items = self.draw(self.steps_done)
         self.waited_s += time.monotonic() - began
         factor = config.schedule.factor(self.steps_done)
         for group in self.optimiser.param_groups:
@@ -127,28 +143,40 @@ class Training:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=config.mixed_precision):
             estimate = self.model(batch.mean, batch.weight, batch.distance)
         terms = self.loss(estimate, batch.truth, batch.normalisation, self._reduce())
-        self.optimiser.zero_grad(set_to_none=True)
-        if bool(torch.isfinite(terms.total)):
-            terms.total.backward()
-            norm = nn.utils.clip_grad_norm_(self.network.parameters(), config.optimiser.clip_gradient or float("inf"))
-            if bool(torch.isfinite(norm)):
-                self.optimiser.step()
-        else:  # a batch that cannot be used must not end a night's run
-            norm = torch.tensor(float("nan"))
-            log.warning("step %d: loss is not finite; batch left out", self.steps_done)
+        total = terms.total
+        if self.adversarial is not None:
+            frame = batch.normalisation.invert(estimate.frame)
+            # Every process crops elsewhere: more places are judged at once.
+            seed = (config.seed * 1_000_003 + self.steps_done) * self.world + self.rank
+            total = total + self.adversarial.step(frame, batch, seed)
+        norm = self._descend(total)
+        for item, loss in zip(items, terms.per_image.tolist(), strict=True):
+            rng = np.random.default_rng((config.seed, self.steps_done, item.place, 2))
+            self.replay.consider(batch.truth.shape[-1], item, loss, rng)
         self._update_average()
         self.steps_done += 1
         return {
             "step": self.steps_done,
             "minutes": self.minutes,
-            "loss": float(terms.total.detach()),
+            "loss": float(total.detach()),
             "rmse_lowpass_pct": float(terms.lowpass_pct),
             "interval_loss": float(terms.interval),
-            "gradient_norm": float(norm),
+            "gradient_norm": norm,
             "learning_rate": config.optimiser.learning_rate * factor,
             "samples_per_s": batch.truth.shape[0] * self.world / max(1e-9, time.monotonic() - began),
             "waiting_pct": 100 * self.waited_s / max(1e-9, time.monotonic() - self.started),
         }
+
+    def _descend(self, total: Tensor) -> float:
+        """One optimiser step; returns the gradient's norm, or NaN if the batch could not be used."""
+        self.optimiser.zero_grad(set_to_none=True)
+        total.backward()
+        norm = nn.utils.clip_grad_norm_(self.moving, self.config.optimiser.clip_gradient or float("inf"))
+        if not bool(torch.isfinite(norm)):  # one bad batch must not end a night's run
+            log.warning("step %d: the gradient is not finite; batch left out", self.steps_done)
+            return float("nan")
+        self.optimiser.step()
+        return float(norm)
 
     def _reduce(self) -> Callable[[Tensor], Tensor] | None:
         if self.world == 1:
@@ -168,31 +196,36 @@ class Training:
         for name, value in self.network.state_dict().items():
             self.average[name].lerp_(value, 1 - decay)
 
-    def averaged(self) -> Generator:
+    def averaged(self) -> Generator | Ede2020:
         """The generator with averaged weights, ready to restore."""
-        network = Generator(self.config.network).to(self.device)
+        network = build_network(self.config.network).to(self.device)
         network.load_state_dict(self.average)
         return network.eval()
 
     def save(self) -> None:
-        """Write ``checkpoint.safetensors`` (rank 0 only)."""
+        """Write the checkpoint (rank 0 only; hard examples are rank 0's).
+
+        Raises:
+            InvalidInput: the disk is full; the previous checkpoint is intact.
+        """
         if self.rank:
             return
-        save_checkpoint(
-            self.out / "checkpoint.safetensors",
-            {
-                "network": self.network.state_dict(),
-                "average": self.average,
-                "optimiser": optimiser_tensors(self.optimiser),
-                "loss": self.loss.state_dict(),
-            },
-            {
-                "steps_done": self.steps_done,
-                "images_drawn": self.images_drawn,
-                "minutes": self.minutes,
-                "config": msgspec.to_builtins(self.config),
-            },
-        )
+        parts = {
+            "network": self.network.state_dict(),
+            "average": self.average,
+            "optimiser": optimiser_tensors(self.optimiser),
+            "loss": self.loss.state_dict(),
+        }
+        if self.adversarial is not None:
+            parts |= self.adversarial.state()
+        notes = {
+            "steps_done": self.steps_done,
+            "images_drawn": self.images_drawn,
+            "minutes": self.minutes,
+            "replay": self.replay.state(),
+            "config": msgspec.to_builtins(self.config),
+        }
+        save_checkpoint(self.out / CHECKPOINT, parts, notes)
 
     def resume(self) -> None:
         """Continue from the run's checkpoint, exactly where it was written.
@@ -200,17 +233,16 @@ class Training:
         Raises:
             InvalidInput: there is none, it is damaged, or it is of another network.
         """
-        path = self.out / "checkpoint.safetensors"
+        path = self.out / CHECKPOINT
         parts, notes = load_checkpoint(path, self.device)
-        try:
-            self.network.load_state_dict(parts["network"])
-            self.loss.load_state_dict(parts["loss"])
-        except (RuntimeError, KeyError) as error:
-            raise InvalidInput(
-                "checkpoint", path, "is of another network or loss", "resume with the configuration it was made with"
-            ) from error
+        fit(self.network, parts.get("network", {}), path)
+        fit(self.loss, parts.get("loss", {}), path)
         self.average = {name: value.clone() for name, value in parts["average"].items()}
         restore_optimiser(self.optimiser, parts.get("optimiser", {}))
+        if self.adversarial is not None:
+            self.adversarial.restore(parts)
+        if "replay" in notes:
+            self.replay.restore(notes["replay"])
         self.steps_done, self.images_drawn = int(notes["steps_done"]), int(notes["images_drawn"])
         self.minutes_before, self.started = float(notes["minutes"]), time.monotonic()
 

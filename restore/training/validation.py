@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+from restore.ede2020 import Ede2020
 from restore.generator import Generator
 from restore.losses import low_pass, reconstruction_error
 from restore.spectral import spectral_start
@@ -19,7 +20,7 @@ _MOST_IMAGES = 8
 
 
 @torch.no_grad()
-def validate(network: Generator, images: ImageSet, device: torch.device) -> dict[str, float]:
+def validate(network: Generator | Ede2020, images: ImageSet, device: torch.device) -> dict[str, float]:
     """Mean ``rmse_lowpass`` in per cent on noiseless scans of fixed seeds, per path and coverage.
 
     ``…_pct`` is the network's, ``…_start`` that of the spectral start which it corrects.
@@ -35,10 +36,10 @@ def validate(network: Generator, images: ImageSet, device: torch.device) -> dict
         starts: list[float] = []
         for index in chosen:
             image = images.images[index]
-            size = min(image.shape) // 16 * 16
+            size = min(image.shape) // 32 * 32
             batch = collate([draw_item(image, size, draw, np.random.default_rng((7, int(index))), device)])
             estimate = network(batch.mean, batch.weight, batch.distance).frame
-            start = spectral_start(batch.mean, batch.weight, iterations=network.config.spectral_iterations)
+            start = spectral_start(batch.mean, batch.weight)
             plain = F.interpolate(start.second, scale_factor=2, mode="bicubic", align_corners=False)
             for frame, into in ((estimate, errors), (plain, starts)):
                 error = low_pass(batch.normalisation.invert(frame)) - low_pass(batch.truth)
