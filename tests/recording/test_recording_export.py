@@ -19,12 +19,6 @@ from scancontrol.recording.compact import copy_recording
 ESTIMATE = np.linspace(-5, 900, SHAPE[0] * SHAPE[1], dtype="f4").reshape(SHAPE)
 
 
-@pytest.fixture(autouse=True)
-def only_this_rooms_commands(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The command line imports every command; these tests are about three of them."""
-    monkeypatch.setattr("scancontrol.cli.COMMANDS", ("replay", "restore", "export"))
-
-
 @pytest.fixture
 def recorded(tmp_path: Path) -> Path:
     path = spiral()

@@ -1,0 +1,106 @@
+"""Restoring a recording after the fact: ``python -m restore.offline FILE --frames 0-9``.
+
+Reads each frame's samples from the recording and puts the restoration into the place that it has for one. Started
+by ``scancontrol restore``, which shows the progress that is printed here, one JSON object a line. There is no beam
+to keep up with, so ``auto`` without weights is the strongest classical method, however long it takes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from restore.engine import Engine
+from restore.gridding import MIN_SAMPLES
+from restore.loading import SHIPPED_WEIGHTS, load_restorer, pick_device
+from scancontrol.child import Shutdown
+from scancontrol.errors import InvalidInput, ScanControlError
+from scancontrol.recording import Recording
+from scancontrol.recording.annotate import Annotator
+
+__all__ = ["main", "restore_frames"]
+
+_STRONGEST_FILL = "spectral"
+
+
+def restore_frames(file: Path, frames: Sequence[int], engine: Engine, shutdown: Shutdown | None = None) -> int:
+    """Restore ``frames`` of the recording and store them; returns how many. Says each on standard output.
+
+    Raises:
+        RecordingError: the file is no recording, is being written, or has no place for a restoration.
+        InvalidInput: a frame is not in it.
+    """
+    done = 0
+    with Recording.open(file) as recording, Annotator(file) as target:
+        coil = recording.capabilities.coil
+        for number, frame in enumerate(frames, 1):
+            if shutdown is not None and shutdown.requested():
+                break
+            samples = recording.samples(frame)[0]
+            if len(samples) < MIN_SAMPLES:
+                _say(restored=number, of=len(frames), frame=frame, skipped=f"{len(samples)} samples are too few")
+                continue
+            recipe = recording.recipe(frame)
+            if recipe.path_id not in engine:
+                engine.register(recipe.expand(), coil)
+            result = engine.restore(samples, recipe.path_id)
+            target.write_restoration(
+                frame, result.estimate.numpy(), None if result.interval is None else result.interval.numpy(),
+                method=result.method, face=result.face, weights_hash=result.weights_hash,
+                withheld_rmse=result.withheld_rmse, samples_used=len(samples),
+            )  # fmt: skip
+            done += 1
+            _say(
+                restored=number, of=len(frames), frame=frame, method=result.method, withheld_rmse=result.withheld_rmse
+            )
+    return done
+
+
+def _say(**facts: Any) -> None:
+    sys.stdout.write(json.dumps(facts) + "\n")
+    sys.stdout.flush()
+
+
+def _frames(text: str) -> list[int]:
+    frames: list[int] = []
+    for part in text.split(","):
+        first, dash, last = part.partition("-")
+        if not first.isdecimal() or (dash and not last.isdecimal()):
+            raise InvalidInput("frames", text, "is not a list of frames", "write it like 0,4-7")
+        frames += range(int(first), int(last or first) + 1)
+    return frames
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m restore.offline", description=__doc__)
+    parser.add_argument("file", type=Path, help="a recording with places for restorations")
+    parser.add_argument("--frames", required=True, metavar="N,N-N", help="which frames, such as 0,4-7")
+    parser.add_argument("--method", default="auto", help="auto, generator, or the name of a classical fill")
+    parser.add_argument("--weights", type=Path, help="weights of the generator, in place of those that ship")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 …")
+    parser.add_argument("--follow-stdin", action="store_true", help="end when standard input ends")
+    options = parser.parse_args(arguments)
+    shutdown = Shutdown(follow_stdin=options.follow_stdin)
+    try:
+        device = pick_device(options.device)
+        method = options.method
+        if method == "auto" and options.weights is None and not SHIPPED_WEIGHTS.exists():
+            method = _STRONGEST_FILL
+        engine = Engine(load_restorer(method, options.weights, device), device)
+        _say(ready="offline", method=engine.restorer.name, device=str(device), threads=torch.get_num_threads())
+        restore_frames(options.file, _frames(options.frames), engine, shutdown)
+    except ScanControlError as error:
+        sys.stderr.write(f"restore.offline: {error}\n")
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

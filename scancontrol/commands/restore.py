@@ -1,0 +1,157 @@
+"""``scancontrol restore``: restore the frames of a recording, offline.
+
+The restorer runs as a process of its own, ``python -m restore.offline``, which reads the samples and puts the
+restorations into the file; here is the choice of frames, the copy where one is needed, and the progress bar.
+Its standard output is one JSON object a line: ``{"ready": "offline", "method": ...}``, then
+``{"restored": n, "of": total, "frame": ..., "withheld_rmse": ...}`` for each frame.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any, TextIO
+
+from scancontrol.commands.export import frame_numbers
+from scancontrol.errors import InvalidInput, ScanControlError
+from scancontrol.recording import Recording, RecordingReader
+from scancontrol.recording.compact import copy_recording
+
+__all__ = ["Progress", "add_parser", "run"]
+
+_BAR = 32
+_MODULE = "restore.offline"
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add this command to the command line."""
+    parser = subparsers.add_parser("restore", help="restore a recording offline", description=__doc__)
+    parser.add_argument("file", type=Path, metavar="FILE", help="a recording; restorations are put into it")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="leave FILE as it is and restore into a copy")
+    parser.add_argument("--frames", metavar="N,N-N", help="which frames, such as 0,4-7 (default: all)")
+    parser.add_argument("--redo", action="store_true", help="also frames that have a restoration already")
+    parser.add_argument("--method", default="auto", help="a classical fill, generator, or auto")
+    parser.add_argument("--weights", type=Path, metavar="FILE", help="weights of the generator")
+    parser.add_argument("--device", default="auto", help="cpu, cuda, or auto")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Restore, and say what became of it."""
+    with Recording.open(args.file) as recording:
+        frames = frame_numbers(args.frames, [frame.frame for frame in recording.frames if frame.received])
+        if not args.redo:
+            frames = [frame for frame in frames if recording.restoration(frame) is None]
+        if not frames:
+            print(f"{args.file}: every frame has its restoration; --redo makes them anew")
+            return 0
+        target = _target(args, recording, frames)
+    if args.out is not None:
+        copy_recording(args.file, args.out, restorations="room for all")
+    progress = Progress(len(frames), sys.stderr)
+    method = "?"
+    with _restorer(args, target, frames) as lines:
+        for line in lines:
+            method = str(line.get("method", method))
+            if "restored" in line:
+                progress.show(int(line["restored"]))
+    progress.end()
+    print(f"{len(frames)} frames of {target} restored by {method}")
+    return 0
+
+
+def _target(args: argparse.Namespace, recording: RecordingReader, frames: list[int]) -> Path:
+    """Where the restorations go: into the recording itself if it has places for them."""
+    if args.out is not None:
+        return Path(args.out)
+    rows = {frame.frame: row for row, frame in enumerate(recording.frames)}
+    homeless = [frame for frame in frames if recording.header.restoration_row(rows[frame]) is None]
+    if homeless or recording.header.keep_restorations == "last":
+        raise InvalidInput(
+            "restorations", recording.header.keep_restorations, f"is what {args.file} has places for, not every frame",
+            "give --out FILE to restore into a copy",
+        )  # fmt: skip
+    return recording.path
+
+
+@contextmanager
+def _restorer(args: argparse.Namespace, target: Path, frames: list[int]) -> Iterator[Iterator[dict[str, Any]]]:
+    """The process, and what it says. Raises :class:`ScanControlError` with its last words if it fails."""
+    command = [sys.executable, "-m", _MODULE, str(target), "--frames", _ranges(frames)]
+    command += ["--method", args.method, "--device", args.device, "--follow-stdin"]
+    if args.weights is not None:
+        command += ["--weights", str(args.weights)]
+    with tempfile.TemporaryFile("w+") as errors:
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True)
+        try:
+            yield _said(process.stdout)
+            process.wait()
+        finally:
+            process.terminate()
+            process.wait()
+            for stream in (process.stdin, process.stdout):
+                if stream is not None:
+                    stream.close()
+        if process.returncode:
+            errors.seek(0)
+            words = [line.strip() for line in errors if line.strip()]
+            last = words[-1] if words else f"exit code {process.returncode}"
+            raise ScanControlError(last.removeprefix("restore.offline: "))
+
+
+def _said(stream: IO[str] | None) -> Iterator[dict[str, Any]]:
+    for line in stream or ():
+        try:
+            facts = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(facts, dict):
+            yield facts
+
+
+def _ranges(frames: list[int]) -> str:
+    """``0,4-7`` for [0, 4, 5, 6, 7]."""
+    parts: list[list[int]] = []
+    for frame in frames:
+        if parts and frame == parts[-1][-1] + 1:
+            parts[-1][1:] = [frame]
+        else:
+            parts.append([frame])
+    return ",".join("-".join(map(str, part)) for part in parts)
+
+
+class Progress:
+    """A bar with the time left: redrawn in place on a terminal, one line each tenth of the way elsewhere."""
+
+    def __init__(self, total: int, stream: TextIO) -> None:
+        self._total = total
+        self._stream = stream
+        self._began = time.monotonic()
+        self._tenth = 0
+        self._live = stream.isatty()
+
+    def show(self, done: int) -> None:
+        """``done`` of the total are done."""
+        spent_s = time.monotonic() - self._began
+        left_s = spent_s / done * (self._total - done) if done else 0.0
+        filled = _BAR * done // self._total
+        text = f"{done}/{self._total} frames, {done / max(spent_s, 1e-9):.1f}/s, {left_s:.0f} s left"
+        if self._live:
+            self._stream.write(f"\r[{'#' * filled}{'.' * (_BAR - filled)}] {text}\x1b[K")
+        elif 10 * done // self._total > self._tenth:
+            self._tenth = 10 * done // self._total
+            self._stream.write(text + "\n")
+        self._stream.flush()
+
+    def end(self) -> None:
+        """Leave the terminal on a line of its own."""
+        if self._live:
+            self._stream.write("\n")
+            self._stream.flush()

@@ -1,0 +1,127 @@
+"""``scancontrol restore`` and ``scancontrol replay`` as a user types them: real processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from recording_tools import MICROSCOPE
+
+from scancontrol.cli import main
+from scancontrol.link import MicroscopeLink
+from scancontrol.paths import Archimedean, CoverageGoal
+from scancontrol.plan import ScanPlan, load_plan
+from scancontrol.recording import Recording, record_plan
+
+ROOT = Path(__file__).parent.parent.parent
+PLAN = ScanPlan(
+    name="blobs", shape=(64, 64), fov_nm=20.0, dwell_us=1.0, frames=3,
+    patterns=(Archimedean(coverage=CoverageGoal(value=0.2)),),
+)  # fmt: skip
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(autouse=True)
+def one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.chdir(ROOT)
+
+
+def truth(positions: np.ndarray) -> np.ndarray:
+    y, x = positions.T
+    return 2000 + 1500 * np.sin(5 * x) * np.cos(4 * y)
+
+
+def recorded(place: Path, keep: int) -> Path:
+    recording = record_plan(place, PLAN, MICROSCOPE, keep_restorations=keep)
+    path = PLAN.path(0, MICROSCOPE)
+    values = np.repeat(truth(path.positions)[None], 2, axis=0).astype("<u2")
+    for frame in range(3):
+        recording.begin_frame(frame, path)
+        recording.write_chunk(frame, 0, values, 0, 0, 0.0)
+        recording.end_frame(frame, "completed", exposed=path.count)
+    recording.close()
+    return place
+
+
+def test_a_recording_is_restored_in_place_and_what_has_a_restoration_is_left_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = recorded(tmp_path / "a.hspy", 1)
+    assert main(["restore", str(place), "--frames", "1", "--method", "harmonic", "--device", "cpu"]) == 0
+    assert "1 frames of" in capsys.readouterr().out
+    with Recording.open(place) as read:
+        assert read.restoration(0) is None
+        before = read.restoration(1)
+    assert before is not None
+    assert before.method == "harmonic"
+    rows, cols = PLAN.shape
+    grid = (np.stack(np.mgrid[0:rows, 0:cols], -1).reshape(-1, 2) + 0.5) / (rows, cols)
+    expected = truth(grid).reshape(PLAN.shape)
+    inside = np.hypot(*(np.mgrid[0:rows, 0:cols] - 31.5)) < 28
+    error = np.sqrt(np.mean((before.estimate - expected)[inside] ** 2))
+    assert error < 0.05 * expected.std(), "a smooth image is restored to a few percent"
+    assert main(["restore", str(place), "--method", "nearest", "--device", "cpu"]) == 0
+    captured = capsys.readouterr()
+    assert "2 frames of" in captured.out
+    assert "2/2 frames" in captured.err
+    with Recording.open(place) as read:
+        assert [read.restoration(frame).method for frame in range(3)] == ["nearest", "harmonic", "nearest"]
+        assert read.verify() == 3
+    assert main(["restore", str(place)]) == 0
+    assert "every frame has its restoration" in capsys.readouterr().out
+
+
+def test_a_recording_without_places_is_restored_into_a_copy(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    place = recorded(tmp_path / "a.hspy", 0)
+    before = place.read_bytes()
+    assert main(["restore", str(place)]) == 2
+    assert "give --out FILE" in capsys.readouterr().err
+    copy = tmp_path / "b.hspy"
+    assert main(["restore", str(place), "--out", str(copy), "--method", "nearest", "--device", "cpu"]) == 0
+    assert place.read_bytes() == before
+    with Recording.open(copy) as read:
+        assert all(read.restoration(frame) is not None for frame in range(3))
+    assert main(["restore", str(place), "--out", str(copy)]) == 2
+    assert "never overwrites" in capsys.readouterr().err
+
+
+def test_a_restorer_that_cannot_is_one_message_and_exit_code_2(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = recorded(tmp_path / "a.hspy", 1)
+    assert main(["restore", str(place), "--method", "magic"]) == 2
+    assert "method = 'magic' is not a known one" in capsys.readouterr().err
+    with Recording.open(place) as read:
+        assert read.restoration(0) is None
+
+
+def test_replay_serves_until_it_is_told_to_end_and_saves_the_plan(tmp_path: Path) -> None:
+    place = recorded(tmp_path / "a.hspy", 0)
+    command = [sys.executable, "-m", "scancontrol", "replay", str(place), "--speed", "max"]
+    process = subprocess.Popen(
+        [*command, "--save-plan", str(tmp_path / "plan.yaml"), "--follow-stdin"],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT, env={**os.environ},
+    )  # fmt: skip
+    assert process.stdin is not None
+    assert process.stdout is not None
+    with process.stdin, process.stdout:
+        facts = json.loads(process.stdout.readline())
+        assert facts["ready"] == "microscope"
+        with MicroscopeLink(facts["address"]) as link:
+            assert link.connect(5) == MICROSCOPE
+        assert load_plan(tmp_path / "plan.yaml") == PLAN
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(5) == 0
+
+
+@pytest.mark.parametrize("speed", ["0", "-1", "nan", "inf", "fast"])
+def test_a_pace_that_cannot_be_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str], speed: str) -> None:
+    assert main(["replay", str(tmp_path / "a.hspy"), f"--speed={speed}"]) == 2
+    assert f"speed = {speed} is not a pace; give a number above 0, or max" in capsys.readouterr().err
