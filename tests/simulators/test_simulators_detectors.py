@@ -1,0 +1,113 @@
+"""Detectors as statistics."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from scancontrol.errors import InvalidInput
+from simulators.detectors import Detector, DetectorConfig
+from simulators.poisson import LARGE, poisson
+
+N = 60_000
+
+
+def rng() -> np.random.Generator:
+    return np.random.Generator(np.random.SFC64(11))
+
+
+def counts(expected: np.ndarray | float, dwell_us: float | np.ndarray = 1.0, move_us: float | np.ndarray = 0.0, **changes: object) -> np.ndarray:
+    plain = {"counts_per_electron": 1.0, "offset_counts": 0.0, "read_noise_counts": 0.0, **changes}
+    electrons = np.broadcast_to(np.asarray(expected, np.float32), N if np.ndim(expected) == 0 else np.shape(expected))
+    dwell, move = (np.broadcast_to(t, electrons.shape).astype(float) for t in (dwell_us, move_us))
+    return Detector(DetectorConfig(**plain)).counts(electrons, dwell, move, rng())
+
+
+@pytest.mark.parametrize("mean", [0.05, 0.8, 6.0, 49.0, 51.0, 400.0, 9000.0])
+def test_electrons_arrive_by_poissons_law(mean):
+    drawn = poisson(np.full(N, mean, np.float32), rng())
+    assert drawn.mean() == pytest.approx(mean, abs=4 * math.sqrt(mean / N))
+    assert drawn.var(dtype=float) == pytest.approx(mean, rel=4 * math.sqrt((2 + 1 / mean) / N))
+    assert stats.kstest(drawn + rng().random(N), lambda x: _continuous(x, mean)).pvalue > 1e-3
+
+
+def _continuous(x: np.ndarray, mean: float) -> np.ndarray:
+    """Distribution of a Poisson number plus a uniform one."""
+    whole = np.floor(x)
+    return stats.poisson.cdf(whole - 1, mean) + (x - whole) * stats.poisson.pmf(whole, mean)
+
+
+def test_a_picture_of_few_and_many_electrons_is_right_on_both_sides_of_the_change_of_method():
+    mean = np.tile(np.array([0.5, 20.0, LARGE - 1e-3, LARGE + 1e-3, 3000.0], np.float32), N // 5)
+    drawn = poisson(mean, rng()).reshape(-1, 5)
+    for column, expected in enumerate(mean[:5]):
+        assert drawn[:, column].mean() == pytest.approx(expected, abs=5 * math.sqrt(expected / (N // 5)))
+
+
+def test_without_other_noise_the_variance_of_the_counts_is_their_mean():
+    found = counts(3.0)
+    assert found.var() == pytest.approx(found.mean(), rel=0.02)
+
+
+def test_counts_are_offset_plus_gain_times_electrons():
+    found = counts(400.0, counts_per_electron=20.0, offset_counts=500.0, read_noise_counts=30.0)
+    assert found.mean() == pytest.approx(500 + 20 * 400, rel=1e-3)
+    assert found.var() == pytest.approx(20**2 * 400 + 30**2, rel=0.02)
+
+
+def test_pulses_of_unequal_height_add_noise():
+    assert counts(100.0, counts_per_electron=10.0, pulse_spread=0.5).var() == pytest.approx(100 * 100 * (1 + 0.25), rel=0.03)
+
+
+def test_the_scintillator_streaks_a_bright_sample_into_the_following_ones():
+    electrons = np.zeros(64, np.float32)
+    electrons[10] = 1e6
+    tau, dwell = 1.5, 1.0
+    found = counts(electrons, dwell, decay_us=tau, counts_per_electron=0.05)
+    own = 1 - tau / dwell * (1 - math.exp(-dwell / tau))
+    assert found[10] == pytest.approx(5e4 * own, rel=0.01)
+    np.testing.assert_allclose(found[12:20] / found[11:19], math.exp(-dwell / tau), rtol=0.02)
+    assert found.sum() == pytest.approx(5e4, rel=0.01)  # no light is lost while samples follow at once
+
+
+def test_light_that_falls_into_a_blanked_move_is_lost():
+    electrons = np.zeros(64, np.float32)
+    electrons[10] = 1e6
+    moves = np.zeros(64)
+    moves[11] = 3.0
+    together, apart = (counts(electrons, 1.0, move, decay_us=1.5, counts_per_electron=0.05).astype(float) for move in (0.0, moves))
+    assert apart[10] == pytest.approx(together[10], rel=1e-3)
+    np.testing.assert_allclose(apart[11:16] / together[11:16], math.exp(-3.0 / 1.5), rtol=0.03)
+
+
+def test_the_streak_goes_on_into_the_next_block():
+    electrons = np.full(400, 5e4, np.float32)
+    electrons[200:] = 0
+    config = DetectorConfig(decay_us=4.0, counts_per_electron=0.5, offset_counts=0.0, read_noise_counts=0.0)
+    whole = Detector(config).counts(electrons, np.ones(400), np.zeros(400), rng())
+    detector = Detector(config)
+    second = [detector.counts(part, np.ones(200), np.zeros(200), rng()) for part in np.split(electrons, 2)][1]
+    np.testing.assert_allclose(second[:10], whole[200:210], rtol=0.01)
+
+
+def test_the_converter_clips_and_rounds():
+    assert counts(1000.0, adc_bits=8).max() == 255
+    assert counts(0.0, offset_counts=-50.0).max() == 0
+    assert (counts(0.0, offset_counts=12.4) == 12).all()
+
+
+@pytest.mark.parametrize(("condition", "value"), [("dead", 0), ("saturated", 4095)])
+def test_a_broken_channel_says_one_thing_whatever_arrives(condition, value):
+    assert (counts(100.0, condition=condition, adc_bits=12) == value).all()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"kind": "EELS"}, {"counts_per_electron": 0.0}, {"adc_bits": 17}, {"decay_us": -1.0}, {"read_noise_counts": math.nan}, {"pulse_spread": 9.0}],
+)
+def test_a_detector_that_cannot_be_is_refused_by_name(change):
+    with pytest.raises(InvalidInput, match=rf"detectors\.{next(iter(change))}"):
+        DetectorConfig(**change).check()
