@@ -36,6 +36,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--frames", type=int, metavar="N", help="with --start: take N frames and end")
     parser.add_argument("--repeat", action="store_true", help="with --start: begin the plan again when it has ended")
     parser.add_argument("--keep-last", type=int, metavar="N", help="keep only the last N recordings of this run")
+    parser.add_argument("--store", choices=("all", "last", "none"), help="which restorations the recordings keep")
     parser.add_argument("--truth", type=Path, metavar="FILE", help="dry runs: the simulator's truth, for the page")
     parser.add_argument("--follow-stdin", action="store_true", help="end when standard input ends")
     parser.set_defaults(run=run)
@@ -70,6 +71,8 @@ def _configuration(arguments: argparse.Namespace) -> tuple[DaemonConfig, Path]:
         changes["operator"] = arguments.operator
     if arguments.keep_last is not None:
         changes["keep_last"] = arguments.keep_last
+    if arguments.store is not None:
+        changes["store_restorations"] = arguments.store
     page = config.page
     if arguments.page_port is not None:
         page = msgspec.structs.replace(page, port=arguments.page_port)

@@ -42,7 +42,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def run(arguments: argparse.Namespace) -> int:
     """Run the demo; 0 when it was ended on purpose, also by Ctrl-C."""
     _check(arguments)
-    plan_file = arguments.plan or config_file("plan-spiral-1-20.yaml")
+    plan_file = arguments.plan or config_file("demo.yaml")
     plan = load_plan(plan_file)
     out = _output_folder(arguments.out)
     shutdown = Shutdown()
@@ -108,5 +108,5 @@ def _daemon_arguments(arguments: argparse.Namespace, address: str, plan_file: Pa
     if arguments.frames is not None:
         given += ["--frames", str(arguments.frames)]
     else:
-        given += ["--repeat", "--keep-last", "2"]
+        given += ["--repeat", "--keep-last", "2", "--store", "last"]
     return given + (["--no-page"] if arguments.headless else [])

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from scancontrol.configuration import config_file
+from scancontrol.dose import per_a2
 from scancontrol.errors import InvalidInput
 from scancontrol.plan import load_capabilities, load_plan
 from scancontrol.plan_summary import PathFigures, PlanSummary, summary
@@ -68,9 +69,9 @@ def table(known: PlanSummary) -> str:
     frames = "1 frame" if plan.frames == 1 else f"{plan.frames} frames"
     lines += [
         "",
-        f"{frames}: {known.total_time_s:.4g} s of beam time, {known.total_dose_e_per_a2:.4g} e/Å² in the most exposed area; "
+        f"{frames}: {known.total_time_s:.4g} s of beam time, {per_a2(known.total_dose_e_per_a2)} in the most exposed area; "
         f"the same in full rasters {known.raster.path.duration_us * plan.frames * 1e-6:.4g} s, "
-        f"{known.raster.dose.worst_area_e_per_a2 * plan.frames:.4g} e/Å²",
+        f"{per_a2(known.raster.dose.worst_area_e_per_a2 * plan.frames)}",
     ]
     lines += [f"note: {note}" for note in known.notes()]
     return "\n".join(lines)
@@ -82,7 +83,7 @@ def _one_in(coverage: float) -> str:
 
 def _worst_pixel(one: PathFigures) -> str:
     worst = one.dose.worst_pixel_e_per_a2
-    return "-" if worst is None else f"{worst:.4g} e/Å²"
+    return "-" if worst is None else per_a2(worst)
 
 
 _ROWS: tuple[tuple[str, Callable[[PathFigures], str]], ...] = (
@@ -98,8 +99,8 @@ _ROWS: tuple[tuple[str, Callable[[PathFigures], str]], ...] = (
     ("overhead", lambda one: f"{one.overhead:.1%}"),
     ("blanked moves", lambda one: f"{one.path.moves:,}"),
     ("electrons", lambda one: f"{one.dose.electrons:,.3g}"),
-    ("dose, mean of field", lambda one: f"{one.dose.mean_e_per_a2:.4g} e/Å²"),
-    ("dose, worst area", lambda one: f"{one.dose.worst_area_e_per_a2:.4g} e/Å²"),
+    ("dose, mean of field", lambda one: per_a2(one.dose.mean_e_per_a2)),
+    ("dose, worst area", lambda one: per_a2(one.dose.worst_area_e_per_a2)),
     ("dose, worst pixel", _worst_pixel),
     ("fastest drawn", lambda one: f"{one.motion.fastest_px_per_us:.3g} px/µs"),
     ("coil lag, rms (worst)", lambda one: f"{one.motion.lag_rms_px:.2f} ({one.motion.lag_worst_px:.2f}) px"),

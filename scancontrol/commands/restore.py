@@ -48,7 +48,9 @@ def run(args: argparse.Namespace) -> int:
     with Recording.open(args.file) as recording:
         frames = frame_numbers(args.frames, [frame.frame for frame in recording.frames if frame.received])
         if not args.redo:
-            frames = [frame for frame in frames if recording.restoration(frame) is None]
+            stored = recording.stored("restoration")
+            done = {frame.frame for frame, there in zip(recording.frames, stored, strict=True) if there}
+            frames = [frame for frame in frames if frame not in done]
         if not frames:
             print(f"{args.file}: every frame has its restoration; --redo makes them anew")
             return 0

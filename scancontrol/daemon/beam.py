@@ -190,6 +190,10 @@ class BeamThread:
     def _arm(self, link: MicroscopeLink, plan: ScanPlan) -> Run:
         capabilities = link.capabilities
         plan.check(capabilities)
+        stated, meant = capabilities.beam_current_pa, plan.current_pa(capabilities)
+        if abs(meant - stated) > 0.01 * stated:
+            told = f"the plan counts dose with {meant:g} pA, the microscope states {stated:g} pA"
+            self._notice(f"{told}; set one of them right", "warning")
         if self._held:
             link.set_blanker("auto")
             self._held = False

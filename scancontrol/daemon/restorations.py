@@ -7,6 +7,7 @@ here can hold up the beam: the sink only copies values, and the restorer's clien
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections import OrderedDict
@@ -48,10 +49,19 @@ class _Job:
 
 
 class Restorations:
-    """The daemon's dealings with the restorer, over all acquisitions."""
+    """The daemon's dealings with the restorer, over all acquisitions.
 
-    def __init__(self, config: RestorerConfig, hub: LiveHub, say: Callable[[str, str], None]) -> None:
-        self._enabled, self._hub, self._say = config.enabled, hub, say
+    ``say`` takes a line and its level for the operator; ``announce`` is told once what restores, and where.
+    """
+
+    def __init__(
+        self,
+        config: RestorerConfig,
+        hub: LiveHub,
+        say: Callable[[str, str], None],
+        announce: Callable[[str], None],
+    ) -> None:
+        self._enabled, self._hub, self._say, self._announce = config.enabled, hub, say, announce
         self.latency, self.compute = LatencyWindow(), LatencyWindow()
         self.method: str | None = None
         self.face: str | None = None
@@ -60,10 +70,11 @@ class Restorations:
         self.dropped = 0
         self._sink: _RunSink | None = None
         self._was: str = "off"
+        threads = config.threads or max(1, (os.cpu_count() or 2) - 1)  # a core is left to the beam
         self._process = RestorerProcess(
             self._restored, self._missed, self._changed,
             arguments=restorer_arguments(
-                method=config.method, weights=config.weights, device=config.device, threads=config.threads
+                method=config.method, weights=config.weights, device=config.device, threads=threads
             ),
         )  # fmt: skip
 
@@ -80,12 +91,6 @@ class Restorations:
     def stop(self) -> None:
         """End the process."""
         self._process.stop(0.5)
-
-    def describe(self) -> str:
-        """One line for the terminal."""
-        if not self._enabled:
-            return "off: samples are recorded, nothing is restored"
-        return f"process {self._process.status.pid or 'starting'}"
 
     @property
     def restarts(self) -> int:
@@ -161,8 +166,10 @@ class Restorations:
         before, self._was = self._was, status.state
         if status.state == "dead" and before != "dead":
             self._say(f"the restorer died ({status.error}); acquisition goes on, partial scans are shown", "error")
-        elif status.state == "ready" and before in ("dead", "restarting"):
-            self._say("the restorer is back", "warning")
+        elif status.state == "ready" and status.restarts:
+            self._say(f"the restorer is back, as process {status.pid}", "warning")
+        elif status.state == "ready":
+            self._announce(f"process {status.pid}, {status.method} on {status.device}")
         if status.state == "ready" and self._sink is not None:
             self._sink.pump()
 

@@ -77,7 +77,9 @@ class Daemon:
         _make_folder(self._output)
         plan = self._first_plan(orders)
         with ExitStack() as stack:
-            self._restorations = Restorations(config.restorer, self._hub, self._say)
+            self._restorations = Restorations(
+                config.restorer, self._hub, self._say, lambda text: _print(f"restorer    {text}")
+            )
             stack.callback(self._restorations.stop)
             beam = BeamThread(
                 config.microscope, operator=config.operator, security=self._security(),
@@ -99,7 +101,6 @@ class Daemon:
                 stack.callback(page.stop)
                 _print(f"page        {url}")
             self._restorations.start()
-            _print(f"restorer    {self._restorations.describe()}")
             _print(f"daemon      {capabilities.name} at {config.microscope}, recordings in {self._output}")
             if plan is not None and orders.frames is not None:
                 self._restorations.wait_ready(60)  # a run that ends by itself is to be restored from its first frame
