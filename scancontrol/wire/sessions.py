@@ -65,7 +65,8 @@ class Sessions:
                 message=f"the microscope is operated by {holder.name!r}",
                 remedy="connect as an observer, or wait until the operator leaves",
             )  # fmt: skip
-        if hello.role == "observer" and len(self._by_token) > self._observers:
+        watching = sum(not session.operator for session in self._by_token.values())
+        if hello.role == "observer" and watching >= self._observers:
             return Refused(request=None, code="not_now", message=f"{self._observers} observers look on already")
         session = Session(self._new_token(), hello.name, hello.role == "operator", control, now_ns)
         self._by_token[session.token] = session

@@ -411,18 +411,19 @@ def test_a_microscope_killed_and_started_again_is_found_again(tmp_path):
 
 
 def test_the_last_ends_leave_before_the_server_does():
-    with MicroscopeLinkAfter() as (link, stop):
+    with a_scan_and_its_end() as (link, stop):
         stop.set()
         _, (end,) = collect(link, 1)
     assert end.reason == "shutdown"
 
 
 @contextmanager
-def MicroscopeLinkAfter() -> Iterator[tuple[MicroscopeLink, threading.Event]]:  # noqa: N802
+def a_scan_and_its_end() -> Iterator[tuple[MicroscopeLink, threading.Event]]:
     """A link with a running scan, and the event that ends the server."""
     ready: queue.Queue[str] = queue.Queue()
     stop = threading.Event()
-    thread = threading.Thread(target=serve, args=(Ramp(0.002),), kwargs={"shutdown": stop.is_set, "on_ready": ready.put})
+    arguments = {"shutdown": stop.is_set, "on_ready": ready.put}
+    thread = threading.Thread(target=serve, args=(Ramp(0.002),), kwargs=arguments)
     thread.start()
     try:
         with MicroscopeLink(ready.get(timeout=10)) as link:

@@ -1,0 +1,204 @@
+"""Golden bytes of every message, read and written: what is on the wire does not change unnoticed."""
+
+from __future__ import annotations
+
+import typing
+
+import msgspec
+import numpy as np
+import pytest
+
+from scancontrol.capabilities import Capabilities
+from scancontrol.wire import messages as m
+from scancontrol.wire.framing import (
+    CLIENT_CONTROL,
+    CLIENT_DATA,
+    SERVER_CONTROL,
+    SERVER_DATA,
+    encode,
+    samples,
+)
+
+T = "0123456789abcdef"
+PATH = "00112233445566778899aabbccddeeff"
+SCAN = {"series_id": 7, "series_unique_id": "s7", "frame": 2, "path_id": PATH}
+
+MESSAGES = {
+    "hello": m.Hello(protocol_version=1, software="scancontrol 1", name="ada", role="operator", session=T),
+    "heartbeat": m.Heartbeat(session=T, number=5, client_ns=1_000_000_000),
+    "register": m.Register(request=1, path_id=PATH, recipe={"shape": [4, 4]}),
+    "scan": m.Scan(request=2, first_index=96, area="a1", **SCAN),
+    "pause": m.Pause(request=3),
+    "resume": m.Resume(request=4),
+    "abort": m.Abort(request=5, reason="enough"),
+    "blank": m.Blank(request=6, name="eve"),
+    "blanker": m.SetBlanker(request=7, state="auto"),
+    "goodbye": m.Goodbye(session=T),
+    "welcome": m.Welcome(
+        protocol_version=1, software="scancontrol 1", server_id=T, session=T, resumed=False,
+        data_address="tcp://127.0.0.1:2", capabilities=Capabilities(name="x"), limits=m.Limits(),
+    ),
+    "done": m.Done(request=3),
+    "refused": m.Refused(request=None, code="malformed", message="no"),
+    "status": m.Status(
+        number=5, client_ns=1, monotonic_ns=2, utc_ns=3, server_id=T, state="idle", blanker="auto", beam_on=False,
+        operator=None, series_id=None, frame=None, next_index=0, queued_scans=0, next_sequence=9, retained_bytes=0,
+        session_electrons=0.5,
+    ),
+    "notice": m.Notice(kind="starved", message="why"),
+    "start": m.Start(
+        sequence=10, first_index=0, sample_count=16, channels=("HAADF",), monotonic_ns=1, utc_ns=2, **SCAN
+    ),
+    "chunk": m.ChunkHeader(
+        sequence=11, first_index=0, count=3, channels=1, dtype="<u2", monotonic_ns=1, utc_ns=2, electrons=1.5,
+        frame_electrons=1.5, session_electrons=2.5, **SCAN,
+    ),
+    "end": m.End(
+        sequence=12, reason="completed", message="", first_index=0, next_index=16, samples=16, electrons=8.0,
+        monotonic_ns=1, utc_ns=2, **SCAN,
+    ),
+    "attached": m.Attached(server_id=T, next_sequence=10),
+    "attach": m.Attach(session=T, have=(m.Have(series_unique_id="s7", frame=2, next_index=96),), credit=16),
+    "acknowledge": m.Acknowledge(session=T, next_sequence=12, credit_limit=28),
+    "resend": m.Resend(session=T, next_sequence=11),
+}  # fmt: skip
+
+GOLDEN = {
+    "hello": (
+        b"\x87\xa4type\xa5hello\xb0protocol_version\x01\xa8software\xadscancontrol 1\xa4name\xa3ada\xa4role"
+        b"\xa8operator\xa7session\xb00123456789abcdef\xa8features\x90"
+    ),
+    "heartbeat": (
+        b"\x84\xa4type\xa9heartbeat\xa7session\xb00123456789abcdef\xa6number\x05\xa9client_ns\xce;\x9a\xca\x00"
+    ),
+    "register": (
+        b"\x84\xa4type\xa8register\xa7request\x01\xa7path_id\xd9 00112233445566778899aabbccddeeff\xa6recipe"
+        b"\x81\xa5shape\x92\x04\x04"
+    ),
+    "scan": (
+        b"\x88\xa4type\xa4scan\xa7request\x02\xa9series_id\x07\xb0series_unique_id\xa2s7\xa5frame\x02\xa7path_"
+        b"id\xd9 00112233445566778899aabbccddeeff\xabfirst_index`\xa4area\xa2a1"
+    ),
+    "pause": (
+        b"\x82\xa4type\xa5pause\xa7request\x03"
+    ),
+    "resume": (
+        b"\x82\xa4type\xa6resume\xa7request\x04"
+    ),
+    "abort": (
+        b"\x83\xa4type\xa5abort\xa7request\x05\xa6reason\xa6enough"
+    ),
+    "blank": (
+        b"\x83\xa4type\xa5blank\xa7request\x06\xa4name\xa3eve"
+    ),
+    "blanker": (
+        b"\x83\xa4type\xa7blanker\xa7request\x07\xa5state\xa4auto"
+    ),
+    "goodbye": (
+        b"\x82\xa4type\xa7goodbye\xa7session\xb00123456789abcdef"
+    ),
+    "welcome": (
+        b"\x8a\xa4type\xa7welcome\xb0protocol_version\x01\xa8software\xadscancontrol 1\xa9server_id\xb00123456"
+        b"789abcdef\xa7session\xb00123456789abcdef\xa7resumed\xc2\xacdata_address\xb1tcp://127.0.0.1:2\xaccapa"
+        b"bilities\x8d\xa4name\xa1x\xa9detectors\x91\x85\xa4name\xa5HAADF\xb3counts_per_electron\xcb?\xf0\x00"
+        b"\x00\x00\x00\x00\x00\xadoffset_counts\xcb\x00\x00\x00\x00\x00\x00\x00\x00\xb1read_noise_counts\xcb"
+        b"\x00\x00\x00\x00\x00\x00\x00\x00\xa8adc_bits\x10\xa8dac_bits\x10\xb0sample_clock_mhz\xcb@ \x00\x00"
+        b"\x00\x00\x00\x00\xb1shortest_dwell_us\xcb?\xc0\x00\x00\x00\x00\x00\x00\xb0longest_dwell_us\xcb@\xc0"
+        b"\x00\x00\x00\x00\x00\x00\xa4coil\x86\xa5order\x01\xb0time_constant_us\xcb\x00\x00\x00\x00\x00\x00"
+        b"\x00\x00\xa7damping\xcb?\xf0\x00\x00\x00\x00\x00\x00\xa8delay_us\xcb\x00\x00\x00\x00\x00\x00\x00\x00"
+        b"\xb3time_constant_sd_us\xc0\xabdelay_sd_us\xc0\xb6max_slew_fields_per_us\xcb\x7f\xf0\x00\x00\x00\x00"
+        b"\x00\x00\xafbeam_current_pa\xcb@4\x00\x00\x00\x00\x00\x00\xafbeam_energy_kev\xcb@i\x00\x00\x00\x00"
+        b"\x00\x00\xb3dose_limit_e_per_a2\xc0\xb6samples_per_path_limit\xce\x10\x00\x00\x00\xa6origin\xaasimul"
+        b"ation\xa6limits\x88\xacqueued_scans\x04\xb0registered_paths@\xadchunk_samples\xce\x00\x01\x00\x00"
+        b"\xadwindow_chunks@\xaeretained_bytes\xce\x10\x00\x00\x00\xacheartbeat_ms(\xabdead_man_ms\xcc\xd2\xa8"
+        b"lease_ms\xcd\x03\xe8\xa8features\x90"
+    ),
+    "done": (
+        b"\x82\xa4type\xa4done\xa7request\x03"
+    ),
+    "refused": (
+        b"\x8b\xa4type\xa7refused\xa7request\xc0\xa4code\xa9malformed\xa7message\xa2no\xa8quantity\xa0\xa5valu"
+        b"e\xa0\xa5limit\xa0\xa6remedy\xa0\xa6holder\xa0\xb0holder_silent_ms\x00\xb0protocol_version\x01"
+    ),
+    "status": (
+        b"\xde\x00\x12\xa4type\xa6status\xa6number\x05\xa9client_ns\x01\xacmonotonic_ns\x02\xa6utc_ns\x03\xa9s"
+        b"erver_id\xb00123456789abcdef\xa5state\xa4idle\xa7blanker\xa4auto\xa7beam_on\xc2\xa8operator\xc0\xa9s"
+        b"eries_id\xc0\xa5frame\xc0\xaanext_index\x00\xacqueued_scans\x00\xadnext_sequence\t\xaeretained_bytes"
+        b"\x00\xb1session_electrons\xcb?\xe0\x00\x00\x00\x00\x00\x00\xa7starved\x00"
+    ),
+    "notice": (
+        b"\x83\xa4type\xa6notice\xa4kind\xa7starved\xa7message\xa3why"
+    ),
+    "start": (
+        b"\x8b\xa4type\xa5start\xa8sequence\n\xa9series_id\x07\xb0series_unique_id\xa2s7\xa5frame\x02\xa7path_"
+        b"id\xd9 00112233445566778899aabbccddeeff\xabfirst_index\x00\xacsample_count\x10\xa8channels\x91\xa5HA"
+        b"ADF\xacmonotonic_ns\x01\xa6utc_ns\x02"
+    ),
+    "chunk": (
+        b"\x8f\xa4type\xa5chunk\xa8sequence\x0b\xa9series_id\x07\xb0series_unique_id\xa2s7\xa5frame\x02\xa7pat"
+        b"h_id\xd9 00112233445566778899aabbccddeeff\xabfirst_index\x00\xa5count\x03\xa8channels\x01\xa5dtype"
+        b"\xa3<u2\xacmonotonic_ns\x01\xa6utc_ns\x02\xa9electrons\xcb?\xf8\x00\x00\x00\x00\x00\x00\xafframe_ele"
+        b"ctrons\xcb?\xf8\x00\x00\x00\x00\x00\x00\xb1session_electrons\xcb@\x04\x00\x00\x00\x00\x00\x00"
+    ),
+    "end": (
+        b"\x8e\xa4type\xa3end\xa8sequence\x0c\xa9series_id\x07\xb0series_unique_id\xa2s7\xa5frame\x02\xa7path_"
+        b"id\xd9 00112233445566778899aabbccddeeff\xa6reason\xa9completed\xa7message\xa0\xabfirst_index\x00\xaa"
+        b"next_index\x10\xa7samples\x10\xa9electrons\xcb@ \x00\x00\x00\x00\x00\x00\xacmonotonic_ns\x01\xa6utc_"
+        b"ns\x02"
+    ),
+    "attached": (
+        b"\x84\xa4type\xa8attached\xa9server_id\xb00123456789abcdef\xadnext_sequence\n\xb1discarded_samples"
+        b"\x00"
+    ),
+    "attach": (
+        b"\x85\xa4type\xa6attach\xa7session\xb00123456789abcdef\xadnext_sequence\xc0\xa4have\x91\x83\xb0series"
+        b"_unique_id\xa2s7\xa5frame\x02\xaanext_index`\xa6credit\x10"
+    ),
+    "acknowledge": (
+        b"\x84\xa4type\xabacknowledge\xa7session\xb00123456789abcdef\xadnext_sequence\x0c\xaccredit_limit\x1c"
+    ),
+    "resend": (
+        b"\x83\xa4type\xa6resend\xa7session\xb00123456789abcdef\xadnext_sequence\x0b"
+    ),
+}
+
+CODECS = {
+    CLIENT_CONTROL: m.ClientControl,
+    SERVER_CONTROL: m.ServerControl,
+    SERVER_DATA: m.ServerData,
+    CLIENT_DATA: m.ClientData,
+}
+SAMPLES = np.array([[1, 2, 65535]], "<u2")
+
+
+@pytest.mark.parametrize("name", MESSAGES)
+def test_a_message_is_written_as_it_always_was(name):
+    assert encode(MESSAGES[name]) == [GOLDEN[name]]
+
+
+@pytest.mark.parametrize("name", MESSAGES)
+def test_the_bytes_of_old_are_read_as_the_same_message(name):
+    kind = type(MESSAGES[name])
+    codecs = [codec for codec, kinds in CODECS.items() if kind in typing.get_args(kinds)]
+    assert codecs
+    parts = [GOLDEN[name], *([SAMPLES.tobytes()] if kind is m.ChunkHeader else [])]
+    for codec in codecs:
+        message, payload = codec.decode(parts)
+        assert message == MESSAGES[name]
+        assert (payload is None) == (kind is not m.ChunkHeader)
+
+
+def test_every_message_has_its_golden_bytes():
+    kinds = {kind for union in CODECS.values() for kind in typing.get_args(union)}
+    assert {type(message) for message in MESSAGES.values()} == kinds
+    assert {msgspec.inspect.type_info(type(message)).tag
+            for message in MESSAGES.values()} == set(MESSAGES)  # fmt: skip
+
+
+def test_a_chunk_carries_its_samples_raw_and_little_endian():
+    header = MESSAGES["chunk"]
+    parts = encode(header, SAMPLES.tobytes())
+    assert parts == [GOLDEN["chunk"], b"\x01\x00\x02\x00\xff\xff"]
+    message, payload = SERVER_DATA.decode(parts)
+    np.testing.assert_array_equal(samples(message, payload), SAMPLES)
+    assert not samples(message, payload).flags.writeable

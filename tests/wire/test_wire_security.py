@@ -1,0 +1,133 @@
+"""Keys, allow-lists and addresses: who may come in, and what stands open to nobody."""
+
+from __future__ import annotations
+
+import os
+import stat
+
+import pytest
+import zmq
+
+from scancontrol.commands import keys as command
+from scancontrol.errors import InvalidInput
+from scancontrol.security import (
+    ClientSecurity,
+    ServerSecurity,
+    bind,
+    check_address,
+    is_local,
+    load_public_key,
+    load_secret_key,
+    make_keys,
+)
+
+
+@pytest.mark.parametrize(
+    "address", ["tcp://127.0.0.1:0", "tcp://127.3.2.1:5", "tcp://localhost:*", "tcp://[::1]:5", "ipc:///x", "inproc://x"]
+)
+def test_these_addresses_are_this_machine_alone(address):
+    assert is_local(address)
+    check_address(address, None)
+
+
+@pytest.mark.parametrize(
+    "address", ["tcp://0.0.0.0:0", "tcp://192.168.1.2:5", "tcp://*:5", "tcp://[::]:5", "tcp://lab.example:5", "tcp://eth0:5",
+                "tcp://127.0.0.1.evil.example:5"]
+)  # fmt: skip
+def test_these_are_refused_without_keys(address):
+    assert not is_local(address)
+    with pytest.raises(InvalidInput, match=r"no keys are given; .*scancontrol keys"):
+        check_address(address, None)
+
+
+@pytest.mark.parametrize("address", ["", "127.0.0.1:5", "tcp://", "tcp://127.0.0.1", "tcp://127.0.0.1:99999", "pgm://x;y"])
+def test_what_is_no_endpoint_is_refused(address):
+    with pytest.raises(InvalidInput, match="not an endpoint"):
+        check_address(address, None)
+
+
+def test_keys_are_made_for_their_owner_alone_and_read_back(tmp_path):
+    public_file, secret_file = make_keys(tmp_path, "ada")
+    assert stat.S_IMODE(secret_file.stat().st_mode) == 0o600
+    public, secret = load_secret_key(secret_file)
+    assert load_public_key(public_file) == public
+    assert zmq.curve_public(secret) == public
+    assert b"secret" not in public_file.read_bytes()
+
+
+def test_keys_are_never_written_over(tmp_path):
+    _, secret_file = make_keys(tmp_path, "ada")
+    before = secret_file.read_bytes()
+    with pytest.raises(InvalidInput, match="there already"):
+        make_keys(tmp_path, "ada")
+    assert secret_file.read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["", "../ada", "a/b", ".hidden", "a b", "x" * 65])
+def test_a_key_name_cannot_lead_out_of_its_folder(tmp_path, name):
+    with pytest.raises(InvalidInput, match="key name"):
+        make_keys(tmp_path / "keys", name)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o660, 0o601])
+def test_a_secret_key_that_others_can_touch_is_not_used(tmp_path, mode):
+    _, secret_file = make_keys(tmp_path, "ada")
+    secret_file.chmod(mode)
+    with pytest.raises(InvalidInput, match=f"mode 0{mode:o}.*chmod 600"):
+        load_secret_key(secret_file)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+def test_a_secret_key_of_somebody_else_is_not_used(tmp_path):
+    _, secret_file = make_keys(tmp_path, "ada")
+    os.chown(secret_file, 12345, -1)
+    with pytest.raises(InvalidInput, match="owner 12345"):
+        load_secret_key(secret_file)
+
+
+BROKEN = [b"", b"curve", b'public-key = "short"', b"\xff" * 100, b'public-key = "' + b" " * 40 + b'"', b"x" * 10_000]
+
+
+@pytest.mark.parametrize("content", BROKEN)
+def test_a_broken_key_file_is_refused_and_keeps_nobody_else_out(tmp_path, content):
+    public_file, secret_file = make_keys(tmp_path, "server")
+    (tmp_path / "broken.key").write_bytes(content)
+    with pytest.raises(InvalidInput, match="key"):
+        load_public_key(tmp_path / "broken.key")
+    security = ServerSecurity(secret_file, tmp_path)
+    assert security.allows(load_public_key(public_file))
+    assert not security.allows(b"x" * 40)
+
+
+def test_a_secret_file_is_asked_for_where_a_public_one_is_given(tmp_path):
+    public_file, _ = make_keys(tmp_path, "ada")
+    public_file.chmod(0o600)
+    with pytest.raises(InvalidInput, match="holds no secret key"):
+        load_secret_key(public_file)
+
+
+def test_missing_files_and_folders_are_named(tmp_path):
+    _, secret_file = make_keys(tmp_path, "server")
+    with pytest.raises(InvalidInput, match="allow-list"):
+        ServerSecurity(secret_file, tmp_path / "nowhere").check()
+    with pytest.raises(InvalidInput, match="cannot be read"):
+        ClientSecurity(secret_file, tmp_path / "nobody.key").check()
+
+
+def test_an_address_that_is_not_this_machines_cannot_be_bound(tmp_path):
+    with zmq.Context() as context, context.socket(zmq.ROUTER) as socket, pytest.raises(InvalidInput, match="bound"):
+        bind(socket, "tcp://192.0.2.1:5555")
+
+
+def test_the_command_makes_a_pair_for_each_name(tmp_path, capsys):
+    import argparse
+
+    parser = argparse.ArgumentParser()
+    command.add_parser(parser.add_subparsers())
+    args = parser.parse_args(["keys", "--out", str(tmp_path), "microscope", "daemon"])
+    assert args.run(args) == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "daemon.key", "daemon.key_secret", "microscope.key", "microscope.key_secret",
+    ]  # fmt: skip
+    assert "daemon.key_secret" in capsys.readouterr().out
