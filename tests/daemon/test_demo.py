@@ -1,0 +1,197 @@
+"""The demo as a newcomer runs it: real processes, real sockets, a recording, a report, and nothing left behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from scancontrol.recording import RecordingReader
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+
+PLAN = """
+name: small-spiral
+shape: [128, 128]
+fov_nm: 10.0
+dwell_us: {dwell_us}
+frames: {frames}
+patterns:
+  - kind: archimedean
+    coverage: {{value: 0.05, by: touched}}
+"""
+FIGURES = {
+    "frames", "samples_sent", "samples_received", "samples_lost", "frames_restored", "frame_rate_hz",
+    "beam_frame_time_ms", "restore_latency_ms", "rmse_pct", "psnr_db", "coverage",
+}  # fmt: skip
+
+
+def write_plan(folder: Path, *, dwell_us: float = 4.0, frames: int = 200) -> Path:
+    path = folder / "plan.yaml"
+    path.write_text(PLAN.format(dwell_us=dwell_us, frames=frames))
+    return path
+
+
+def descendants(pid: int) -> set[int]:
+    """Process ids of everything below ``pid``."""
+    found: set[int] = set()
+    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+        for child in map(int, task.read_text().split()):
+            found |= {child} | descendants(child)
+    return found
+
+
+class Demo:
+    """A running ``scancontrol demo`` and what it prints."""
+
+    def __init__(self, *arguments: str) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "scancontrol", "demo", *arguments],
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+        )  # fmt: skip
+        self.text = ""
+
+    def read_until(self, pattern: str, timeout_s: float = 90) -> re.Match[str]:
+        assert self.process.stdout is not None
+        deadline = time.monotonic() + timeout_s
+        while (found := re.search(pattern, self.text)) is None:
+            ready, _, _ = select.select([self.process.stdout], [], [], max(0.0, deadline - time.monotonic()))
+            assert ready, f"nothing like {pattern!r} within {timeout_s} s in:\n{self.text}"
+            piece = os.read(self.process.stdout.fileno(), 65536).decode()
+            assert piece, f"the demo ended without {pattern!r}:\n{self.text}"
+            self.text += piece
+        return found
+
+    def close(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+
+
+@pytest.fixture
+def demo() -> Iterator[type[Demo]]:
+    started: list[Demo] = []
+
+    class Tracked(Demo):
+        def __init__(self, *arguments: str) -> None:
+            super().__init__(*arguments)
+            started.append(self)
+
+    yield Tracked
+    for one in started:
+        one.close()
+
+
+def test_a_headless_demo_ends_by_itself_and_leaves_recording_report_and_summary(
+    tmp_path: Path, demo: type[Demo]
+) -> None:
+    out = tmp_path / "out"
+    plan = write_plan(tmp_path)
+    running = demo("--frames", "3", "--headless", "--out", str(out), "--plan", str(plan), "--method", "push_pull")
+    running.read_until(r"summary +\S+summary\.png", 120)
+    assert running.process.wait(10) == 0
+    report = json.loads((out / "report.json").read_text())
+    assert report.keys() >= FIGURES
+    assert report["frames"] == report["frames_restored"] == 3
+    assert report["samples_sent"] == report["samples_received"] > 0
+    assert report["samples_lost"] == 0
+    assert report["coverage"]["touched"] == pytest.approx(0.05, rel=0.01)
+    assert set(report["restore_latency_ms"]) == {"p50", "p99", "max"}
+    assert 0 < report["rmse_pct"] < 40
+    with RecordingReader(out / report["recording"]) as recording:
+        assert [frame.complete for frame in recording.frames] == [True] * 3
+        assert recording.verify() >= 3
+        assert sum(frame.received for frame in recording.frames) == report["samples_received"]
+        assert all(recording.restoration(frame.frame) is not None for frame in recording.frames)
+    with Image.open(out / "summary.png") as picture:
+        assert picture.width > 1000
+
+
+@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
+def test_an_endless_demo_ends_within_two_seconds_with_nothing_left_running(
+    tmp_path: Path, demo: type[Demo], end: signal.Signals
+) -> None:
+    running = demo("--out", str(tmp_path / "out"), "--plan", str(write_plan(tmp_path)), "--method", "push_pull")
+    running.read_until(r"page +http://127\.0\.0\.1:\d+")
+    running.read_until(r"restorer +process \d+")
+    running.read_until(r"frame \d+/200")
+    below = descendants(running.process.pid)
+    assert len(below) == 3, "microscope, daemon and restorer are processes of their own"
+    handles = {pid: os.pidfd_open(pid) for pid in below}
+    try:
+        began = time.monotonic()
+        running.process.send_signal(end)
+        assert running.process.wait(10) == 0
+        for pid, handle in handles.items():
+            assert select.select([handle], [], [], max(0.0, began + 10 - time.monotonic()))[0], f"{pid} still runs"
+        took_s = time.monotonic() - began
+    finally:
+        for handle in handles.values():
+            os.close(handle)
+    assert took_s < 2.0 * _slowness(), f"took {took_s:.2f} s"
+    recordings = sorted((tmp_path / "out").glob("*.h5"))
+    with RecordingReader(recordings[-1]) as recording:
+        assert recording.closed
+
+
+def _slowness() -> float:
+    """How many times longer things take because others use the processors, at least 1."""
+    return max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
+
+
+def test_a_restorer_that_is_killed_comes_back_and_the_acquisition_never_notices(
+    tmp_path: Path, demo: type[Demo]
+) -> None:
+    running = demo(
+        "--frames", "400", "--headless", "--out", str(tmp_path / "out"), "--method", "push_pull",
+        "--plan", str(write_plan(tmp_path, dwell_us=8.0)),
+    )  # fmt: skip
+    restorer = int(running.read_until(r"restorer +process (\d+)")[1])
+    running.read_until(r"frame [1-9]\d*/400")
+    os.kill(restorer, signal.SIGKILL)
+    running.read_until(r"the restorer died")
+    running.read_until(r"the restorer is back")
+    running.read_until(r"summary +\S+summary\.png", 150)
+    assert running.process.wait(10) == 0
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert report["restorer_restarts"] == 1
+    assert report["samples_lost"] == 0
+    assert report["frames"] == report["frames_restored"] == 400
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".webp", ".npy"])
+def test_any_grayscale_micrograph_is_a_specimen(tmp_path: Path, demo: type[Demo], suffix: str) -> None:
+    rows, cols = np.mgrid[0:200, 0:260]
+    image = (127 + 100 * np.sin(rows / 9) * np.cos(cols / 13)).astype(np.uint8)
+    specimen = tmp_path / f"micrograph{suffix}"
+    if suffix == ".npy":
+        np.save(specimen, image)
+    else:
+        Image.fromarray(image).save(specimen, **({"lossless": True} if suffix == ".webp" else {}))
+    out = tmp_path / "out"
+    running = demo(
+        "--frames", "1", "--headless", "--out", str(out), "--specimen", str(specimen), "--method", "push_pull",
+        "--plan", str(write_plan(tmp_path)),
+    )  # fmt: skip
+    running.read_until(r"summary +\S+summary\.png", 120)
+    assert running.process.wait(10) == 0
+    with np.load(out / "truth.npz") as truth:
+        seen = truth["expected"][0]
+    ys = (np.arange(seen.shape[0]) + 0.5) / seen.shape[0]
+    expected = image[(ys * 200).astype(int)][:, (ys * 260).astype(int)] if seen.shape == (128, 128) else None
+    assert expected is not None
+    assert np.corrcoef(expected.ravel(), seen.ravel())[0, 1] > 0.5
