@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 from pathlib import Path
 
 import torch
 
 from restore.baselines.registry import FILLS
 from restore.engine import FillRestorer, Restorer
+from restore.generator_restorer import GeneratorRestorer
 from scancontrol.errors import InvalidInput
 
 __all__ = ["SHIPPED_WEIGHTS", "load_restorer", "pick_device"]
@@ -51,12 +50,6 @@ def load_restorer(method: str, weights: Path | None, device: torch.device) -> Re
         raise InvalidInput(
             "method", repr(method), "is not a known one", f"choose auto, generator or one of {', '.join(FILLS)}"
         )
-    chosen = weights if weights is not None else SHIPPED_WEIGHTS
-    present = importlib.util.find_spec("restore.generator_restorer") is not None
-    if present and (chosen.exists() or weights is not None or method == "generator"):
-        module = importlib.import_module("restore.generator_restorer")
-        restorer: Restorer = module.load(chosen, device)
-        return restorer
-    if method == "generator" or weights is not None:
-        raise InvalidInput("weights", chosen, "cannot be loaded by this installation", "choose a classical fill")
-    return FillRestorer("auto")
+    if weights is None and method == "auto" and not SHIPPED_WEIGHTS.exists():
+        return FillRestorer("auto")
+    return GeneratorRestorer.load(weights or SHIPPED_WEIGHTS, device)

@@ -12,9 +12,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from restore.baselines.gaussian import gaussian
+from restore.baselines.harmonic import harmonic
+from restore.baselines.kriging import kriging
 from restore.baselines.nearest import linear, nearest
 from restore.baselines.push_pull import push_pull
 from restore.baselines.spectral import spectral, spectral_fast
+from restore.baselines.total_variation import total_variation
 from restore.gridding import FrameGeometry
 from scancontrol.errors import InvalidInput
 
@@ -68,7 +72,11 @@ FILLS: dict[str, Fill] = {
         Fill("nearest", "nearest sample", _of_points(nearest)),
         Fill("linear", "linear on Delaunay triangles", _of_points(linear)),
         Fill("spectral_fast", "spectral Gaussian process at half size", _of_images(spectral_fast), live=True),
+        Fill("gaussian", "Gaussian normalised convolution, widths by leaving one out", _of_images(gaussian)),
+        Fill("harmonic", "harmonic, multigrid", _of_images(harmonic)),
         Fill("spectral", "spectral Gaussian process", _of_images(spectral), live=True),
+        Fill("total_variation", "total variation, Chambolle–Pock", _of_images(total_variation)),
+        Fill("kriging", "local ordinary kriging, 32 neighbours", _of_points(kriging)),
     )
 }
 
