@@ -24,10 +24,10 @@ from scancontrol.capabilities import Capabilities
 from scancontrol.errors import InvalidInput, ScanControlError
 from scancontrol.paths import ScanPath
 from scancontrol.security import Gatekeeper, ServerSecurity, bind, check_address, secure_server
+from scancontrol.wire.dose_cells import PathCells
 from scancontrol.wire.dose_guard import DoseLimits
 from scancontrol.wire.framing import MAX_CONTROL_BYTES, MAX_HEADER_BYTES, Part
 from scancontrol.wire.messages import Limits, software
-from scancontrol.wire.registry import expand_recipe
 from scancontrol.wire.scanner import BeginScan, BlankBeam, ExpandRecipe
 from scancontrol.wire.server import ServerProtocol
 
@@ -144,7 +144,7 @@ class _Server:
         self._own_context = context is None
         self._context: zmq.Context[Any] = zmq.Context() if context is None else context
         self._expander = ThreadPoolExecutor(1, "expand")
-        self._expansions: list[tuple[str, Future[ScanPath]]] = []
+        self._expansions: list[tuple[str, Future[tuple[ScanPath, PathCells | None]]]] = []
         self._sockets: list[zmq.Socket[bytes]] = []
         self._security = security
         self._gate = ExitStack()
@@ -205,7 +205,7 @@ class _Server:
         if now_ns - self._utc_at_ns >= _UTC_EVERY_NS:
             self._utc_at_ns = now_ns
             self._protocol.set_utc_offset(time.time_ns() - time.monotonic_ns())
-        self._collect_expansions(now_ns)
+        self._collect_expansions()
         self._protocol.tick(now_ns)
         self._act()
         if self._protocol.beam_on:
@@ -261,22 +261,21 @@ class _Server:
         return None
 
     def _expand(self, action: ExpandRecipe) -> None:
-        future = self._expander.submit(expand_recipe, action.path_id, action.recipe, action.samples_limit)
-        self._expansions.append((action.path_id, future))
+        self._expansions.append((action.path_id, self._expander.submit(action.carry_out)))
 
-    def _collect_expansions(self, now_ns: int) -> None:
+    def _collect_expansions(self) -> None:
         for path_id, future in [item for item in self._expansions if item[1].done()]:
             self._expansions.remove((path_id, future))
             error = future.exception()
             if error is None:
-                self._protocol.expanded(path_id, future.result(), None, now_ns)
-            else:
-                if not isinstance(error, ScanControlError):
-                    log.error("a recipe could not be expanded", exc_info=error)
-                shown = error if isinstance(error, ScanControlError) else InvalidInput(
+                self._protocol.expanded(path_id, *future.result(), None)
+                continue
+            if not isinstance(error, ScanControlError):
+                log.error("a recipe could not be expanded", exc_info=error)
+                error = InvalidInput(
                     "recipe", path_id, f"cannot be expanded ({type(error).__name__}: {error})", "mend the plan"
-                )  # fmt: skip
-                self._protocol.expanded(path_id, None, shown, now_ns)
+                )
+            self._protocol.expanded(path_id, None, None, error)
 
     def _send(self) -> None:
         for connection, parts in self._protocol.control_to_send():

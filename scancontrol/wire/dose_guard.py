@@ -8,7 +8,6 @@ while the trip acts has its dose too.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -18,14 +17,12 @@ from numpy.typing import NDArray
 from scancontrol.capabilities import Capabilities
 from scancontrol.errors import InvalidInput
 from scancontrol.paths import ScanPath
+from scancontrol.wire.dose_cells import CELLS, PathCells
 
 __all__ = ["DoseGuard", "DoseLimits"]
 
-CELLS = 64  # per side of the map; a cell is CELLS⁻² of the square field
-_KEPT_SAMPLES = 1 << 22  # cells of a path are kept up to this many samples, 8 MB
 _AREAS = 1024
 _ELECTRONS_PER_PA_US = 1e-18 / 1.602176634e-19
-_A2_PER_NM2 = 100.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,53 +41,6 @@ class DoseLimits:
                 raise InvalidInput(f"dose limit {name}", value, "is not above 0", "give a positive limit, or none")
 
 
-class _Cells:
-    """Which cell of the map each sample of a path falls into, and how many electrons one microsecond spreads."""
-
-    def __init__(self, path: ScanPath) -> None:
-        self.path = path
-        self.cell_a2 = (path.fov_nm / CELLS) ** 2 * _A2_PER_NM2
-        rows, cols = path.shape
-        self._aspect = rows / cols  # fractions of y are of the height; the map's cells are square
-        self._kept: NDArray[np.uint32] | None = None
-        self._dwell: NDArray[np.float32] | None = None
-        if path.count <= _KEPT_SAMPLES:
-            self._kept, self._dwell = self._expand(0, path.count)
-
-    @property
-    def cell_rows(self) -> int:
-        return max(1, math.ceil(CELLS * self._aspect))
-
-    def _expand(self, first: int, count: int) -> tuple[NDArray[np.uint32], NDArray[np.float32]]:
-        cells = np.empty(count, np.uint32)
-        dwell = np.empty(count, np.float32)
-        for start in range(0, count, 1 << 18):
-            part = self.path.chunk(first + start, min(1 << 18, count - start))
-            stop = start + len(part.dwell_us)
-            y = np.minimum((part.positions[:, 0] * (CELLS * self._aspect)).astype(np.uint32), self.cell_rows - 1)
-            x = np.minimum((part.positions[:, 1] * CELLS).astype(np.uint32), CELLS - 1)
-            cells[start:stop] = y * CELLS + x
-            dwell[start:stop] = part.dwell_us
-        return cells, dwell
-
-    def spread(self, first: int, count: int) -> NDArray[np.float64]:
-        """The share of each cell in the exposure time of these samples; sums to 1."""
-        if self._kept is not None and self._dwell is not None:
-            cells, dwell = self._kept[first : first + count], self._dwell[first : first + count]
-        else:
-            cells, dwell = self._expand(first, count)
-        share = np.bincount(cells, weights=dwell, minlength=self.cell_rows * CELLS).astype(np.float64, copy=False)
-        share /= max(share.sum(), np.finfo(np.float64).tiny)
-        return share
-
-    def exposure_us(self, first: int, count: int) -> float:
-        """Total dwell of these samples, without moves."""
-        if self._dwell is not None:
-            return float(self._dwell[first : first + count].sum(dtype=np.float64))
-        return sum(float(self._expand(at, min(1 << 18, first + count - at))[1].sum(dtype=np.float64))
-                   for at in range(first, first + count, 1 << 18))  # fmt: skip
-
-
 class DoseGuard:
     """Running sums, per session, per frame and per cell of each area, against :class:`DoseLimits`."""
 
@@ -99,16 +49,20 @@ class DoseGuard:
         self.limits = limits
         self.session_electrons = 0.0
         self._beam_current_pa = capabilities.beam_current_pa
-        self._maps = limits.area_e_per_a2 is not None or limits.frame_e_per_a2 is not None
-        self._cells: dict[str, _Cells] = {}
+        self.needs_cells = limits.area_e_per_a2 is not None or limits.frame_e_per_a2 is not None
+        self._cells: dict[str, PathCells] = {}
         self._areas: dict[str, dict[tuple[float, int], NDArray[np.float64]]] = {}
         self._background: tuple[str, tuple[float, int], NDArray[np.float64]] | None = None
         self._frame: NDArray[np.float64] | None = None
 
-    def prepare(self, path: ScanPath) -> None:
-        """Work out the cells of a path before it is scanned (costs an expansion of the path)."""
-        if self._maps and path.path_id not in self._cells:
-            self._cells[path.path_id] = _Cells(path)
+    def prepare(self, cells: PathCells) -> None:
+        """Take the cells of a path that will be scanned."""
+        self._cells[cells.path.path_id] = cells
+
+    def _cells_of(self, path: ScanPath) -> PathCells:
+        if path.path_id not in self._cells:
+            self.prepare(PathCells(path))
+        return self._cells[path.path_id]
 
     def keep(self, known: Callable[[str], bool]) -> None:
         """Let the cells of paths go that are no longer known."""
@@ -121,20 +75,21 @@ class DoseGuard:
 
         :raises InvalidInput: the scan would pass a limit; says by how much and what would fit
         """
-        if self._maps:
-            self.prepare(path)
-            cells = self._cells[path.path_id]
-            expected = self._electrons(cells.exposure_us(first_index, path.count - first_index))
+        exposure_us = None
+        if self.needs_cells:
+            exposure_us = self._cells_of(path).exposure_from_us(first_index)
+            expected = self._electrons(float(exposure_us.sum()))
         else:
             expected = self._electrons(path.exposure_us * (path.count - first_index) / path.count)
         limit = self.limits.session_electrons
         if limit is not None and self.session_electrons + queued_electrons + expected > limit:
             self._refuse("session dose (electrons)", self.session_electrons + queued_electrons, expected, limit)
-        if self._maps:
+        if exposure_us is not None:
+            cells = self._cells_of(path)
             if area not in self._areas and len(self._areas) >= _AREAS:
                 raise InvalidInput("areas", len(self._areas) + 1, f"is above {_AREAS}",
                                    "start the microscope's server anew for a new specimen")  # fmt: skip
-            added = cells.spread(first_index, path.count - first_index) * (expected / cells.cell_a2)
+            added = exposure_us * (self._electrons(1.0) / cells.cell_a2)
             if self.limits.frame_e_per_a2 is not None and added.max() > self.limits.frame_e_per_a2:
                 self._refuse("frame dose (e/Å²)", 0.0, float(added.max()), self.limits.frame_e_per_a2)
             if self.limits.area_e_per_a2 is not None:
@@ -155,17 +110,17 @@ class DoseGuard:
         limits = self.limits
         if limits.session_electrons is not None and self.session_electrons + electrons > limits.session_electrons:
             return f"session: {self.session_electrons:.4g} of {limits.session_electrons:.4g} electrons"
-        if not self._maps:
+        if not self.needs_cells:
             return None
-        self.prepare(path)
-        cells = self._cells[path.path_id]
-        added = cells.spread(first_index, count) * (electrons / cells.cell_a2)
+        cells = self._cells_of(path)
+        added = cells.exposure_us(first_index, count)
+        added *= electrons / cells.cell_a2 / max(float(added.sum()), np.finfo(np.float64).tiny)
         step = added.max()
         self._frame = added if self._frame is None else self._frame + added
         if limits.frame_e_per_a2 is not None and self._frame.max() + step > limits.frame_e_per_a2:
             return f"frame: {self._frame.max():.4g} of {limits.frame_e_per_a2:.4g} e/Å²"
-        key = (path.fov_nm, cells.cell_rows)
-        own = self._areas.setdefault(area, {}).setdefault(key, np.zeros(cells.cell_rows * CELLS))
+        key = (path.fov_nm, cells.rows)
+        own = self._areas.setdefault(area, {}).setdefault(key, np.zeros(cells.rows * CELLS))
         own += added
         if limits.area_e_per_a2 is not None:
             worst = float(self._total(area, cells).max())
@@ -184,19 +139,19 @@ class DoseGuard:
             f"({spent:.4g} spent, {wanted:.4g} asked for) would pass the microscope's limit, {limit:.4g}", remedy,
         )  # fmt: skip
 
-    def _total(self, area: str, cells: _Cells) -> NDArray[np.float64]:
+    def _total(self, area: str, cells: PathCells) -> NDArray[np.float64]:
         """Dose of the area in this field's cells, from scans with this and with every other field of view.
 
         Fields are taken to share their centre. A cell takes the highest dose of all cells of the other map that
         it overlaps, so the sum is never below the truth of the coarse maps.
         """
         maps = self._areas.get(area, {})
-        key = (cells.path.fov_nm, cells.cell_rows)
+        key = (cells.path.fov_nm, cells.rows)
         if self._background is None or self._background[:2] != (area, key):
-            background = np.zeros(cells.cell_rows * CELLS)
+            background = np.zeros(cells.rows * CELLS)
             for (fov_nm, rows), dose in maps.items():
                 if (fov_nm, rows) != key:
-                    background += _highest_under(dose.reshape(rows, CELLS), fov_nm, cells.cell_rows, key[0])
+                    background += _highest_under(dose.reshape(rows, CELLS), fov_nm, cells.rows, key[0])
             self._background = (area, key, background)
         own = maps.get(key)
         return self._background[2] if own is None else self._background[2] + own

@@ -18,9 +18,11 @@ from numpy.typing import NDArray
 
 from scancontrol.errors import InvalidInput, LocalProtocolError
 from scancontrol.paths import ScanPath
+from scancontrol.wire.dose_cells import PathCells
 from scancontrol.wire.dose_guard import DoseGuard
 from scancontrol.wire.framing import MAX_PAYLOAD_BYTES
 from scancontrol.wire.messages import ChunkHeader, End, EndReason, Limits, Scan, Start
+from scancontrol.wire.registry import expand_recipe
 from scancontrol.wire.retention import Retention
 from scancontrol.wire.transitions import MICROSCOPE, Event, State
 
@@ -45,11 +47,20 @@ class BeginScan:
 
 @dataclass(frozen=True, slots=True)
 class ExpandRecipe:
-    """Expand a recipe (see :func:`~scancontrol.wire.registry.expand_recipe`), then say ``expanded``."""
+    """Expand a recipe, work out its cells if wanted, then say ``expanded``.
+
+    Takes time in proportion to the path and needs no state, so it may be done on another thread.
+    """
 
     path_id: str
     recipe: dict[str, Any]
     samples_limit: int
+    with_cells: bool
+
+    def carry_out(self) -> tuple[ScanPath, PathCells | None]:
+        """The path, and its cells. Raises as :func:`~scancontrol.wire.registry.expand_recipe` does."""
+        path = expand_recipe(self.path_id, self.recipe, self.samples_limit)
+        return path, PathCells(path) if self.with_cells else None
 
 
 Action = BlankBeam | BeginScan | ExpandRecipe

@@ -23,6 +23,7 @@ from scancontrol.capabilities import Capabilities
 from scancontrol.errors import InvalidInput, LocalProtocolError, RemoteProtocolError, VersionMismatch
 from scancontrol.paths import ScanPath
 from scancontrol.wire import messages as m
+from scancontrol.wire.dose_cells import PathCells
 from scancontrol.wire.dose_guard import DoseGuard, DoseLimits
 from scancontrol.wire.framing import CLIENT_CONTROL, CLIENT_DATA, Part, encode
 from scancontrol.wire.registry import PathRegistry
@@ -200,9 +201,13 @@ class ServerProtocol:
         """The instrument raised an exception, or (``overrun``) lost samples."""
         self._happen(Event.OVERRUN if overrun else Event.FAULT, error, now_ns)
 
-    def expanded(self, path_id: str, path: ScanPath | None, error: Exception | None, now_ns: int) -> None:
-        """The answer to :class:`ExpandRecipe`: the path, or why there is none."""
+    def expanded(
+        self, path_id: str, path: ScanPath | None, cells: PathCells | None, error: Exception | None
+    ) -> None:
+        """The answer to :class:`ExpandRecipe`: the path (and its cells, if they were asked for), or why not."""
         if path is not None:
+            if cells is not None:
+                self._guard.prepare(cells)
             self._paths.add(path, frozenset(scan.request.path_id for scan in self._scanner.open_scans))
             self._guard.keep(self._paths.__contains__)
         for connection, request in self._expanding.pop(path_id, []):
@@ -293,8 +298,11 @@ class ServerProtocol:
         else:
             self._expanding[message.path_id] = [waiting]
             self._expansions.append(
-                ExpandRecipe(message.path_id, message.recipe, self._capabilities.samples_per_path_limit)
-            )
+                ExpandRecipe(
+                    message.path_id, message.recipe, self._capabilities.samples_per_path_limit,
+                    self._guard.needs_cells,
+                )
+            )  # fmt: skip
 
     def _emergency(self, connection: bytes, message: m.Blank, now_ns: int) -> None:
         """Nobody is asked who they are."""

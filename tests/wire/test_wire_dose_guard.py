@@ -11,7 +11,9 @@ from wire_pair import recipe
 from scancontrol.capabilities import Capabilities
 from scancontrol.errors import InvalidInput
 from scancontrol.paths import ScanPath
-from scancontrol.wire.dose_guard import CELLS, DoseGuard, DoseLimits, _highest_under
+from scancontrol.wire import dose_cells
+from scancontrol.wire.dose_cells import CELLS, PathCells
+from scancontrol.wire.dose_guard import DoseGuard, DoseLimits, _highest_under
 
 CAPABILITIES = Capabilities(name="x", beam_current_pa=10.0)
 ELECTRONS_PER_SAMPLE = 62.415  # 10 pA for 1 µs
@@ -124,3 +126,15 @@ def test_a_map_seen_through_another_field_is_never_below_it():
 def test_a_limit_that_is_not_above_0_is_refused(limits):
     with pytest.raises(InvalidInput, match="not above 0"):
         guard(**limits)
+
+
+def test_a_path_too_long_to_keep_is_mapped_all_the_same(monkeypatch):
+    path = raster(96)
+    kept = PathCells(path)
+    monkeypatch.setattr(dose_cells, "_KEPT_SAMPLES", 100)
+    monkeypatch.setattr(dose_cells, "_BLOCK", 1000)
+    by_block = PathCells(path)
+    np.testing.assert_allclose(by_block.exposure_us(777, 2222), kept.exposure_us(777, 2222))
+    np.testing.assert_allclose(by_block.exposure_from_us(0), kept.exposure_from_us(0))
+    np.testing.assert_allclose(by_block.exposure_from_us(3456), kept.exposure_from_us(3000))  # never too little
+    assert kept.exposure_from_us(0).sum() == pytest.approx(path.count)

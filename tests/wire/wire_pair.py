@@ -10,12 +10,12 @@ import msgspec
 import numpy as np
 
 from scancontrol.capabilities import Capabilities, DetectorChannel
+from scancontrol.errors import ScanControlError
 from scancontrol.paths import PathRecipe, Raster, ScanPath
 from scancontrol.wire import messages as m
 from scancontrol.wire.client import Chunk, ClientProtocol
 from scancontrol.wire.dose_guard import DoseLimits
 from scancontrol.wire.pulse import Pulse
-from scancontrol.wire.registry import expand_recipe
 from scancontrol.wire.scanner import BeginScan, BlankBeam
 from scancontrol.wire.server import ServerProtocol
 from scancontrol.wire.transitions import ClientState
@@ -210,12 +210,12 @@ class Pair:
                 elif isinstance(action, BeginScan):
                     self.instrument.begin(action.path, action.first_index, action.frame)
                 else:
-                    path = error = None
+                    path = cells = error = None
                     try:
-                        path = expand_recipe(action.path_id, action.recipe, action.samples_limit)
-                    except Exception as raised:
+                        path, cells = action.carry_out()
+                    except ScanControlError as raised:
                         error = raised
-                    self.server.expanded(action.path_id, path, error, self.now_ns)
+                    self.server.expanded(action.path_id, path, cells, error)
 
     def read(self) -> bool:
         budget = self.server.read_budget()
