@@ -27,6 +27,7 @@ __all__ = [
     "dwell_map_us",
     "electrons",
     "frame_dose",
+    "per_a2",
 ]
 
 A2_PER_NM2 = 100.0
@@ -121,6 +122,13 @@ def check_limit(quantity: str, dose_e_per_a2: float, limit_e_per_a2: float, *, d
         f"lower dwell_us from {dwell_us:g} to {_down(dwell_us * factor)}, or the coverage (by dose) from "
         f"{coverage:.4g} to {_down(coverage * factor)}{fewer}",
     )
+
+
+def per_a2(dose_e_per_a2: float) -> str:
+    """A dose as people write it: ``0.0123 e/Å²``, ``12.3 e/Å²``, ``4,909 e/Å²``."""
+    if 100 <= dose_e_per_a2 < 1e7:
+        return f"{dose_e_per_a2:,.0f} e/Å²"
+    return f"{dose_e_per_a2:.3g} e/Å²"
 
 
 def _down(value: float) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from scancontrol.dose import dwell_map_us
+from scancontrol.dose import dwell_map_us, per_a2
 from scancontrol.paths.pattern import CONTINUOUS
 from scancontrol.plan_summary import PathFigures, PlanSummary
 
@@ -22,7 +22,8 @@ INK, FAINT, PAPER, ACCENT, GREY = "#1b2430", "#8a94a3", "#ffffff", "#c2410c", "#
 DRAWN_SAMPLES = 60_000
 """Paths with more samples are drawn as their central part, where the samples can still be told apart."""
 
-MAPPED_CELLS = 512
+MAPPED_CELLS = 128
+"""The dwell map shows means over so many cells across: single lines of pixels would hardly be seen."""
 
 
 def save_plan_figure(known: PlanSummary, path: Path) -> None:
@@ -42,7 +43,7 @@ def draw_plan(known: PlanSummary) -> Figure:
     top = 1 - 0.62 / figure.get_figheight()
     grid = figure.add_gridspec(
         len(shown), 3, left=0.045, right=0.985, bottom=0.45 / figure.get_figheight(), top=top - 0.28 / figure.get_figheight(),
-        wspace=0.16, hspace=0.26, width_ratios=(1, 1, 0.98),
+        wspace=0.14, hspace=0.26, width_ratios=(1, 1, 0.98),
     )
     plan = known.plan
     figure.text(0.045, top + 0.18 / figure.get_figheight(), plan.name, fontsize=15, fontweight="bold", color=INK)
@@ -134,27 +135,25 @@ def _visible(one: PathFigures, size_nm: NDArray[np.float64],
 def _draw_dwell(axes: Axes, one: PathFigures) -> None:
     """Dwell in each pixel, or its mean over blocks where the frame has more pixels than the figure."""
     path = one.path
-    _axes(axes, "dwell")
     dwell = dwell_map_us(path)
     block = max(1, -(-max(dwell.shape) // MAPPED_CELLS))
-    label = "µs per pixel"
     if block > 1:
         rows, cols = (-(-n // block) * block for n in dwell.shape)
         dwell = np.pad(dwell, ((0, rows - dwell.shape[0]), (0, cols - dwell.shape[1])))
         dwell = dwell.reshape(rows // block, block, cols // block, block).mean(axis=(1, 3))
-        label = f"µs per pixel, mean of {block}×{block}"
+    _axes(axes, f"dwell, mean of {block} × {block} px" if block > 1 else "dwell")
     height_nm = path.recipe.pixel_size_nm * path.shape[0]
     touched = dwell[dwell > 0]
     top = float(np.quantile(touched, 0.995)) if len(touched) else 1.0
     image = axes.imshow(dwell, cmap="magma", vmin=0, vmax=top, extent=(0, path.fov_nm, height_nm, 0),
-                        interpolation="nearest" if max(dwell.shape) <= 300 else "antialiased")
+                        interpolation="nearest")
     axes.set_xlabel("x (nm)", fontsize=8.5, color=FAINT)
-    _colour_bar(axes, image, label)
+    _colour_bar(axes, image, "µs/px")
 
 
 def _colour_bar(axes: Axes, mappable: Any, label: str) -> None:
     bar = axes.figure.colorbar(mappable, ax=axes, fraction=0.042, pad=0.025)
-    bar.set_label(label, fontsize=8.5, color=FAINT)
+    bar.ax.set_title(label, fontsize=8.5, color=FAINT, pad=5, loc="left")
     bar.ax.tick_params(colors=FAINT, labelsize=8, length=2)
     bar.outline.set_visible(False)  # type: ignore[operator]
 
@@ -182,8 +181,8 @@ def _draw_figures(axes: Axes, one: PathFigures, raster: PathFigures) -> None:
         ("samples", f"{one.path.count:,}", f"{raster.path.count:,}"),
         ("frame", f"{one.path.duration_us / 1e3:,.1f} ms", f"{raster.path.duration_us / 1e3:,.1f} ms"),
         ("blanked", f"{one.overhead:.1%}", f"{raster.overhead:.1%}"),
-        ("dose, mean", f"{one.dose.mean_e_per_a2:.3g} e/Å²", f"{raster.dose.mean_e_per_a2:.3g} e/Å²"),
-        ("dose, worst area", f"{one.dose.worst_area_e_per_a2:.3g} e/Å²", f"{raster.dose.worst_area_e_per_a2:.3g} e/Å²"),
+        ("dose, mean", per_a2(one.dose.mean_e_per_a2), per_a2(raster.dose.mean_e_per_a2)),
+        ("dose, worst area", per_a2(one.dose.worst_area_e_per_a2), per_a2(raster.dose.worst_area_e_per_a2)),
         ("fastest drawn", f"{one.motion.fastest_px_per_us:.2g} px/µs", f"{raster.motion.fastest_px_per_us:.2g} px/µs"),
         ("coil lag, rms", f"{one.motion.lag_rms_px:.2f} px", f"{raster.motion.lag_rms_px:.2f} px"),
     )

@@ -10,7 +10,7 @@ import numpy as np
 
 from scancontrol.errors import InvalidInput
 from scancontrol.paths.geometry import Canvas, finite
-from scancontrol.paths.pattern import CONTINUOUS, FLYBACK, FunctionLayout, Layout, Pattern, Samples
+from scancontrol.paths.pattern import CONTINUOUS, FLYBACK, CoverageGoal, FunctionLayout, Layout, Pattern, Samples
 
 __all__ = ["Lissajous"]
 
@@ -42,8 +42,14 @@ class Lissajous(Pattern, frozen=True, kw_only=True, tag="lissajous"):
         return self.cycles is not None
 
     def at_density(self, density: float, canvas: Canvas) -> Self:
-        across = math.hypot(canvas.height_px, canvas.width_px)
-        return msgspec.structs.replace(self, cycles=density * canvas.pixels / (2 * across))
+        # Whole cycles close the figure, and are coarse: their number follows from what is asked, and the way between
+        # samples alone from the density. A figure touches about 2.16 pixels to a pixel of the diagonal and cycle.
+        goal = self.coverage or CoverageGoal(value=density)
+        per_cycle = math.hypot(canvas.height_px, canvas.width_px) / canvas.pixels
+        cycles = max(1, math.ceil(goal.value / per_cycle / (math.pi if goal.by == "dose" else 2.16) - self.beats / 2))
+        whole_px = math.pi * math.hypot(cycles * canvas.width_px, (cycles + self.beats) * canvas.height_px)
+        step_px = whole_px / (density * canvas.pixels * (1.0 if goal.by == "dose" else 1.46))
+        return msgspec.structs.replace(self, cycles=float(cycles), step_px=min(max(step_px, 1e-3), 1e6))
 
     def lay(self, canvas: Canvas) -> Layout:
         x_cycles = self.cycles or 1.0

@@ -48,28 +48,39 @@ def _solve(recipe: PathRecipe) -> PathRecipe:
     density = _first_density(recipe)
     below: tuple[float, float] | None = None  # (log density, measured) with too little coverage
     above: tuple[float, float] | None = None
-    best: tuple[float, float, PathRecipe] | None = None  # error, measured, recipe
-    for _ in range(24):
+    best = (math.inf, 0.0, density, recipe)  # error, measured, density, recipe
+
+    def measure(density: float) -> float:
+        nonlocal best
         trial = _at(recipe, density)
         measured = _measured(trial)
-        error = abs(measured / target - 1)
-        if best is None or error < best[0]:
-            best = (error, measured, trial)
-        if error <= aim:
+        best = min(best, (abs(measured / target - 1), measured, density, trial), key=lambda found: found[0])
+        return measured
+
+    for _ in range(20):
+        measured = measure(density)
+        if best[0] <= aim:
             break
         if measured < target:
             below = (math.log(density), measured)
         else:
             above = (math.log(density), measured)
         previous, density = density, _next_density(density, measured, target, below, above)
-        if density == previous:
+        if abs(density / previous - 1) < 1e-9:
             break
-    if best is None or best[0] > accept:
+    if best[0] > accept:
+        # Samples that fall in step with the pixels make the coverage jump about: look around the nearest.
+        nearest = best[2]
+        for k in range(1, 41):
+            measure(nearest * (1 + (-1) ** k * 0.0005 * k))
+            if best[0] <= accept:
+                break
+    if best[0] > accept:
         raise InvalidInput(
-            "coverage", target, f"({goal.by}) cannot be met by this pattern on this frame: the nearest is "
-            f"{best[1] if best else 0:.4g}", "ask for that, or choose another pattern",
+            "coverage", target, f"({goal.by}) cannot be met by this pattern on this frame: the nearest is {best[1]:.4g}",
+            "ask for that, or choose another pattern",
         )
-    return best[2]
+    return best[3]
 
 
 def _at(recipe: PathRecipe, density: float) -> PathRecipe:
