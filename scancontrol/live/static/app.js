@@ -130,7 +130,7 @@ function absence() {
   if (state === 'off') return ['No restorer', 'The partial scan is shown alone.'];
   if (seen.restoration) return null;
   if (state === 'starting') return ['The restorer is starting', 'Its first picture comes when it is warm.'];
-  return ['Nothing restored yet', seen.status?.phase === 'idle' ? 'Choose a plan and press Space.' : ''];
+  return ['Nothing restored yet', seen.status?.restorer.queue ? 'The first picture is on its way.' : 'Choose a plan and press Space.'];
 }
 
 /** Values, window and words of the chosen view: {values, low, high, map, watermark, bar}, or {missing}. */

@@ -12,7 +12,6 @@ export class Controls {
     this.connected = false;
     byId('go').addEventListener('click', () => this.go());
     byId('abort').addEventListener('click', () => this.abort());
-    byId('record').addEventListener('click', () => this.record());
     byId('blank').addEventListener('click', () => this.blank());
     byId('help-open').addEventListener('click', () => byId('help').showModal());
     byId('overlay').addEventListener('click', act.overlay);
@@ -59,7 +58,7 @@ export class Controls {
 
   abort() { if (!byId('abort').disabled) this.send({ type: 'abort' }); }
 
-  record() { if (!byId('record').disabled) this.send({ type: 'record', on: !this.status.recording }); }
+  record() { if (this.operator) this.send({ type: 'record', on: !this.status.recording }); }
 
   blank() { if (!byId('blank').disabled) this.send({ type: 'emergency_blank' }); }
 
@@ -83,8 +82,6 @@ export class Controls {
     byId('go-text').textContent = phase === 'paused' ? 'Resume' : running ? 'Pause' : 'Start';
     byId('go').disabled = !reachable || phase === 'aborting' || (!running && !plan.value);
     byId('abort').disabled = !this.operator || !running;
-    byId('record').disabled = !this.operator;
-    byId('record').setAttribute('aria-pressed', String(Boolean(status?.recording)));
     byId('blank').disabled = !connected;
     for (const id of ['plan-label', 'acquisition']) byId(id).hidden = role === 'observer';
     byId('role').hidden = role !== 'observer';

@@ -68,8 +68,11 @@ function microscope(status) {
   const beam = !state.connected || state.blanked === null ? 'unknown' : state.blanked ? 'blanked' : 'on';
   put('beam-text', `beam ${beam}`);
   byId('beam').dataset.kind = beam;
-  put('recording', status.recording ?? 'nothing', status.recording ? 'none' : 'warn');
+  put('recording', status.recording ?? 'nothing', status.recording || status.phase === 'idle' ? 'none' : 'warn');
   byId('recording').title = status.recording ?? '';
+  const writing = status.recording && !['idle', 'ended'].includes(status.phase);
+  put('recorded-text', writing ? 'recording' : status.recording ? 'recorded' : 'not recording');
+  byId('recorded').dataset.kind = writing ? 'on' : 'off';
 }
 
 /** Show one status; `restoration` is the newest one (or null) and `range` the contrast of the measured values. */
