@@ -50,15 +50,18 @@ class _Lines(Pattern, frozen=True, kw_only=True, forbid_unknown_fields=True):
         )
 
     def at_density(self, density: float, canvas: Canvas) -> Self:
-        # Of the grids within a third of square cells, the one whose count is nearest to what is asked.
+        # The grid nearest to square cells whose count is near enough to what is asked; few whole numbers multiply to it.
         target = density * canvas.pixels
         square = math.sqrt(target * canvas.height_px / canvas.width_px)
-        candidates = []
-        for lines in range(max(1, math.floor(square * 0.87)), math.ceil(square * 1.15) + 1):
-            samples = max(1, round(target / lines))
-            error = max(abs(lines * samples / target - 1), 5e-4)
-            candidates.append((error, abs(math.log(lines / max(square, 1e-9))), lines, samples))
-        _, _, lines, samples = min(candidates)
+        for stretch in (1.15, 1.5, 3.0):
+            candidates = []
+            for lines in range(max(1, math.floor(square / stretch)), math.ceil(square * stretch) + 1):
+                samples = max(1, round(target / lines))
+                error = abs(lines * samples / target - 1)
+                candidates.append((max(error, 5e-4), abs(math.log(lines / square)), lines, samples))
+            error, _, lines, samples = min(candidates)
+            if error < 0.003:
+                break
         return msgspec.structs.replace(self, lines=lines, samples_per_line=samples)
 
     def _visit(self, line: Ints, lines: int) -> Ints:
