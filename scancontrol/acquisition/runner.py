@@ -81,6 +81,7 @@ class Acquisition:
         self._registered: OrderedDict[str, None] = OrderedDict()
         self._next_frame = 0
         self._lost_since: float | None = None
+        self._disk_failed = False
         self._ended_at: deque[float] = deque(maxlen=32)
         self._failure: tuple[str, str] | None = None  # the finish reason to come, and why
         self._finished = threading.Event()
@@ -183,12 +184,13 @@ class Acquisition:
                     ahead.stop()
                     self._again.clear()
                     self._fail("aborted", reason)
-                    self._link.abort(reason)
-                elif happening is Happening.PAUSE:
-                    self._link.pause()
-                else:
+                    self._blank(reason)
+                    self._step(happening)
+                elif happening is Happening.RESUME:
                     self._try(self._link.resume)
-                self._step(happening)
+                    self._step(happening)
+                elif self._try(self._link.pause):
+                    self._step(happening)
             with self._lock:
                 self._commands.popleft()
 
@@ -215,7 +217,11 @@ class Acquisition:
 
     def _ask_for(self, frame: int, path: ScanPath) -> bool:
         """Ask the microscope for what is lacking of a frame; False if it wants to be asked later."""
-        self._recording.begin_frame(frame, path)
+        try:
+            self._recording.begin_frame(frame, path)
+        except RecordingError as error:
+            self._fail("recording", str(error))
+            return True
         first_index = self._recording.next_index(frame)
         if first_index == path.count:
             self._update(frames_completed=self._status.frames_completed + 1)
@@ -275,7 +281,7 @@ class Acquisition:
         ))  # fmt: skip
 
     def _sampled(self, chunk: ChunkLike) -> None:
-        if self._failure is not None and self._failure[0] == "recording":
+        if self._disk_failed:
             return  # never acknowledged: the microscope keeps it
         before = self._recording.next_index(chunk.frame)
         if self._keep(chunk) > max(before, chunk.first_index):
@@ -290,6 +296,7 @@ class Acquisition:
                 chunk.frame, chunk.first_index, chunk.values, chunk.monotonic_ns, chunk.utc_ns, chunk.session_electrons
             )
         except RecordingError as error:
+            self._disk_failed = True
             self._fail("recording", str(error))
             self._blank("the disk does not take the samples")
             return before
@@ -364,12 +371,14 @@ class Acquisition:
     def _blank(self, reason: str) -> None:
         self._try(lambda: self._link.abort(reason))
 
-    def _try(self, call: Callable[[], None]) -> None:
+    def _try(self, call: Callable[[], None]) -> bool:
         """What may be refused, or unheard, without consequence: the microscope's dead man blanks anyway."""
         try:
             call()
         except ScanControlError as error:
             _LOG.warning("the microscope did not answer as hoped: %s", error)
+            return False
+        return True
 
     def _step(self, happening: Happening, **changes: Any) -> None:
         self._update(phase=step(self._status.phase, happening), **changes)

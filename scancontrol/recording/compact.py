@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 import msgspec
+import numpy as np
 
 from scancontrol.errors import RecordingError
 from scancontrol.recording.layout import TABLES, create_file
@@ -78,11 +79,11 @@ def _copy(reader: RecordingReader, regions: dict[str, Region], target: int, *, s
             if name in rows:
                 spans = [(0, rows[name] * TABLES[name].itemsize)]
             elif name == "partial frames":
-                spans = _written(reader, region, "partials_written")
+                spans = _written(reader, "partials_written")
             elif name in ("restorations", "intervals", "restored") and not same_places:
                 spans = []
             elif name in ("restorations", "intervals"):
-                spans = _written(reader, region, "restored")
+                spans = _written(reader, "restored")
             elif name in ("nominal", "achieved", "dwell_us") and not any(p.positions for p in reader.paths):
                 spans = []
             for lane in range(region.offsets.shape[0]):
@@ -94,14 +95,9 @@ def _copy(reader: RecordingReader, regions: dict[str, Region], target: int, *, s
         os.close(descriptor)
 
 
-def _written(reader: RecordingReader, region: Region, table: str) -> list[tuple[int, int]]:
+def _written(reader: RecordingReader, table: str) -> list[tuple[int, int]]:
     """The byte spans of the pictures that exist: the others stay holes."""
     size = reader.header.shape[0] * reader.header.shape[1] * 4
-    count = region.lane_bytes // size
-    present: set[int | None] = set()
-    for row, frame in enumerate(reader.frames):
-        if table == "partials_written" and reader.partial(frame.frame) is not None:
-            present.add(row)
-        elif table == "restored" and reader.restoration(frame.frame) is not None:
-            present.add(reader.header.restoration_row(row))
-    return [(index * size, size) for index in range(count) if index in present]
+    rows = np.flatnonzero(reader.stored("partial" if table == "partials_written" else "restoration"))
+    places = [int(row) if table == "partials_written" else reader.header.restoration_row(int(row)) for row in rows]
+    return [(place * size, size) for place in places if place is not None]

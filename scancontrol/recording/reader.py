@@ -12,7 +12,7 @@ import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import h5py
 import msgspec
@@ -132,6 +132,19 @@ class RecordingReader:
         """The filled rows of ``status``, ``frames``, ``chunks`` or ``paths`` (a copy)."""
         return self._rows[table].copy()
 
+    def stored(self, kind: Literal["partial", "restoration"]) -> NDArray[np.bool_]:
+        """For each of ``frames``, in their order, whether such a picture is stored."""
+        if kind == "partial":
+            return np.frombuffer(self._read("partials_written", 0, 0, len(self.frames)), dtype=np.uint8) > 0
+        found = np.zeros(len(self.frames), dtype=np.bool_)
+        if self.header.restorations:
+            table = self._table("restored", self.header.restorations)
+            for row, frame in enumerate(self.frames):
+                place = self.header.restoration_row(row)
+                if place is not None:
+                    found[row] = table["written"][place] and table["frame"][place] == frame.frame
+        return found
+
     def recipe(self, frame: int) -> PathRecipe:
         """The recipe of the frame's path; ``recipe(frame).expand()`` is the path, exact to the last bit."""
         from scancontrol.paths import PathRecipe
@@ -249,13 +262,21 @@ class RecordingReader:
             raise RecordingError("two frames carry the same number: the frame table is damaged")
 
     def _received(self) -> NDArray[np.uint64]:
-        """The chunk table alone vouches for samples: how far each frame came, gap by gap checked."""
-        received = np.zeros(len(self._rows["frames"]), dtype=np.uint64)
-        for row in self._rows["chunks"]:
-            if row["frame_row"] >= len(received) or row["first_index"] != received[row["frame_row"]]:
-                raise RecordingError("the chunk table does not follow from itself: it is damaged")
-            received[row["frame_row"]] += row["count"]
-        if (received > self._rows["frames"]["count"]).any():
+        """The chunk table alone vouches for samples: how far each frame came, without a gap."""
+        counts, chunks = self._rows["frames"]["count"], self._rows["chunks"]
+        received = np.zeros(len(counts), dtype=np.uint64)
+        if len(chunks) == 0:
+            return received
+        if (chunks["frame_row"] >= len(received)).any() or (chunks["count"] > self.header.capacity.samples).any():
+            raise RecordingError("the chunk table points outside the frame table: it is damaged")
+        chunks = chunks[np.lexsort((chunks["first_index"], chunks["frame_row"]))]
+        rows, first = chunks["frame_row"], chunks["first_index"]
+        ends = first + chunks["count"]
+        wanted = np.where(rows[1:] == rows[:-1], ends[:-1], 0)
+        if first[0] != 0 or (first[1:] != wanted).any():
+            raise RecordingError("the chunk table has gaps: it is damaged")
+        received[rows] = ends  # the last one of each frame stays
+        if (received > counts).any():
             raise RecordingError("the chunk table holds more samples than the paths: it is damaged")
         return received
 

@@ -116,7 +116,7 @@ class MemoryMicroscope:
         for index in range(first, first + count):
             self.exposed[frame, index] = self.exposed.get((frame, index), 0) + 1
         self.events.append(Chunk(
-            series_id=1, frame=frame, path_id=path.path_id, first_index=first, count=count,
+            series_id=1, series_unique_id="s", frame=frame, path_id=path.path_id, first_index=first, count=count,
             values=values_of(frame, first, count), monotonic_ns=first, utc_ns=first, electrons=1.0,
             frame_electrons=float(first), session_electrons=float(len(self.exposed)),
         ))  # fmt: skip

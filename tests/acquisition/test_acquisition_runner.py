@@ -414,3 +414,30 @@ def test_whatever_happens_in_whatever_order_nothing_is_exposed_twice_or_lost(
     assert len(sink.ended) == status.frames_ended
     writer.close(status.finish_reason or "")
     check_recorded(place, microscope)
+
+
+def test_a_frame_that_does_not_fit_its_recording_ends_the_acquisition_after_the_frames_before_it(
+    tmp_path: Path, plan: ScanPlan
+) -> None:
+    writer = record_plan(tmp_path / "small.hspy", plan_of(2), MICROSCOPE, series_id=1)
+    microscope = MemoryMicroscope()
+    status = Acquisition(microscope, writer, recipes_of(plan)).run()
+    assert (status.finish_reason, status.frames_completed, status.samples_lost) == ("recording", 2, 0)
+    assert "make it larger" in status.message
+    writer.close("recording")
+    check_recorded(tmp_path / "small.hspy", microscope)
+
+
+def test_a_pause_that_the_microscope_refuses_leaves_the_acquisition_scanning(
+    recording: RecordingWriter, plan: ScanPlan
+) -> None:
+    class Deaf(MemoryMicroscope):
+        def pause(self) -> None:
+            self.calls.append("pause")
+            raise LinkError("no answer")
+
+    microscope = Deaf()
+    acquisition = Acquisition(microscope, recording, recipes_of(plan))
+    microscope.script = when_exposed(20, lambda m: acquisition.pause())
+    assert acquisition.run().finish_reason == "completed"
+    assert microscope.calls == ["pause"]

@@ -6,6 +6,7 @@ import errno
 import os
 import random
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -286,3 +287,50 @@ def test_a_header_that_states_nonsense_is_refused(
         file["recording/header"] = np.frombuffer(text.replace(old, new, 1).encode(), dtype="u1")
     with pytest.raises(RecordingError, match=words):
         Recording.open(place)
+
+
+UNSHARE = shutil.which("unshare") or ""
+
+
+def _own_mounts() -> bool:
+    return bool(UNSHARE) and subprocess.run([UNSHARE, "-rm", "true"], check=False, capture_output=True).returncode == 0
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not _own_mounts(), reason="this machine lets nobody mount a small disk of their own")
+def test_on_a_disk_that_is_really_full_the_samples_are_kept_and_the_pictures_are_not(tmp_path: Path) -> None:
+    script = """
+from recording_tools import *
+path = serpentine()
+folder = Path(sys.argv[1])
+try:
+    new_recording(folder / "large.hspy", [path] * 20000)
+except Exception as error:
+    said = f"{type(error).__name__}: {error}"
+assert not list(folder.iterdir())
+recording = new_recording(folder / "a.hspy", [path] * 400)
+for frame in range(400):
+    write_frame(recording, frame, path, step=768)
+    recording.write_partial(frame, np.ones(SHAPE))
+    assert recording.end_frame(frame, "completed", exposed=path.count)
+recording.close()
+with Recording.open(folder / "a.hspy") as read:
+    assert all((read.samples(f) == samples_of(f, 0, path.count)).all() for f in range(400))
+    print(said)
+    print(read.verify(), read.images_not_stored, int(read.stored("partial").sum()))
+"""
+    start = "import sys\nfrom scancontrol.recording import Recording\n"
+    done = subprocess.run(
+        [UNSHARE, "-rm", "sh", "-c", 'mount -t tmpfs -o size=2m tmpfs "$1" && "$2" -c "$3" "$1"', "sh",
+         str(tmp_path), sys.executable, start + script],
+        capture_output=True, text=True, check=False, cwd=HERE.parent.parent,
+        env={**os.environ, "PYTHONPATH": f"{HERE}:."},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    said, figures = done.stdout.strip().split("\n")
+    assert said.startswith("RecordingError: raw samples = 72.6 MB do not fit on the disk")
+    verified, missing, stored = map(int, figures.split())
+    assert verified == 400
+    assert missing > 0
+    assert stored + missing == 400
+    assert done.stderr.count("raw samples go on") == 1
