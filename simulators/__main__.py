@@ -16,8 +16,9 @@ import msgspec
 from scancontrol.child import Shutdown, announce
 from scancontrol.configuration import load_yaml
 from scancontrol.errors import InvalidInput, ScanControlError
-from scancontrol.security import ServerSecurity
+from scancontrol.security import ServerSecurity, check_address
 from scancontrol.serve import serve
+from scancontrol.wire import messages
 from simulators.config import SimulatorConfig
 from simulators.faults import Fault, FaultPlan, LinkFaults
 from simulators.microscope import SimulatedMicroscope
@@ -38,15 +39,26 @@ class _Schedule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m simulators", description=__doc__)
     parser.add_argument("--config", type=Path, help="YAML; see config/simulator.yaml (all defaults without)")
-    parser.add_argument("--address", default="tcp://127.0.0.1:0", help="of the control socket (a free port of loopback)")
-    parser.add_argument("--specimen", type=Path, metavar="IMAGE", help="a TIFF, PNG, WebP or NPY micrograph instead of the configured specimen")
+    parser.add_argument(
+        "--address", default="tcp://127.0.0.1:0", help="of the control socket (a free port of loopback)"
+    )
+    parser.add_argument(
+        "--specimen",
+        type=Path,
+        metavar="IMAGE",
+        help="a TIFF, PNG, WebP or NPY micrograph instead of the configured specimen",
+    )
     parser.add_argument("--fast", action="store_true", help="as fast as it goes, instead of the configured pace")
     parser.add_argument("--seed", type=int, help="instead of the configured one")
-    parser.add_argument("--faults", type=Path, metavar="FILE", help="a YAML schedule of faults, beside the configured ones")
+    parser.add_argument(
+        "--faults", type=Path, metavar="FILE", help="a YAML schedule of faults, beside the configured ones"
+    )
     parser.add_argument("--no-faults", action="store_true", help="leave the configured faults out")
     parser.add_argument("--truth", type=Path, metavar="FILE.npz", help="write the first frame's ground truth here")
     parser.add_argument("--truth-every", type=int, default=0, metavar="N", help="and that of every N-th frame after it")
-    parser.add_argument("--truth-shape", type=int, nargs=2, metavar=("ROWS", "COLS"), help="its pixels (those of the scan)")
+    parser.add_argument(
+        "--truth-shape", type=int, nargs=2, metavar=("ROWS", "COLS"), help="its pixels (those of the scan)"
+    )
     parser.add_argument("--secret-key", type=Path, metavar="FILE", help="CURVE secret key; needed off loopback")
     parser.add_argument("--clients", type=Path, metavar="DIR", help="public keys of the clients that may connect")
     parser.add_argument("--follow-stdin", action="store_true", help="end when standard input ends")
@@ -80,6 +92,7 @@ def _run(arguments: argparse.Namespace) -> None:
             raise InvalidInput("truth-shape", shape, "is outside 1 to 16384 a side", "give rows and columns")
     truth = TruthFile(arguments.truth, arguments.truth_every, shape) if arguments.truth else None
     security = _security(arguments)
+    check_address(arguments.address, security)
     shutdown = Shutdown(follow_stdin=arguments.follow_stdin)
     bound: list[str] = []
 
@@ -93,6 +106,8 @@ def _run(arguments: argparse.Namespace) -> None:
         bound.append(address)
         announce("microscope", address=address, name=config.name)
 
+    if any(fault.kind == "version_mismatch" for fault in config.faults):
+        messages.PROTOCOL_VERSION += 1  # this process now is of another release
     plan = FaultPlan(config.faults)
     microscope = SimulatedMicroscope(config, truth=truth, plan=plan, crash=crash)
     serve(
@@ -109,7 +124,9 @@ def _security(arguments: argparse.Namespace) -> ServerSecurity | None:
     if arguments.secret_key is None and arguments.clients is None:
         return None
     if arguments.secret_key is None or arguments.clients is None:
-        raise InvalidInput("--secret-key and --clients", "only one of them", "is not enough", "give both; scancontrol keys makes them")
+        raise InvalidInput(
+            "--secret-key and --clients", "only one of them", "is not enough", "give both; scancontrol keys makes them"
+        )
     security = ServerSecurity(arguments.secret_key, arguments.clients)
     security.check()
     return security
@@ -127,7 +144,10 @@ def _restart(arguments: argparse.Namespace, address: str, after_s: float) -> Non
     if arguments.secret_key:
         command += ["--secret-key", str(arguments.secret_key), "--clients", str(arguments.clients)]
     command += ["--fast"] * arguments.fast + ["--follow-stdin"] * arguments.follow_stdin
-    os.execv(sys.executable, [sys.executable, "-c", f"import os, time; time.sleep({after_s!r}); os.execv({sys.executable!r}, {command!r})"])
+    os.execv(  # noqa: S606 - this very program
+        sys.executable,
+        [sys.executable, "-c", f"import os, time; time.sleep({after_s!r}); os.execv({sys.executable!r}, {command!r})"],
+    )
 
 
 def main() -> int:

@@ -37,7 +37,9 @@ class BeamConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         ):  # fmt: skip
             value = getattr(self, quantity)
             if not (math.isfinite(value) and low <= value <= high):
-                raise InvalidInput(f"beam.{quantity}", value, f"is outside {low:g} to {high:g}", "mend the configuration")
+                raise InvalidInput(
+                    f"beam.{quantity}", value, f"is outside {low:g} to {high:g}", "mend the configuration"
+                )
         if not self.decay_time_s > 0:
             raise InvalidInput("beam.decay_time_s", self.decay_time_s, "is not above 0", "mend the configuration")
 
@@ -50,7 +52,11 @@ class Beam:
         self._flicker = 0.0
 
     def electrons(
-        self, dwell_us: NDArray[np.float64], move_us: NDArray[np.float64], start_us: float, generator: np.random.Generator
+        self,
+        dwell_us: NDArray[np.float64],
+        move_us: NDArray[np.float64],
+        start_us: float,
+        generator: np.random.Generator,
     ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
         """Expected electrons during each dwell (n,), and those that leak while the blanker closes before each sample's move.
 

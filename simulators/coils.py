@@ -46,9 +46,13 @@ class CoilConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         ):  # fmt: skip
             value = getattr(self, quantity)
             if not (math.isfinite(value) and low <= value <= high):
-                raise InvalidInput(f"coils.{quantity}", value, f"is outside {low:g} to {high:g}", "mend the configuration")
+                raise InvalidInput(
+                    f"coils.{quantity}", value, f"is outside {low:g} to {high:g}", "mend the configuration"
+                )
         if not self.slew_fields_per_us > 0:
-            raise InvalidInput("coils.slew_fields_per_us", self.slew_fields_per_us, "is not above 0", "mend the configuration")
+            raise InvalidInput(
+                "coils.slew_fields_per_us", self.slew_fields_per_us, "is not above 0", "mend the configuration"
+            )
         if self.dac_bits is not None and not 4 <= self.dac_bits <= 32:
             raise InvalidInput("coils.dac_bits", self.dac_bits, "is outside 4 to 32", "mend the configuration")
 
@@ -71,7 +75,9 @@ class Coils:
     def settle_on(self, position: Array) -> None:
         """Come to rest at ``position`` (2,), as a parked beam does while it is blanked."""
         self._told = np.array(position, np.float64)
-        self._at = [self._told.astype(np.complex128 if isinstance(rate, complex) else np.float64) for _, rate in self._modes]
+        self._at = [
+            self._told.astype(np.complex128 if isinstance(rate, complex) else np.float64) for _, rate in self._modes
+        ]
         self._play = self._told.copy()
         self._landing = np.zeros(2)
 
@@ -97,7 +103,9 @@ class Coils:
         if config.hum_fields > 0:
             middle_us = start_us + np.cumsum(step_us) - dwell_us / 2
             phase = np.remainder(middle_us * (config.hum_hz * 1e-6), 1.0).astype(np.float32) * np.float32(2 * np.pi)
-            achieved = achieved + config.hum_fields * np.stack((0.6 * np.sin(phase), np.sin(phase + np.float32(0.7))), axis=1)
+            achieved = achieved + config.hum_fields * np.stack(
+                (0.6 * np.sin(phase), np.sin(phase + np.float32(0.7))), axis=1
+            )
         return achieved
 
     def _lagged(self, told: Array, dwell_us: Array, move_us: Array, step_us: Array) -> Array:
@@ -126,7 +134,9 @@ class Coils:
             keep = np.exp(-rate * dwell_us)
             mean = -np.expm1(-rate * dwell_us) / (rate * dwell_us)
             for axis in (0, 1):
-                y, self._at[number][axis] = through(self._at[number][axis], told[:, axis], keep, 1 - keep, 1 - mean, mean)
+                y, self._at[number][axis] = through(
+                    self._at[number][axis], told[:, axis], keep, 1 - keep, 1 - mean, mean
+                )
                 achieved[:, axis] += (weight * y).real
         return achieved
 

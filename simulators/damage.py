@@ -56,7 +56,13 @@ class DamageConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     def check(self) -> None:
         """Raise :class:`InvalidInput` for values that cannot be."""
         remedy = "mend the configuration"
-        for quantity in ("critical_dose_e_per_a2", "mass_onset_e_per_a2", "mass_scale_e_per_a2", "diffusion_life_s", "diffusion_limit_e_per_a2"):
+        for quantity in (
+            "critical_dose_e_per_a2",
+            "mass_onset_e_per_a2",
+            "mass_scale_e_per_a2",
+            "diffusion_life_s",
+            "diffusion_limit_e_per_a2",
+        ):
             if not getattr(self, quantity) > 0:
                 raise InvalidInput(f"damage.{quantity}", getattr(self, quantity), "is not above 0", remedy)
         for quantity, low, high in (
@@ -66,8 +72,12 @@ class DamageConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             value = getattr(self, quantity)
             if not (math.isfinite(value) and low <= value <= high):
                 raise InvalidInput(f"damage.{quantity}", value, f"is outside {low:g} to {high:g}", remedy)
-        if self.knock_on is not None and not (1 <= self.knock_on.atomic_number <= 118 and 0 <= self.knock_on.cross_section_barn <= 1e9):
-            raise InvalidInput("damage.knock_on", self.knock_on, "names no element, or no cross section of 0 to 1e9 barn", remedy)
+        if self.knock_on is not None and not (
+            1 <= self.knock_on.atomic_number <= 118 and 0 <= self.knock_on.cross_section_barn <= 1e9
+        ):
+            raise InvalidInput(
+                "damage.knock_on", self.knock_on, "names no element, or no cross section of 0 to 1e9 barn", remedy
+            )
 
 
 class DoseMap:
@@ -87,8 +97,12 @@ class DoseMap:
     def cells(self, y_nm: NDArray[np.float32], x_nm: NDArray[np.float32]) -> NDArray[np.intp]:
         """Flat index (n,) of the cell at each position, origin in the scene's middle."""
         rows, cols = self.electrons.shape
-        i = np.floor(y_nm * np.float32(rows / self.extent_nm[0]) + np.float32(rows / 2)).astype(np.int32) % np.int32(rows)
-        j = np.floor(x_nm * np.float32(cols / self.extent_nm[1]) + np.float32(cols / 2)).astype(np.int32) % np.int32(cols)
+        i = np.floor(y_nm * np.float32(rows / self.extent_nm[0]) + np.float32(rows / 2)).astype(np.int32) % np.int32(
+            rows
+        )
+        j = np.floor(x_nm * np.float32(cols / self.extent_nm[1]) + np.float32(cols / 2)).astype(np.int32) % np.int32(
+            cols
+        )
         return (i * np.int32(cols) + j).astype(np.intp)
 
     def add(self, cells: NDArray[np.intp], electrons: NDArray[np.float32]) -> None:
@@ -119,7 +133,9 @@ class Damage:
         """Depths of the damaged specimen: the first half of ``layers`` is the crystal's, the second the amorphous one's."""
         half = len(layers) // 2
         order, mass = self.order.reshape(-1).take(cells), self.mass.reshape(-1).take(cells)
-        return tuple(mass * (lost + order * (whole - lost)) for whole, lost in zip(layers[:half], layers[half:], strict=True))
+        return tuple(
+            mass * (lost + order * (whole - lost)) for whole, lost in zip(layers[:half], layers[half:], strict=True)
+        )
 
     def advance(self, elapsed_us: float) -> None:
         """Let the dose since the last call take effect, ``elapsed_us`` after that call."""

@@ -75,7 +75,9 @@ def expose(frames: int, pixels: int, coverage: float | None) -> Outcome:
                 left -= block.values.shape[1]
                 electrons += block.electrons
         if exposure.damage is not None:
-            order.append(float(_inner(exposure.damage.order, exposure.dose.extent_nm if exposure.dose else (1, 1)).mean()))
+            order.append(
+                float(_inner(exposure.damage.order, exposure.dose.extent_nm if exposure.dose else (1, 1)).mean())
+            )
     after = exposure.expected_counts((pixels, pixels), FOV_NM, DWELL_US, damaged=True)[0]
     dose = exposure.dose
     if dose is None:
@@ -115,7 +117,16 @@ def draw(path: Path, frames: int = 50, pixels: int = 512, share: int = 20) -> tu
         axes.set_title(title, fontsize=14, loc="left")
         axes.set_axis_off()
         axes.plot([0.5, 2.5], [FOV_NM - 0.5] * 2, color="white", lw=4, solid_capstyle="butt")
-        axes.text(1.5, FOV_NM - 0.7, "2 nm", color="white", ha="center", va="bottom", fontsize=11, bbox={"facecolor": "black", "alpha": 0.6, "pad": 1.5, "edgecolor": "none"})
+        axes.text(
+            1.5,
+            FOV_NM - 0.7,
+            "2 nm",
+            color="white",
+            ha="center",
+            va="bottom",
+            fontsize=11,
+            bbox={"facecolor": "black", "alpha": 0.6, "pad": 1.5, "edgecolor": "none"},
+        )
     top = float(np.percentile(full.dose_e_per_a2, 99)) * 1.2
     for column, (outcome, title) in enumerate(((full, "full rasters"), (sparse, f"1/{share}"))):
         axes = figure.add_subplot(grid[1, 2 * column : 2 * column + 2])
@@ -145,7 +156,9 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=50)
     parser.add_argument("--pixels", type=int, default=512)
     arguments = parser.parse_args()
-    for name, outcome in zip(("full rasters", "at 1/20"), draw(arguments.out, arguments.frames, arguments.pixels), strict=True):
+    for name, outcome in zip(
+        ("full rasters", "at 1/20"), draw(arguments.out, arguments.frames, arguments.pixels), strict=True
+    ):
         print(  # noqa: T201 - the command's answer
             f"{name}: mean dose {outcome.dose_e_per_a2.mean():,.0f} e/Å², order left {outcome.order[-1]:.3f}"
         )

@@ -39,14 +39,18 @@ class DetectorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     def check(self) -> None:
         """Raise :class:`InvalidInput` for a detector that cannot be."""
         if self.kind not in DETECTOR_KINDS:
-            raise InvalidInput("detectors.kind", self.kind, f"is not one of {', '.join(DETECTOR_KINDS)}", "name one of those")
+            raise InvalidInput(
+                "detectors.kind", self.kind, f"is not one of {', '.join(DETECTOR_KINDS)}", "name one of those"
+            )
         for quantity, low, high in (
             ("counts_per_electron", 1e-6, 1e6), ("offset_counts", -1e6, 1e6), ("read_noise_counts", 0.0, 1e5),
             ("pulse_spread", 0.0, 5.0), ("decay_us", 0.0, 1e6), ("adc_bits", 1, 16),
         ):  # fmt: skip
             value = getattr(self, quantity)
             if not (math.isfinite(value) and low <= value <= high):
-                raise InvalidInput(f"detectors.{quantity}", value, f"is outside {low:g} to {high:g}", "mend the configuration")
+                raise InvalidInput(
+                    f"detectors.{quantity}", value, f"is outside {low:g} to {high:g}", "mend the configuration"
+                )
 
     def expected(self, electrons: NDArray[np.float32]) -> NDArray[np.float32]:
         """Mean counts for ``electrons`` that arrive, clipped as the converter clips."""
@@ -88,7 +92,9 @@ class Detector:
             return np.full(len(expected), 0 if config.condition == "dead" else top, np.uint16)
         signal = poisson(expected, generator)
         if config.pulse_spread > 0:
-            signal += generator.standard_normal(len(signal), np.float32) * np.float32(config.pulse_spread) * np.sqrt(signal)
+            signal += (
+                generator.standard_normal(len(signal), np.float32) * np.float32(config.pulse_spread) * np.sqrt(signal)
+            )
         if config.decay_us > 0:
             signal = self._streaked(signal, dwell_us, move_us)
         signal *= np.float32(config.counts_per_electron)
@@ -97,7 +103,9 @@ class Detector:
             signal += generator.standard_normal(len(signal), np.float32) * np.float32(config.read_noise_counts)
         return np.asarray(np.clip(signal, 0, top).astype(np.uint16))
 
-    def _streaked(self, electrons: NDArray[np.float32], dwell_us: NDArray[np.float64], move_us: NDArray[np.float64]) -> NDArray[np.float32]:
+    def _streaked(
+        self, electrons: NDArray[np.float32], dwell_us: NDArray[np.float64], move_us: NDArray[np.float64]
+    ) -> NDArray[np.float32]:
         tau = self.config.decay_us
         moves = bool(move_us.any())
         if not moves and (dwell_us[1:] == dwell_us[:-1]).all():

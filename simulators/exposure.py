@@ -87,7 +87,9 @@ class Exposure:
         path, dose = self._begun()
         number = first_index // BLOCK
         count = min((number + 1) * BLOCK, path.count) - first_index
-        generator = np.random.Generator(np.random.SFC64(np.random.SeedSequence([self.config.seed, self._visit, number])))
+        generator = np.random.Generator(
+            np.random.SFC64(np.random.SeedSequence([self.config.seed, self._visit, number]))
+        )
         chunk = path.chunk(first_index, count)
         dwell_us, move_us = chunk.dwell_us, chunk.move_us
         end_us = np.cumsum(dwell_us + move_us) if move_us.any() else np.cumsum(dwell_us)

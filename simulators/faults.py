@@ -54,9 +54,13 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         ):  # fmt: skip
             value = getattr(self, quantity)
             if not (math.isfinite(value) and low <= value <= high):
-                raise InvalidInput(f"faults.{quantity}", value, f"is outside {low:g} to {high:g}", "mend the fault schedule")
+                raise InvalidInput(
+                    f"faults.{quantity}", value, f"is outside {low:g} to {high:g}", "mend the fault schedule"
+                )
         if self.restart_after_s is not None and not 0 <= self.restart_after_s <= 3600:
-            raise InvalidInput("faults.restart_after_s", self.restart_after_s, "is outside 0 to 3600", "mend the fault schedule")
+            raise InvalidInput(
+                "faults.restart_after_s", self.restart_after_s, "is outside 0 to 3600", "mend the fault schedule"
+            )
 
 
 class FaultPlan:

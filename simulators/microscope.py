@@ -197,7 +197,11 @@ class SimulatedMicroscope:
                 raise Overrun("the converter's FIFO ran over (a fault of the schedule)")
             elif fault.kind in ("beam_trip", "operator_blank"):
                 self.blank()
-                why = "the high tension tripped" if fault.kind == "beam_trip" else "the operator blanked the beam at the column"
+                why = (
+                    "the high tension tripped"
+                    if fault.kind == "beam_trip"
+                    else "the operator blanked the beam at the column"
+                )
                 raise RuntimeError(why)
 
     def _stalled(self) -> bool:
@@ -216,4 +220,6 @@ class SimulatedMicroscope:
         if left <= 0 or fault.channel >= len(values):
             self._bad = None
             return values
-        return (stuck if fault.kind == "stuck_detector" else blinded)(values, fault.channel, 0, min(left, values.shape[1]))
+        return (stuck if fault.kind == "stuck_detector" else blinded)(
+            values, fault.channel, 0, min(left, values.shape[1])
+        )

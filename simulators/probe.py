@@ -54,7 +54,9 @@ class Probe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         ):
             value = getattr(self, quantity)
             if not (math.isfinite(value) and low <= value <= high):
-                raise InvalidInput(f"probe.{quantity}", value, f"is outside {low:g} to {high:g}", "mend the configuration")
+                raise InvalidInput(
+                    f"probe.{quantity}", value, f"is outside {low:g} to {high:g}", "mend the configuration"
+                )
 
     @property
     def cutoff_per_nm(self) -> float:

@@ -16,7 +16,9 @@ from scipy.signal import lfilter
 __all__ = ["play", "relax", "through"]
 
 
-def relax(start: complex, forcing: NDArray[np.generic], keep: NDArray[np.float64] | NDArray[np.complex128]) -> NDArray[np.generic]:
+def relax(
+    start: complex, forcing: NDArray[np.generic], keep: NDArray[np.float64] | NDArray[np.complex128]
+) -> NDArray[np.generic]:
     """``x[k] = keep[k]·x[k−1] + forcing[k]`` with ``x[−1] = start``; all of shape (n,), real or complex."""
     n = len(forcing)
     same = np.flatnonzero(keep[1:] != keep[:-1]) + 1
@@ -33,7 +35,11 @@ def relax(start: complex, forcing: NDArray[np.generic], keep: NDArray[np.float64
     rows = -(-n // width)
     pad = rows * width - n
     a = np.concatenate((keep, np.ones(pad, keep.dtype))).reshape(rows, width).T.copy()
-    x = np.concatenate((forcing, np.zeros(pad, forcing.dtype))).reshape(rows, width).T.astype(np.result_type(forcing, keep))
+    x = (
+        np.concatenate((forcing, np.zeros(pad, forcing.dtype)))
+        .reshape(rows, width)
+        .T.astype(np.result_type(forcing, keep))
+    )
     gain = a  # becomes the product of the steps so far, x the answer from a start of 0
     for k in range(1, width):
         x[k] += a[k] * x[k - 1]

@@ -44,7 +44,9 @@ class TruthFile:
             probe.write_bytes(b"")
             probe.unlink()
         except OSError as error:
-            raise InvalidInput("truth", path, f"cannot be written ({error.strerror})", "give a file in a writable folder") from error
+            raise InvalidInput(
+                "truth", path, f"cannot be written ({error.strerror})", "give a file in a writable folder"
+            ) from error
 
     def frame_begins(self, exposure: Exposure, path: ScanPath, frame: int) -> None:
         """Write the expected counts of this frame, if it is one of those wanted."""

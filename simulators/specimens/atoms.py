@@ -102,7 +102,10 @@ class Cell:
             distance = np.linalg.norm(apart, axis=2) + 9.0 * np.eye(len(positions))
             if distance.min() < 0.05:
                 raise InvalidInput(
-                    f"structure {self.name}: distance between two atoms", f"{distance.min():.3g} nm", "is below 0.05 nm", remedy
+                    f"structure {self.name}: distance between two atoms",
+                    f"{distance.min():.3g} nm",
+                    "is below 0.05 nm",
+                    remedy,
                 )
 
 

@@ -24,7 +24,10 @@ def smooth_noise(
 
 
 def amorphous(
-    density_per_nm2: NDArray[np.float32], pitch_nm: tuple[float, float], neighbour_nm: float, generator: np.random.Generator
+    density_per_nm2: NDArray[np.float32],
+    pitch_nm: tuple[float, float],
+    neighbour_nm: float,
+    generator: np.random.Generator,
 ) -> NDArray[np.float32]:
     """An areal density (atoms/nm²) with the fluctuation of randomly placed atoms.
 
@@ -33,7 +36,9 @@ def amorphous(
     """
     grid = (density_per_nm2.shape[0], density_per_nm2.shape[1])
     cell = pitch_nm[0] * pitch_nm[1]
-    noise = generator.standard_normal(grid, dtype=np.float32) * np.sqrt(np.maximum(density_per_nm2, 0) / np.float32(cell))
+    noise = generator.standard_normal(grid, dtype=np.float32) * np.sqrt(
+        np.maximum(density_per_nm2, 0) / np.float32(cell)
+    )
     ky, kx = fft.fftfreq(grid[0], pitch_nm[0]), fft.rfftfreq(grid[1], pitch_nm[1])
     structure = 1 - 0.85 * np.exp(-((2 * neighbour_nm) ** 2) * (ky[:, None] ** 2 + kx[None, :] ** 2))
     coloured = fft.irfft2(fft.rfft2(noise) * np.sqrt(structure).astype(np.float32), s=grid)

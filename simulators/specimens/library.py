@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Literal
 
 import msgspec
 import numpy as np
@@ -55,7 +54,12 @@ def _cell(structure: str | Structure) -> Cell:
     if isinstance(structure, Structure):
         return structure.cell()
     if structure not in CRYSTALS:
-        raise InvalidInput("specimen.structure", structure, f"is not one of {', '.join(CRYSTALS)}", "name one, or give cell_nm and atoms")
+        raise InvalidInput(
+            "specimen.structure",
+            structure,
+            f"is not one of {', '.join(CRYSTALS)}",
+            "name one, or give cell_nm and atoms",
+        )
     return CRYSTALS[structure]
 
 
@@ -88,7 +92,9 @@ class Crystal(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         ):  # fmt: skip
             _within(quantity, getattr(self, quantity), low, high)
         if self.dopant_fraction > 0 and (self.dopant_number is None or self.dopant_host is None):
-            raise InvalidInput("specimen.dopant_fraction", self.dopant_fraction, "names no dopant_number or dopant_host", _REMEDY)
+            raise InvalidInput(
+                "specimen.dopant_fraction", self.dopant_fraction, "names no dopant_number or dopant_host", _REMEDY
+            )
 
     def scene(self, width_nm: float, height_nm: float, frame: int) -> Scene:
         """The scene; the same in every frame."""
@@ -100,7 +106,9 @@ class Crystal(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         atoms = block(cell, (extent[0] * reach, extent[1] * reach), self.thickness_nm)
         if self.rotation_deg:
             atoms = atoms.turned(self.rotation_deg)
-            inside = (np.abs(atoms.position_nm[:, 0]) < extent[0] / 2) & (np.abs(atoms.position_nm[:, 1]) < extent[1] / 2)
+            inside = (np.abs(atoms.position_nm[:, 0]) < extent[0] / 2) & (
+                np.abs(atoms.position_nm[:, 1]) < extent[1] / 2
+            )
             atoms = atoms.keep(inside)
         atoms = self._shaped(atoms, extent, cut[2], generator)
         atoms = atoms.with_vacancies(self.vacancy_fraction, self.vacancy_number, generator)
@@ -109,7 +117,9 @@ class Crystal(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         grid = grid_for(extent, _ATOMIC_PITCH_NM, _ATOMIC_GRID)
         return Scene(extent, grid, self._displaced(atoms, extent, generator), films=self._film(extent, grid, generator))
 
-    def _shaped(self, atoms: Atoms, extent: tuple[float, float], layer_nm: float, generator: np.random.Generator) -> Atoms:
+    def _shaped(
+        self, atoms: Atoms, extent: tuple[float, float], layer_nm: float, generator: np.random.Generator
+    ) -> Atoms:
         y, x, z = atoms.position_nm.T
         top = np.full(len(atoms), self.thickness_nm)
         if self.steps:
@@ -138,7 +148,9 @@ class Crystal(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
             moved[:, 1] += 1e-3 * self.tilt_mrad * (x / extent[1] + 0.5) * (z - self.thickness_nm / 2)
         return atoms.moved(moved)
 
-    def _film(self, extent: tuple[float, float], grid: tuple[int, int], generator: np.random.Generator) -> tuple[Film, ...]:
+    def _film(
+        self, extent: tuple[float, float], grid: tuple[int, int], generator: np.random.Generator
+    ) -> tuple[Film, ...]:
         if self.film_nm == 0:
             return ()
         pitch = (extent[0] / grid[0], extent[1] / grid[1])
@@ -146,7 +158,9 @@ class Crystal(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         return (Film.of(6, amorphous(mean, pitch, 0.15, generator)),)
 
 
-def _ragged(y: NDArray[np.float64], period_nm: float, amplitude_nm: float, generator: np.random.Generator) -> NDArray[np.float64]:
+def _ragged(
+    y: NDArray[np.float64], period_nm: float, amplitude_nm: float, generator: np.random.Generator
+) -> NDArray[np.float64]:
     """A periodic, wandering line x(y)."""
     line = np.zeros_like(y)
     for harmonic in range(1, 7):
@@ -155,7 +169,9 @@ def _ragged(y: NDArray[np.float64], period_nm: float, amplitude_nm: float, gener
     return line
 
 
-class GrainBoundary(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind", tag="grain_boundary"):
+class GrainBoundary(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind", tag="grain_boundary"
+):
     """A symmetric tilt boundary down the middle, decorated with a dopant, in SrTiO3 unless told otherwise."""
 
     structure: str | Structure = "srtio3"
@@ -194,11 +210,15 @@ class GrainBoundary(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             core = atoms.keep(near).doped(self.boundary_fraction, self.dopant_host, self.dopant_number, generator)
             bulk = atoms.keep(~near).doped(self.dopant_fraction, self.dopant_host, self.dopant_number, generator)
             atoms = join(core, bulk)
-        relaxed = 0.03 * np.exp(-np.abs(atoms.position_nm[:, 1]) / 0.25)[:, None] * generator.normal(size=(len(atoms), 3))
+        relaxed = (
+            0.03 * np.exp(-np.abs(atoms.position_nm[:, 1]) / 0.25)[:, None] * generator.normal(size=(len(atoms), 3))
+        )
         return Scene(extent, grid_for(extent, _ATOMIC_PITCH_NM, _ATOMIC_GRID), atoms.moved(relaxed))
 
 
-class GoldOnCarbon(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind", tag="gold_on_carbon"):
+class GoldOnCarbon(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind", tag="gold_on_carbon"
+):
     """Gold nanoparticles and single atoms on the edge of an amorphous carbon film.
 
     With ``growth_nm_per_frame`` the particles ripen from frame to frame; with ``hop_nm`` the single atoms wander.
@@ -256,19 +276,25 @@ class GoldOnCarbon(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         on_film = edge_nm[i, j] > 0.3
         return Scene(extent, grid, join(particles, single.keep(on_film)), films=(film,))
 
-    def _film(self, extent: tuple[float, float], grid: tuple[int, int], generator: np.random.Generator) -> tuple[Film, NDArray[np.float32]]:
+    def _film(
+        self, extent: tuple[float, float], grid: tuple[int, int], generator: np.random.Generator
+    ) -> tuple[Film, NDArray[np.float32]]:
         pitch = (extent[0] / grid[0], extent[1] / grid[1])
         y = ((np.arange(grid[0]) / grid[0] - 0.5) * extent[0]).astype(np.float32)[:, None]
         x = ((np.arange(grid[1]) / grid[1] - 0.5) * extent[1]).astype(np.float32)[None, :]
         rough = smooth_noise(grid, pitch, 0.03 * self.size_nm, generator)
         # a hole of the film in the lower right corner
-        inside = np.hypot(y - 0.56 * extent[0], x - 0.56 * extent[1]) - 0.46 * self.size_nm + 0.012 * self.size_nm * rough
+        inside = (
+            np.hypot(y - 0.56 * extent[0], x - 0.56 * extent[1]) - 0.46 * self.size_nm + 0.012 * self.size_nm * rough
+        )
         thick = self.film_nm * (1 + 0.12 * smooth_noise(grid, pitch, 0.06 * self.size_nm, generator))
         mean = thick * soft_edge(inside, 0.02 * self.size_nm) * CARBON_PER_NM3
         return Film.of(6, amorphous(np.asarray(mean, np.float32), pitch, 0.15, generator)), inside
 
 
-class Micrograph(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind", tag="micrograph"):
+class Micrograph(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind", tag="micrograph"
+):
     """Any image file; it fills the first scan's field of view unless ``size_nm`` says how wide it is."""
 
     file: str
@@ -279,14 +305,18 @@ class Micrograph(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     def check(self) -> None:
         """Raise :class:`InvalidInput` for an unreadable file or values that cannot be."""
         if not 0 <= self.darkest < self.brightest <= 0.95:
-            raise InvalidInput("specimen.darkest", self.darkest, f"is not from 0 to below brightest, {self.brightest}", _REMEDY)
+            raise InvalidInput(
+                "specimen.darkest", self.darkest, f"is not from 0 to below brightest, {self.brightest}", _REMEDY
+            )
         if self.size_nm is not None:
             _within("size_nm", self.size_nm, 1e-3, 1e9)
         read_micrograph(Path(self.file))
 
     def scene(self, width_nm: float, height_nm: float, frame: int) -> Scene:
         """The image, ``size_nm`` wide, or as wide as the field of view."""
-        return micrograph_scene(read_micrograph(Path(self.file)), self.size_nm or width_nm, self.darkest, self.brightest)
+        return micrograph_scene(
+            read_micrograph(Path(self.file)), self.size_nm or width_nm, self.darkest, self.brightest
+        )
 
 
 AnySpecimen = Crystal | GrainBoundary | GoldOnCarbon | Micrograph | Fibres | Vesicles | Particles

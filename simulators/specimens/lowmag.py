@@ -22,7 +22,9 @@ def _check(specimen: Fibres | Vesicles | Particles) -> None:
     for quantity, low, high in (("size_nm", 10, 1e6), ("count", 0, 2000), ("support_nm", 0, 1000)):
         value = getattr(specimen, quantity)
         if not (math.isfinite(value) and low <= value <= high):
-            raise InvalidInput(f"specimen.{quantity}", value, f"is outside {low:g} to {high:g}", "mend the specimen's configuration")
+            raise InvalidInput(
+                f"specimen.{quantity}", value, f"is outside {low:g} to {high:g}", "mend the specimen's configuration"
+            )
 
 
 def _stamp(image: Image, y: float, x: float, patch: Image, *, largest: bool = False) -> None:
@@ -65,7 +67,12 @@ class Fibres(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         """Raise :class:`InvalidInput` for values that cannot be."""
         _check(self)
         if not 5 <= self.diameter_nm <= self.size_nm / 4:
-            raise InvalidInput("specimen.diameter_nm", self.diameter_nm, f"is outside 5 to {self.size_nm / 4:g}", "mend the specimen's configuration")
+            raise InvalidInput(
+                "specimen.diameter_nm",
+                self.diameter_nm,
+                f"is outside 5 to {self.size_nm / 4:g}",
+                "mend the specimen's configuration",
+            )
 
     def scene(self, width_nm: float, height_nm: float, frame: int) -> Scene:
         """The scene; the same in every frame."""
@@ -104,7 +111,12 @@ class Vesicles(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         """Raise :class:`InvalidInput` for values that cannot be."""
         _check(self)
         if not (0.5 <= self.membrane_nm < self.diameter_nm / 4 and self.diameter_nm <= self.size_nm / 2):
-            raise InvalidInput("specimen.membrane_nm", self.membrane_nm, "does not fit the vesicles' diameter_nm and size_nm", "mend the specimen's configuration")
+            raise InvalidInput(
+                "specimen.membrane_nm",
+                self.membrane_nm,
+                "does not fit the vesicles' diameter_nm and size_nm",
+                "mend the specimen's configuration",
+            )
 
     def scene(self, width_nm: float, height_nm: float, frame: int) -> Scene:
         """The scene; the same in every frame."""
@@ -140,7 +152,9 @@ class Vesicles(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         return Scene((self.size_nm, self.size_nm), _GRID, films=films)
 
 
-class Particles(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind", tag="particles"):
+class Particles(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind", tag="particles"
+):
     """A supported catalyst: bright metal particles, log-normal in size, on clumps of a light oxide."""
 
     size_nm: float = 400.0
@@ -154,7 +168,12 @@ class Particles(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         """Raise :class:`InvalidInput` for values that cannot be."""
         _check(self)
         if not (1 <= self.atomic_number <= 118 and 0.3 <= self.diameter_nm <= self.size_nm / 4):
-            raise InvalidInput("specimen.diameter_nm", self.diameter_nm, f"is outside 0.3 to {self.size_nm / 4:g}, or the element is none", "mend the specimen's configuration")
+            raise InvalidInput(
+                "specimen.diameter_nm",
+                self.diameter_nm,
+                f"is outside 0.3 to {self.size_nm / 4:g}, or the element is none",
+                "mend the specimen's configuration",
+            )
 
     def scene(self, width_nm: float, height_nm: float, frame: int) -> Scene:
         """The scene; the same in every frame."""

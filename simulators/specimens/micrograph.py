@@ -38,7 +38,9 @@ def read_micrograph(path: Path) -> NDArray[np.float32]:
                 warnings.simplefilter("ignore")  # odd tags of a vendor's TIFF
                 if image.width * image.height > MAX_PIXELS:
                     raise InvalidInput("specimen", path, f"has more than {MAX_PIXELS} pixels", "crop or bin it")
-                raw = np.asarray(image if image.mode in ("L", "F", "I") or image.mode.startswith("I;16") else image.convert("L"))
+                raw = np.asarray(
+                    image if image.mode in ("L", "F", "I") or image.mode.startswith("I;16") else image.convert("L")
+                )
     except InvalidInput:
         raise
     except FileNotFoundError as error:
@@ -50,7 +52,9 @@ def read_micrograph(path: Path) -> NDArray[np.float32]:
     if raw.ndim == 3:
         raw = raw[..., :3].mean(axis=-1)
     if raw.ndim != 2 or min(raw.shape) < 16 or raw.size > MAX_PIXELS or raw.dtype.kind not in "uifb":
-        raise InvalidInput("specimen", path, f"has shape {raw.shape} and type {raw.dtype}", f"{_REMEDY} of 16 to 8192 pixels a side")
+        raise InvalidInput(
+            "specimen", path, f"has shape {raw.shape} and type {raw.dtype}", f"{_REMEDY} of 16 to 8192 pixels a side"
+        )
     values = np.array(raw, np.float32)
     if not np.isfinite(values).all():
         raise InvalidInput("specimen", path, "holds values that are not finite", "replace them")

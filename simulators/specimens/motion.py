@@ -50,7 +50,9 @@ class Motion(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             raise InvalidInput("motion.creep_time_s", self.creep_time_s, "is not above 0", remedy)
         for vibration in self.vibrations:
             if not 0 < vibration.frequency_hz <= 1e6:
-                raise InvalidInput("motion.vibrations.frequency_hz", vibration.frequency_hz, "is outside 0 to 1e6", remedy)
+                raise InvalidInput(
+                    "motion.vibrations.frequency_hz", vibration.frequency_hz, "is outside 0 to 1e6", remedy
+                )
 
     @property
     def still(self) -> bool:

@@ -20,7 +20,7 @@ from simulators.probe import Probe
 from simulators.specimens.atoms import Atoms, join
 from simulators.specimens.scattering import high_angle_nm2, low_angle_nm2
 
-__all__ = ["Film", "Field", "Scene", "grid_for", "render", "spread"]
+__all__ = ["Field", "Film", "Scene", "grid_for", "render", "spread"]
 
 Image = NDArray[np.float32]
 
@@ -80,7 +80,10 @@ class Field:
         pitch_y, pitch_x = self.scene.pitch_nm
         for index in atoms:
             y, x, _ = self.scene.atoms.position_nm[index]
-            at = (y / self.extent_nm[0] + 0.5) * rows - self.scene.offset, (x / self.extent_nm[1] + 0.5) * cols - self.scene.offset
+            at = (
+                (y / self.extent_nm[0] + 0.5) * rows - self.scene.offset,
+                (x / self.extent_nm[1] + 0.5) * cols - self.scene.offset,
+            )
             node = math.floor(at[0] + 0.5), math.floor(at[1] + 0.5)
             number, thermal = int(self.scene.atoms.number[index]), float(self.scene.atoms.thermal_nm[index])
             patch = _single_atom(number, thermal, self.probe, pitch_y, pitch_x, half)
@@ -167,10 +170,16 @@ def render(scene: Scene, probe: Probe, *, low: bool = False, disorder_nm: float 
 
 
 @lru_cache(maxsize=16)
-def _single_atom(number: int, thermal_nm: float, probe: Probe, pitch_y: float, pitch_x: float, half: int) -> tuple[Image, Image]:
+def _single_atom(
+    number: int, thermal_nm: float, probe: Probe, pitch_y: float, pitch_x: float, half: int
+) -> tuple[Image, Image]:
     """High- and low-angle depth of one atom on 2·half × 2·half nodes, at the node (half, half)."""
     size = 2 * half
-    scene = Scene((size * pitch_y, size * pitch_x), (size, size), Atoms(np.zeros((1, 3)), np.array([number], np.int16), np.array([thermal_nm])))
+    scene = Scene(
+        (size * pitch_y, size * pitch_x),
+        (size, size),
+        Atoms(np.zeros((1, 3)), np.array([number], np.int16), np.array([thermal_nm])),
+    )
     high, low = _depths(scene, scene.atoms, probe, low=True)
     return high, low
 
@@ -179,7 +188,10 @@ def _depths(scene: Scene, atoms: Atoms, probe: Probe, low: bool) -> list[Image]:
     if scene.seen:
         areas = [[film.high_nm2, film.low_nm2] for film in scene.films]
         return [
-            np.sum([film.density_per_nm2 * np.float32(area[k]) for film, area in zip(scene.films, areas, strict=True)], axis=0)
+            np.sum(
+                [film.density_per_nm2 * np.float32(area[k]) for film, area in zip(scene.films, areas, strict=True)],
+                axis=0,
+            )
             for k in range(2 if low else 1)
         ]
     rows, cols = scene.grid

@@ -74,9 +74,16 @@ class Specimen:
         return render(self.recipe.scene(*key), self.probe, low=self.low, disorder_nm=self._disorder_nm)
 
     def scattered(
-        self, kinds: tuple[str, ...], y_nm: NDArray[np.float32], x_nm: NDArray[np.float32], width_nm: float = 20.0, frame: int = 0
+        self,
+        kinds: tuple[str, ...],
+        y_nm: NDArray[np.float32],
+        x_nm: NDArray[np.float32],
+        width_nm: float = 20.0,
+        frame: int = 0,
     ) -> NDArray[np.float32]:
         """Fraction of the beam that reaches each detector, (len(kinds), n) in [0, 1], at positions (n,) from the middle."""
-        layers = self.field(width_nm, width_nm, frame).lookup(np.asarray(y_nm, np.float32), np.asarray(x_nm, np.float32))
+        layers = self.field(width_nm, width_nm, frame).lookup(
+            np.asarray(y_nm, np.float32), np.asarray(x_nm, np.float32)
+        )
         low = layers[1] if self.low else None
         return np.stack([detected_fraction(kind, layers[0], low) for kind in kinds])

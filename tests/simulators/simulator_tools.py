@@ -19,7 +19,9 @@ PATTERNS = {
 }
 
 
-def path(pattern: str = "raster", pixels: int = 64, dwell_us: float = 2.0, fov_nm: float = 3.0, settle: bool = False) -> ScanPath:
+def path(
+    pattern: str = "raster", pixels: int = 64, dwell_us: float = 2.0, fov_nm: float = 3.0, settle: bool = False
+) -> ScanPath:
     recipe = PathRecipe(
         pattern=PATTERNS[pattern],
         shape=(pixels, pixels),

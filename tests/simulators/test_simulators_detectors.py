@@ -19,7 +19,12 @@ def rng() -> np.random.Generator:
     return np.random.Generator(np.random.SFC64(11))
 
 
-def counts(expected: np.ndarray | float, dwell_us: float | np.ndarray = 1.0, move_us: float | np.ndarray = 0.0, **changes: object) -> np.ndarray:
+def counts(
+    expected: np.ndarray | float,
+    dwell_us: float | np.ndarray = 1.0,
+    move_us: float | np.ndarray = 0.0,
+    **changes: object,
+) -> np.ndarray:
     plain = {"counts_per_electron": 1.0, "offset_counts": 0.0, "read_noise_counts": 0.0, **changes}
     electrons = np.broadcast_to(np.asarray(expected, np.float32), N if np.ndim(expected) == 0 else np.shape(expected))
     dwell, move = (np.broadcast_to(t, electrons.shape).astype(float) for t in (dwell_us, move_us))
@@ -59,7 +64,9 @@ def test_counts_are_offset_plus_gain_times_electrons():
 
 
 def test_pulses_of_unequal_height_add_noise():
-    assert counts(100.0, counts_per_electron=10.0, pulse_spread=0.5).var() == pytest.approx(100 * 100 * (1 + 0.25), rel=0.03)
+    assert counts(100.0, counts_per_electron=10.0, pulse_spread=0.5).var() == pytest.approx(
+        100 * 100 * (1 + 0.25), rel=0.03
+    )
 
 
 def test_the_scintillator_streaks_a_bright_sample_into_the_following_ones():
@@ -78,7 +85,9 @@ def test_light_that_falls_into_a_blanked_move_is_lost():
     electrons[10] = 1e6
     moves = np.zeros(64)
     moves[11] = 3.0
-    together, apart = (counts(electrons, 1.0, move, decay_us=1.5, counts_per_electron=0.05).astype(float) for move in (0.0, moves))
+    together, apart = (
+        counts(electrons, 1.0, move, decay_us=1.5, counts_per_electron=0.05).astype(float) for move in (0.0, moves)
+    )
     assert apart[10] == pytest.approx(together[10], rel=1e-3)
     np.testing.assert_allclose(apart[11:16] / together[11:16], math.exp(-3.0 / 1.5), rtol=0.03)
 
@@ -106,7 +115,14 @@ def test_a_broken_channel_says_one_thing_whatever_arrives(condition, value):
 
 @pytest.mark.parametrize(
     "change",
-    [{"kind": "EELS"}, {"counts_per_electron": 0.0}, {"adc_bits": 17}, {"decay_us": -1.0}, {"read_noise_counts": math.nan}, {"pulse_spread": 9.0}],
+    [
+        {"kind": "EELS"},
+        {"counts_per_electron": 0.0},
+        {"adc_bits": 17},
+        {"decay_us": -1.0},
+        {"read_noise_counts": math.nan},
+        {"pulse_spread": 9.0},
+    ],
 )
 def test_a_detector_that_cannot_be_is_refused_by_name(change):
     with pytest.raises(InvalidInput, match=rf"detectors\.{next(iter(change))}"):

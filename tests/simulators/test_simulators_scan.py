@@ -22,7 +22,13 @@ def rng() -> np.random.Generator:
     return np.random.default_rng(5)
 
 
-def follow(config: CoilConfig, commands: np.ndarray, dwell_us: float | np.ndarray = 1.0, move_us: float | np.ndarray = 0.0, parts: int = 1) -> np.ndarray:
+def follow(
+    config: CoilConfig,
+    commands: np.ndarray,
+    dwell_us: float | np.ndarray = 1.0,
+    move_us: float | np.ndarray = 0.0,
+    parts: int = 1,
+) -> np.ndarray:
     n = len(commands)
     dwell, move = np.broadcast_to(dwell_us, n).astype(float), np.broadcast_to(move_us, n).astype(float)
     coils = Coils(config)
@@ -77,7 +83,9 @@ def test_eddy_currents_make_the_settling_depend_on_the_jump():
     def error_after_20_us(jump: float) -> float:
         commands = np.full((41, 2), 0.1)
         commands[1:] += jump
-        return float(0.1 + jump - follow(CoilConfig(time_constant_us=1.0, slow_share=0.02, slow_time_us=100.0), commands)[20, 0])
+        return float(
+            0.1 + jump - follow(CoilConfig(time_constant_us=1.0, slow_share=0.02, slow_time_us=100.0), commands)[20, 0]
+        )
 
     assert error_after_20_us(0.5) == pytest.approx(0.5 * 0.02 * math.exp(-0.195), rel=0.02)
     assert error_after_20_us(0.05) == pytest.approx(error_after_20_us(0.5) / 10, rel=1e-6)
@@ -128,7 +136,9 @@ def test_coils_that_cannot_be_are_refused_by_name(change):
 
 def beam(config: BeamConfig, n: int = 1 << 14, dwell_us: float = 2.0, move_us: float = 0.0, blocks: int = 1):
     source, generator = Beam(config), rng()
-    made = [source.electrons(np.full(n, dwell_us), np.full(n, move_us), k * n * dwell_us, generator) for k in range(blocks)]
+    made = [
+        source.electrons(np.full(n, dwell_us), np.full(n, move_us), k * n * dwell_us, generator) for k in range(blocks)
+    ]
     return np.concatenate([m[0] for m in made]), made[-1][1]
 
 
@@ -175,7 +185,11 @@ def test_the_specimen_drifts_creeps_slips_and_shakes():
 
 @pytest.mark.parametrize(
     "motion",
-    [Motion(drift_nm_per_s=(math.nan, 0)), Motion(creep_time_s=0.0), Motion(vibrations=(Vibration(frequency_hz=-1.0, amplitude_nm=(1, 1)),))],
+    [
+        Motion(drift_nm_per_s=(math.nan, 0)),
+        Motion(creep_time_s=0.0),
+        Motion(vibrations=(Vibration(frequency_hz=-1.0, amplitude_nm=(1, 1)),)),
+    ],
 )
 def test_a_motion_that_cannot_be_is_refused(motion):
     with pytest.raises(InvalidInput, match="motion"):

@@ -24,7 +24,9 @@ ALL = ("HAADF", "ADF", "BF")
 
 
 def one_atom(y_nm: float, x_nm: float, number: int = 79) -> Scene:
-    return Scene((1.6, 1.6), (128, 128), Atoms(np.array([[y_nm, x_nm, 0.0]]), np.array([number], np.int16), np.array([0.01])))
+    return Scene(
+        (1.6, 1.6), (128, 128), Atoms(np.array([[y_nm, x_nm, 0.0]]), np.array([number], np.int16), np.array([0.01]))
+    )
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +103,15 @@ def test_a_field_of_512_by_512_positions_takes_less_than_50_ms(strontium_titanat
 def test_every_built_in_structure_has_the_density_and_the_distances_of_its_crystal(name):
     cell = CRYSTALS[name]
     cell.check()
-    nearest = {"srtio3": 0.195, "cspbbr3": 0.2937, "mos2": 0.2406, "wse2": 0.2527, "si110": 0.2352, "gan": 0.1949, "graphene": 0.142}[name]
+    nearest = {
+        "srtio3": 0.195,
+        "cspbbr3": 0.2937,
+        "mos2": 0.2406,
+        "wse2": 0.2527,
+        "si110": 0.2352,
+        "gan": 0.1949,
+        "graphene": 0.142,
+    }[name]
     atoms = block(cell, (4.0, 4.0), 2.0)
     middle = atoms.position_nm[np.argsort((atoms.position_nm**2)[:, :2].sum(axis=1))[: len(atoms) // 3]]
     distances = np.linalg.norm(middle[:, None] - atoms.position_nm[None], axis=2)
