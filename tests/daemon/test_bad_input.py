@@ -51,7 +51,7 @@ def write_plan(folder: Path, **changes: object) -> Path:
     [
         ({"dwell_us": 0}, ["dwell_us", "0", "above 0"]),
         ({"dwell_us": -1.5}, ["dwell_us", "-1.5", "above 0"]),
-        ({"dwell_us": 0.001}, ["dwell_us", "shortest dwell", "raise it"]),
+        ({"dwell_us": 0.001}, ["dwell_us", "shortest dwell", "raise"]),
         ({"dwell_us": "fast"}, ["dwell_us", "float"]),
         ({"fov_nm": 0}, ["fov_nm", "0"]),
         ({"flyback": 3}, ["flyback"]),
