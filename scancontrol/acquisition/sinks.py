@@ -17,7 +17,7 @@ from scancontrol.acquisition.contracts import FrameEnd, FrameStart, Sink
 from scancontrol.capabilities import CoilModel
 from scancontrol.paths import ScanPath, achieved_positions
 from scancontrol.paths.geometry import pixel_index
-from scancontrol.recording import RecordingWriter
+from scancontrol.recording import Recording, RecordingWriter
 
 __all__ = ["Background", "Partial", "PartialFrames"]
 
@@ -147,6 +147,9 @@ class PartialFrames:
         self._weight = np.zeros(rows * cols)
         self._samples = 0
         self._pending: list[tuple[int, NDArray[Any]]] = []
+        if start.first_index and self._recording is not None:  # an earlier process scanned the beginning
+            with Recording.open(self._recording.path) as read:
+                self._pending.append((0, read.samples(start.frame, 0, start.first_index)[self._channel]))
         self._next_show = self._clock() + self._interval_s
 
     def samples(self, frame: int, first_index: int, values: NDArray[Any]) -> None:

@@ -279,10 +279,17 @@ def test_a_link_that_is_gone_ends_the_acquisition_and_leaves_a_recording_to_go_o
     second = MemoryMicroscope(exposed=microscope.exposed)
     second.status = _quiet_status()
     second.script = _beating
-    status = Acquisition(second, going_on, recipes_of(plan)).run()
+    shown: list[Any] = []
+    partial_frames = PartialFrames(going_on, MICROSCOPE.coil, shown.append)
+    status = Acquisition(second, going_on, recipes_of(plan), [partial_frames]).run()
     assert (status.finish_reason, status.frames_completed) == ("completed", 4)
     going_on.close()
     check_recorded(recording.path, second)
+    interrupted = next(frame for frame, sample in second.exposed if sample == 47)
+    path = recipes_of(plan)[interrupted].expand()
+    whole, _ = partial_frame(path, values_of(interrupted, 0, path.count)[0])
+    with Recording.open(recording.path) as read:
+        np.testing.assert_allclose(read.partial(interrupted), whole, rtol=1e-6)
 
 
 def _quiet_status(number: int = 0) -> Any:
