@@ -20,7 +20,7 @@ from scancontrol.capabilities import Capabilities
 from scancontrol.errors import LinkError, ScanControlError
 from scancontrol.link import MicroscopeLink
 from scancontrol.plan import ScanPlan
-from scancontrol.recording import RecordingWriter, record_plan
+from scancontrol.recording import RecordingWriter, file_name, record_plan
 from scancontrol.security import ClientSecurity
 from scancontrol.wire.messages import Status
 
@@ -201,7 +201,7 @@ class BeamThread:
         series_id = next(self._series)
         unique = f"{time.strftime('%Y%m%d-%H%M%S')}-{series_id & 0xFFFF:04x}"
         recording = record_plan(
-            self._output / f"{plan.name}-{unique}.h5", plan, capabilities, series_id=series_id,
+            self._output / file_name(plan, unique), plan, capabilities, series_id=series_id,
             series_unique_id=unique, keep_restorations=self._keep, fsync=self._fsync,  # type: ignore[arg-type]
         )  # fmt: skip
         acquisition = Acquisition(

@@ -8,7 +8,7 @@ Read :mod:`scancontrol.recording.layout` first: it says what lies where. ``Recor
 from __future__ import annotations
 
 from scancontrol.recording.layout import Capacity, Header
-from scancontrol.recording.planned import record_plan
+from scancontrol.recording.planned import file_name, record_plan
 from scancontrol.recording.reader import RecordedFrame, RecordingReader, StoredRestoration
 from scancontrol.recording.writer import RecordingWriter
 
@@ -20,6 +20,7 @@ __all__ = [
     "RecordingReader",
     "RecordingWriter",
     "StoredRestoration",
+    "file_name",
     "record_plan",
 ]
 

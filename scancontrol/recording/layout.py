@@ -262,6 +262,11 @@ def create_file(path: Path, header: Header, plan_text: str, capabilities: Capabi
     return regions
 
 
+def _printable(text: str) -> str:
+    """HDF5's texts end at the first zero byte, and nobody can read the other ones."""
+    return "".join(letter if letter.isprintable() else " " for letter in text)
+
+
 def _reason(error: OSError) -> str:
     """HDF5's errors carry the system's own words somewhere inside."""
     found = re.search(r"error message = '([^']+)'", str(error))
@@ -333,7 +338,7 @@ def _experiment(
     metadata = group.create_group("metadata")
     metadata.create_group("General").attrs.update(
         {
-            "title": f"{header.name}: {name}", "date": began.date().isoformat(),
+            "title": _printable(f"{header.name}: {name}"), "date": began.date().isoformat(),
             "time": began.time().isoformat(), "time_zone": "UTC",
         }
     )  # fmt: skip
@@ -343,12 +348,12 @@ def _experiment(
     column.attrs.update(
         {
             "beam_energy": capabilities.beam_energy_kev, "beam_current": header.beam_current_pa / 1e3,
-            "dwell_time": header.dwell_us / 1e6, "microscope": capabilities.name, "acquisition_mode": "STEM",
+            "dwell_time": header.dwell_us / 1e6, "microscope": _printable(capabilities.name), "acquisition_mode": "STEM",
         }
     )  # fmt: skip
     if kind == "SEM":
         del column.attrs["acquisition_mode"]
-    column.create_group("Detector").attrs["detector_type"] = ", ".join(header.channels)
+    column.create_group("Detector").attrs["detector_type"] = _printable(", ".join(header.channels))
     group.create_group("original_metadata")
     group.create_group("learning_results")
     return data_set

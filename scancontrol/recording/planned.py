@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from pathlib import Path
 from typing import Literal
@@ -13,7 +14,7 @@ from scancontrol.plan import ScanPlan
 from scancontrol.recording.layout import VERSION, Capacity, Header
 from scancontrol.recording.writer import RecordingWriter
 
-__all__ = ["capacity_of", "record_plan"]
+__all__ = ["capacity_of", "file_name", "record_plan"]
 
 _FRAMES_EXPANDED = 64
 
@@ -48,6 +49,15 @@ def capacity_of(plan: ScanPlan, capabilities: Capabilities) -> Capacity:
         path_samples=exact.path_samples + more * longest, recipe_bytes=exact.recipe_bytes + more * recipe,
         chunks=exact.chunks + more * (longest // 1024 + 8),
     )  # fmt: skip
+
+
+def file_name(plan: ScanPlan, suffix: str) -> str:
+    """A file name for a recording of ``plan``, ending in ``suffix``: HyperSpy knows ``.hspy`` and not ``.h5``.
+
+    Whatever the plan is called, the name stays one plain name in the folder it is put into.
+    """
+    plain = re.sub(r"[^\w.-]+", "_", plan.name).encode()[:100].decode(errors="ignore").strip("._")
+    return f"{plain or 'scan'}-{suffix}.hspy"
 
 
 def record_plan(

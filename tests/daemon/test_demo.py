@@ -143,7 +143,7 @@ def test_an_endless_demo_ends_within_two_seconds_with_nothing_left_running(
         for handle in handles.values():
             os.close(handle)
     assert took_s < 2.0 * _slowness(), f"took {took_s:.2f} s"
-    recordings = sorted((tmp_path / "out").glob("*.h5"))
+    recordings = sorted((tmp_path / "out").glob("*.hspy"))
     with RecordingReader(recordings[-1]) as recording:
         assert recording.closed
 

@@ -10,7 +10,7 @@ import pytest
 from scancontrol.capabilities import Capabilities, DetectorChannel
 from scancontrol.paths import Archimedean, CoverageGoal, JitteredGrid, Raster
 from scancontrol.plan import ScanPlan, parse_plan
-from scancontrol.recording import Capacity, Recording, record_plan
+from scancontrol.recording import Capacity, Recording, file_name, record_plan
 from scancontrol.recording.planned import capacity_of
 
 MICROSCOPE = Capabilities(name="bench", detectors=(DetectorChannel(name="HAADF"),))
@@ -51,3 +51,28 @@ def test_the_plan_in_the_recording_is_the_plan_that_was_run(tmp_path: Path) -> N
         assert read.header.specimen == "gold on carbon"
         assert read.header.stage_nm == (1.5, -2.0)
         assert read.header.channels == ("HAADF",)
+
+
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [
+        ("gold spiral 1/20", "gold_spiral_1_20-7.hspy"),
+        ("../../etc/passwd", "etc_passwd-7.hspy"),
+        ("/", "scan-7.hspy"),
+        ("..", "scan-7.hspy"),
+        (".hidden", "hidden-7.hspy"),
+        ("gold\x00\n", "gold-7.hspy"),
+        ("Å" * 300, "Å" * 50 + "-7.hspy"),
+    ],
+)
+def test_whatever_a_plan_is_called_its_recording_stays_in_its_folder(name: str, file: str, tmp_path: Path) -> None:
+    plan = ScanPlan(name=name, shape=(32, 32), fov_nm=10.0, dwell_us=1.0, patterns=(SPIRAL,))
+    assert file_name(plan, "7") == file
+    assert (tmp_path / file).resolve().parent == tmp_path.resolve()
+    with Recording.open(_made(tmp_path / file, plan)) as read:
+        assert read.header.name == name
+
+
+def _made(place: Path, plan: ScanPlan) -> Path:
+    record_plan(place, plan, MICROSCOPE).abandon()
+    return place
