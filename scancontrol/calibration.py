@@ -23,9 +23,9 @@ from scipy.ndimage import gaussian_filter, map_coordinates
 
 from scancontrol.capabilities import CoilModel
 from scancontrol.errors import InvalidInput
-from scancontrol.paths.coils import delayed, lagged
+from scancontrol.paths.coils import seen
 
-__all__ = ["CalibrationScan", "CoilEstimate", "beam_positions", "estimate"]
+__all__ = ["CalibrationScan", "CoilEstimate", "estimate"]
 
 Array = NDArray[np.float64]
 
@@ -62,11 +62,6 @@ class CoilEstimate:
     nominal_rms: float
     calibrated_rms: float
     samples: int
-
-
-def beam_positions(positions: Array, dwell_us: Array, move_us: Array, coil: CoilModel) -> Array:
-    """Where the beam was when the signal of each sample arose: (n, 2) fractions of the field."""
-    return delayed(lagged(positions, dwell_us, move_us, coil), dwell_us, move_us, coil.delay_us)
 
 
 def estimate(
@@ -108,8 +103,11 @@ def estimate(
     else:
         first = max(start.time_constant_us, low)
     theta = model.vector(first, 0.0)
-    for sigma in (_COARSE_PX, _FINE_PX, _FINE_PX):
-        theta = _refine(model, theta, sigma, shortest_us, high)
+    # the delay joins late: from afar it is a worse guess at the same displacement
+    every = list(range(len(theta)))
+    lag_only = [k for k in every if k != 1]
+    for sigma, free in ((_COARSE_PX, lag_only), (_FINE_PX, lag_only), (_FINE_PX, every), (_FINE_PX, every)):
+        theta = _refine(model, theta, sigma, shortest_us, high, free)
     return _result(model, theta, shortest_us)
 
 
@@ -137,7 +135,7 @@ class _Model:
     def _pixels(self, scan: CalibrationScan, theta: Array | None) -> Array:
         p = scan.positions
         if theta is not None:
-            p = beam_positions(p, scan.dwell_us, scan.move_us, self.coil(theta))
+            p = seen(p, scan.dwell_us, scan.move_us, self.coil(theta))
         return np.clip(p, 0, 1) * self.shape - 0.5
 
     def choose(self, theta: Array) -> None:
@@ -148,7 +146,8 @@ class _Model:
         self._used = []
         for scan in self.scans:
             step = np.hypot(*np.diff(self._pixels(scan, theta), axis=0, prepend=np.nan).T)
-            self._used.append((step < max(_SWEEP_CELLS, 2 * float(np.nanmedian(step)))).astype(np.float64))
+            swept = step >= max(_SWEEP_CELLS, 2 * float(np.nanmedian(step)))
+            self._used.append((~swept).astype(np.float64))
 
     def residuals(self, theta: Array | None, sigma_px: float) -> Array:
         """(samples,) weighted differences in units of the values' spread; None takes the nominal positions."""
@@ -166,11 +165,11 @@ class _Model:
         total = sum(parts[1:], parts[0])
         out = []
         for scan, pixels, part, used in zip(self.scans, at, parts, self._used, strict=True):
-            signal, weight = (gaussian_filter(layer, sigma_px, mode="nearest") for layer in total - part)
-            image = signal / np.maximum(weight, 1e-6)
-            seen = map_coordinates(weight, pixels.T, order=1, mode="nearest")
+            signal, weight = (gaussian_filter(layer, sigma_px, mode="nearest", truncate=3) for layer in total - part)
+            image = signal / np.maximum(weight, 1e-9)
+            density = map_coordinates(weight, pixels.T, order=1, mode="nearest")
             predicted = map_coordinates(image, pixels.T, order=1, mode="nearest")
-            trust = np.sqrt(seen / (seen + 0.3))  # a prediction from few samples counts less
+            trust = np.sqrt(density / (density + 0.3))  # a prediction from few samples counts less
             out.append(used * trust * np.stack([(scan.values - self._mean) / self.scale, predicted]))
         values, predicted = np.concatenate(out, axis=1)
         return values, predicted
@@ -198,36 +197,41 @@ def _steps(theta: Array, shortest_us: float) -> Array:
     return np.array([tau, tau, 0.05][: len(theta)])
 
 
-def _jacobian(model: _Model, theta: Array, sigma: float, shortest_us: float) -> Array:
+def _jacobian(model: _Model, theta: Array, sigma: float, shortest_us: float, free: list[int]) -> Array:
     steps = _steps(theta, shortest_us)
     columns = []
-    for k, step in enumerate(steps):
+    for k in free:
         ahead, behind = theta.copy(), theta.copy()
-        ahead[k] += step
-        behind[k] -= step
-        columns.append((model.residuals(ahead, sigma) - model.residuals(behind, sigma)) / (2 * step))
+        ahead[k] += steps[k]
+        behind[k] -= steps[k]
+        columns.append((model.residuals(ahead, sigma) - model.residuals(behind, sigma)) / (2 * steps[k]))
     return np.stack(columns, axis=1)
 
 
-def _refine(model: _Model, theta: Array, sigma: float, shortest_us: float, high: float) -> Array:
-    """Gauss–Newton with step halving."""
+def _refine(
+    model: _Model, theta: Array, sigma: float, shortest_us: float, high: float, free: list[int]
+) -> Array:
+    """Levenberg–Marquardt over the parameters ``free``; a step never changes τ by more than a third."""
     model.choose(theta)
     residuals = model.residuals(theta, sigma)
-    for _ in range(12):
-        jacobian = _jacobian(model, theta, sigma, shortest_us)
-        move = np.linalg.lstsq(jacobian, -residuals, rcond=None)[0]
-        limit = np.max(np.abs(move[:2])) / max(0.5 * theta[0], shortest_us)
-        move = move / max(1.0, limit)
+    damping = 1e-3
+    for _ in range(15):
+        jacobian = _jacobian(model, theta, sigma, shortest_us, free)
+        normal, slope = jacobian.T @ jacobian, jacobian.T @ residuals
         for _ in range(6):
+            move = np.zeros(len(theta))
+            move[free] = -np.linalg.solve(normal + damping * np.diag(np.diag(normal) + 1e-12), slope)
+            move /= max(1.0, float(np.max(np.abs(move[:2]))) / (theta[0] / 3))
             trial = theta + move
             trial[0] = min(max(trial[0], 1e-3 * shortest_us), high)
             new = model.residuals(trial, sigma)
             if _cost(new) < _cost(residuals):
+                damping /= 4
                 break
-            move = move / 2
+            damping = max(damping, 1e-3) * 8
         else:
             return theta
-        small = bool(np.all(np.abs(trial - theta) < 2e-3 * max(theta[0], shortest_us)))
+        small = bool(np.all(np.abs(trial - theta) < 1e-3 * max(theta[0], shortest_us)))
         theta, residuals = trial, new
         if small:
             break
@@ -237,7 +241,7 @@ def _refine(model: _Model, theta: Array, sigma: float, shortest_us: float, high:
 def _result(model: _Model, theta: Array, shortest_us: float) -> CoilEstimate:
     values, predicted = model.compare(theta, _FINE_PX)
     residuals = values - predicted
-    jacobian = _jacobian(model, theta, _FINE_PX, shortest_us)
+    jacobian = _jacobian(model, theta, _FINE_PX, shortest_us, list(range(len(theta))))
     inverse = np.linalg.pinv(jacobian.T @ jacobian)
     scores = np.stack([
         block_j.T @ block_r

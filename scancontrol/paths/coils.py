@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scancontrol.capabilities import CoilModel
 from scancontrol.paths.path import ScanPath
 
-__all__ = ["Lag", "achieved_positions", "delayed", "lagged"]
+__all__ = ["Lag", "achieved_positions", "lagged", "seen"]
 
 BLOCK = 1 << 15
 FORGOTTEN = 1e-18
@@ -29,21 +29,40 @@ def achieved_positions(path: ScanPath, coil: CoilModel) -> Array:
     The command of a sample begins with its blanked move. The beam starts settled on the first sample. Where the
     signal is sampled with a delay, this is where the beam was when the signal arose.
     """
-    achieved = lagged(path.positions, path.dwell_us, path.move_us, coil)
-    return delayed(achieved, path.dwell_us, path.move_us, coil.delay_us)
+    return seen(path.positions, path.dwell_us, path.move_us, coil)
 
 
-def delayed(achieved: Array, dwell_us: Array, move_us: Array, delay_us: float) -> Array:
-    """Positions (n, 2) of ``delay_us`` earlier, linear between the samples' middles.
+def seen(positions: Array, dwell_us: Array, move_us: Array, coil: CoilModel) -> Array:
+    """Mean position (n, 2) while the signal of each sample arose: lag, and the delay of ``coil`` before sampling.
 
-    After a blanked move nothing earlier shone, so the sample keeps its own position.
+    A delay shorter than every dwell is exact: each dwell is cut where the next sample's signal begins. A longer one
+    is linear between the samples' middles. During a blanked move nothing shines.
     """
-    if delay_us == 0:
-        return achieved
-    middle = np.cumsum(dwell_us + move_us) - dwell_us / 2
-    back = np.stack([np.interp(middle - delay_us, middle, achieved[:, axis]) for axis in (0, 1)], axis=1)
-    back[move_us > 0] = achieved[move_us > 0]
-    return back
+    delay_us = coil.delay_us
+    if delay_us == 0 or len(positions) == 0:
+        return lagged(positions, dwell_us, move_us, coil)
+    if abs(delay_us) >= float(dwell_us.min()):
+        achieved = lagged(positions, dwell_us, move_us, coil)
+        middle = np.cumsum(dwell_us + move_us) - dwell_us / 2
+        back = np.stack([np.interp(middle - delay_us, middle, achieved[:, axis]) for axis in (0, 1)], axis=1)
+        back[move_us > 0] = achieved[move_us > 0]
+        return back
+    cut = dwell_us - delay_us if delay_us > 0 else np.full(len(dwell_us), -delay_us)
+    halves = lagged(
+        np.repeat(positions, 2, axis=0),
+        np.stack([cut, dwell_us - cut], axis=1).ravel(),
+        np.stack([move_us, np.zeros(len(move_us))], axis=1).ravel(),
+        coil,
+    )
+    early, late = halves[0::2], halves[1::2]
+    if delay_us > 0:  # the end of the dwell before, and the beginning of this one
+        own, other, share = early, np.concatenate([early[:1], late[:-1]]), delay_us / dwell_us
+        alone = move_us > 0
+    else:  # the end of this dwell, and the beginning of the next
+        own, other, share = late, np.concatenate([early[1:], late[-1:]]), -delay_us / dwell_us
+        alone = np.append(move_us[1:] > 0, False)
+    mixed = own + (other - own) * np.where(alone, 0.0, share)[:, None]
+    return np.asarray(mixed)
 
 
 def lagged(positions: Array, dwell_us: Array, move_us: Array, coil: CoilModel, start: Array | None = None) -> Array:

@@ -6,9 +6,10 @@ import msgspec
 import numpy as np
 import pytest
 
-from scancontrol.calibration import CalibrationScan, beam_positions, estimate
+from scancontrol.calibration import CalibrationScan, estimate
 from scancontrol.capabilities import CoilModel
 from scancontrol.errors import InvalidInput
+from scancontrol.paths.coils import lagged, seen
 
 SHAPE = (64, 64)
 
@@ -42,7 +43,7 @@ def scanned(nominal: np.ndarray, coil: CoilModel, delay_us: float, seed: int, el
     """A scan of the specimen: the signal is the mean over each dwell of 1 µs, eight times oversampled."""
     n, fine = len(nominal), 8
     coil = msgspec.structs.replace(coil, delay_us=delay_us)
-    where = beam_positions(np.repeat(nominal, fine, axis=0), np.full(n * fine, 1 / fine), np.zeros(n * fine), coil)
+    where = seen(np.repeat(nominal, fine, axis=0), np.full(n * fine, 1 / fine), np.zeros(n * fine), coil)
     signal = specimen(where).reshape(n, fine).mean(axis=1)
     values = np.random.default_rng(seed).poisson(signal * electrons).astype(np.float64)
     return CalibrationScan(nominal, np.ones(n), np.zeros(n), values)
@@ -73,7 +74,7 @@ def test_a_second_order_coil_gives_its_time_constant_and_damping():
 
 def test_a_delay_alone_takes_the_position_back_in_time():
     line = np.stack([np.zeros(50), np.linspace(0, 0.49, 50)], axis=1)
-    moved = beam_positions(line, np.ones(50), np.zeros(50), CoilModel(delay_us=2.5))
+    moved = seen(line, np.ones(50), np.zeros(50), CoilModel(delay_us=2.5))
     np.testing.assert_allclose(moved[5:, 1], line[5:, 1] - 2.5 * 0.01)
 
 
@@ -81,8 +82,19 @@ def test_after_a_blanked_move_nothing_earlier_shone():
     line = np.stack([np.zeros(9), np.repeat([0.1, 0.9, 0.3], 3)], axis=1)
     move = np.zeros(9)
     move[[3, 6]] = 5.0
-    moved = beam_positions(line, np.ones(9), move, CoilModel(delay_us=0.4))
+    moved = seen(line, np.ones(9), move, CoilModel(delay_us=0.4))
     np.testing.assert_allclose(moved, line)
+
+
+@pytest.mark.parametrize("delay_us", [0.375, -0.25])
+def test_a_delay_below_the_dwell_is_the_mean_over_the_shifted_window(delay_us):
+    coil = CoilModel(time_constant_us=0.7, delay_us=delay_us)
+    nominal = np.random.default_rng(2).random((40, 2))
+    fine = 64
+    path = lagged(np.repeat(nominal, fine, axis=0), np.full(40 * fine, 1 / fine), np.zeros(40 * fine), coil)
+    shifted = np.roll(path, round(delay_us * fine), axis=0).reshape(40, fine, 2).mean(axis=1)
+    found = seen(nominal, np.ones(40), np.zeros(40), coil)
+    np.testing.assert_allclose(found[1:-1], shifted[1:-1], atol=1e-9)
 
 
 def test_scans_without_contrast_are_refused_with_what_to_do():

@@ -1,0 +1,136 @@
+"""``scancontrol calibrate``: measure the coils' time constant and the signal's delay at a running microscope.
+
+Takes ordinary scans of one place, forwards, backwards, back and forth and along a spiral both ways, so choose a place
+with contrast that stands the dose. The result is printed, and with ``--write`` put into the microscope's YAML.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from scancontrol import dose
+from scancontrol.calibration import CalibrationScan, CoilEstimate, estimate
+from scancontrol.calibration_file import write_coil
+from scancontrol.capabilities import Capabilities
+from scancontrol.errors import InvalidInput, LinkError
+from scancontrol.link import Chunk, End, MicroscopeLink
+from scancontrol.paths import PathRecipe, ScanPath
+from scancontrol.paths.points import Points
+from scancontrol.paths.rasters import Raster, Serpentine
+from scancontrol.paths.spirals import Archimedean
+from scancontrol.security import ClientSecurity
+
+__all__ = ["add_parser", "calibrate", "calibration_recipes", "run"]
+
+_SILENCE_S = 5.0
+_THINKING_S = 300.0  # between two sets of scans the link is left alone, without beam
+_BEST_DWELLS = (0.4, 4.0)  # time constants that show well, in dwells
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add this command to the command line."""
+    parser = subparsers.add_parser("calibrate", help="measure the scan coils", description=__doc__)
+    parser.add_argument("--microscope", required=True, metavar="ADDRESS", help="the microscope's control address")
+    parser.add_argument("--write", type=Path, metavar="FILE", help="the microscope's YAML, to put the result into")
+    parser.add_argument("--fov-nm", type=float, default=20.0, help="width of the scanned field (%(default)s)")
+    parser.add_argument("--pixels", type=int, default=128, help="lines, and samples in a line (%(default)s)")
+    parser.add_argument("--dwell-us", type=float, default=1.0, help="dwell of the first set of scans (%(default)s)")
+    parser.add_argument("--order", type=int, choices=(1, 2), default=1, help="of the coils' response (%(default)s)")
+    parser.add_argument("--channel", type=int, default=0, help="which detector to use (%(default)s)")
+    parser.add_argument("--operator", default="calibration", help="whose lease it is (%(default)s)")
+    parser.add_argument("--secret-key", type=Path, metavar="FILE", help="this client's CURVE secret key")
+    parser.add_argument("--microscope-key", type=Path, metavar="FILE", help="the microscope's CURVE public key")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measure, print, and write."""
+    if (args.secret_key is None) != (args.microscope_key is None):
+        raise InvalidInput("--secret-key and --microscope-key", "only one of them", "is not enough", "give both")
+    keys = ClientSecurity(args.secret_key, args.microscope_key) if args.secret_key is not None else None
+    with MicroscopeLink(args.microscope, security=keys, operator=args.operator, patience_s=_THINKING_S) as link:
+        link.connect()
+        found = calibrate(link, args.fov_nm, args.pixels, args.dwell_us, order=args.order, channel=args.channel)
+    coil = found.coil
+    print(f"time constant  {coil.time_constant_us:.4g} ± {coil.time_constant_sd_us:.2g} us, order {coil.order}")
+    if found.damping_sd is not None:
+        print(f"damping        {coil.damping:.3g} ± {found.damping_sd:.2g}")
+    print(f"delay          {coil.delay_us:.3g} ± {coil.delay_sd_us:.2g} us")
+    print(f"agreement      {found.calibrated_rms:.4g} counts rms between scans, {found.nominal_rms:.4g} uncalibrated")
+    if args.write is not None:
+        today = datetime.now(UTC).date().isoformat()
+        key = write_coil(args.write, coil, f"measured {today} from {found.samples} samples")
+        print(f"written to {key} in {args.write}; start the microscope again to use it")
+    return 0
+
+
+def calibration_recipes(capabilities: Capabilities, fov_nm: float, pixels: int, dwell_us: float) -> list[PathRecipe]:
+    """A set of scans that parts lag from delay: no settling, so that flybacks and turns show the coils' response."""
+    if not 32 <= pixels <= 1024:
+        raise InvalidInput("pixels", pixels, "is outside 32 to 1024", "128 suits most places")
+
+    def recipe(pattern: Any) -> PathRecipe:
+        return PathRecipe(
+            pattern=pattern, shape=(pixels, pixels), fov_nm=fov_nm, dwell_us=dwell_us,
+            dac_bits=capabilities.dac_bits, clock_mhz=capabilities.sample_clock_mhz,
+        )  # fmt: skip
+
+    raster, spiral = recipe(Raster()), recipe(Archimedean(turn_spacing_px=1.0, extent="inscribed"))
+    backwards = [
+        recipe(Points.from_array(np.array(one.expand().positions[::-1]), jump_px=1e9)) for one in (raster, spiral)
+    ]
+    return [raster, backwards[0], recipe(Serpentine()), spiral, backwards[1]]
+
+
+def calibrate(
+    link: MicroscopeLink, fov_nm: float, pixels: int, dwell_us: float, *, order: int = 1, channel: int = 0
+) -> CoilEstimate:
+    """Scan and estimate; once more with a better dwell where the first one was far from the time constant.
+
+    Raises:
+        InvalidInput: the scans would pass a dose limit, or show no time constant. LinkError: a scan did not complete.
+    """
+    capabilities = link.capabilities
+    if not 0 <= channel < len(capabilities.detectors):
+        raise InvalidInput("channel", channel, f"is outside 0 to {len(capabilities.detectors) - 1}", "name one of them")
+    dwell_us = min(max(dwell_us, capabilities.shortest_dwell_us), capabilities.longest_dwell_us)
+    found, used = None, 0.0
+    for series in (1, 2):
+        paths = [one.expand() for one in calibration_recipes(capabilities, fov_nm, pixels, dwell_us)]
+        spent = sum(dose.frame_dose(path, capabilities.beam_current_pa).region_e_per_a2 for path in paths)
+        print(f"{len(paths)} scans of {pixels} × {pixels} at {dwell_us:g} us: {spent:.0f} e/Å²")
+        scans = [_scan(link, path, series, frame, channel) for frame, path in enumerate(paths)]
+        found, used = estimate(scans, (pixels, pixels), order=order), dwell_us
+        tau_us = found.coil.time_constant_us
+        if _BEST_DWELLS[0] * used <= tau_us <= _BEST_DWELLS[1] * used:
+            break
+        dwell_us = min(max(tau_us, capabilities.shortest_dwell_us), capabilities.longest_dwell_us)
+        if abs(dwell_us - used) < 0.1 * used:
+            break
+    assert found is not None  # noqa: S101 - the loop runs at least once
+    return found
+
+
+def _scan(link: MicroscopeLink, path: ScanPath, series: int, frame: int, channel: int) -> CalibrationScan:
+    """Take one frame over the ordinary link."""
+    values = np.zeros(path.count)
+    link.start(link.register(path.recipe), series, frame, area="calibration")
+    heard = time.monotonic()
+    while True:
+        event = link.receive(0.2)
+        if isinstance(event, Chunk):
+            values[event.first_index : event.next_index] = event.values[channel]
+            link.acknowledge(event.series_id, event.frame, event.next_index)
+        elif isinstance(event, End):
+            if event.reason != "completed":
+                raise LinkError(f"the calibration's scan ended early ({event.reason}): {event.message or 'no message'}")
+            return CalibrationScan(path.positions, path.dwell_us, path.move_us, values)
+        heard = time.monotonic() if event is not None else heard
+        if time.monotonic() - heard > _SILENCE_S + path.duration_us * 1e-6:
+            raise LinkError(f"no samples for {_SILENCE_S:g} s; check the microscope, then calibrate again")
