@@ -50,13 +50,11 @@ def with_coil(text: str, coil: CoilModel, note: str) -> tuple[str, str]:
     if old is None:
         at = parent.start_mark.index - parent.start_mark.column
         return f"{text[:at]}{indent}{entry}\n{text[at:]}", f"{parent_key}.coil"
-    begin, end = old[0].start_mark.index, old[1].end_mark.index
-    if isinstance(old[1], yaml.MappingNode) and not old[1].flow_style:  # its end is where the next key begins
-        end = begin + len(text[begin:end].rstrip())
-        rest = text[end:]
-    else:
-        rest = text[end:]
-        rest = rest[rest.find("\n") :] if "\n" in rest else "\n"  # the comment beside the old values goes with them
+    begin, last = old[0].start_mark.index, old[1]
+    if isinstance(last, yaml.MappingNode) and not last.flow_style and last.value:
+        last = last.value[-1][1]  # a block's own end mark is where the next key begins, past comments
+    rest = text[last.end_mark.index :]
+    rest = rest[rest.find("\n") :] if "\n" in rest else "\n"  # the comment beside the old values goes with them
     return f"{text[:begin]}{entry}{rest}", f"{parent_key}.coil"
 
 
