@@ -1,0 +1,93 @@
+"""Headless Chromium on the live page, with the few words that the tests need."""
+
+from __future__ import annotations
+
+import base64
+import shutil
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+webdriver = pytest.importorskip("selenium.webdriver")
+from selenium.webdriver.chrome.service import Service  # noqa: E402
+from selenium.webdriver.common.by import By  # noqa: E402
+from selenium.webdriver.support.ui import WebDriverWait  # noqa: E402
+
+__all__ = ["By", "Page", "needs_chromium", "start_chromium"]
+
+CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
+
+needs_chromium = pytest.mark.skipif(CHROMIUM is None or DRIVER is None, reason="no chromium with its driver")
+
+FLAGS = (
+    "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+)  # fmt: skip
+
+
+def start_chromium(profile: object) -> Any:
+    """Start a browser with a fresh profile in folder ``profile``; the caller ends it with ``quit()``."""
+    options = webdriver.ChromeOptions()
+    options.binary_location = str(CHROMIUM)
+    for flag in (*FLAGS, f"--user-data-dir={profile}"):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    driver = webdriver.Chrome(options=options, service=Service(str(DRIVER)))
+    driver.set_window_size(1280, 900)
+    return driver
+
+
+class Page:
+    """A browser tab on the live page, with the few words the tests need."""
+
+    def __init__(self, driver: Any) -> None:
+        self.driver = driver
+
+    def open(self, link: str) -> Page:
+        self.driver.get("about:blank")  # the same address with another fragment would not be loaded again
+        self.driver.get(link)
+        return self
+
+    def text(self, id_: str) -> str:
+        return str(self.driver.execute_script("return document.getElementById(arguments[0]).textContent", id_))
+
+    def shown(self, id_: str) -> bool:
+        return bool(self.driver.find_element(By.ID, id_).is_displayed())
+
+    def enabled(self, id_: str) -> bool:
+        return bool(self.driver.find_element(By.ID, id_).is_enabled())
+
+    def press(self, keys: str) -> None:
+        self.driver.switch_to.active_element.send_keys(keys)
+
+    def until(self, condition: Callable[[], object], what: str, timeout_s: float = 8) -> None:
+        WebDriverWait(self.driver, timeout_s, poll_frequency=0.03).until(lambda _: condition(), what)
+
+    def pixels(self, id_: str) -> np.ndarray[Any, np.dtype[np.uint8]]:
+        """The canvas as (rows, cols, 3) bytes, as it is on the screen."""
+        url = self.driver.execute_script(
+            "const c = document.getElementById(arguments[0]), k = document.createElement('canvas');"
+            "k.width = c.width; k.height = c.height; const x = k.getContext('2d'); x.drawImage(c, 0, 0);"
+            "const d = x.getImageData(0, 0, k.width, k.height).data; let s = '';"
+            "for (let i = 0; i < d.length; i += 4096) s += String.fromCharCode(...d.subarray(i, i + 4096));"
+            "return [k.height, k.width, btoa(s)]",
+            id_,
+        )
+        rows, cols, data = url
+        return np.frombuffer(base64.b64decode(data), np.uint8).reshape(rows, cols, 4)[..., :3]
+
+    def module(self, name: str, body: str, *values: object) -> Any:
+        """Run ``body`` with module ``name`` of the page as ``m`` and ``values`` as ``v``; return what it returns."""
+        answer = self.driver.execute_async_script(
+            "const done = arguments[arguments.length - 1];"
+            f"import('/{name}.js').then((m) => {{ const v = arguments[0]; {body} }})"
+            ".then(done, (e) => done('failed: ' + e))",
+            list(values),
+        )
+        assert not (isinstance(answer, str) and answer.startswith("failed: ")), answer
+        return answer
+
+    def complaints(self) -> list[dict[str, Any]]:
+        return [entry for entry in self.driver.get_log("browser") if entry["level"] in {"SEVERE", "WARNING"}]
