@@ -13,7 +13,6 @@ wait.
 
 from __future__ import annotations
 
-import threading
 import time
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -24,22 +23,16 @@ import msgspec
 import zmq
 
 from scancontrol.capabilities import Capabilities
-from scancontrol.errors import (
-    InvalidInput,
-    LeaseHeld,
-    LinkError,
-    LocalProtocolError,
-    RequestRefused,
-    VersionMismatch,
-)
+from scancontrol.errors import InvalidInput, LinkError, LocalProtocolError, RequestRefused
+from scancontrol.heart import Heart, dealer, send
 from scancontrol.paths import PathRecipe
-from scancontrol.security import ClientSecurity, check_address, secure_client
+from scancontrol.security import ClientSecurity, check_address
 from scancontrol.wire import messages as m
+from scancontrol.wire.answers import error_of
 from scancontrol.wire.client import Chunk, ClientProtocol
 from scancontrol.wire.client import Event as LinkEvent
-from scancontrol.wire.framing import MAX_CONTROL_BYTES, MAX_HEADER_BYTES, MAX_PAYLOAD_BYTES, Part
+from scancontrol.wire.framing import MAX_CONTROL_BYTES, MAX_PAYLOAD_BYTES
 from scancontrol.wire.messages import End, Notice, Start, Status
-from scancontrol.wire.pulse import Pulse
 from scancontrol.wire.transitions import ClientState
 
 __all__ = ["Chunk", "End", "LinkEvent", "MicroscopeLink", "Notice", "Start", "Status"]
@@ -48,7 +41,6 @@ _POLL_MS = 20
 _RECONNECT_S = 0.1  # between attempts after the microscope fell silent
 _REFUSED_RETRY_S = 0.35  # longer than a living holder of the lease is ever silent
 _ALIVE_MS = 300  # a holder heard within this time is there
-_HANDSHAKE_MS = 5000
 _KEPT_RECIPES = 64
 _MESSAGES_PER_TURN = 64
 
@@ -88,7 +80,7 @@ class MicroscopeLink:
         self._recipes: OrderedDict[str, PathRecipe] = OrderedDict()
         self._control: zmq.Socket[bytes] | None = None
         self._data: zmq.Socket[bytes] | None = None
-        self._heart: _Heart | None = None
+        self._heart: Heart | None = None
         self._poller = zmq.Poller()
         self._retry_at = 0.0
         self._closed = False
@@ -114,7 +106,7 @@ class MicroscopeLink:
                 alive = refused is not first and refused.holder_silent_ms < _ALIVE_MS
                 if refused.code != "lease_held" or alive or now >= deadline:
                     self._disconnect()
-                    raise _as_error(refused)
+                    raise error_of(refused)
             if now >= deadline:
                 self._disconnect()
                 raise LinkError(
@@ -300,7 +292,7 @@ class MicroscopeLink:
         while True:
             answer = self._protocol.answer(number)
             if isinstance(answer, m.Refused):
-                raise _as_error(answer)
+                raise error_of(answer)
             if answer is not None:
                 return
             left_s = deadline - time.monotonic()
@@ -354,7 +346,7 @@ class MicroscopeLink:
         joined = protocol.state in (ClientState.ATTACHING, ClientState.READY)
         if welcome is not None and joined and (heart is None or heart.session != welcome.session):
             self._stop_heart()
-            self._heart = _Heart(self._context, self.address, self._security, welcome, self._patience_s)
+            self._heart = Heart(self._context, self.address, self._security, welcome, self._patience_s)
             self._alive()
         if welcome is not None and joined and self._data is None:
             self._data = self._socket(_beside(self.address, welcome.data_address), MAX_PAYLOAD_BYTES)
@@ -370,7 +362,7 @@ class MicroscopeLink:
         self._protocol.connect(time.monotonic_ns())
 
     def _socket(self, address: str, max_message_bytes: int) -> zmq.Socket[bytes]:
-        socket = _dealer(self._context, address, self._security, max_message_bytes)
+        socket = dealer(self._context, address, self._security, max_message_bytes)
         self._poller.register(socket, zmq.POLLIN)
         return socket
 
@@ -389,89 +381,10 @@ class MicroscopeLink:
 
     def _send(self) -> None:
         for parts in self._protocol.control_to_send():
-            _send(self._control, parts)
+            send(self._control, parts)
         if self._data is not None:  # before that the protocol keeps what it has to say
             for parts in self._protocol.data_to_send(time.monotonic_ns()):
-                _send(self._data, parts)
-
-
-class _Heart(threading.Thread):
-    """Beats for one session, while its owner lives."""
-
-    def __init__(
-        self,
-        context: zmq.Context[Any],
-        address: str,
-        security: ClientSecurity | None,
-        welcome: m.Welcome,
-        patience_s: float,
-    ) -> None:
-        super().__init__(name="heartbeat", daemon=True)
-        self.session = welcome.session
-        self.owner_alive_ns = time.monotonic_ns()
-        self.pulse = Pulse(welcome.session, welcome.limits.heartbeat_ms * 1_000_000, int(patience_s * 1e9))
-        self._ending = threading.Event()
-        self._context, self._address, self._security = context, address, security
-        self.start()
-
-    def run(self) -> None:
-        """Beat, and hear the answers, until told to stop."""
-        # Few heartbeats wait where nobody takes them: old ones are worth nothing.
-        socket = _dealer(self._context, self._address, self._security, MAX_HEADER_BYTES, high_water=4)
-        try:
-            while not self._ending.is_set():
-                beat = self.pulse.beat(time.monotonic_ns(), self.owner_alive_ns)
-                if beat is not None:
-                    _send(socket, beat)
-                wait_ms = max(1, self.pulse.due_in_ns(time.monotonic_ns()) // 1_000_000)
-                while socket.poll(wait_ms):
-                    self.pulse.receive(socket.recv_multipart(), time.monotonic_ns())
-                    wait_ms = 0
-        finally:
-            socket.close(0)
-
-    def stop(self) -> None:
-        """End the thread and its socket."""
-        self._ending.set()
-        self.join()
-
-
-def _dealer(
-    context: zmq.Context[Any],
-    address: str,
-    security: ClientSecurity | None,
-    max_message_bytes: int,
-    high_water: int = 4096,
-) -> zmq.Socket[bytes]:
-    socket: zmq.Socket[bytes] = context.socket(zmq.DEALER)
-    socket.linger = 0
-    socket.sndhwm = high_water
-    socket.setsockopt(zmq.MAXMSGSIZE, max_message_bytes)
-    socket.setsockopt(zmq.HANDSHAKE_IVL, _HANDSHAKE_MS)
-    socket.setsockopt(zmq.RECONNECT_IVL, 50)
-    socket.setsockopt(zmq.RECONNECT_IVL_MAX, 400)
-    socket.setsockopt(zmq.IPV6, int("[" in address))
-    try:
-        secure_client(socket, security)
-        socket.connect(address)
-    except zmq.ZMQError as error:
-        socket.close(0)
-        raise InvalidInput("address", address, f"cannot be connected to ({error.strerror})",
-                           "give the microscope's address, such as tcp://127.0.0.1:5555") from None  # fmt: skip
-    except BaseException:
-        socket.close(0)
-        raise
-    return socket
-
-
-def _send(socket: zmq.Socket[bytes] | None, parts: list[Part]) -> None:
-    """Send, or let go: the protocol repeats whatever matters."""
-    if socket is None:
-        return
-    try:
-        socket.send_multipart(parts, zmq.NOBLOCK)
-    except zmq.Again:
-        return
+                send(self._data, parts)
 
 
 def _beside(address: str, data_address: str) -> str:
@@ -481,15 +394,3 @@ def _beside(address: str, data_address: str) -> str:
     if data_address.split("://", 1)[0] == address.split("://", 1)[0]:
         return data_address
     raise LinkError(f"the microscope at {address} names {data_address} for its data; they must be of one kind")
-
-
-def _as_error(refused: m.Refused) -> Exception:
-    """The refusal as the error that this end would have raised itself."""
-    if refused.code == "version":
-        return VersionMismatch(refused.message)
-    if refused.code == "lease_held":
-        return LeaseHeld(refused.holder, f"{refused.message}; {refused.remedy}")
-    if refused.quantity:
-        return InvalidInput(refused.quantity, refused.value, refused.limit, refused.remedy)
-    text = f"the microscope refuses: {refused.message}"
-    return RequestRefused(refused.code, f"{text}; {refused.remedy}" if refused.remedy else text)

@@ -116,17 +116,19 @@ class DoseGuard:
         added = cells.exposure_us(first_index, count)
         added *= electrons / cells.cell_a2 / max(float(added.sum()), np.finfo(np.float64).tiny)
         step = added.max()
-        self._frame = added if self._frame is None else self._frame + added
-        if limits.frame_e_per_a2 is not None and self._frame.max() + step > limits.frame_e_per_a2:
-            return f"frame: {self._frame.max():.4g} of {limits.frame_e_per_a2:.4g} e/Å²"
+        trip = None
+        if limits.frame_e_per_a2 is not None:
+            self._frame = added if self._frame is None else self._frame + added
+            if self._frame.max() + step > limits.frame_e_per_a2:
+                trip = f"frame: {self._frame.max():.4g} of {limits.frame_e_per_a2:.4g} e/Å²"
         key = (path.fov_nm, cells.rows)
         own = self._areas.setdefault(area, {}).setdefault(key, np.zeros(cells.rows * CELLS))
         own += added
         if limits.area_e_per_a2 is not None:
             worst = float(self._total(area, cells).max())
             if worst + step > limits.area_e_per_a2:
-                return f"area {area!r}: {worst:.4g} of {limits.area_e_per_a2:.4g} e/Å²"
-        return None
+                trip = f"area {area!r}: {worst:.4g} of {limits.area_e_per_a2:.4g} e/Å²"
+        return trip
 
     def _electrons(self, exposure_us: float) -> float:
         return self._beam_current_pa * exposure_us * _ELECTRONS_PER_PA_US

@@ -23,6 +23,7 @@ from scancontrol.capabilities import Capabilities
 from scancontrol.errors import InvalidInput, LocalProtocolError, RemoteProtocolError, VersionMismatch
 from scancontrol.paths import ScanPath
 from scancontrol.wire import messages as m
+from scancontrol.wire.answers import refusal, status_of
 from scancontrol.wire.dose_cells import PathCells
 from scancontrol.wire.dose_guard import DoseGuard, DoseLimits
 from scancontrol.wire.framing import CLIENT_CONTROL, CLIENT_DATA, Part, encode
@@ -146,7 +147,10 @@ class ServerProtocol:
                 self._leave(session, f"{session.name} left", now_ns)
             else:
                 self._sessions.hear(session, now_ns)
-                self._send(connection, self._status(message, now_ns))
+                operator = self._sessions.operator
+                status = status_of(self._scanner, self._retention, self._guard, message, self._server_id, now_ns,
+                                   None if operator is None else operator.name)  # fmt: skip
+                self._send(connection, status)
         else:
             session = self._sessions.at(connection)
             if session is None:
@@ -213,7 +217,7 @@ class ServerProtocol:
         for connection, request in self._expanding.pop(path_id, []):
             session = self._sessions.at(connection)
             if session is not None:
-                answer = m.Done(request=request) if path is not None else _refusal(request, error, "path_mismatch")
+                answer = m.Done(request=request) if path is not None else refusal(request, error, "path_mismatch")
                 self._answer(session, answer)
 
     def tick(self, now_ns: int) -> None:
@@ -249,7 +253,7 @@ class ServerProtocol:
         try:
             answer = self._carry_out(message, session, now_ns)
         except InvalidInput as error:
-            answer = _refusal(message.request, error, "dose_limit" if "dose" in error.quantity else "invalid")
+            answer = refusal(message.request, error, "dose_limit" if "dose" in error.quantity else "invalid")
         except LocalProtocolError as error:
             answer = m.Refused(request=message.request, code="not_now", message=str(error))
         self._answer(session, answer or m.Done(request=message.request))
@@ -371,30 +375,6 @@ class ServerProtocol:
 
     # -- answers --------------------------------------------------------------------------------------
 
-    def _status(self, heartbeat: m.Heartbeat, now_ns: int) -> m.Status:
-        scanner, operator = self._scanner, self._sessions.operator
-        scan = scanner.scan
-        held = scanner.state in (State.HELD, State.CLOSED)
-        return m.Status(
-            number=heartbeat.number,
-            client_ns=heartbeat.client_ns,
-            monotonic_ns=now_ns,
-            utc_ns=max(0, now_ns + scanner.utc_offset_ns),
-            server_id=self._server_id,
-            state=scanner.state.value,
-            blanker="blank" if held else "unblank" if scanner.beam_on else "auto",
-            beam_on=scanner.beam_on,
-            operator=None if operator is None else operator.name,
-            series_id=None if scan is None else scan.request.series_id,
-            frame=None if scan is None else scan.request.frame,
-            next_index=0 if scan is None else scan.next_index,
-            queued_scans=len(scanner.queue),
-            next_sequence=self._retention.next_sequence,
-            retained_bytes=self._retention.bytes,
-            session_electrons=self._guard.session_electrons,
-            starved=scanner.starved,
-        )
-
     def _answer(self, session: Session, answer: m.Done | m.Refused) -> None:
         if answer.request is not None:
             session.remember(answer.request, answer)
@@ -408,14 +388,3 @@ class ServerProtocol:
 
     def _send(self, connection: bytes, message: m.Message) -> None:
         self._control_out.append((connection, encode(message)))
-
-
-def _refusal(request: int, error: Exception | None, code: Any) -> m.Refused:
-    """An error of this end, typed again at the other."""
-    if isinstance(error, InvalidInput):
-        return m.Refused(
-            request=request, code="dose_limit" if code == "dose_limit" else "invalid", message=str(error)[:4000],
-            quantity=error.quantity[:200], value=str(error.value)[:4000], limit=error.limit[:4000],
-            remedy=error.remedy[:4000],
-        )  # fmt: skip
-    return m.Refused(request=request, code=code, message=str(error)[:4000])

@@ -1,0 +1,92 @@
+"""The far end of ``benchmarks/link.py``, a process of its own: ramps through the wire, or through bare ZeroMQ."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import time
+from pathlib import Path
+
+import numpy as np
+import zmq
+
+from scancontrol.capabilities import Capabilities
+from scancontrol.child import Shutdown, announce
+from scancontrol.paths import ScanPath
+from scancontrol.security import Gatekeeper, ServerSecurity, bind, secure_server
+from scancontrol.serve import Block, serve
+from scancontrol.wire.messages import Limits
+
+HEADER_BYTES = 400  # about that of a chunk's header
+
+
+class RampInstrument:
+    """Exposes as fast as it is read; every block is a fresh array, as a driver's would be."""
+
+    def __init__(self, dose_limit_e_per_a2: float | None) -> None:
+        self.capabilities = Capabilities(name="ramp", dose_limit_e_per_a2=dose_limit_e_per_a2)
+        self._path: ScanPath | None = None
+        self._next = 0
+
+    def begin(self, path: ScanPath, first_index: int, frame: int) -> None:
+        self._path, self._next = path, first_index
+
+    def read(self, max_samples: int) -> Block | None:
+        if self._path is None or self._next == self._path.count:
+            return None
+        n = min(max_samples, self._path.count - self._next)
+        values = np.arange(self._next % 65536, self._next % 65536 + n, dtype=np.uint16)[None]
+        self._next += n
+        return Block(values, 0.0, time.monotonic_ns())
+
+    def blank(self) -> None:
+        self._path = None
+
+    def close(self) -> None:
+        self.blank()
+
+
+def bare(security: ServerSecurity | None, chunk_samples: int, shutdown: Shutdown) -> None:
+    """A ROUTER that answers each request for N chunks with N two-part messages, as fast as they leave."""
+    with contextlib.ExitStack() as stack:
+        context = stack.enter_context(zmq.Context())
+        if security is not None:
+            stack.enter_context(Gatekeeper(context, security))
+        socket = stack.enter_context(context.socket(zmq.ROUTER))
+        socket.linger = 0
+        socket.sndhwm = 64
+        socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
+        secure_server(socket, security)
+        announce("bare", address=bind(socket, "tcp://127.0.0.1:0"))
+        header = bytes(HEADER_BYTES)
+        while not shutdown.requested():
+            if not socket.poll(20):
+                continue
+            connection, count = socket.recv_multipart()
+            for _ in range(int(count)):
+                values = np.arange(chunk_samples, dtype=np.uint16)
+                socket.send_multipart([connection, header, values.data], copy=chunk_samples * 2 < 65536)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--bare", action="store_true")
+    parser.add_argument("--chunk-samples", type=int, default=65536)
+    parser.add_argument("--dose-limit", type=float)
+    parser.add_argument("--secret-key", type=Path)
+    parser.add_argument("--clients", type=Path)
+    arguments = parser.parse_args()
+    security = ServerSecurity(arguments.secret_key, arguments.clients) if arguments.secret_key else None
+    shutdown = Shutdown(follow_stdin=True)
+    if arguments.bare:
+        bare(security, arguments.chunk_samples, shutdown)
+    else:
+        serve(
+            RampInstrument(arguments.dose_limit), shutdown=shutdown.requested, security=security,
+            limits=Limits(chunk_samples=arguments.chunk_samples),
+            on_ready=lambda address: announce("ramp", address=address),
+        )  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,174 @@
+"""The link over tcp loopback, two processes: samples per second and CPU per million samples, beside bare ZeroMQ.
+
+An instrument that exposes as fast as it is asked stands for the hardware, so the figure is what the wire itself can
+carry: heartbeats, credit, acknowledgement of every chunk, retention and the microscope's own dose sum included. Bare
+ZeroMQ moves the same messages between the same kinds of sockets and does none of that. The two alternate within one
+run, and the median of three is shown. Bars: 8 MSa/s, and half of bare ZeroMQ.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import zmq
+
+from scancontrol.link import Chunk, End, MicroscopeLink
+from scancontrol.paths import PathRecipe, Raster
+from scancontrol.security import ClientSecurity, ServerSecurity, make_keys, secure_client
+
+__all__ = ["run"]
+
+SIDE = 2048  # samples of a frame: SIDE²
+FRAMES = 8
+ROUNDS = 3
+FASTEST_HARDWARE = 8e6
+
+
+def run() -> dict[str, Any]:
+    """Measure, print the table, and return the figures."""
+    figures: dict[str, Any] = {"samples": FRAMES * SIDE * SIDE, "rows": []}
+    print(f"{'link, tcp loopback':<34}{'MSa/s':>8}{'of bare':>9}{'CPU s/MSa here':>16}{'there':>8}")
+    with tempfile.TemporaryDirectory() as folder:
+        keys = _keys(Path(folder))
+        for encrypted in (False, True):
+            for chunk_samples in (16384, 65536):
+                server, client = keys if encrypted else (None, None)
+                bare, link, map_ = [], [], []
+                for _ in range(ROUNDS):
+                    bare.append(_bare(server, client, chunk_samples))
+                    link.append(_link(server, client, chunk_samples))
+                    map_.append(_link(server, client, chunk_samples, dose_limit=1e30))
+                name = f"{'CURVE' if encrypted else 'plain'}, {chunk_samples // 1024} Ki samples"
+                best = _median(bare)
+                for label, results in (("bare ZeroMQ", bare), ("link", link), ("link, dose map", map_)):
+                    row = {"transport": name, "end": label, **_median(results)}
+                    row["of_bare"] = row["samples_per_s"] / best["samples_per_s"]
+                    figures["rows"].append(row)
+                    print(f"{name + ': ' + label:<34}{row['samples_per_s'] / 1e6:>8.1f}{row['of_bare']:>9.2f}"
+                          f"{row['cpu_s_here']:>16.4f}{row['cpu_s_there']:>8.4f}")  # fmt: skip
+    links = [row for row in figures["rows"] if row["end"] != "bare ZeroMQ"]
+    figures["slowest_samples_per_s"] = min(row["samples_per_s"] for row in links)
+    figures["at_least_8_msa_per_s"] = figures["slowest_samples_per_s"] >= FASTEST_HARDWARE
+    figures["least_of_bare"] = min(row["of_bare"] for row in links)
+    figures["at_least_half_of_bare"] = figures["least_of_bare"] >= 0.5
+    for bar in ("at_least_8_msa_per_s", "at_least_half_of_bare"):
+        print(f"{bar.replace('_', ' ')}: {'yes' if figures[bar] else 'NO'}")
+    return figures
+
+
+def _median(results: list[dict[str, float]]) -> dict[str, float]:
+    return {key: statistics.median(result[key] for result in results) for key in results[0]}
+
+
+def _keys(folder: Path) -> tuple[ServerSecurity, ClientSecurity]:
+    server_public, server_secret = make_keys(folder, "server")
+    client_public, client_secret = make_keys(folder, "client")
+    allowed = folder / "allowed"
+    allowed.mkdir()
+    (allowed / client_public.name).write_bytes(client_public.read_bytes())
+    return ServerSecurity(server_secret, allowed), ClientSecurity(client_secret, server_public)
+
+
+@contextmanager
+def _far_end(security: ServerSecurity | None, *arguments: str) -> Iterator[tuple[int, str]]:
+    command = [sys.executable, "-m", "benchmarks._ramp", *arguments]
+    if security is not None:
+        command += ["--secret-key", str(security.secret_key_file), "--clients", str(security.allowed_clients)]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        yield process.pid, json.loads(process.stdout.readline())["address"]
+    finally:
+        process.stdin.close()
+        process.wait(10)
+        process.stdout.close()
+
+
+def _cpu_s(pid: int) -> float:
+    """User and system time of another process, /proc/PID/stat fields 14 and 15."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(") ", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+class _Meter:
+    """Wall and CPU time from here on."""
+
+    def __init__(self, pid: int) -> None:
+        self._pid = pid
+        self._begun = (time.perf_counter(), time.process_time(), _cpu_s(pid))
+
+    def figures(self, samples: int) -> dict[str, float]:
+        wall, here, there = self._begun
+        million = samples / 1e6
+        return {
+            "samples_per_s": samples / (time.perf_counter() - wall),
+            "cpu_s_here": (time.process_time() - here) / million,
+            "cpu_s_there": (_cpu_s(self._pid) - there) / million,
+        }
+
+
+def _link(
+    server: ServerSecurity | None, client: ClientSecurity | None, chunk_samples: int, dose_limit: float | None = None
+) -> dict[str, float]:
+    limit = [] if dose_limit is None else ["--dose-limit", str(dose_limit)]
+    with (
+        _far_end(server, "--chunk-samples", str(chunk_samples), *limit) as (pid, address),
+        MicroscopeLink(address, security=client, operator="benchmark", window=32) as link,
+    ):
+        link.connect(20)
+        path_id = link.register(PathRecipe(pattern=Raster(), shape=(SIDE, SIDE), fov_nm=1000.0, dwell_us=0.125))
+        meter = _Meter(pid)
+        started = ended = received = 0
+        while ended < FRAMES:
+            while started < FRAMES and started - ended < 3:
+                link.start(path_id, 1, started)
+                started += 1
+            event = link.receive(10)
+            if isinstance(event, Chunk):
+                received += event.count
+                link.acknowledge(event.series_id, event.frame, event.next_index)
+            elif isinstance(event, End):
+                ended += 1
+                if event.reason != "completed":
+                    raise RuntimeError(f"frame {event.frame} ended {event.reason}: {event.message}")
+            elif event is None:
+                raise RuntimeError("no samples for 10 s")
+        if received != FRAMES * SIDE * SIDE:
+            raise RuntimeError(f"{received} samples received of {FRAMES * SIDE * SIDE}")
+        return meter.figures(received)
+
+
+def _bare(server: ServerSecurity | None, client: ClientSecurity | None, chunk_samples: int) -> dict[str, float]:
+    with (
+        _far_end(server, "--bare", "--chunk-samples", str(chunk_samples)) as (pid, address),
+        zmq.Context() as context,
+        context.socket(zmq.DEALER) as socket,
+    ):
+        socket.linger = 0
+        socket.rcvhwm = 64
+        secure_client(socket, client)
+        socket.connect(address)
+        chunks = FRAMES * SIDE * SIDE // chunk_samples
+        socket.send(b"1")
+        socket.recv_multipart()  # connected
+        meter = _Meter(pid)
+        socket.send(str(chunks).encode())
+        received = 0
+        for _ in range(chunks):
+            received += len(socket.recv_multipart()[1]) // 2
+        return meter.figures(received)
+
+
+if __name__ == "__main__":
+    print(json.dumps(run(), indent=2))
