@@ -26,13 +26,18 @@ def _blur(images: Tensor, sigma_px: float) -> tuple[Tensor, float]:
     rows, cols = images.shape[-2:]
     margin = math.ceil(4 * sigma_px) + 1
     size = (fast_size(rows + margin), fast_size(cols + margin))
-    y = torch.fft.fftfreq(size[0], device=images.device)
-    x = torch.fft.rfftfreq(size[1], device=images.device)
-    factor = -2 * (math.pi * sigma_px) ** 2
-    vertical, horizontal = torch.exp(factor * y.square()), torch.exp(factor * x.square())
-    blurred = torch.fft.irfft2(torch.fft.rfft2(images, s=size) * vertical[:, None] * horizontal, s=size)
-    across = horizontal[0] + 2 * horizontal[1:].sum() - (horizontal[-1] if size[1] % 2 == 0 else 0)
-    return blurred[..., :rows, :cols], float(vertical.mean() * across / size[1])
+    # The kernel is sampled in space: a Gaussian cut off at the highest frequency would ring, below zero too.
+    vertical = _kernel(size[0], sigma_px, images.device)
+    horizontal = _kernel(size[1], sigma_px, images.device)
+    response = torch.fft.fft(vertical).real[:, None] * torch.fft.rfft(horizontal).real
+    blurred = torch.fft.irfft2(torch.fft.rfft2(images, s=size) * response, s=size)
+    return blurred[..., :rows, :cols], float(vertical[0] * horizontal[0])
+
+
+def _kernel(size: int, sigma_px: float, device: torch.device) -> Tensor:
+    distance = torch.fft.fftfreq(size, device=device) * size
+    kernel = torch.exp(-0.5 * (distance / sigma_px).square())
+    return kernel / kernel.sum()
 
 
 def _centred(mean: Tensor, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
