@@ -32,7 +32,7 @@ from scancontrol.live.access import (
     new_token,
 )
 from scancontrol.live.frames import encode_frame
-from scancontrol.live.hub import LiveHub
+from scancontrol.live.hub import LiveHub, PartialView, RestorationView, Slot, TruthView
 from scancontrol.live.outbox import Outbox, Outgoing
 from scancontrol.live.protocol import (
     MAX_COMMAND_BYTES,
@@ -91,7 +91,8 @@ class LiveServer:
             raise InvalidInput("page token", "(the observer's)", "is also the operator's", "give two different ones")
         self._tls = None if certificate is None else _tls_context(certificate, key)
         self._public_names = public_names
-        self._encode = functools.lru_cache(maxsize=4)(encode_frame)  # one encoding serves every browser
+        self._encode = functools.lru_cache(maxsize=4)(encode_frame)  # one encoding serves every browser,
+        self._encoding = threading.Lock()  # also those that ask for it at the same moment
         self._site: Site | None = None
         self._base_url = ""
         self._tcp_connections: set[ServerConnection] = set()
@@ -265,7 +266,11 @@ class LiveServer:
         if isinstance(outgoing.view, StatusView | Notice):
             return encode_text(outgoing.view)
         # A large frame takes tens of milliseconds, and an emergency blank must not wait for it.
-        return await asyncio.to_thread(self._encode, str(outgoing.slot), outgoing.seq, outgoing.view)
+        return await asyncio.to_thread(self._encode_once, outgoing.slot, outgoing.seq, outgoing.view)
+
+    def _encode_once(self, slot: Slot | None, seq: int, view: PartialView | RestorationView | TruthView) -> bytes:
+        with self._encoding:
+            return self._encode(str(slot), seq, view)
 
     def _take(self, text: str | bytes, role: Role, outbox: Outbox) -> Refusal | None:
         """Act on one message of a browser; return what to answer if it cannot be."""
