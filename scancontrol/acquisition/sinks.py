@@ -23,6 +23,7 @@ __all__ = ["Background", "Partial", "PartialFrames"]
 
 _LOG = logging.getLogger(__name__)
 _POSITIONS_STEP = 1 << 18
+_GRIDDED_AT_ONCE = 1 << 14
 
 
 class Background:
@@ -179,10 +180,13 @@ class PartialFrames:
     def _grid(self, *, complete: bool) -> Partial:
         assert self._path is not None and self._frame is not None  # noqa: S101, PT018 - set by frame_started
         for first, values in self._pending:
-            chunk = self._path.chunk(first, len(values))
-            index = pixel_index(chunk.positions, self._path.shape)
-            self._weight += np.bincount(index, chunk.dwell_us, len(self._weight))
-            self._total += np.bincount(index, chunk.dwell_us * values, len(self._total))
+            # In short steps: this process's heartbeat to the microscope needs the interpreter, too.
+            for start in range(0, len(values), _GRIDDED_AT_ONCE):
+                part = values[start : start + _GRIDDED_AT_ONCE]
+                chunk = self._path.chunk(first + start, len(part))
+                index = pixel_index(chunk.positions, self._path.shape)
+                np.add.at(self._weight, index, chunk.dwell_us)
+                np.add.at(self._total, index, chunk.dwell_us * part)
             self._samples += len(values)
         self._pending.clear()
         mean = np.divide(self._total, self._weight, out=np.zeros_like(self._total), where=self._weight > 0)

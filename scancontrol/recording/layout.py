@@ -348,7 +348,8 @@ def _experiment(
     column.attrs.update(
         {
             "beam_energy": capabilities.beam_energy_kev, "beam_current": header.beam_current_pa / 1e3,
-            "dwell_time": header.dwell_us / 1e6, "microscope": _printable(capabilities.name), "acquisition_mode": "STEM",
+            "dwell_time": header.dwell_us / 1e6, "microscope": _printable(capabilities.name),
+            "acquisition_mode": "STEM",
         }
     )  # fmt: skip
     if kind == "SEM":
