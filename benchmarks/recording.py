@@ -38,7 +38,7 @@ def run() -> dict[str, Any]:
             values = np.random.default_rng(frame).integers(0, 65536, (1, chunk), dtype="<u2")
             recording.begin_frame(frame, path)
             ours = _timed(
-                lambda first, frame=frame, values=values: recording.write_chunk(frame, first, values, first, first, 0.0),
+                lambda at, frame=frame, values=values: recording.write_chunk(frame, at, values, at, at, 0.0),
                 path.count, chunk,
             )  # fmt: skip
             with (Path(folder) / "plain").open("wb", buffering=0) as plain:
