@@ -74,7 +74,8 @@ def asking(kind: str, value: float, by: str = "touched", seed: int = 0):
     seeded = {"jittered_grid": JitteredGrid, "momentum_walk": MomentumWalk, "line_hop": LineHop,
               "uniform_random": UniformRandom}
     if kind in seeded:
-        return seeded[kind](coverage=goal, seed=seed)
+        more = {"order": "curve"} if kind == "uniform_random" else {}  # the tour has tests of its own
+        return seeded[kind](coverage=goal, seed=seed, **more)
     if kind == "angular":
         return Archimedean(coverage=goal, speed="angular")
     plain = {"raster": Raster, "serpentine": Serpentine, "interlaced": Interlaced, "archimedean": Archimedean,

@@ -17,7 +17,7 @@ def path_of(pattern, shape=(512, 512)):
     return PathRecipe(pattern=pattern, shape=shape, fov_nm=20, dwell_us=16).expand()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.lists(st.tuples(st.floats(0, 39.9), st.floats(0, 39.9)), min_size=2, max_size=12))
 def test_lines_of_pixels_are_pillows(vertices):
     image = Image.new("F", (40, 40), 0)
@@ -69,7 +69,7 @@ def test_the_spiral_is_pillows_on_the_larger_canvas():
 def test_the_jittered_grids_have_his_dwell_and_pixels(fraction, across, dwell, pixels):
     found = np.array([
         [1 / path.coverage.dose, 1 / path.coverage.touched]
-        for path in (path_of(EdeGrid(fraction=fraction, fraction_across=across, seed=s)) for s in range(4))
+        for path in (path_of(EdeGrid(fraction=fraction, fraction_across=across, seed=s)) for s in range(3))
     ])
     # His random numbers are not ours; single draws scatter by 1 to 2 %.
     np.testing.assert_allclose(found.mean(axis=0), [dwell, pixels], rtol=0.03)
