@@ -117,6 +117,7 @@ class MicroscopeLink:
         capabilities = self.capabilities
         try:
             capabilities.check()
+            self.limits.check()
         except InvalidInput:
             self.close()
             raise

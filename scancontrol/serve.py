@@ -36,7 +36,7 @@ __all__ = ["Block", "Instrument", "Overrun", "TransportFaults", "serve"]
 log = logging.getLogger(__name__)
 
 _POLL_MS = 5  # how long the loop waits where the beam is off
-_MESSAGES_PER_TURN = 256  # of one socket, before the beam is looked at again
+_RECEIVE_NS = 10_000_000  # of receiving from one socket, before the beam is looked at again
 _HANDSHAKE_MS = 5000
 _ZERO_COPY_BYTES = 65536  # below this a copy is cheaper than keeping track of the buffer
 _UTC_EVERY_NS = 1_000_000_000
@@ -214,7 +214,8 @@ class _Server:
         self._send()
 
     def _receive(self, socket: zmq.Socket[bytes], receive: Callable[[bytes, list[Part], int], None]) -> None:
-        for _ in range(_MESSAGES_PER_TURN):
+        until_ns = time.monotonic_ns() + _RECEIVE_NS
+        while time.monotonic_ns() < until_ns:
             try:
                 connection, *parts = socket.recv_multipart(zmq.NOBLOCK)
             except zmq.Again:

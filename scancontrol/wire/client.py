@@ -159,6 +159,7 @@ class ClientProtocol:
             if self.state is ClientState.GREETING:
                 self.refused = message
                 self._step(ClientEvent.REFUSAL)
+                self._say_lost(message.message)
             else:
                 raise RemoteProtocolError(f"the microscope could not read a message of ours: {message.message}")
         elif isinstance(message, m.Done | m.Refused) and message.request is not None:
@@ -203,9 +204,7 @@ class ClientProtocol:
     def tick(self, now_ns: int) -> None:
         """Time passed. To be called at least every 50 ms; the state may be ``OFFLINE`` after it."""
         if ClientEvent.SILENCE in CLIENT[self.state] and now_ns - self._heard_ns > _SILENCE_NS:
-            if self._was_ready:
-                self._was_ready, self._lost = False, True
-                self._notices.append(m.Notice(kind="link_lost", message="the microscope is silent; connecting anew"))
+            self._say_lost("the microscope is silent; connecting anew")
             self._step(ClientEvent.SILENCE)
         elif self.state is ClientState.ATTACHING and now_ns - self._attach_ns > _REPEAT_NS:
             self._attach(now_ns)
@@ -285,6 +284,11 @@ class ClientProtocol:
             self._notices.append(m.Notice(kind="link_restored", message="connected to the microscope again"))
         self._was_ready = True
         self._control_out.extend(encode(message) for message in self._unanswered.values())
+
+    def _say_lost(self, why: str) -> None:
+        if self._was_ready:
+            self._was_ready, self._lost = False, True
+            self._notices.append(m.Notice(kind="link_lost", message=why))
 
     def _ask_again(self, now_ns: int) -> None:
         expected = self._assembly.expected

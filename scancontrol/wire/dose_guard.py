@@ -9,7 +9,7 @@ while the trip acts has its dose too.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +27,10 @@ _ELECTRONS_PER_PA_US = 1e-18 / 1.602176634e-19
 
 @dataclass(frozen=True, kw_only=True)
 class DoseLimits:
-    """Limits of one microscope server; None is no limit. Densities are means over a cell of the map."""
+    """Limits of one microscope server; None is no limit. Densities are means over a cell of the map.
+
+    Without an area limit here the one that the microscope states in its capabilities holds.
+    """
 
     area_e_per_a2: float | None = None
     frame_e_per_a2: float | None = None
@@ -45,6 +48,8 @@ class DoseGuard:
     """Running sums, per session, per frame and per cell of each area, against :class:`DoseLimits`."""
 
     def __init__(self, limits: DoseLimits, capabilities: Capabilities) -> None:
+        if limits.area_e_per_a2 is None:
+            limits = replace(limits, area_e_per_a2=capabilities.dose_limit_e_per_a2)
         limits.check()
         self.limits = limits
         self.session_electrons = 0.0

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from scancontrol.capabilities import Capabilities
+from scancontrol.errors import InvalidInput
 
 __all__ = [
     "PROTOCOL_VERSION",
@@ -178,6 +179,22 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     heartbeat_ms: Number = 40  # how often a heartbeat is due
     dead_man_ms: Number = 210  # silence after which the beam blanks; leaves 40 ms to act
     lease_ms: Number = 1000  # silence after which another operator may take over
+
+    def check(self) -> None:
+        """Raise :class:`InvalidInput` for bounds that would not be safe, or with which nothing would move."""
+        for quantity, low, high in (
+            ("queued_scans", 1, 1024),
+            ("registered_paths", 1, 4096),
+            ("chunk_samples", 1, 1 << 24),
+            ("window_chunks", 1, 4096),
+            ("retained_bytes", 4 * self.chunk_samples, 1 << 40),
+            ("dead_man_ms", 60, 210),
+            ("heartbeat_ms", 5, self.dead_man_ms // 3),
+            ("lease_ms", self.dead_man_ms, 60_000),
+        ):
+            value = getattr(self, quantity)
+            if not low <= value <= high:
+                raise InvalidInput(quantity, value, f"is outside {low} to {high}", "mend the server's limits")
 
 
 class Welcome(Message, frozen=True, kw_only=True, tag="welcome"):

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from scancontrol.errors import InvalidInput, LocalProtocolError
 from scancontrol.paths import ScanPath
@@ -169,7 +168,7 @@ class Scanner:
         self.queue.append(OpenScan(request, path, request.first_index, expected))
         self.advance(now_ns)
 
-    def exposed(self, values: NDArray[Any], electrons: float, monotonic_ns: int, now_ns: int) -> None:
+    def exposed(self, values: Any, electrons: float, monotonic_ns: int, now_ns: int) -> None:
         """Log samples, ``(channels, n)`` of ``<u2`` or ``<f4``. A block that cannot be right is a fault.
 
         :raises LocalProtocolError: no frame is open
@@ -177,11 +176,11 @@ class Scanner:
         scan = self.scan
         if scan is None or self.read_budget() == 0:
             raise LocalProtocolError("samples were exposed where no frame is open")
-        wrong = self._wrong(values, electrons)
+        wrong = self._wrong(values, electrons, monotonic_ns)
         if wrong:
             self.step(Event.FAULT, f"the instrument returned {wrong}", now_ns)
             return
-        values = np.ascontiguousarray(values)
+        values, electrons, monotonic_ns = np.ascontiguousarray(values), float(electrons), int(monotonic_ns)
         count = values.shape[1]
         first, scan.next_index = scan.next_index, scan.next_index + count
         scan.electrons += electrons
@@ -277,13 +276,18 @@ class Scanner:
         if reason != "completed":
             self.queue.clear()
 
-    def _wrong(self, values: NDArray[Any], electrons: float) -> str:
+    def _wrong(self, values: Any, electrons: Any, monotonic_ns: Any) -> str:
+        """What of a block cannot be, or nothing. An instrument is a driver, perhaps of somebody else's making."""
+        if not isinstance(values, np.ndarray):
+            return f"{type(values).__name__} where an array of samples belongs"
         if values.ndim != 2 or values.shape[0] != len(self._channels):
             return f"samples of shape {values.shape}, not ({len(self._channels)}, n)"
         if values.dtype not in (np.dtype("<u2"), np.dtype("<f4")):
             return f"samples of type {values.dtype}, neither <u2 nor <f4"
         if not 1 <= values.shape[1] <= self.read_budget():
             return f"{values.shape[1]} samples where 1 to {self.read_budget()} were asked for"
-        if not (np.isfinite(electrons) and electrons >= 0):
+        if not (isinstance(electrons, int | float | np.number) and np.isfinite(electrons) and electrons >= 0):
             return f"{electrons} electrons"
+        if not (isinstance(monotonic_ns, int | np.integer) and 0 <= monotonic_ns < 1 << 63):
+            return f"a time of {monotonic_ns} ns"
         return ""

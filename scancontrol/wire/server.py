@@ -26,7 +26,7 @@ from scancontrol.wire import messages as m
 from scancontrol.wire.answers import refusal, status_of
 from scancontrol.wire.dose_cells import PathCells
 from scancontrol.wire.dose_guard import DoseGuard, DoseLimits
-from scancontrol.wire.framing import CLIENT_CONTROL, CLIENT_DATA, Part, encode
+from scancontrol.wire.framing import CLIENT_CONTROL, CLIENT_DATA, MAX_HEADER_BYTES, Part, encode
 from scancontrol.wire.registry import PathRegistry
 from scancontrol.wire.retention import Retention
 from scancontrol.wire.scanner import Action, ExpandRecipe, Scanner
@@ -60,6 +60,7 @@ class ServerProtocol:
     ) -> None:
         capabilities.check()
         self.limits = limits or m.Limits()
+        self.limits.check()
         self._capabilities = capabilities
         self._server_id = server_id
         self._software = software
@@ -68,9 +69,7 @@ class ServerProtocol:
         self._paths = PathRegistry(self.limits.registered_paths)
         self._expanding: dict[str, list[tuple[bytes, int]]] = {}  # path → (connection, request) that wait for it
         self._retention = Retention(self.limits.retained_bytes, self.limits.window_chunks)
-        self._guard = DoseGuard(
-            dose_limits or DoseLimits(area_e_per_a2=capabilities.dose_limit_e_per_a2), capabilities
-        )
+        self._guard = DoseGuard(dose_limits or DoseLimits(), capabilities)
         channels = tuple(detector.name for detector in capabilities.detectors)
         self._scanner = Scanner(self.limits, channels, self._guard, self._retention)
         self._expansions: list[Action] = []
@@ -126,6 +125,9 @@ class ServerProtocol:
 
     def receive_control(self, connection: bytes, parts: Sequence[Part], now_ns: int) -> None:
         """One multipart message from the control socket."""
+        if self._sessions.at(connection) is None and parts and len(parts[0]) > MAX_HEADER_BYTES:
+            self._refuse(connection, None, "malformed", f"more than {MAX_HEADER_BYTES} bytes before a hello")
+            return
         try:
             message, _ = CLIENT_CONTROL.decode(parts)
         except VersionMismatch as error:
@@ -299,6 +301,11 @@ class ServerProtocol:
         elif message.path_id in self._expanding:
             if waiting not in self._expanding[message.path_id]:
                 self._expanding[message.path_id].append(waiting)
+        elif len(self._expanding) >= self.limits.registered_paths:
+            self._answer(session, m.Refused(
+                request=message.request, code="queue_full", remedy="wait for their answers",
+                message=f"{len(self._expanding)} paths are being expanded",
+            ))  # fmt: skip
         else:
             self._expanding[message.path_id] = [waiting]
             self._expansions.append(

@@ -5,13 +5,14 @@ from __future__ import annotations
 import random
 
 import msgspec
+import numpy as np
 import pytest
-from wire_pair import MS, Client, Pair, recipe
+from wire_pair import CAPABILITIES, MS, Client, Pair, recipe
 
-from scancontrol.errors import LocalProtocolError
+from scancontrol.errors import InvalidInput, LocalProtocolError
 from scancontrol.wire import messages as m
 from scancontrol.wire.client import Chunk
-from scancontrol.wire.dose_guard import DoseLimits
+from scancontrol.wire.dose_guard import DoseGuard, DoseLimits
 from scancontrol.wire.framing import encode
 from scancontrol.wire.transitions import ClientState, State
 
@@ -129,7 +130,7 @@ def test_without_credit_the_beam_waits_blanked_and_exposes_nothing_twice(pair):
 
 
 def test_when_what_is_not_acknowledged_fills_the_room_the_beam_waits(operator):
-    pair = Pair(m.Limits(chunk_samples=16, retained_bytes=64 * 4))
+    pair = Pair(m.Limits(chunk_samples=16, retained_bytes=64 * 4))  # room for some 8 chunks
     operator = pair.ready(Client(pair))
     operator.acknowledges = False
     path_id = operator.register(recipe())
@@ -529,3 +530,56 @@ def test_resume_without_a_pause_is_refused_and_changes_nothing(pair, operator):
     refused = operator.does(m.Resume)
     assert isinstance(refused, m.Refused)
     assert refused.code == "not_now"
+
+
+@pytest.mark.parametrize(
+    ("values", "electrons", "monotonic_ns", "said"),
+    [
+        (np.zeros((2, 4), "<u2"), 1.0, 0, "shape"),
+        (np.zeros(4, "<u2"), 1.0, 0, "shape"),
+        (np.zeros((1, 4), "<f8"), 1.0, 0, "type float64"),
+        (np.zeros((1, 17), "<u2"), 1.0, 0, "17 samples where 1 to 16"),
+        (np.zeros((1, 0), "<u2"), 1.0, 0, "0 samples"),
+        (np.zeros((1, 4), "<u2"), float("nan"), 0, "nan electrons"),
+        (np.zeros((1, 4), "<u2"), None, 0, "None electrons"),
+        (np.zeros((1, 4), "<u2"), 1.0, -1, "time of -1"),
+        ([1, 2], 1.0, 0, "list"),
+    ],
+)
+def test_a_block_that_cannot_be_ends_the_frame_and_is_not_sent(pair, operator, values, electrons, monotonic_ns, said):
+    operator.scan(operator.register(recipe()))
+    pair.turn(1, samples=0)
+    pair.server.exposed(values, electrons, monotonic_ns, pair.now_ns)
+    pair.until(lambda: operator.of(m.End))
+    (end,) = operator.of(m.End)
+    assert end.reason == "fault"
+    assert said in end.message
+    assert not pair.instrument.on
+
+
+def test_the_operator_who_lost_the_lease_to_another_is_told(pair, operator):
+    operator.alive = False
+    pair.turn(1100)
+    pair.ready(Client(pair, "bob"))
+    operator.alive = True
+    pair.until(lambda: operator.protocol.state is ClientState.REFUSED)
+    pair.turn(1)
+    assert ["operated by 'bob'" in notice.message for notice in operator.of(m.Notice) if notice.kind == "link_lost"]
+
+
+def test_a_large_message_before_a_hello_is_not_even_decoded(pair):
+    large = m.Register(request=1, path_id="0" * 32, recipe={"x": [0] * 100_000})
+    pair.server.receive_control(b"stranger", encode(large), pair.now_ns)
+    ((_, parts),) = pair.server.control_to_send()
+    assert "before a hello" in msgspec.msgpack.decode(parts[0])["message"]
+
+
+def test_the_limit_that_the_microscope_states_holds_where_the_server_names_others():
+    stated = msgspec.structs.replace(CAPABILITIES, dose_limit_e_per_a2=3.0)
+    assert DoseGuard(DoseLimits(session_electrons=1e9), stated).limits.area_e_per_a2 == 3.0
+
+
+@pytest.mark.parametrize("wrong", [{"dead_man_ms": 240}, {"heartbeat_ms": 100}, {"chunk_samples": 0}, {"lease_ms": 50}])
+def test_limits_that_would_not_be_safe_are_refused(wrong):
+    with pytest.raises(InvalidInput, match=next(iter(wrong))):
+        m.Limits(**wrong).check()
