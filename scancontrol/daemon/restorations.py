@@ -134,7 +134,7 @@ class Restorations:
     def _restored(self, result: RestoredFrame) -> None:
         now_ns = time.monotonic_ns()
         sink = self._sink
-        job = sink.answered(result.frame, result.complete) if sink and result.stream == sink.stream else None
+        job = sink.asked(result.frame) if sink and result.complete and result.stream == sink.stream else None
         self.method, self.face, self.withheld_rmse = result.method, result.face, result.withheld_rmse
         latency_ms = None if job is None else (now_ns - job.received_ns) / 1e6
         if sink is not None and (not result.complete or sink.is_newest(result.frame)):
@@ -150,7 +150,10 @@ class Restorations:
         self.frames_restored += 1
         self.compute.add(result.compute_ms)
         self.latency.add(latency_ms)
-        sink.store(result)
+        try:
+            sink.store(result)
+        finally:
+            sink.settled(result.frame)  # only now: whoever waits for the last frame closes the recording next
         sink.pump()
 
     def _missed(self, missed: MissedFrame) -> None:
@@ -278,12 +281,15 @@ class _RunSink:
                     self._bytes += 0 if job.values is None else values.nbytes
                     return
 
-    def answered(self, frame: int, complete: bool) -> _Job | None:
-        """The job that a restoration answers; None for a progressive one."""
+    def asked(self, frame: int) -> _Job | None:
+        """The job that was handed in for a frame and is not settled."""
+        return self._asked.get(frame)
+
+    def settled(self, frame: int) -> None:
+        """A frame was restored, and stored if it has a place."""
         with self._lock:
-            job = self._asked.pop(frame, None) if complete else None
+            self._asked.pop(frame, None)
         self.progress.set()
-        return job
 
     def missed(self, missed: MissedFrame) -> bool:
         """A frame came back unrestored. True if it was dropped on purpose, or will be tried again."""
