@@ -41,7 +41,8 @@ class RunFigures(msgspec.Struct, frozen=True, kw_only=True):
     frame_rate_hz: float
     beam_frame_time_ms: float
     restore_latency_ms: dict[str, float] | None
-    restore_compute_ms: dict[str, float] | None
+    restore_compute_ms: dict[str, float] | None  # the part of the latency that was spent restoring
+    restore_overhead_ms: dict[str, float] | None  # and the rest: queues, links, disk
     method: str
     face: str
     withheld_rmse: float | None

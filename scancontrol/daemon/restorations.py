@@ -62,7 +62,7 @@ class Restorations:
         announce: Callable[[str], None],
     ) -> None:
         self._enabled, self._hub, self._say, self._announce = config.enabled, hub, say, announce
-        self.latency, self.compute = LatencyWindow(), LatencyWindow()
+        self.latency, self.compute, self.overhead = LatencyWindow(), LatencyWindow(), LatencyWindow()
         self.method: str | None = None
         self.face: str | None = None
         self.withheld_rmse: float | None = None
@@ -150,6 +150,7 @@ class Restorations:
         self.frames_restored += 1
         self.compute.add(result.compute_ms)
         self.latency.add(latency_ms)
+        self.overhead.add(latency_ms - result.compute_ms)
         try:
             sink.store(result)
         finally:

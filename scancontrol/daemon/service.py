@@ -159,7 +159,8 @@ class Daemon:
             samples_duplicate=status.samples_duplicate, frames_restored=restored.frames_restored,
             frames_dropped_live=restored.dropped, frame_rate_hz=status.frame_rate_hz,
             beam_frame_time_ms=figures.beam_frame_time_ms, restore_latency_ms=restored.latency.percentiles(),
-            restore_compute_ms=restored.compute.percentiles(), method=restored.method or "", face=restored.face or "",
+            restore_compute_ms=restored.compute.percentiles(), restore_overhead_ms=restored.overhead.percentiles(),
+            method=restored.method or "", face=restored.face or "",
             withheld_rmse=restored.withheld_rmse,
             coverage={
                 "nominal": figures.coverage_nominal, "touched": figures.coverage_touched, "dose": figures.coverage_dose,
