@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 
 from scancontrol.configuration import load_yaml
+from scancontrol.drivers.nidaq import NidaqConfig, NidaqInstrument
 from scancontrol.drivers.obi import ObiConfig, ObiInstrument
 from scancontrol.errors import InvalidInput
 from scancontrol.security import ServerSecurity
@@ -18,7 +19,7 @@ from scancontrol.serve import Instrument
 
 __all__ = ["DriveConfig", "load_drive", "open_instrument"]
 
-AnyDriver = ObiConfig
+AnyDriver = ObiConfig | NidaqConfig
 
 
 class DriveConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -55,4 +56,7 @@ def open_instrument(config: DriveConfig) -> Instrument:
     Raises:
         InvalidInput: the configuration cannot be, or a library is missing. LinkError: the hardware does not answer.
     """
-    return ObiInstrument(config.microscope)
+    microscope = config.microscope
+    if isinstance(microscope, ObiConfig):
+        return ObiInstrument(microscope)
+    return NidaqInstrument(microscope)
