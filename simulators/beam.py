@@ -33,8 +33,11 @@ class BeamConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     def check(self) -> None:
         """Raise :class:`InvalidInput` for a beam that cannot be."""
         for quantity, low, high in (
-            ("current_pa", 0.0, 1e6), ("flicker_pct", 0.0, 50.0), ("flicker_time_us", 1.0, 1e9), ("blanker_ns", 0.0, 1e6),
-        ):  # fmt: skip
+            ("current_pa", 0.0, 1e6),
+            ("flicker_pct", 0.0, 50.0),
+            ("flicker_time_us", 1.0, 1e9),
+            ("blanker_ns", 0.0, 1e6),
+        ):
             value = getattr(self, quantity)
             if not (math.isfinite(value) and low <= value <= high):
                 raise InvalidInput(
@@ -58,7 +61,7 @@ class Beam:
         start_us: float,
         generator: np.random.Generator,
     ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
-        """Expected electrons during each dwell (n,), and those that leak while the blanker closes before each sample's move.
+        """Expected electrons during each dwell (n,), and those that leak while the blanker closes before each move.
 
         The leak (None without blanked moves) hits where the sample before was, and no detector counts it.
         """

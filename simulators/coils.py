@@ -1,8 +1,9 @@
 """The scan coils and what drives them: from where the beam was told to be to where it was.
 
 In order: the DAC's steps, the slew limit of the amplifier, the linear response of the coils (first or second order,
-plus a slow share that eddy currents in the pole pieces leave behind and that makes settling depend on the jump), magnetic hysteresis,
-a landing error after each blanked jump, and the mains' hum. Positions are (y, x) in fractions of the field of view.
+plus a slow share that eddy currents in the pole pieces leave behind and that makes settling depend on the jump),
+magnetic hysteresis, a landing error after each blanked jump, and the mains' hum. Positions are (y, x) in fractions
+of the field of view.
 """
 
 from __future__ import annotations
@@ -41,9 +42,15 @@ class CoilConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     def check(self) -> None:
         """Raise :class:`InvalidInput` for coils that cannot be."""
         for quantity, low, high in (
-            ("time_constant_us", 0.0, 1e5), ("damping", 0.05, 20.0), ("slow_share", 0.0, 0.5), ("slow_time_us", 1e-3, 1e7),
-            ("hysteresis_fields", 0.0, 0.5), ("landing_error_fields", 0.0, 0.5), ("hum_fields", 0.0, 0.5), ("hum_hz", 1.0, 1e5),
-        ):  # fmt: skip
+            ("time_constant_us", 0.0, 1e5),
+            ("damping", 0.05, 20.0),
+            ("slow_share", 0.0, 0.5),
+            ("slow_time_us", 1e-3, 1e7),
+            ("hysteresis_fields", 0.0, 0.5),
+            ("landing_error_fields", 0.0, 0.5),
+            ("hum_fields", 0.0, 0.5),
+            ("hum_hz", 1.0, 1e5),
+        ):
             value = getattr(self, quantity)
             if not (math.isfinite(value) and low <= value <= high):
                 raise InvalidInput(
@@ -84,7 +91,7 @@ class Coils:
     def follow(
         self, commands: Array, dwell_us: Array, move_us: Array, start_us: float, generator: np.random.Generator
     ) -> Array:
-        """Mean achieved position over each dwell, (n, 2), for commands (n, 2) that each begin with a blanked move (n,)."""
+        """Mean achieved position over each dwell, (n, 2); commands (n, 2) each begin with a blanked move (n,)."""
         config = self.config
         told = commands
         if config.dac_bits is not None:
@@ -93,7 +100,7 @@ class Coils:
         step_us = move_us + dwell_us
         if math.isfinite(config.slew_fields_per_us):
             told = self._slewed(told, step_us * config.slew_fields_per_us)
-        achieved = self._lagged(told, dwell_us, move_us, step_us)
+        achieved = self._lagged(told, dwell_us, move_us)
         self._told = told[-1]
         if config.hysteresis_fields > 0:
             achieved = play(self._play, achieved, config.hysteresis_fields)
@@ -101,31 +108,39 @@ class Coils:
         if config.landing_error_fields > 0:
             achieved = achieved + self._landed(move_us > 0, generator)
         if config.hum_fields > 0:
-            middle_us = start_us + np.cumsum(step_us) - dwell_us / 2
-            phase = np.remainder(middle_us * (config.hum_hz * 1e-6), 1.0).astype(np.float32) * np.float32(2 * np.pi)
-            achieved = achieved + config.hum_fields * np.stack(
-                (0.6 * np.sin(phase), np.sin(phase + np.float32(0.7))), axis=1
-            )
+            turns_per_us = config.hum_hz * 1e-6
+            phase = np.cumsum(step_us).astype(np.float32)  # to the end of each dwell, within this block
+            phase *= np.float32(2 * np.pi * turns_per_us)
+            phase += np.float32(2 * np.pi * math.fmod((start_us - dwell_us[0] / 2) * turns_per_us, 1.0))
+            achieved[:, 0] += np.float32(0.6 * config.hum_fields) * np.sin(phase)
+            phase += np.float32(0.7)
+            achieved[:, 1] += np.float32(config.hum_fields) * np.sin(phase)
         return achieved
 
-    def _lagged(self, told: Array, dwell_us: Array, move_us: Array, step_us: Array) -> Array:
+    def _lagged(self, told: Array, dwell_us: Array, move_us: Array) -> Array:
         if not self._modes:
             return told.copy()
-        achieved = np.zeros_like(told)
-        moves = bool(move_us.any())
-        if not moves and (dwell_us[1:] == dwell_us[:-1]).all():
+        if not move_us.any() and (dwell_us[1:] == dwell_us[:-1]).all():
             return self._lagged_evenly(told, float(dwell_us[0]))
-        for number, (weight, rate) in enumerate(self._modes):
-            keep = _steps(step_us, rate)
-            mean = -np.expm1(-rate * dwell_us) / (rate * dwell_us)
-            if moves:
-                mean = mean * np.exp(-rate * move_us)
-            for axis in (0, 1):
-                command = told[:, axis]
-                at = relax(self._at[number][axis], (1 - keep) * command, keep)
-                before = np.concatenate(([self._at[number][axis]], at[:-1]))
-                self._at[number][axis] = at[-1]
-                achieved[:, axis] += (weight * (command + (before - command) * mean)).real
+        rates = np.array([rate for _, rate in self._modes])
+        weights = np.array([weight for weight, _ in self._modes])
+        even = bool((dwell_us[1:] == dwell_us[:-1]).all())
+        during = np.multiply.outer(dwell_us[:1] if even else dwell_us, rates)  # (1 or n, modes)
+        mean = -np.expm1(-during) / during
+        moving = np.exp(np.multiply.outer(move_us, -rates))
+        keep = moving * np.exp(-during)
+        mean = mean * moving
+        command = told[:, None, :]  # (n, 1, axes) beside (n, modes, 1)
+        forcing = ((1 - keep)[:, :, None] * command).reshape(len(told), -1)
+        start = np.concatenate(self._at)
+        at = relax(start, forcing, np.repeat(keep, 2, axis=1)).reshape(len(told), len(rates), 2)
+        before = np.concatenate((start.reshape(1, len(rates), 2), at[:-1]))
+        self._at = [state.copy() for state in at[-1]]
+        before -= command
+        before *= (mean * weights)[:, :, None]
+        achieved = told.copy()  # the weights sum to 1
+        for mode in range(len(rates)):
+            achieved += before[:, mode].real
         return achieved
 
     def _lagged_evenly(self, told: Array, dwell_us: float) -> Array:
@@ -168,13 +183,6 @@ class Coils:
         table = np.concatenate((self._landing[None], errors))
         self._landing = table[-1]
         return np.asarray(table[np.cumsum(jumped)])
-
-
-def _steps(step_us: Array, rate: float | complex) -> NDArray[np.generic]:
-    """``exp(−rate·step)``, computed once for each distinct step where these are few."""
-    if (step_us[1:] == step_us[:-1]).all():
-        return np.full(len(step_us), np.exp(-rate * step_us[0]))
-    return np.asarray(np.exp(-rate * step_us))
 
 
 def _modes(config: CoilConfig) -> list[tuple[float | complex, float | complex]]:

@@ -1,4 +1,4 @@
-"""One picture of every specimen, as a microscope would see it: ``python -m simulators.contact_sheet --out FILE.png``."""
+"""Every specimen in one picture, as a microscope sees it: ``python -m simulators.contact_sheet --out FILE.png``."""
 
 from __future__ import annotations
 
@@ -16,26 +16,89 @@ from simulators.specimens.specimen import Specimen
 __all__ = ["PANELS", "draw", "image_of"]
 
 PANELS: tuple[tuple[str, AnySpecimen, str, float, float], ...] = (
-    ("SrTiO₃ [001]: wedge, terraces, La", Crystal(steps=4, edge=True, dopant_number=57, dopant_host=38, dopant_fraction=0.01), "HAADF", 10.0, 1500),
-    ("the same, bright field", Crystal(steps=4, edge=True, dopant_number=57, dopant_host=38, dopant_fraction=0.01), "BF", 10.0, 400),
+    (
+        "SrTiO₃ [001]: wedge, terraces, La",
+        Crystal(steps=4, edge=True, dopant_number=57, dopant_host=38, dopant_fraction=0.01),
+        "HAADF",
+        10.0,
+        1500,
+    ),
+    (
+        "the same, bright field",
+        Crystal(steps=4, edge=True, dopant_number=57, dopant_host=38, dopant_fraction=0.01),
+        "BF",
+        10.0,
+        400,
+    ),
     ("SrTiO₃ Σ5 tilt boundary with La", GrainBoundary(), "HAADF", 9.0, 1200),
     ("Au on amorphous carbon", GoldOnCarbon(), "HAADF", 20.0, 900),
-    ("MoS₂: S vacancies, W", Crystal(structure="mos2", size_nm=8, vacancy_fraction=0.03, vacancy_number=16, dopant_number=74, dopant_host=42, dopant_fraction=0.03, film_nm=0.3), "HAADF", 6.0, 9000),
-    ("WSe₂: Se vacancies, Mo", Crystal(structure="wse2", size_nm=8, rotation_deg=17, vacancy_fraction=0.05, vacancy_number=34, dopant_number=42, dopant_host=74, dopant_fraction=0.06, film_nm=0.3), "HAADF", 5.6, 6000),
-    ("graphene: vacancies, Si", Crystal(structure="graphene", size_nm=6, rotation_deg=8, vacancy_fraction=0.004, dopant_number=14, dopant_host=6, dopant_fraction=0.004), "HAADF", 3.2, 150000),
-    ("Si [110], strained, wedge", Crystal(structure="si110", size_nm=8, wedge=0.8, strain_pct=2.0, film_nm=3.0), "HAADF", 5.0, 4000),
+    (
+        "MoS₂: S vacancies, W",
+        Crystal(
+            structure="mos2",
+            size_nm=8,
+            vacancy_fraction=0.03,
+            vacancy_number=16,
+            dopant_number=74,
+            dopant_host=42,
+            dopant_fraction=0.03,
+            film_nm=0.3,
+        ),
+        "HAADF",
+        6.0,
+        9000,
+    ),
+    (
+        "WSe₂: Se vacancies, Mo",
+        Crystal(
+            structure="wse2",
+            size_nm=8,
+            rotation_deg=17,
+            vacancy_fraction=0.05,
+            vacancy_number=34,
+            dopant_number=42,
+            dopant_host=74,
+            dopant_fraction=0.06,
+            film_nm=0.3,
+        ),
+        "HAADF",
+        5.6,
+        6000,
+    ),
+    (
+        "graphene: vacancies, Si",
+        Crystal(
+            structure="graphene",
+            size_nm=6,
+            rotation_deg=8,
+            vacancy_fraction=0.004,
+            dopant_number=14,
+            dopant_host=6,
+            dopant_fraction=0.004,
+        ),
+        "HAADF",
+        3.2,
+        150000,
+    ),
+    (
+        "Si [110], strained, wedge",
+        Crystal(structure="si110", size_nm=8, wedge=0.8, strain_pct=2.0, film_nm=3.0),
+        "HAADF",
+        5.0,
+        4000,
+    ),
     ("GaN [11-20]", Crystal(structure="gan", size_nm=8, thickness_nm=8, film_nm=3.0), "HAADF", 4.0, 1200),
     ("fibres", Fibres(), "HAADF", 4000.0, 500),
     ("stained vesicles", Vesicles(), "ADF", 1200.0, 400),
     ("Pt on oxide", Particles(), "HAADF", 400.0, 700),
-)  # fmt: skip
+)
 """Title, specimen, detector, field of view in nm, electrons per pixel."""
 
 
 def image_of(
     specimen: AnySpecimen, kind: str, fov_nm: float, electrons: float | None, pixels: int = 512
 ) -> NDArray[np.float32]:
-    """A full raster (pixels, pixels): the scattered fraction, or with ``electrons`` per pixel what a noisy detector counts."""
+    """A full raster (pixels, pixels): the scattered fraction, or with ``electrons`` per pixel a noisy count."""
     axis = ((np.arange(pixels) + 0.5) / pixels - 0.5) * fov_nm
     y, x = np.meshgrid(axis, axis, indexing="ij")
     # a wide field is seen through a small aperture, as one would at the instrument
@@ -64,9 +127,15 @@ def draw(path: Path) -> None:
         label = f"{bar:g} nm" if bar < 1000 else f"{bar / 1000:g} µm"
         axes.plot([0.05 * fov_nm, 0.05 * fov_nm + bar], [0.94 * fov_nm] * 2, color="white", lw=4, solid_capstyle="butt")
         axes.text(
-            0.05 * fov_nm + bar / 2, 0.915 * fov_nm, label, color="white", ha="center", va="bottom", fontsize=10,
+            0.05 * fov_nm + bar / 2,
+            0.915 * fov_nm,
+            label,
+            color="white",
+            ha="center",
+            va="bottom",
+            fontsize=10,
             bbox={"facecolor": "black", "alpha": 0.6, "pad": 1.5, "edgecolor": "none"},
-        )  # fmt: skip
+        )
     figure.savefig(path, dpi=85)
 
 

@@ -66,9 +66,13 @@ class DamageConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             if not getattr(self, quantity) > 0:
                 raise InvalidInput(f"damage.{quantity}", getattr(self, quantity), "is not above 0", remedy)
         for quantity, low, high in (
-            ("sharpness", 0.1, 20.0), ("mass_loss", 0.0, 1.0), ("disorder_nm", 0.0, 1.0), ("delocalisation_nm", 0.0, 1e4),
-            ("diffusion_nm2_per_s", 0.0, 1e9), ("diffusion_gain", 0.0, 1e6),
-        ):  # fmt: skip
+            ("sharpness", 0.1, 20.0),
+            ("mass_loss", 0.0, 1.0),
+            ("disorder_nm", 0.0, 1.0),
+            ("delocalisation_nm", 0.0, 1e4),
+            ("diffusion_nm2_per_s", 0.0, 1e9),
+            ("diffusion_gain", 0.0, 1e6),
+        ):
             value = getattr(self, quantity)
             if not (math.isfinite(value) and low <= value <= high):
                 raise InvalidInput(f"damage.{quantity}", value, f"is outside {low:g} to {high:g}", remedy)
@@ -130,7 +134,7 @@ class Damage:
         self._reach = np.exp(-2 * (np.pi * config.delocalisation_nm) ** 2 * self._k2)
 
     def act(self, layers: tuple[NDArray[np.float32], ...], cells: NDArray[np.intp]) -> tuple[NDArray[np.float32], ...]:
-        """Depths of the damaged specimen: the first half of ``layers`` is the crystal's, the second the amorphous one's."""
+        """Depths of the damaged specimen; the first half of ``layers`` is the crystal's, the second the amorphous's."""
         half = len(layers) // 2
         order, mass = self.order.reshape(-1).take(cells), self.mass.reshape(-1).take(cells)
         return tuple(

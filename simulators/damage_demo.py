@@ -1,8 +1,8 @@
 """Why to visit fewer pixels, in one figure: ``python -m simulators.damage_demo --out FILE.png``.
 
 The same beam-sensitive crystal twice: under full rasters, and under as many frames that visit 1/20 of the pixels at
-the same dwell, each frame other ones. Every frame is really scanned by the simulated microscope; the pictures show the specimen
-as it is afterwards, free of noise.
+the same dwell, each frame other ones. Every frame is really scanned by the simulated microscope; the pictures show
+the specimen as it is afterwards, free of noise.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ SPECIMEN = SimulatorConfig(
 
 @dataclass(frozen=True)
 class Outcome:
-    """One way to scan: images (rows, cols) before and after, dose map in e/Å², mean order of the crystal after each frame."""
+    """One way to scan: images (rows, cols) before and after, dose map, mean order of the crystal after each frame."""
 
     before: NDArray[np.float32]
     after: NDArray[np.float32]
@@ -60,7 +60,7 @@ class Outcome:
 
 
 def expose(frames: int, pixels: int, coverage: float | None) -> Outcome:
-    """Scan ``frames`` frames of ``pixels``²: full rasters, or jittered grids of ``coverage`` with a seed for each frame."""
+    """Scan frames of ``pixels``²: full rasters, or jittered grids of ``coverage`` with a seed for each frame."""
     microscope = SimulatedMicroscope(SPECIMEN)
     exposure = microscope.exposure
     before = exposure.expected_counts((pixels, pixels), FOV_NM, DWELL_US)[0]

@@ -43,9 +43,13 @@ class DetectorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
                 "detectors.kind", self.kind, f"is not one of {', '.join(DETECTOR_KINDS)}", "name one of those"
             )
         for quantity, low, high in (
-            ("counts_per_electron", 1e-6, 1e6), ("offset_counts", -1e6, 1e6), ("read_noise_counts", 0.0, 1e5),
-            ("pulse_spread", 0.0, 5.0), ("decay_us", 0.0, 1e6), ("adc_bits", 1, 16),
-        ):  # fmt: skip
+            ("counts_per_electron", 1e-6, 1e6),
+            ("offset_counts", -1e6, 1e6),
+            ("read_noise_counts", 0.0, 1e5),
+            ("pulse_spread", 0.0, 5.0),
+            ("decay_us", 0.0, 1e6),
+            ("adc_bits", 1, 16),
+        ):
             value = getattr(self, quantity)
             if not (math.isfinite(value) and low <= value <= high):
                 raise InvalidInput(
@@ -62,9 +66,12 @@ class DetectorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     def stated(self) -> DetectorChannel:
         """What the microscope says of it."""
         return DetectorChannel(
-            name=self.name, counts_per_electron=self.counts_per_electron, offset_counts=self.offset_counts,
-            read_noise_counts=self.read_noise_counts, adc_bits=self.adc_bits,
-        )  # fmt: skip
+            name=self.name,
+            counts_per_electron=self.counts_per_electron,
+            offset_counts=self.offset_counts,
+            read_noise_counts=self.read_noise_counts,
+            adc_bits=self.adc_bits,
+        )
 
 
 class Detector:
@@ -117,7 +124,7 @@ class Detector:
         kept = np.exp(-dwell_us / tau)
         left = tau / dwell_us * (1 - kept)
         across = np.exp(-move_us / tau)  # light that falls between two dwells is lost to both
-        glow = relax(self._glow, electrons * left, kept * across)
+        glow = relax(np.array([self._glow]), (electrons * left)[:, None], (kept * across)[:, None])[:, 0]
         before = np.concatenate(([self._glow], glow[:-1])) * across
         self._glow = float(glow[-1])
         return np.asarray(electrons * (1 - left) + before * (1 - kept), np.float32)

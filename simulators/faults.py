@@ -28,9 +28,9 @@ _FOR_A_WHILE = ("link_cut", "delay", "stall")
 class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One entry of the schedule.
 
-    ``duration_s`` is how long a cut, delay or stall lasts; ``count`` how many chunks are dropped, duplicated or swapped,
-    or for how many samples a detector sticks; ``skew_ppm`` how fast a clock runs wrong; ``restart_after_s`` when a
-    crashed server comes back (null: never).
+    ``duration_s`` is how long a cut, delay or stall lasts; ``count`` how many messages are dropped, duplicated or
+    swapped, or for how many samples a detector sticks; ``skew_ppm`` how fast a clock runs wrong; ``restart_after_s``
+    when a crashed server comes back (null: never).
     """
 
     kind: str
@@ -49,9 +49,14 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         if self.kind not in known:
             raise InvalidInput("faults.kind", self.kind, f"is not one of {', '.join(known)}", "name one of those")
         for quantity, low, high in (
-            ("frame", 0, 1 << 40), ("sample", 0, 1 << 40), ("duration_s", 0, 3600), ("count", 1, 1 << 40),
-            ("channel", 0, 7), ("skew_ppm", -1e6, 1e9), ("skew_ns", -(1 << 62), 1 << 62),
-        ):  # fmt: skip
+            ("frame", 0, 1 << 40),
+            ("sample", 0, 1 << 40),
+            ("duration_s", 0, 3600),
+            ("count", 1, 1 << 40),
+            ("channel", 0, 7),
+            ("skew_ppm", -1e6, 1e9),
+            ("skew_ns", -(1 << 62), 1 << 62),
+        ):
             value = getattr(self, quantity)
             if not (math.isfinite(value) and low <= value <= high):
                 raise InvalidInput(

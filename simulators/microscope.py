@@ -156,7 +156,7 @@ class SimulatedMicroscope:
         return int(np.searchsorted(block.end_us, self._now_us(), side="right"))
 
     def _wait_for(self, block: Exposed, start: int, stop: int) -> int:
-        """Wait until a worthwhile part of samples ``start`` to ``stop`` is exposed, at most about 10 ms; where it ends."""
+        """Wait until enough of samples ``start`` to ``stop`` is exposed, at most about 10 ms; where it ends."""
         now_us = self._now_us()
         enough_us = min(block.end_us[stop - 1], block.end_us[start] + 1e6 * _READ_S)
         if enough_us > now_us:
@@ -165,7 +165,8 @@ class SimulatedMicroscope:
         if behind_us * len(block) / max(float(block.end_us[-1] - block.end_us[0]), 1e-9) > self._config.fifo_samples:
             self.blank()
             raise Overrun(
-                f"the beam is {behind_us * 1e-3:.0f} ms ahead of the samples, more than the FIFO's {self._config.fifo_samples}: "
+                f"the beam is {behind_us * 1e-3:.0f} ms ahead of the samples, more than the FIFO's "
+                f"{self._config.fifo_samples}: "
                 "lengthen the dwell, or read faster"
             )
         return min(stop, self._exposed(block))

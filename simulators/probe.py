@@ -95,6 +95,6 @@ class Probe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 @lru_cache(maxsize=8)
 def _lens(probe: Probe) -> tuple[NDArray[np.float32], float]:
-    """Transfer function without the source on the grid of frequencies, zero in the middle, and the pitch of its probe."""
+    """Transfer function of the lens alone, zero frequency in the middle, and the pitch of its probe."""
     density, pitch = probe.intensity()
     return fft.fftshift(fft.fft2(fft.ifftshift(density)).real).astype(np.float32), pitch

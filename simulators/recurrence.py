@@ -1,8 +1,8 @@
 """First-order recurrences over a block of samples, without a loop in Python over the samples.
 
 Coils, scintillator and hysteresis all remember. Each is a recurrence whose steps compose, so a block is cut into
-segments that advance side by side, and the segments are joined afterwards. Where the step is the same throughout
-(no blanked moves, one dwell) :func:`scipy.signal.lfilter` is faster still.
+segments that advance side by side, and the segments are joined afterwards by the same means. Where the step is the
+same throughout (no blanked moves, one dwell) :func:`scipy.signal.lfilter` is faster still.
 """
 
 from __future__ import annotations
@@ -15,42 +15,32 @@ from scipy.signal import lfilter
 
 __all__ = ["play", "relax", "through"]
 
+_SHORT = 16
 
-def relax(
-    start: complex, forcing: NDArray[np.generic], keep: NDArray[np.float64] | NDArray[np.complex128]
-) -> NDArray[np.generic]:
-    """``x[k] = keep[k]·x[k−1] + forcing[k]`` with ``x[−1] = start``; all of shape (n,), real or complex."""
-    n = len(forcing)
-    same = np.flatnonzero(keep[1:] != keep[:-1]) + 1
-    if same.size * 160 < n:  # a few runs of equal steps: rows of a raster, or a whole spiral
-        out = np.empty(n, np.result_type(forcing, keep, np.asarray(start)))
-        edges = [0, *same.tolist(), n]
+
+def relax(start: NDArray[np.generic], forcing: NDArray[np.generic], keep: NDArray[np.generic]) -> NDArray[np.generic]:
+    """``x[k] = keep[k]·x[k−1] + forcing[k]`` with ``x[−1] = start``; (n, m), (n, m) and (m,), each column by itself."""
+    n, columns = forcing.shape
+    kind = np.result_type(start, forcing, keep)
+    if n <= _SHORT:
+        out = np.empty((n, columns), kind)
         x = start
-        for first, last in zip(edges[:-1], edges[1:], strict=True):
-            a = keep[first]
-            out[first:last], _ = lfilter([1.0], [1.0, -a], forcing[first:last], zi=np.array([a * x]))
-            x = out[last - 1]
+        for k in range(n):
+            x = keep[k] * x + forcing[k]
+            out[k] = x
         return out
-    width = max(1, math.isqrt(n))
-    rows = -(-n // width)
-    pad = rows * width - n
-    a = np.concatenate((keep, np.ones(pad, keep.dtype))).reshape(rows, width).T.copy()
-    x = (
-        np.concatenate((forcing, np.zeros(pad, forcing.dtype)))
-        .reshape(rows, width)
-        .T.astype(np.result_type(forcing, keep))
-    )
-    gain = a  # becomes the product of the steps so far, x the answer from a start of 0
-    for k in range(1, width):
-        x[k] += a[k] * x[k - 1]
+    size = max(_SHORT, math.isqrt(n) // 2)
+    rows = -(-n // size)
+    gain, x = np.ones((rows * size, columns), keep.dtype), np.zeros((rows * size, columns), kind)
+    gain[:n], x[:n] = keep, forcing
+    gain = np.ascontiguousarray(gain.reshape(rows, size, columns).swapaxes(0, 1))
+    x = np.ascontiguousarray(x.reshape(rows, size, columns).swapaxes(0, 1))
+    for k in range(1, size):  # x: the answer of each segment from a start of 0; gain: the product of its steps so far
+        x[k] += gain[k] * x[k - 1]
         gain[k] *= gain[k - 1]
-    begin = np.empty(rows, x.dtype)
-    carried = start
-    for row in range(rows):
-        begin[row] = carried
-        carried = x[-1, row] + gain[-1, row] * carried
-    x += gain * begin
-    return np.asarray(x.T.reshape(-1)[:n])
+    ends = relax(start, x[-1], gain[-1])
+    x += gain * np.concatenate((np.asarray(start, kind)[None], ends[:-1]))
+    return np.asarray(x.swapaxes(0, 1).reshape(-1, columns)[:n])
 
 
 def through(

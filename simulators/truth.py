@@ -1,8 +1,9 @@
 """The ground truth of a dry run, for tests and reports only: a side file that no part of the live path reads.
 
 ``truth.npz`` holds ``expected`` (channels, rows, cols): the noise-free counts at the middles of the pixels at the
-beginning of the first frame; ``names`` of the channels; ``fov_nm``, ``dwell_us``, ``frame``, ``clock_us``. When the frame
-is over, ``achieved`` (n, 2), where the beam really was, comes into ``truth-achieved.npz`` beside it, unless the path is long.
+beginning of the first frame; ``names`` of the channels; ``fov_nm``, ``dwell_us``, ``frame``, ``clock_us``. When the
+frame is over, ``achieved`` (n, 2), where the beam really was, comes into ``truth-achieved.npz`` beside it, unless the
+path is long.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ _LONGEST_PATH = 1 << 21
 class TruthFile:
     """Writes the truth of the first frame, and with ``every`` above 0 that of each ``every``-th one after it.
 
-    The pixel grid is that of the scan unless ``shape`` (rows, cols) says otherwise. Later frames go to ``NAME-000012.npz``. Each file appears whole or not at all.
+    The pixel grid is that of the scan unless ``shape`` (rows, cols) says otherwise. Later frames go to
+    ``NAME-000012.npz``. Each file appears whole or not at all.
 
     Raises:
         InvalidInput: the folder does not exist or cannot be written.

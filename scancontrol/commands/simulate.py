@@ -20,7 +20,9 @@ def add_parser(subparsers: Any) -> None:
     """Add this command to the command line."""
     parser = subparsers.add_parser("simulate", help="host a simulated microscope", description=__doc__)
     parser.add_argument("--config", type=Path, metavar="FILE", help="YAML (default: the shipped simulator.yaml)")
-    parser.add_argument("--address", default="tcp://127.0.0.1:0", help="where to listen (default: any free port of loopback)")
+    parser.add_argument(
+        "--address", default="tcp://127.0.0.1:0", help="where to listen (default: any free port of loopback)"
+    )
     parser.add_argument("--specimen", type=Path, metavar="IMAGE", help="a grayscale TIFF, PNG, WebP or NPY micrograph")
     parser.add_argument("--fast", action="store_true", help="as fast as it goes, instead of in real time")
     parser.add_argument("--faults", type=Path, metavar="FILE", help="a schedule of faults to inject")

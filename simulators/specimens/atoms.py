@@ -22,7 +22,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Atoms:
-    """Positions ``(n, 3)`` as (y, x, z) in nm, atomic numbers ``(n,)``, thermal displacement ``(n,)`` in nm (rms, per axis)."""
+    """Positions (n, 3) as (y, x, z), atomic numbers (n,), thermal displacements (n,) in nm (rms, per axis)."""
 
     position_nm: Array
     number: NDArray[np.int16]

@@ -1,8 +1,9 @@
 """Crystal structures, each set on a zone axis in a rectangular cell with the beam along z.
 
-Cell lengths at room temperature from the crystallographic literature: SrTiO3 a = 0.3905; 2H-MoS2 a = 0.316,
-2H-WSe2 a = 0.328 (S–S 0.313 nm, Se–Se 0.334 nm apart along the beam); Si a = 0.5431; cubic CsPbBr3 a = 0.5874; GaN a = 0.3189, c = 0.5186,
-u = 0.377; graphene a = 0.246; Au a = 0.4078 nm. Thermal displacements (rms, per axis) are of the usual size for each.
+Cell lengths at room temperature from the crystallographic literature, in nm: SrTiO3 a = 0.3905; 2H-MoS2 a = 0.316,
+2H-WSe2 a = 0.328 (S–S 0.313, Se–Se 0.334 apart along the beam); Si a = 0.5431; cubic CsPbBr3 a = 0.5874;
+GaN a = 0.3189, c = 0.5186, u = 0.377; graphene a = 0.246; Au a = 0.4078. Thermal displacements (rms, per
+axis) are of the usual size for each.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ def _sheet_2h(name: str, a_nm: float, metal: int, chalcogen: int, spread_nm: flo
 
 
 def _gallium_nitride() -> Cell:
-    """Wurtzite GaN along [11-20]: c upwards, [1-100] to the right, so that the polarity of the dumbbells can be seen."""
+    """Wurtzite GaN along [11-20]: c upwards, [1-100] to the right, so that its polarity can be seen."""
     a, c, u = 0.3189, 0.5186, 0.377
     ga = ((0.0, 1 / 6, 0.25), (0.0, 4 / 6, 0.75), (0.5, 2 / 6, 0.75), (0.5, 5 / 6, 0.25))
     return Cell(

@@ -65,7 +65,6 @@ def decahedron(diameter_nm: float) -> Atoms:
     cell = gold_110
     size = 1.2 * diameter_nm
     lattice = block(cell, (size, size), diameter_nm)
-    a, b, c = cell.lengths_nm
     # put one column exactly on the axis
     column = lattice.position_nm[np.argmin(np.abs(lattice.position_nm[:, :2]).sum(axis=1))]
     lattice = lattice.moved(np.array([-column[0], -column[1], 0.0]))

@@ -64,7 +64,7 @@ def _cell(structure: str | Structure) -> Cell:
 
 
 class Crystal(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind", tag="crystal"):
-    """A crystal on a zone axis, with what a real one has: vacancies, dopants, steps, strain, wedge, tilt, a carbon film."""
+    """A crystal on a zone axis, with what a real one has: vacancies, dopants, steps, strain, tilt, a carbon film."""
 
     structure: str | Structure = "srtio3"
     size_nm: float = 20.0
@@ -87,9 +87,17 @@ class Crystal(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         """Raise :class:`InvalidInput` for values that cannot be."""
         _cell(self.structure)
         for quantity, low, high in (
-            ("size_nm", 1, 50), ("thickness_nm", 0.1, 200), ("rotation_deg", -360, 360), ("vacancy_fraction", 0, 1),
-            ("dopant_fraction", 0, 1), ("steps", 0, 50), ("wedge", -1, 1), ("strain_pct", 0, 10), ("tilt_mrad", -50, 50), ("film_nm", 0, 200),
-        ):  # fmt: skip
+            ("size_nm", 1, 50),
+            ("thickness_nm", 0.1, 200),
+            ("rotation_deg", -360, 360),
+            ("vacancy_fraction", 0, 1),
+            ("dopant_fraction", 0, 1),
+            ("steps", 0, 50),
+            ("wedge", -1, 1),
+            ("strain_pct", 0, 10),
+            ("tilt_mrad", -50, 50),
+            ("film_nm", 0, 200),
+        ):
             _within(quantity, getattr(self, quantity), low, high)
         if self.dopant_fraction > 0 and (self.dopant_number is None or self.dopant_host is None):
             raise InvalidInput(
@@ -188,9 +196,12 @@ class GrainBoundary(
         """Raise :class:`InvalidInput` for values that cannot be."""
         _cell(self.structure)
         for quantity, low, high in (
-            ("size_nm", 1, 50), ("thickness_nm", 0.1, 200), ("misorientation_deg", -90, 90),
-            ("dopant_fraction", 0, 1), ("boundary_fraction", 0, 1),
-        ):  # fmt: skip
+            ("size_nm", 1, 50),
+            ("thickness_nm", 0.1, 200),
+            ("misorientation_deg", -90, 90),
+            ("dopant_fraction", 0, 1),
+            ("boundary_fraction", 0, 1),
+        ):
             _within(quantity, getattr(self, quantity), low, high)
 
     def scene(self, width_nm: float, height_nm: float, frame: int) -> Scene:
@@ -235,8 +246,13 @@ class GoldOnCarbon(
     def check(self) -> None:
         """Raise :class:`InvalidInput` for values that cannot be."""
         for quantity, low, high in (
-            ("size_nm", 8, 50), ("film_nm", 0.5, 200), ("adatoms", 0, 10000), ("clusters", 0, 1000), ("growth_nm_per_frame", -1, 1), ("hop_nm", 0, 5),
-        ):  # fmt: skip
+            ("size_nm", 8, 50),
+            ("film_nm", 0.5, 200),
+            ("adatoms", 0, 10000),
+            ("clusters", 0, 1000),
+            ("growth_nm_per_frame", -1, 1),
+            ("hop_nm", 0, 5),
+        ):
             _within(quantity, getattr(self, quantity), low, high)
 
     @property
@@ -249,18 +265,21 @@ class GoldOnCarbon(
         generator = np.random.default_rng([self.seed, 3])
         s = self.size_nm / 20.0
         grow = self.growth_nm_per_frame * frame
-        particles = join(*(
-            gold.rounded(shape(max(0.8, diameter * s + grow * share)), np.random.default_rng([self.seed, 5]))
-            .turned(angle).moved(np.array([y * s, x * s, 0.0]))
-            for shape, diameter, share, angle, y, x in (
-                (gold.decahedron, 7.4, 1.0, 11.0, -1.2, -3.6),
-                (lambda d: gold.twinned(d, (-0.25, 0.3)), 5.6, 0.8, 37.0, -5.4, 4.4),
-                (lambda d: gold.truncated_octahedron(d, "110"), 4.6, 0.6, -21.0, 5.6, 1.6),
-                (lambda d: gold.truncated_octahedron(d, "001"), 3.4, 0.4, 28.0, 1.2, 5.4),
-                (lambda d: gold.truncated_octahedron(d, "001"), 2.0, -0.2, 5.0, 6.6, -6.4),
-                (lambda d: gold.twinned(d, (0.0,)), 2.4, -0.2, -50.0, -7.6, -7.6),
+        particles = join(
+            *(
+                gold.rounded(shape(max(0.8, diameter * s + grow * share)), np.random.default_rng([self.seed, 5]))
+                .turned(angle)
+                .moved(np.array([y * s, x * s, 0.0]))
+                for shape, diameter, share, angle, y, x in (
+                    (gold.decahedron, 7.4, 1.0, 11.0, -1.2, -3.6),
+                    (lambda d: gold.twinned(d, (-0.25, 0.3)), 5.6, 0.8, 37.0, -5.4, 4.4),
+                    (lambda d: gold.truncated_octahedron(d, "110"), 4.6, 0.6, -21.0, 5.6, 1.6),
+                    (lambda d: gold.truncated_octahedron(d, "001"), 3.4, 0.4, 28.0, 1.2, 5.4),
+                    (lambda d: gold.truncated_octahedron(d, "001"), 2.0, -0.2, 5.0, 6.6, -6.4),
+                    (lambda d: gold.twinned(d, (0.0,)), 2.4, -0.2, -50.0, -7.6, -7.6),
+                )
             )
-        ))  # fmt: skip
+        )
         extent = (self.size_nm, self.size_nm)
         grid = grid_for(extent, _ATOMIC_PITCH_NM, _ATOMIC_GRID)
         film, edge_nm = self._film(extent, grid, generator)
@@ -313,10 +332,10 @@ class Micrograph(
         read_micrograph(Path(self.file))
 
     def scene(self, width_nm: float, height_nm: float, frame: int) -> Scene:
-        """The image, ``size_nm`` wide, or as wide as the field of view."""
-        return micrograph_scene(
-            read_micrograph(Path(self.file)), self.size_nm or width_nm, self.darkest, self.brightest
-        )
+        """The image, ``size_nm`` wide, or just large enough to cover the field of view."""
+        image = read_micrograph(Path(self.file))
+        covering_nm = max(width_nm, height_nm * image.shape[1] / image.shape[0])
+        return micrograph_scene(image, self.size_nm or covering_nm, self.darkest, self.brightest)
 
 
 AnySpecimen = Crystal | GrainBoundary | GoldOnCarbon | Micrograph | Fibres | Vesicles | Particles

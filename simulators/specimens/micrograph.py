@@ -67,7 +67,7 @@ def read_micrograph(path: Path) -> NDArray[np.float32]:
 def micrograph_scene(
     image: NDArray[np.float32], width_nm: float, darkest: float = 0.02, brightest: float = 0.3
 ) -> Scene:
-    """A scene ``width_nm`` wide whose HAADF fractions run from ``darkest`` to ``brightest`` as ``image`` runs from 0 to 1."""
+    """A scene ``width_nm`` wide; HAADF fractions run from ``darkest`` to ``brightest`` as ``image`` from 0 to 1."""
     image = image[: image.shape[0] & ~1, : image.shape[1] & ~1]  # even sides put its middle between four nodes
     depth = -np.log1p(-(darkest + (brightest - darkest) * image)).astype(np.float32)
     mirrored = np.concatenate((depth, depth[::-1]))

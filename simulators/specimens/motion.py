@@ -66,21 +66,28 @@ class Motion(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         block of samples; steps and vibration are exact.
         """
         ends = time_us[[0, -1]] * 1e-6
-        slow = np.array([
-            [v * t + c * -math.expm1(-t / self.creep_time_s) for v, c in zip(self.drift_nm_per_s, self.creep_nm, strict=True)]
-            for t in ends
-        ])  # fmt: skip
+        slow = np.array(
+            [
+                [
+                    v * t + c * -math.expm1(-t / self.creep_time_s)
+                    for v, c in zip(self.drift_nm_per_s, self.creep_nm, strict=True)
+                ]
+                for t in ends
+            ]
+        )
         span = time_us[-1] - time_us[0]
-        along = (time_us - time_us[0]).astype(np.float32)
-        along *= np.float32(1 / span if span > 0 else 0)
+        within = (time_us - time_us[0]).astype(np.float32)
+        along = within * np.float32(1 / span if span > 0 else 0)
         moved = [along * np.float32(slow[1, axis] - slow[0, axis]) + np.float32(slow[0, axis]) for axis in (0, 1)]
         for step in self.steps:
             if step.time_s <= ends[1]:
                 for axis in (0, 1):
                     moved[axis] += (time_us >= step.time_s * 1e6) * np.float32(step.by_nm[axis])
         for vibration in self.vibrations:
-            phase = np.remainder(time_us * (vibration.frequency_hz * 1e-6), 1.0).astype(np.float32)
-            swing = np.sin(phase * np.float32(2 * np.pi))
+            turns_per_us = vibration.frequency_hz * 1e-6
+            phase = within * np.float32(2 * np.pi * turns_per_us)
+            phase += np.float32(2 * np.pi * math.fmod(time_us[0] * turns_per_us, 1.0))
+            swing = np.sin(phase)
             for axis in (0, 1):
                 moved[axis] += swing * np.float32(vibration.amplitude_nm[axis])
         return moved[0], moved[1]

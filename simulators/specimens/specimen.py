@@ -1,4 +1,4 @@
-"""A specimen under a probe: the recipe of :mod:`~simulators.specimens.library`, rendered when needed, looked up at will."""
+"""A specimen under a probe: a recipe of :mod:`.library`, rendered when needed, looked up at will."""
 
 from __future__ import annotations
 
@@ -80,9 +80,13 @@ class Specimen:
         x_nm: NDArray[np.float32],
         width_nm: float = 20.0,
         frame: int = 0,
+        height_nm: float | None = None,
     ) -> NDArray[np.float32]:
-        """Fraction of the beam that reaches each detector, (len(kinds), n) in [0, 1], at positions (n,) from the middle."""
-        layers = self.field(width_nm, width_nm, frame).lookup(
+        """Fraction of the beam that reaches each detector, (kinds, n) in [0, 1], at positions (n,) from the middle.
+
+        The size of the field matters to specimens that fill it; it is square without ``height_nm``.
+        """
+        layers = self.field(width_nm, height_nm or width_nm, frame).lookup(
             np.asarray(y_nm, np.float32), np.asarray(x_nm, np.float32)
         )
         low = layers[1] if self.low else None

@@ -63,7 +63,7 @@ def test_neighbours_visited_at_once_suffer_more_than_those_visited_after_a_rest(
     settings = DamageConfig(
         diffusion_nm2_per_s=2.0,
         diffusion_life_s=0.03,
-        diffusion_limit_e_per_a2=50.0,
+        diffusion_limit_e_per_a2=35.0,
         diffusion_gain=1.0,
         delocalisation_nm=0.2,
     )
@@ -82,6 +82,7 @@ def test_neighbours_visited_at_once_suffer_more_than_those_visited_after_a_rest(
     assert total(lines, 1e4) > 1.1 * total(lines, 1e6)  # the same order, with rests
 
 
+@pytest.mark.slow
 def test_ten_rasters_destroy_what_ten_sparse_frames_leave():
     tender = config(
         specimen=Crystal(structure="cspbbr3", size_nm=3.0, thickness_nm=3.0),
@@ -133,9 +134,14 @@ def test_knocked_out_atoms_follow_the_cross_section_and_leave_the_picture():
 
 @pytest.mark.parametrize(
     "settings",
-    [DamageConfig(critical_dose_e_per_a2=0.0), DamageConfig(mass_loss=2.0), DamageConfig(diffusion_life_s=-1.0),
-     DamageConfig(delocalisation_nm=math.nan), DamageConfig(knock_on=KnockOn(cross_section_barn=-1.0))],
-)  # fmt: skip
+    [
+        DamageConfig(critical_dose_e_per_a2=0.0),
+        DamageConfig(mass_loss=2.0),
+        DamageConfig(diffusion_life_s=-1.0),
+        DamageConfig(delocalisation_nm=math.nan),
+        DamageConfig(knock_on=KnockOn(cross_section_barn=-1.0)),
+    ],
+)
 def test_damage_that_cannot_be_is_refused(settings):
     with pytest.raises(InvalidInput, match="damage"):
         settings.check()

@@ -54,8 +54,14 @@ def test_a_micrograph_fills_whatever_field_is_scanned_pixel_for_pixel(tmp_path, 
     y = ((np.arange(48) + 0.5) / 48 - 0.5) * height_nm
     x = ((np.arange(64) + 0.5) / 64 - 0.5) * fov_nm
     yy, xx = (grid.ravel() for grid in np.meshgrid(y, x, indexing="ij"))
-    seen = specimen.scattered(("HAADF",), yy, xx, fov_nm)[0].reshape(48, 64)
+    seen = specimen.scattered(("HAADF",), yy, xx, fov_nm, height_nm=height_nm)[0].reshape(48, 64)
     np.testing.assert_allclose(seen, 0.1 + 0.3 * read_micrograph(file), atol=2e-5)
+
+
+def test_a_micrograph_of_another_shape_covers_the_whole_field(tmp_path, gradient):
+    specimen = Specimen(Micrograph(file=str(write(tmp_path / "image.npy", gradient, "npy"))), Probe())
+    assert specimen.field(10.0, 10.0).extent_nm == pytest.approx((20.0, 20.0 * 64 / 48))  # twice the image, mirrored
+    assert specimen.field(20.0, 10.0).extent_nm == pytest.approx((40.0 * 48 / 64, 40.0))
 
 
 def test_beyond_its_edges_a_micrograph_goes_on_as_its_mirror_image(tmp_path, gradient):
@@ -83,8 +89,15 @@ def test_what_is_no_micrograph_is_refused_with_the_reason(tmp_path):
     tiny = tmp_path / "tiny.npy"
     np.save(tiny, np.arange(16.0).reshape(4, 4))
     for path, why in (
-        (text, "cannot be read"), (cut, "cannot be read"), (tmp_path / "absent.tif", "does not exist"), (flat, "no contrast"),
-        (holes, "not finite"), (pickled, "cannot be read"), (line, "shape"), (tiny, "shape"), (tmp_path, "cannot be read"),
-    ):  # fmt: skip
+        (text, "cannot be read"),
+        (cut, "cannot be read"),
+        (tmp_path / "absent.tif", "does not exist"),
+        (flat, "no contrast"),
+        (holes, "not finite"),
+        (pickled, "cannot be read"),
+        (line, "shape"),
+        (tiny, "shape"),
+        (tmp_path, "cannot be read"),
+    ):
         with pytest.raises(InvalidInput, match=why):
             read_micrograph(path)

@@ -24,10 +24,22 @@ from simulators.truth import TruthFile
 
 BUSY = {
     "beam": BeamConfig(current_pa=30.0, flicker_pct=2.0, blanker_ns=100.0, decay_time_s=100.0),
-    "coils": CoilConfig(order=2, time_constant_us=0.8, damping=0.6, slow_share=0.01, hysteresis_fields=1e-3, landing_error_fields=1e-3, hum_fields=1e-3, dac_bits=14, slew_fields_per_us=0.5),
-    "detectors": tuple(DetectorConfig(name=kind, kind=kind, decay_us=0.7, pulse_spread=0.2) for kind in ("HAADF", "ADF", "BF")),
+    "coils": CoilConfig(
+        order=2,
+        time_constant_us=0.8,
+        damping=0.6,
+        slow_share=0.01,
+        hysteresis_fields=1e-3,
+        landing_error_fields=1e-3,
+        hum_fields=1e-3,
+        dac_bits=14,
+        slew_fields_per_us=0.5,
+    ),
+    "detectors": tuple(
+        DetectorConfig(name=kind, kind=kind, decay_us=0.7, pulse_spread=0.2) for kind in ("HAADF", "ADF", "BF")
+    ),
     "motion": Motion(drift_nm_per_s=(0.5, 0.2), steps=(Step(time_s=0.005, by_nm=(0.1, 0.0)),)),
-}  # fmt: skip
+}
 """Everything at once."""
 
 
@@ -69,10 +81,12 @@ def test_at_high_dose_the_picture_is_what_the_specimen_is_expected_to_give():
 
 
 def test_at_low_dose_variance_equals_mean_over_many_frames():
-    microscope = SimulatedMicroscope(config(
-        beam=BeamConfig(current_pa=3.0),
-        detectors=(DetectorConfig(counts_per_electron=1.0, offset_counts=0.0, read_noise_counts=0.0),),
-    ))  # fmt: skip
+    microscope = SimulatedMicroscope(
+        config(
+            beam=BeamConfig(current_pa=3.0),
+            detectors=(DetectorConfig(counts_per_electron=1.0, offset_counts=0.0, read_noise_counts=0.0),),
+        )
+    )
     scan = path("spiral", pixels=40)
     frames = np.stack([acquire(microscope, scan, frame)[0][0] for frame in range(300)]).astype(float)
     mean, variance = frames.mean(axis=0), frames.var(axis=0, ddof=1)
@@ -196,10 +210,15 @@ def test_a_reader_that_falls_behind_further_than_the_fifo_is_told_of_the_overrun
 def test_several_channels_of_one_specimen_agree():
     electrons = 1e5
     kinds = ("HAADF", "ADF", "BF")
-    microscope = SimulatedMicroscope(config(
-        beam=BeamConfig(current_pa=electrons / (6.2415 * 2.0)),
-        detectors=tuple(DetectorConfig(name=k, kind=k, counts_per_electron=0.5, offset_counts=0.0, read_noise_counts=0.0) for k in kinds),
-    ))  # fmt: skip
+    microscope = SimulatedMicroscope(
+        config(
+            beam=BeamConfig(current_pa=electrons / (6.2415 * 2.0)),
+            detectors=tuple(
+                DetectorConfig(name=k, kind=k, counts_per_electron=0.5, offset_counts=0.0, read_noise_counts=0.0)
+                for k in kinds
+            ),
+        )
+    )
     values, _ = acquire(microscope, path())
     total = values.astype(float).sum(axis=0) / 0.5
     assert total.mean() == pytest.approx(electrons, rel=1e-3)
@@ -218,6 +237,7 @@ def test_a_drifting_specimen_is_where_its_drift_has_carried_it():
     assert np.corrcoef(seen[:, 8:].ravel(), still[:, 5:-3].ravel())[0, 1] > 0.995
 
 
+@pytest.mark.slow
 def test_a_specimen_that_grows_is_rendered_for_each_frame():
     growing = GoldOnCarbon(size_nm=8.0, adatoms=0, clusters=0, growth_nm_per_frame=0.5)
     microscope = SimulatedMicroscope(config(specimen=growing))

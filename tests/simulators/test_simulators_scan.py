@@ -57,7 +57,8 @@ def test_a_recurrence_cut_into_segments_equals_the_loop():
     for a, b in zip(keep, forcing, strict=True):
         x = a * x + b
         expected.append(x)
-    np.testing.assert_allclose(relax(0.4, forcing, keep), expected, atol=1e-12)
+    found = relax(np.array([0.4, -0.8]), np.stack((forcing, -2 * forcing), axis=1), np.stack((keep, keep), axis=1))
+    np.testing.assert_allclose(found, np.multiply.outer(expected, [1, -2]), atol=1e-12)
 
 
 def test_the_play_operator_equals_the_loop_and_does_not_care_how_fast_it_is_driven():
@@ -126,9 +127,17 @@ def test_a_landing_error_stays_until_the_next_jump():
 
 @pytest.mark.parametrize(
     "change",
-    [{"time_constant_us": -1.0}, {"time_constant_us": math.nan}, {"damping": 0.0}, {"slow_share": 0.9}, {"dac_bits": 2},
-     {"slew_fields_per_us": 0.0}, {"hysteresis_fields": -0.1}, {"hum_hz": 0.0}],
-)  # fmt: skip
+    [
+        {"time_constant_us": -1.0},
+        {"time_constant_us": math.nan},
+        {"damping": 0.0},
+        {"slow_share": 0.9},
+        {"dac_bits": 2},
+        {"slew_fields_per_us": 0.0},
+        {"hysteresis_fields": -0.1},
+        {"hum_hz": 0.0},
+    ],
+)
 def test_coils_that_cannot_be_are_refused_by_name(change):
     with pytest.raises(InvalidInput, match=rf"coils\.{next(iter(change))}"):
         CoilConfig(**change).check()
@@ -171,9 +180,12 @@ def test_a_slow_blanker_loses_signal_after_each_move_and_leaks_dose_before_it():
 
 def test_the_specimen_drifts_creeps_slips_and_shakes():
     motion = Motion(
-        drift_nm_per_s=(1.0, -2.0), creep_nm=(3.0, 0.0), creep_time_s=2.0,
-        steps=(Step(time_s=1.0, by_nm=(0.0, 5.0)),), vibrations=(Vibration(frequency_hz=10.0, amplitude_nm=(0.5, 0.0)),),
-    )  # fmt: skip
+        drift_nm_per_s=(1.0, -2.0),
+        creep_nm=(3.0, 0.0),
+        creep_time_s=2.0,
+        steps=(Step(time_s=1.0, by_nm=(0.0, 5.0)),),
+        vibrations=(Vibration(frequency_hz=10.0, amplitude_nm=(0.5, 0.0)),),
+    )
     motion.check()
     time_us = np.linspace(0.95e6, 1.05e6, 1001)
     y, x = motion.displacement_nm(time_us)
