@@ -40,7 +40,7 @@ def total_variation_of(image: Tensor) -> Tensor:
     return _gradient(image).norm(dim=1).flatten(1).sum(1)
 
 
-def total_variation(mean: Tensor, weight: Tensor, fidelity: float = 8.0, iterations: int = 300) -> Tensor:
+def total_variation(mean: Tensor, weight: Tensor, fidelity: float = 40.0, iterations: int = 200) -> Tensor:
     """Minimise ``Σ |∇u| + fidelity/2 · Σ weight · (u − mean)²``.
 
     Arguments:
