@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 
 from scancontrol.configuration import load_yaml
+from scancontrol.drivers.direct_electron import DirectElectronConfig, DirectElectronInstrument
 from scancontrol.drivers.nidaq import NidaqConfig, NidaqInstrument
 from scancontrol.drivers.obi import ObiConfig, ObiInstrument
 from scancontrol.errors import InvalidInput
@@ -19,7 +20,7 @@ from scancontrol.serve import Instrument
 
 __all__ = ["DriveConfig", "load_drive", "open_instrument"]
 
-AnyDriver = ObiConfig | NidaqConfig
+AnyDriver = ObiConfig | NidaqConfig | DirectElectronConfig
 
 
 class DriveConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -59,4 +60,6 @@ def open_instrument(config: DriveConfig) -> Instrument:
     microscope = config.microscope
     if isinstance(microscope, ObiConfig):
         return ObiInstrument(microscope)
-    return NidaqInstrument(microscope)
+    if isinstance(microscope, NidaqConfig):
+        return NidaqInstrument(microscope)
+    return DirectElectronInstrument(microscope)
