@@ -385,7 +385,8 @@ def test_every_phase_leads_to_the_end_and_nothing_leads_out_of_it() -> None:
         step(Phase.ENDED, Happening.PAUSE)
 
 
-@settings(max_examples=12, deadline=None)
+@pytest.mark.slow
+@settings(max_examples=20, deadline=None)
 @given(
     happenings=st.lists(st.tuples(st.integers(1, 400), st.sampled_from(
         ["pause", "resume", "abort", "heartbeat_lost", "fault"]

@@ -194,7 +194,7 @@ def test_samples_that_rot_on_the_disk_are_found_by_their_checksum(tmp_path: Path
         read.verify()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(changes=st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), min_size=1, max_size=8))
 def test_random_damage_is_read_or_refused_and_never_crashes(
     tmp_path_factory: pytest.TempPathFactory, good_bytes: bytes, changes: list[tuple[float, int]]

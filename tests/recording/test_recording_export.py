@@ -32,6 +32,7 @@ def recorded(tmp_path: Path) -> Path:
     return tmp_path / "a.hspy"
 
 
+@pytest.mark.slow
 def test_tiffs_carry_the_numbers_and_a_pixel_size_that_hyperspy_and_imagej_read(recorded: Path, tmp_path: Path) -> None:
     tiff = pytest.importorskip("rsciio.tiff")
     tifffile = pytest.importorskip("tifffile")

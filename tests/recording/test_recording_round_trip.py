@@ -66,6 +66,7 @@ def test_samples_positions_and_pictures_come_back_as_they_went_in(tmp_path: Path
         assert 20 < read.verify() <= len(read.rows("chunks"))
 
 
+@pytest.mark.slow
 def test_hyperspys_own_reader_finds_calibrated_axes_units_and_metadata(tmp_path: Path, images: tuple) -> None:
     hspy = pytest.importorskip("rsciio.hspy")
     path = spiral()
@@ -93,6 +94,7 @@ def test_hyperspys_own_reader_finds_calibrated_axes_units_and_metadata(tmp_path:
     assert partial["metadata"]["General"]["date"] == "2023-11-14"
 
 
+@pytest.mark.slow
 def test_hyperspys_reader_loads_the_file_lazily(tmp_path: Path) -> None:
     hspy = pytest.importorskip("rsciio.hspy")
     path = spiral()
@@ -203,7 +205,8 @@ def test_a_resumed_recording_goes_on_from_the_next_unexposed_sample(tmp_path: Pa
         Recording.resume(tmp_path / "a.hspy")
 
 
-@settings(max_examples=15, deadline=None)
+@pytest.mark.slow
+@settings(max_examples=20, deadline=None)
 @given(
     pieces=st.lists(st.tuples(st.integers(0, 2), st.integers(0, 229), st.integers(0, 120)), max_size=60),
     rows=st.integers(3, 20),
