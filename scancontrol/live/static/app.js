@@ -234,6 +234,7 @@ function draw() {
   drawLeft();
   drawRight();
   drawReadout();
+  contrast.showRestored = !absence();
   contrast.draw();
   // Only what was drawn is acknowledged, so a page that cannot keep up, or is hidden, is sent less.
   if (drawn.acks.length) link.send({ type: 'ack', seq: Math.max(...drawn.acks) });

@@ -17,6 +17,7 @@ export class Contrast {
     this.high = 1;
     this.measured = null;
     this.restored = null;
+    this.showRestored = true;
     new ResizeObserver(() => { this.resize(); this.draw(); }).observe(canvas);
     this.resize();
     let edge = null;
@@ -96,15 +97,16 @@ export class Contrast {
     const [axisLow, axisHigh] = this.axis();
     const place = (value) => ((value - axisLow) / (axisHigh - axisLow)) * width;
     const base = height - 15;
+    const restored = this.showRestored ? this.restored : null;
     context.fillStyle = 'rgba(255, 255, 255, 0.045)';
     context.fillRect(place(this.low), 0, place(this.high) - place(this.low), base);
     this.drawCounts(this.measured, place, base, 'rgba(190, 201, 214, 0.55)', true);
-    if (this.restored) this.drawCounts(this.restored, place, base, '#63c7f2', false);
+    if (restored) this.drawCounts(restored, place, base, '#63c7f2', false);
     context.font = FONT;
     context.textBaseline = 'alphabetic';
     context.textAlign = 'right';
     for (const [words, colour, line] of [['measured', '#a7b2c0', 1], ['restored', '#63c7f2', 2]]) {
-      if (line === 2 && !this.restored) continue;
+      if (line === 2 && !restored) continue;
       context.fillStyle = colour;
       context.fillText(words, width - 4, 14 * line - 1);
     }
