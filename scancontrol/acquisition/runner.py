@@ -130,7 +130,7 @@ class Acquisition:
         self._step(Happening.ARM)
         ahead = PathsAhead(self._recipes, self._frames_ahead)
         try:
-            self._collect_what_is_kept()
+            self._collect_what_is_kept(ahead)
             while not self._done(ahead):
                 self._obey(ahead)
                 self._ask_for_frames(ahead)
@@ -139,8 +139,9 @@ class Acquisition:
                     self._take(event)
                 elif self._lost_since is not None and self._clock() - self._lost_since > self._link_patience_s:
                     raise LinkError(f"the microscope was silent for {self._link_patience_s:g} s")
-        except (LinkError, RecordingError) as error:
-            self._fail("link" if isinstance(error, LinkError) else "recording", str(error))
+        except ScanControlError as error:
+            kinds = {LinkError: "link", RecordingError: "recording"}
+            self._fail(next((name for kind, name in kinds.items() if isinstance(error, kind)), "fault"), str(error))
             self._blank(str(error))
         except BaseException as error:
             self._fail("fault", f"{type(error).__name__}: {error}")
@@ -158,12 +159,13 @@ class Acquisition:
             return False
         return self._failure is not None or (ahead.exhausted and not self._again)
 
-    def _collect_what_is_kept(self) -> None:
+    def _collect_what_is_kept(self, ahead: PathsAhead) -> None:
         """Before anything is exposed: samples that an earlier process asked for and never acknowledged."""
         if not self._recording.counts["frames"]:
             return
         deadline, seen = self._clock() + self._link_patience_s, -1
-        while True:
+        while self._failure is None:
+            self._obey(ahead)
             event = self._link.receive(_TICK_S)
             status = self._link.status
             if event is not None:

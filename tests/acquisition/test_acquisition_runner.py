@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from scancontrol.acquisition import Acquisition, Background, Happening, PartialFrames, Phase
 from scancontrol.acquisition.phases import TRANSITIONS, step
-from scancontrol.errors import InvalidInput, LinkError, LocalProtocolError
+from scancontrol.errors import InvalidInput, LinkError, LocalProtocolError, RemoteProtocolError
 from scancontrol.paths import achieved_positions, partial_frame
 from scancontrol.plan import ScanPlan
 from scancontrol.recording import Recording, RecordingWriter, record_plan
@@ -305,6 +305,32 @@ def _quiet_status(number: int = 0) -> Any:
 def _beating(microscope: MemoryMicroscope) -> None:
     assert microscope.status is not None
     microscope.status = _quiet_status(microscope.status.number + 1)
+
+
+def test_a_microscope_that_speaks_nonsense_is_blanked_and_ends_the_acquisition_without_an_exception(
+    recording: RecordingWriter, plan: ScanPlan
+) -> None:
+    def nonsense(_: MemoryMicroscope) -> None:
+        raise RemoteProtocolError("a chunk without a frame")
+
+    microscope = MemoryMicroscope(script=when_exposed(48, nonsense))
+    status = Acquisition(microscope, recording, recipes_of(plan)).run()
+    assert (status.finish_reason, status.message) == ("fault", "a chunk without a frame")
+    assert microscope.calls == ["abort"]
+
+
+def test_a_resumed_acquisition_can_be_aborted_while_it_waits_for_what_the_microscope_kept(
+    recording: RecordingWriter, plan: ScanPlan
+) -> None:
+    recording.begin_frame(0, recipes_of(plan)[0].expand())
+    recording.abandon()
+    going_on = RecordingWriter.resume(recording.path)
+    microscope = MemoryMicroscope()
+    acquisition = Acquisition(microscope, going_on, recipes_of(plan))
+    microscope.script = lambda m: acquisition.abort("no more") and None
+    status = acquisition.run()
+    assert (status.finish_reason, len(microscope.exposed)) == ("aborted", 0)
+    going_on.abandon()
 
 
 def test_a_recipe_that_cannot_be_ends_the_acquisition_after_the_frames_before_it(
