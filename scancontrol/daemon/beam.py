@@ -123,6 +123,11 @@ class BeamThread:
         return link is not None and link.connected
 
     @property
+    def held(self) -> bool:
+        """Whether an emergency blank holds the beam blanked."""
+        return self._held
+
+    @property
     def alive(self) -> bool:
         """Whether the thread still runs; :attr:`failure` says why if it does not."""
         return self._thread.is_alive()

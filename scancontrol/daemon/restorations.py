@@ -32,7 +32,7 @@ from scancontrol.restorer.process import restorer_arguments
 
 __all__ = ["Restorations"]
 
-_IN_FLIGHT = 2  # one in the restorer's hands and one behind it, so that it never waits for us
+_IN_FLIGHT = 1  # what is handed in cannot be overtaken, and the next choice costs the restorer under a millisecond
 _WAITING_BYTES = 256 << 20  # samples kept in memory for frames that wait; beyond this they are read back
 _PROGRESSIVE_S = 0.25  # how often an unfinished frame is restored, while the restorer has nothing better to do
 _FEWEST_SAMPLES = 64
@@ -70,6 +70,7 @@ class Restorations:
         self.dropped = 0
         self._sink: _RunSink | None = None
         self._was: str = "off"
+        self._ready_ns = 0
         threads = config.threads or max(1, (os.cpu_count() or 2) - 1)  # a core is left to the beam
         self._process = RestorerProcess(
             self._restored, self._missed, self._changed,
@@ -149,8 +150,9 @@ class Restorations:
             return
         self.frames_restored += 1
         self.compute.add(result.compute_ms)
-        self.latency.add(latency_ms)
-        self.overhead.add(latency_ms - result.compute_ms)
+        if job.received_ns >= self._ready_ns:  # frames that waited for the process to start tell nothing of its speed
+            self.latency.add(latency_ms)
+            self.overhead.add(latency_ms - result.compute_ms)
         try:
             sink.store(result)
         finally:
@@ -174,6 +176,7 @@ class Restorations:
             self._say(f"the restorer is back, as process {status.pid}", "warning")
         elif status.state == "ready":
             self._announce(f"process {status.pid}, {status.method} on {status.device}")
+            self._ready_ns = time.monotonic_ns()
         if status.state == "ready" and self._sink is not None:
             self._sink.pump()
 

@@ -61,7 +61,6 @@ class Daemon:
         self._finished: queue.SimpleQueue[tuple[Run, AcquisitionStatus, PlanFigures]] = queue.SimpleQueue()
         self._recent: deque[Path] = deque()
         self._figures: PlanFigures | None = None
-        self._warnings: deque[str] = deque(maxlen=4)
         self._last: AcquisitionStatus | None = None
         self._shutdown: Shutdown | None = None
         self._truth_path: Path | None = None
@@ -95,11 +94,11 @@ class Daemon:
             if config.page.enabled:
                 page = LiveServer(
                     self._hub, host=config.page.host, port=config.page.port,
-                    certificate=_optional(config.page.tls_certificate), key=_optional(config.page.tls_key),
+                    certificate=self._beside(config.page.tls_certificate), key=self._beside(config.page.tls_key),
                 )  # fmt: skip
                 url = page.start()
                 stack.callback(page.stop)
-                _print(f"page        {url}")
+                _print(f"page        {url}\nobservers   {page.observer_url}")
             self._restorations.start()
             _print(f"daemon      {capabilities.name} at {config.microscope}, recordings in {self._output}")
             if plan is not None and orders.frames is not None:
@@ -115,6 +114,10 @@ class Daemon:
         security = ClientSecurity(self._base / keys.secret_key, self._base / keys.microscope_key)
         security.check()
         return security
+
+    def _beside(self, path: str | None) -> Path | None:
+        """A path of the configuration, which is relative to its file."""
+        return None if path is None else self._base / path
 
     def _first_plan(self, orders: Orders) -> ScanPlan | None:
         if not orders.start:
@@ -257,7 +260,6 @@ class Daemon:
     def _say(self, text: str, level: str = "info") -> None:
         self._hub.publish_notice(Notice(text, level))  # type: ignore[arg-type]
         if level != "info":
-            self._warnings.append(text)
             _print(f"{level:<11} {text}", error=True)
 
     def _refresh(self) -> None:
@@ -271,9 +273,20 @@ class Daemon:
                 microscope_name=self._capabilities.name, address=self._config.microscope, connected=beam.connected,
                 restorer=restored.state(), method=restored.method, face=restored.face, latency=restored.latency,
                 dose_area_e_per_a2=self._dose_area(), origin=self._capabilities.origin,
-                warnings=tuple(self._warnings),
+                warnings=self._standing(),
             )
         )  # fmt: skip
+
+    def _standing(self) -> tuple[str, ...]:
+        """What is wrong now, and stays on the page while it is."""
+        warnings = []
+        if not self._beam.connected:
+            warnings.append(f"the microscope at {self._config.microscope} does not answer; trying again")
+        if self._beam.held:
+            warnings.append("the beam is held blanked; Start lifts it")
+        if self._restorations.state().state in ("dead", "restarting"):
+            warnings.append("no restorer: partial scans are shown alone, and recorded")
+        return tuple(warnings)
 
     def _dose_area(self) -> float | None:
         """What the area has had since this daemon connected: all frames that ended, on the running plan's field."""
@@ -326,10 +339,6 @@ def _print(text: str, *, error: bool = False) -> None:
     stream = sys.stderr if error else sys.stdout
     stream.write(text + "\n")
     stream.flush()
-
-
-def _optional(path: str | None) -> Path | None:
-    return None if path is None else Path(path)
 
 
 def _load_plans(files: Sequence[str], base: Path) -> dict[str, ScanPlan]:
