@@ -13,9 +13,8 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any, Literal, Protocol
+from dataclasses import replace
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -26,12 +25,14 @@ from scancontrol.capabilities import CoilModel
 from scancontrol.errors import LinkError, LocalProtocolError, RemoteProtocolError
 from scancontrol.paths import PathRecipe
 from scancontrol.processes import ChildFailed, ChildProcess
+from scancontrol.restorer.channel import receive_now, request_parts, send_now
 from scancontrol.restorer.ledger import Asked, Ledger, MissedFrame, RestoredFrame
+from scancontrol.restorer.status import Child, RestorerStatus, restorer_arguments
 from scancontrol.security import ClientSecurity, check_address, secure_client
 from scancontrol.wire import restoring as wire
 from scancontrol.wire.messages import software
 
-__all__ = ["Child", "RestorerProcess", "RestorerStatus", "restorer_arguments"]
+__all__ = ["RestorerProcess", "RestorerStatus", "restorer_arguments"]
 
 log = logging.getLogger(__name__)
 
@@ -45,45 +46,6 @@ BUSY_PAUSE_S = 0.05
 PATHS_LIMIT = 64
 RECORDED_LIMIT = 8
 RESTORE_MODULE = "restore.serve"
-
-
-class Child(Protocol):
-    """What is needed of a process; :class:`~scancontrol.processes.ChildProcess` is one."""
-
-    @property
-    def pid(self) -> int: ...
-    def wait_ready(self, timeout_s: float) -> dict[str, Any]: ...
-    def poll(self) -> int | None: ...
-    def stop(self, timeout_s: float = 1.0) -> int: ...
-
-
-@dataclass(frozen=True)
-class RestorerStatus:
-    """The restorer as its supervisor sees it. ``state`` is as the live page names it; counts are of complete frames."""
-
-    state: Literal["off", "starting", "ready", "dead", "restarting"] = "off"
-    restarts: int = 0
-    queue: int = 0
-    restored: int = 0
-    dropped: int = 0
-    missed: int = 0  # dropped ones included
-    method: str | None = None
-    device: str | None = None
-    weights_hash: str = ""
-    pid: int | None = None
-    error: str | None = None  # why it is not ready
-
-
-def restorer_arguments(
-    *, method: str = "auto", weights: Path | str | None = None, device: str = "auto", threads: int | None = None
-) -> list[str]:
-    """The command line of the restorer's process."""
-    arguments = ["--method", method, "--device", device]
-    if weights is not None:
-        arguments += ["--weights", str(weights)]
-    if threads is not None:
-        arguments += ["--threads", str(threads)]
-    return arguments
 
 
 class RestorerProcess:
@@ -212,6 +174,8 @@ class RestorerProcess:
             child.stop(timeout_s)
         if self._thread.ident is not None:
             self._thread.join(timeout_s + 1.0)
+        else:
+            self._ears.close()
         with self._lock:
             left = self._ledger.close("stopped")
         self._missed(left)
@@ -323,7 +287,7 @@ class RestorerProcess:
             now = time.monotonic()
             if dealer in ready:
                 heard = now
-                while (message := _receive(dealer)) is not None:
+                while (message := receive_now(dealer)) is not None:
                     if isinstance(message[0], wire.Welcome):
                         welcomed = self._welcome(message[0])
                     elif isinstance(message[0], wire.Refused) and not welcomed:
@@ -337,7 +301,7 @@ class RestorerProcess:
             if welcomed:
                 if now - pinged > PING_EVERY_S:
                     pinged = now
-                    _send(dealer, wire.encode(wire.Ping(sequence=int(now))))
+                    send_now(dealer, wire.encode(wire.Ping(sequence=int(now))))
                 self._send_waiting(dealer)
         return "stopped"
 
@@ -356,10 +320,10 @@ class RestorerProcess:
                 path = self._paths.get(self._unregistered[0]) if self._unregistered else None
                 asked = self._ledger.next() if not self._unregistered else None
             if path is not None:
-                if not _send(dealer, wire.encode(path)):
+                if not send_now(dealer, wire.encode(path)):
                     return
             elif asked is not None:
-                if not _send(dealer, _request(asked)):
+                if not send_now(dealer, request_parts(asked)):
                     with self._lock:
                         self._ledger.put_back(asked)
                     return
@@ -410,28 +374,3 @@ class RestorerProcess:
                 self._unregistered.append(asked.path_id)
         if asked.complete:
             self._missed([MissedFrame(asked.stream, asked.frame, message.text)])
-
-
-def _request(asked: Asked) -> list[Any]:
-    kind: Literal["<u2", "<f4"] = "<u2" if asked.samples.dtype.str == "<u2" else "<f4"
-    header = wire.Restore(
-        request=asked.request, stream=asked.stream, frame=asked.frame, path_id=asked.path_id,
-        count=len(asked.samples), dtype=kind, live=asked.live, complete=asked.complete,
-    )  # fmt: skip
-    return wire.encode(header, asked.samples)
-
-
-def _send(dealer: zmq.Socket[Any], parts: list[Any]) -> bool:
-    try:
-        dealer.send_multipart(parts, zmq.NOBLOCK, copy=False)
-    except zmq.Again:
-        return False
-    return True
-
-
-def _receive(dealer: zmq.Socket[Any]) -> tuple[wire.RestorerMessage, list[Any]] | None:
-    try:
-        frames = dealer.recv_multipart(zmq.NOBLOCK, copy=False)
-    except zmq.Again:
-        return None
-    return wire.FROM_RESTORER.decode([frames[0].bytes, *(frame.buffer for frame in frames[1:])])

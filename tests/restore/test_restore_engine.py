@@ -1,0 +1,203 @@
+"""The resident engine: what it withholds, what it promises, which fill it chooses, what it refuses."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from scipy.ndimage import gaussian_filter
+
+from restore.baselines.registry import FILLS
+from restore.engine import Engine, FillRestorer, Restoration
+from restore.gridding import FrameGeometry
+from restore.loading import load_restorer, pick_device
+from restore.withholding import half_widths, is_drawn, withhold
+from scancontrol.capabilities import CoilModel
+from scancontrol.errors import InvalidInput
+from scancontrol.paths import Archimedean, CoverageGoal, JitteredGrid, PathRecipe, Points, ScanPath
+
+SHAPE = (96, 96)
+
+
+def _path(pattern: object, dwell_us: float = 1.0, shape: tuple[int, int] = SHAPE) -> ScanPath:
+    return PathRecipe(pattern=pattern, shape=shape, fov_nm=100.0, dwell_us=dwell_us).expand()  # type: ignore[arg-type]
+
+
+SPIRAL = _path(Archimedean(coverage=CoverageGoal(value=0.1)))
+GRID = _path(JitteredGrid(coverage=CoverageGoal(value=0.1)))
+
+
+def _image(shape: tuple[int, int] = SHAPE) -> np.ndarray:
+    smooth = gaussian_filter(np.random.default_rng(0).standard_normal(shape), 3)
+    return (1000 + 200 * smooth / smooth.std()).astype(np.float32)
+
+
+def _samples(path: ScanPath, image: np.ndarray) -> np.ndarray:
+    return image.ravel()[FrameGeometry.from_path(path).index.numpy()]
+
+
+@pytest.mark.parametrize("path", [SPIRAL, GRID], ids=["spiral", "grid"])
+def test_the_error_on_withheld_samples_is_that_of_an_estimate_that_never_saw_them(path: ScanPath) -> None:
+    engine = Engine(FillRestorer("push_pull"))
+    geometry = engine.register(path).geometry
+    samples = _samples(path, _image())
+    _, held = withhold(geometry, 0.04)
+    assert held is not None
+    found = engine.restore(samples, path.path_id)
+    changed = samples.copy()
+    changed[held.index.numpy()] += 500
+    again = engine.restore(changed, path.path_id)
+    assert torch.equal(found.estimate, again.estimate)
+    truth = samples[held.index.numpy()] - found.estimate.numpy().ravel()[held.pixel.numpy()]
+    assert found.withheld_rmse == pytest.approx(float(np.sqrt(np.mean(truth**2))), rel=1e-4)
+
+
+def test_points_are_withheld_from_grids_and_arcs_from_what_is_drawn() -> None:
+    for path, drawn in ((SPIRAL, True), (GRID, False)):
+        geometry = FrameGeometry.from_path(path)
+        assert is_drawn(geometry) == drawn
+        kept, held = withhold(geometry, 0.05)
+        assert held is not None
+        assert kept.count + len(held.index) == geometry.count
+        assert 0.02 < len(held.index) / geometry.count < 0.1
+        gaps = np.diff(held.index.numpy())
+        assert (np.median(gaps) == 1) == drawn
+        # No pixel is both withheld and seen.
+        assert not np.isin(held.pixel.numpy(), kept.index.numpy()).any()
+        assert (held.distance_px > 0).all()
+
+
+def test_arcs_reach_as_far_from_the_kept_path_as_the_gaps_between_turns() -> None:
+    geometry = FrameGeometry.from_path(_path(Archimedean(coverage=CoverageGoal(value=0.1)), shape=(256, 256)))
+    _, held = withhold(geometry, 0.04)
+    assert held is not None
+    gaps = geometry.distance[geometry.distance > 0]
+    assert held.distance_px.quantile(0.9) >= gaps.quantile(0.9)
+
+
+def test_too_few_samples_are_all_used_and_nothing_is_claimed_of_the_error() -> None:
+    places = np.random.default_rng(0).random((40, 2))
+    geometry = FrameGeometry.from_positions(places, (32, 32))
+    found = FillRestorer("push_pull").restore(torch.arange(40.0), geometry)
+    assert found.interval is None
+    assert found.withheld_rmse is None
+
+
+def test_nine_in_ten_residuals_lie_within_the_half_width_at_every_distance() -> None:
+    random = torch.Generator().manual_seed(0)
+    distance = torch.rand(4000, generator=random) * 8
+    residual = torch.randn(4000, generator=random) * (1 + distance)
+    fresh_distance = torch.rand(200, 200, generator=random) * 8
+    fresh = torch.randn(200, 200, generator=random) * (1 + fresh_distance)
+    widths = half_widths(residual, distance, fresh_distance)
+    assert (fresh.abs() <= widths).float().mean() == pytest.approx(0.9, abs=0.015)
+    for low in (0, 2, 4, 6):
+        ring = (fresh_distance >= low) & (fresh_distance < low + 2)
+        assert (fresh.abs() <= widths)[ring].float().mean() == pytest.approx(0.9, abs=0.06)
+
+
+@pytest.mark.parametrize("path", [SPIRAL, GRID], ids=["spiral", "grid"])
+def test_the_interval_of_a_fill_holds_about_nine_in_ten_unseen_pixels(path: ScanPath) -> None:
+    engine = Engine(FillRestorer("push_pull", share=0.1))
+    geometry = engine.register(path).geometry
+    inside = []
+    for seed in range(4):
+        smooth = gaussian_filter(np.random.default_rng(seed).standard_normal(SHAPE), 2).astype(np.float32)
+        found = engine.restore(_samples(path, smooth), path.path_id)
+        assert found.interval is not None
+        unseen = geometry.distance.numpy() > 0
+        inside.append((np.abs(found.estimate.numpy() - smooth) <= found.interval.numpy())[unseen].mean())
+    assert np.mean(inside) == pytest.approx(0.9, abs=0.06)
+
+
+def test_estimate_and_interval_follow_the_detectors_gain_and_offset() -> None:
+    engine = Engine(FillRestorer("push_pull"))
+    engine.register(GRID)
+    samples = _samples(GRID, _image())
+    plain, moved = (engine.restore(s, GRID.path_id) for s in (samples, 2 * samples + 300))
+    assert torch.allclose(moved.estimate, 2 * plain.estimate + 300, rtol=1e-4)
+    assert plain.interval is not None
+    assert moved.interval is not None
+    assert torch.allclose(moved.interval, 2 * plain.interval, rtol=1e-2)
+
+
+def test_a_frame_can_be_restored_while_it_is_still_being_scanned() -> None:
+    engine = Engine(FillRestorer("push_pull"))
+    engine.register(SPIRAL)
+    image = _image()
+    samples = _samples(SPIRAL, image)
+    half = engine.restore(samples[: SPIRAL.count // 2], SPIRAL.path_id)
+    whole = engine.restore(samples, SPIRAL.path_id)
+    centre = (slice(36, 60), slice(36, 60))  # a spiral begins in the centre
+    error = [np.abs(found.estimate.numpy() - image) for found in (half, whole)]
+    assert error[0][centre].mean() < 1.5 * error[1][centre].mean()
+    assert error[0].mean() > error[1].mean()
+
+
+def test_auto_takes_the_best_fill_that_keeps_up_with_the_beam() -> None:
+    restorer = FillRestorer("auto")
+    geometry = FrameGeometry.from_path(GRID)
+    live = [name for name, fill in FILLS.items() if fill.live]
+    restorer.prepare(geometry, 1.0)
+    assert restorer.method_for(geometry) == "push_pull"
+    patient = FrameGeometry.from_path(GRID)
+    restorer.prepare(patient, math.inf)
+    assert restorer.method_for(patient) == live[-1]
+    assert restorer.method_for(geometry) == "push_pull"
+
+
+def test_achieved_positions_are_used_where_the_coils_lag() -> None:
+    engine = Engine(FillRestorer("push_pull"))
+    nominal = engine.register(SPIRAL).geometry
+    lagging = engine.register(SPIRAL, CoilModel(time_constant_us=5.0)).geometry
+    assert (nominal.index != lagging.index).float().mean() > 0.5
+
+
+def test_the_least_recently_used_path_goes_when_there_are_too_many() -> None:
+    engine = Engine(FillRestorer("push_pull"), paths_limit=2)
+    paths = [_path(JitteredGrid(coverage=CoverageGoal(value=0.1), seed=seed)) for seed in range(3)]
+    for path in paths:
+        engine.register(path)
+    assert [path.path_id in engine for path in paths] == [False, True, True]
+    with pytest.raises(InvalidInput, match="register its recipe"):
+        engine.restore(np.zeros(paths[0].count, dtype="<u2"), paths[0].path_id)
+
+
+@pytest.mark.parametrize(
+    ("samples", "words"),
+    [
+        (np.zeros(8, dtype="<u2"), "outside 16"),
+        (np.zeros(10**5, dtype="<u2"), "outside 16"),
+        (np.full(GRID.count, np.nan, dtype="<f4"), "no reading"),
+    ],
+    ids=["few", "many", "nan"],
+)
+def test_samples_that_cannot_be_restored_are_refused_by_name(samples: np.ndarray, words: str) -> None:
+    engine = Engine(FillRestorer("push_pull"))
+    engine.register(GRID)
+    with pytest.raises(InvalidInput, match=words):
+        engine.restore(samples, GRID.path_id)
+
+
+def test_a_path_with_fewer_than_sixteen_samples_is_refused_at_registration() -> None:
+    few = _path(Points.from_array(np.random.default_rng(0).random((10, 2))))
+    with pytest.raises(InvalidInput, match="is below 16"):
+        Engine(FillRestorer("push_pull")).register(few)
+
+
+def test_a_method_or_device_that_is_not_there_is_named_with_what_is() -> None:
+    with pytest.raises(InvalidInput, match="push_pull"):
+        load_restorer("magic", None, torch.device("cpu"))
+    with pytest.raises(InvalidInput, match="choose cpu"):
+        pick_device("abacus")
+
+
+def test_what_restores_is_said_with_every_restoration() -> None:
+    engine = Engine(FillRestorer("nearest"))
+    engine.register(GRID)
+    found = engine.restore(_samples(GRID, _image()).astype("<u2"), GRID.path_id)
+    assert isinstance(found, Restoration)
+    assert (found.method, found.face, found.weights_hash) == ("nearest", "classical", "")
+    assert found.estimate.dtype == torch.float32
