@@ -96,7 +96,10 @@ class Coils:
         told = commands
         if config.dac_bits is not None:
             codes = 2.0**config.dac_bits
-            told = np.clip(np.rint(commands * codes), 0, codes - 1) / codes
+            told = commands * codes
+            np.rint(told, out=told)
+            np.clip(told, 0, codes - 1, out=told)
+            told *= 1 / codes
         step_us = move_us + dwell_us
         if math.isfinite(config.slew_fields_per_us):
             told = self._slewed(told, step_us * config.slew_fields_per_us)
@@ -106,7 +109,7 @@ class Coils:
             achieved = play(self._play, achieved, config.hysteresis_fields)
             self._play = achieved[-1].copy()
         if config.landing_error_fields > 0:
-            achieved = achieved + self._landed(move_us > 0, generator)
+            achieved += self._landed(move_us > 0, generator)
         if config.hum_fields > 0:
             turns_per_us = config.hum_hz * 1e-6
             phase = np.cumsum(step_us).astype(np.float32)  # to the end of each dwell, within this block
@@ -157,6 +160,10 @@ class Coils:
 
     def _slewed(self, told: Array, reach: Array) -> Array:
         """The command after an amplifier that moves at most ``reach`` (n,) in each step, either axis by itself."""
+        jumps = np.diff(told, axis=0, prepend=self._told[None])
+        least = reach.min()
+        if -least <= jumps.min() and jumps.max() <= least:
+            return told  # it keeps up throughout
         out = told.copy()
         for axis in (0, 1):
             column = out[:, axis]
@@ -178,7 +185,9 @@ class Coils:
         return out
 
     def _landed(self, jumped: NDArray[np.bool_], generator: np.random.Generator) -> Array:
-        """The landing error of each sample: drawn at each jump and kept until the next."""
+        """The landing error of each sample, (n, 2) or (1, 2): drawn at each jump and kept until the next."""
+        if not jumped.any():
+            return self._landing[None]
         errors = generator.normal(0, self.config.landing_error_fields, (int(jumped.sum()), 2))
         table = np.concatenate((self._landing[None], errors))
         self._landing = table[-1]

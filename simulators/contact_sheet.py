@@ -90,7 +90,7 @@ PANELS: tuple[tuple[str, AnySpecimen, str, float, float], ...] = (
     ("GaN [11-20]", Crystal(structure="gan", size_nm=8, thickness_nm=8, film_nm=3.0), "HAADF", 4.0, 1200),
     ("fibres", Fibres(), "HAADF", 4000.0, 500),
     ("stained vesicles", Vesicles(), "ADF", 1200.0, 400),
-    ("Pt on oxide", Particles(), "HAADF", 400.0, 700),
+    ("Pt on carbon", Particles(), "HAADF", 20.0, 2500),
 )
 """Title, specimen, detector, field of view in nm, electrons per pixel."""
 

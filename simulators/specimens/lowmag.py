@@ -1,4 +1,4 @@
-"""Specimens of low magnification, where matter is thickness: fibres, vesicles, particles."""
+"""Specimens whose atoms are not told apart, where matter is thickness: fibres, vesicles, particles."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scancontrol.errors import InvalidInput
-from simulators.specimens.films import smooth_noise
+from simulators.specimens.films import CARBON_PER_NM3, amorphous, smooth_noise
 from simulators.specimens.scene import Film, Scene
 
 __all__ = ["Fibres", "Particles", "Vesicles"]
@@ -155,13 +155,13 @@ class Vesicles(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 class Particles(
     msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind", tag="particles"
 ):
-    """A supported catalyst: bright metal particles, log-normal in size, on clumps of a light oxide."""
+    """A supported catalyst: faceted metal particles, log-normal in size, on grains of carbon that end in vacuum."""
 
-    size_nm: float = 400.0
-    count: int = 260
-    diameter_nm: float = 5.0
+    size_nm: float = 26.0
+    count: int = 64
+    diameter_nm: float = 2.2
     atomic_number: int = 78
-    support_nm: float = 10.0
+    support_nm: float = 1.0
     seed: int = 1
 
     def check(self) -> None:
@@ -179,28 +179,54 @@ class Particles(
         """The scene; the same in every frame."""
         generator = np.random.default_rng([self.seed, 13])
         pitch = self.size_nm / _GRID[0]
-        clumps = np.zeros(_GRID, np.float32)
-        y, x = _GRID[0] * 0.5, _GRID[1] * 0.45
-        centres = []
-        for _ in range(90):  # oxide grains that stick to each other
-            radius = 0.03 * self.size_nm * float(generator.lognormal(0, 0.4)) / pitch
-            if centres and generator.random() < 0.93:
-                v, u, r = centres[int(generator.integers(len(centres)))]
-                angle = generator.uniform(0, 2 * np.pi)
-                y, x = v + 0.8 * (r + radius) * math.sin(angle), u + 0.8 * (r + radius) * math.cos(angle)
-            else:
-                y, x = generator.uniform(0, _GRID[0]), generator.uniform(0, _GRID[1])
-            centres.append((y, x, radius))
-            _stamp(clumps, y, x, _chord(_distance(radius), radius) * np.float32(0.7))
+        grains = self._grains(generator)
         metal = np.zeros(_GRID, np.float32)
-        places = np.flatnonzero(clumps > 0.01 * _GRID[0])
+        places = np.flatnonzero(grains > 0.04 * _GRID[0])
         for _ in range(self.count):
-            radius = max(1.0, 0.5 * self.diameter_nm * float(generator.lognormal(0, 0.4)) / pitch)
-            at = int(generator.choice(places)) if generator.random() < 0.9 else int(generator.integers(clumps.size))
-            _stamp(metal, at // _GRID[1], at % _GRID[1], _chord(_distance(radius), radius))
+            radius = 0.5 * self.diameter_nm * float(np.clip(generator.lognormal(0, 0.33), 0.35, 1.9)) / pitch
+            at = int(generator.choice(places))
+            if metal.flat[at] > 0 and generator.random() < 0.7:  # few particles lie on each other
+                continue
+            _stamp(metal, at // _GRID[1], at % _GRID[1], _faceted(radius, generator))
+        carbon = np.asarray(grains * np.float32(pitch * CARBON_PER_NM3), np.float32)
         films = (
-            Film.of(10, clumps * np.float32(pitch * 80.0)),
-            Film.of(self.atomic_number, metal * np.float32(pitch * 60.0)),
+            Film.of(6, amorphous(carbon, (pitch, pitch), 0.15, generator)),
+            Film.of(self.atomic_number, metal * np.float32(pitch * 66.0)),
             _support(self.support_nm, self.size_nm, generator),
         )
         return Scene((self.size_nm, self.size_nm), _GRID, films=films)
+
+    def _grains(self, generator: np.random.Generator) -> Image:
+        """Thickness, in nodes, of round grains that stick to each other, with a rough surface; vacuum between them."""
+        grains = np.zeros(_GRID, np.float32)
+        centres = [(0.42 * _GRID[0], 0.36 * _GRID[1], 0.2 * _GRID[0])]
+        while len(centres) < 8:
+            v, u, r = centres[int(generator.integers(len(centres)))]
+            radius = _GRID[0] * float(np.clip(generator.lognormal(-1.9, 0.3), 0.08, 0.22))
+            angle = generator.uniform(0, 2 * np.pi)
+            y, x = v + 0.95 * (r + radius) * math.sin(angle), u + 0.95 * (r + radius) * math.cos(angle)
+            if all(math.hypot(y - w, x - t) > 0.8 * (radius + q) for w, t, q in centres):
+                centres.append((y, x, radius))
+        for y, x, radius in centres:
+            _stamp(grains, y, x, _chord(_distance(radius), radius))
+        rough = smooth_noise(_GRID, (1.0, 1.0), 0.02 * _GRID[0], generator)
+        return np.asarray(grains * np.maximum(1 + 0.12 * rough, 0), np.float32)
+
+
+_OCTAHEDRAL = np.array([[i, j, k] for i in (-1, 1) for j in (-1, 1) for k in (-1, 1)]) / math.sqrt(3)
+_CUBIC = np.concatenate((np.eye(3), -np.eye(3)))
+
+
+def _faceted(radius: float, generator: np.random.Generator) -> Image:
+    """Thickness of a truncated octahedron of about ``radius``, turned at random, all in nodes."""
+    normals = np.concatenate((_OCTAHEDRAL, _CUBIC)) @ np.linalg.qr(generator.normal(size=(3, 3)))[0]
+    reach = np.concatenate((np.full(8, radius), np.full(6, 1.12 * radius))) * generator.uniform(0.88, 1.08, 14)
+    half = math.ceil(1.4 * radius) + 2
+    at = np.arange(-half, half + 1, dtype=np.float32)
+    top, bottom = np.full((2 * half + 1,) * 2, np.inf), np.full((2 * half + 1,) * 2, -np.inf)
+    for (ny, nx, nz), d in zip(normals, reach, strict=True):
+        if abs(nz) < 1e-6:
+            continue
+        z = (d - ny * at[:, None] - nx * at[None, :]) / nz
+        top, bottom = (np.minimum(top, z), bottom) if nz > 0 else (top, np.maximum(bottom, z))
+    return np.asarray(np.maximum(top - bottom, 0), np.float32)

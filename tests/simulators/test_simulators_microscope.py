@@ -132,6 +132,14 @@ def test_blanked_in_mid_frame_no_sample_and_no_dose_follow():
     assert microscope.exposure.clock_us == pytest.approx(scan.duration_us, rel=1e-9)
 
 
+def test_a_frame_can_be_resumed_at_its_very_last_sample():
+    microscope = SimulatedMicroscope(config(**BUSY))
+    scan = path("jittered", settle=True)
+    values, electrons = acquire(microscope, scan, 0, first=scan.count - 1)
+    assert values.shape == (3, 1)
+    assert electrons > 0
+
+
 def test_nothing_is_read_before_anything_was_begun():
     microscope = SimulatedMicroscope(config())
     assert microscope.read(100) is None
