@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib
 import logging
 import math
+import socket
 import time
 from collections.abc import Callable
 from typing import Any, Literal, Protocol
@@ -27,6 +28,7 @@ from scancontrol.serve import Block
 __all__ = ["DeapiClient", "DirectElectronConfig", "DirectElectronInstrument", "ScanGenerator", "grid_positions"]
 
 _log = logging.getLogger(__name__)
+_STOP_S = 1.0
 _FINEST = 16
 _LARGEST_GRID = 8192
 
@@ -94,6 +96,8 @@ class DeapiClient:
                 "driver", "direct_electron", "needs the package deapi, which is not installed", "pip install deapi"
             ) from error
         self._client = deapi.Client()
+        self._client.usingMmf = False  # its shared memory works on Windows beside the server only
+        self._address = (config.host, config.port)
         self._where = f"{config.host}:{config.port}"
         self._do(lambda: self._client.connect(config.host, config.port))
         if config.camera is not None:
@@ -105,10 +109,13 @@ class DeapiClient:
             ("Scan - Enable", "On"), ("Scan - Camera Frames Per Point", 1), ("Scan - Points Per Camera Frame", 1),
             ("Scan - Repeats", 1), ("Frames Per Second", 1e6 / dwell_us),
         ):  # fmt: skip
-            self._do(lambda name=name, value=value: self._client.set_property(name, value))
+            self._set(name, value)
         if self._do(lambda: self._client.set_xy_array(xy, width=size[0], height=size[1])) is False:
             raise LinkError(f"the Direct Electron server at {self._where} refused the scan pattern")
         return 1e6 / float(self._do(lambda: self._client.get_property("Frames Per Second")))
+
+    def _set(self, name: str, value: object) -> None:
+        self._do(lambda: self._client.set_property(name, value))
 
     def start(self) -> None:
         """See :class:`ScanGenerator`."""
@@ -123,8 +130,17 @@ class DeapiClient:
         return np.asarray(self._do(lambda: self._client.get_result(name, "FLOAT32"))[0], np.float32)
 
     def stop(self) -> None:
-        """See :class:`ScanGenerator`."""
-        self._do(self._client.stop_acquisition)
+        """See :class:`ScanGenerator`. What ``deapi.Client.stop_acquisition`` does, which waits without end."""
+
+        def ask() -> bytes:
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stopper:
+                stopper.settimeout(_STOP_S)
+                stopper.sendto(b"PyClientStopAcq", self._address)
+                return stopper.recv(32)
+
+        answer: bytes = self._do(ask)
+        if b"Stopped" not in answer:
+            raise LinkError(f"the Direct Electron server at {self._where} did not stop; blank the beam at the column")
 
     def close(self) -> None:
         """See :class:`ScanGenerator`."""
