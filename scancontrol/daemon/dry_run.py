@@ -93,9 +93,9 @@ def read_truth(path: Path, shape: tuple[int, int]) -> NDArray[np.float32] | None
     if not path.exists():
         return None
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             truth = np.asarray(archive["expected"][0], dtype=np.float32)
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+    except (OSError, EOFError, KeyError, ValueError, AttributeError, TypeError, zipfile.BadZipFile) as error:
         raise RecordingError(f"{path} is not a truth that the simulator wrote: {error}") from error
     if truth.shape != shape:
         raise RecordingError(f"the truth in {path} is {truth.shape} px; the recording holds {shape} px")
