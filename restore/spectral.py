@@ -1,8 +1,9 @@
 """The strong start: a Gaussian process at half size whose power spectrum is learnt from the frame itself.
 
 A lattice seen anywhere predicts it everywhere, but only an estimator that sees the whole frame can use that. Here
-the half-size frame u is a stationary process with power spectrum S, and the samples are y = B u + noise. Two
-rounds of expectation–maximisation alternate between
+the half-size frame u is a stationary process with power spectrum S, and the samples are y = B u + noise, where B
+reads the four full-size pixels inside each half-size one by cubic interpolation. S is first taken from the samples'
+own covariance; then two rounds of expectation–maximisation alternate between
 
 * the posterior mean of u, by a few preconditioned conjugate-gradient steps with FFTs, started warm, and
 * S, as the power of that mean plus the posterior variance it lacks (E-step of the spectral EM).
@@ -27,6 +28,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from restore.baselines.push_pull import push_pull
+from restore.interpolation import half_to_phases, phases_to_half
 
 __all__ = ["STATISTICS", "SpectralStart", "spectral_start"]
 
@@ -44,6 +46,9 @@ STATISTICS = (
 _MARGIN = 16  # half-size pixels between the frame and its periodic copies, on each side
 _EFFICIENT_KAPPA = 16.0  # samples along an arc are not independent: a preconditioner for 1/16 of them converges best
 _BINS = 64
+_TREND = 0.25  # what is slower than this many cycles per mean sample spacing is trend, not lattice
+_PEAK_BIN = 4  # rings below 1/32 cycle per half-size pixel hold trends and no lattice
+_PEAK_ERRORS = 5.0  # standard errors above chance that make a peak of the samples' power spectrum
 
 
 @dataclass(frozen=True)
@@ -87,6 +92,14 @@ def _frequencies(h: int, w: int, device: torch.device) -> tuple[Tensor, Tensor, 
 
 
 @lru_cache(maxsize=32)
+def _lag_window(h: int, w: int, device: torch.device) -> Tensor:
+    """Gaussian over the lags of an (h, w) torus: products of few or folded pairs stay out of the spectrum."""
+    y = torch.fft.fftfreq(h, device=device)[:, None]
+    x = torch.fft.fftfreq(w, device=device)[None]
+    return torch.exp(-0.5 * (y.square() + x.square()) / 0.12**2)
+
+
+@lru_cache(maxsize=32)
 def _taper(h: int, w: int, height: int, width: int, device: torch.device) -> Tensor:
     """1 on the frame, falling to 0 over the margins, so that a fill does not jump where the torus closes."""
 
@@ -118,14 +131,16 @@ def spectral_start(
     h, w = rows // 2, cols // 2
     share = 1.0 if area is None else area / (rows * cols)
     touched = (weight > 0).float()
-    count = F.avg_pool2d(touched, 2, divisor_override=1)[:, 0]
-    total = F.avg_pool2d(mean.float() * touched, 2, divisor_override=1)[:, 0]
+    phases, readings = F.pixel_unshuffle(touched, 2), F.pixel_unshuffle(mean.float() * touched, 2)
+    count, total = phases.sum(1), readings.sum(1)
     height, width = _fast_size(h + 2 * _MARGIN), _fast_size(w + 2 * _MARGIN)
     edges = (_MARGIN, width - w - _MARGIN, _MARGIN, height - h - _MARGIN)
     count, total = F.pad(count, edges), F.pad(total, edges)
-    solver = _Solver(count, total, h * w * share, (touched * mean.float().square()).sum((1, 2, 3)))
+    phases, readings = F.pad(phases, edges), F.pad(readings, edges)
+    solver = _Solver(count, total, phases, readings, h * w * share, (touched * mean.float().square()).sum((1, 2, 3)))
     fill = push_pull((total / count.clamp_min(1.0))[:, None], count[:, None])[:, 0]
     solver.learn(fill * _taper(h, w, height, width, mean.device))
+    solver.learn_from_samples()
     inner = (..., slice(_MARGIN, _MARGIN + h), slice(_MARGIN, _MARGIN + w))
     first = solver.solve(iterations[0])
     solver.learn(first)
@@ -140,9 +155,12 @@ def spectral_start(
 class _Solver:
     """One batch of frames on a torus of half-size pixels: counts, sums, and the current spectrum and estimate."""
 
-    def __init__(self, count: Tensor, total: Tensor, area: float, energy: Tensor) -> None:
+    def __init__(
+        self, count: Tensor, total: Tensor, phases: Tensor, readings: Tensor, area: float, energy: Tensor
+    ) -> None:
         batch, self.height, self.width = count.shape
         self.count, self.total, self.energy = count, total, energy
+        self.phases, self.readings = ([plane.contiguous() for plane in x.unbind(1)] for x in (phases, readings))
         self.samples = count.sum((1, 2)).clamp_min(1.0)
         self.cells = self.height * self.width
         self.fill_factor = area / self.cells
@@ -166,9 +184,8 @@ class _Solver:
         """M-step: noise from the misfit, spectrum from the estimate's power plus the variance it lacks."""
         n = self.effective[:, None, None]
         resolved = self._mean(self.power / (self.power + n)) * self.cells * self.fill_factor
-        self.misfit = (
-            self.energy - 2 * (self.total * estimate).sum((1, 2)) + (self.count * estimate.square()).sum((1, 2))
-        ).clamp_min(0.0)
+        planes = zip(half_to_phases(estimate), self.phases, self.readings, strict=True)
+        self.misfit = torch.stack([(mask * seen - read).square().sum((1, 2)) for seen, mask, read in planes]).sum(0)
         free = torch.maximum(self.samples - resolved, 0.1 * self.samples)
         if self.estimate is not None:  # a fill passes through its samples: its misfit says nothing
             self.noise = (self.misfit / free).clamp(0.003, 0.9)
@@ -177,13 +194,44 @@ class _Solver:
         n = self.effective[:, None, None]
         power = (self.spectrum.real.square() + self.spectrum.imag.square()) / self.fill_factor
         power = power + self.power * n / (self.power + n)
-        radial = power.new_zeros(power.shape[0], len(self.sizes)).index_add_(
+        # Half the isotropic spectrum keeps a peak from silencing everything beside it.
+        self.power = (0.5 * power + 0.5 * self._radial(power)).clamp_min(1e-7)
+        self._fixed_point(3)
+
+    def learn_from_samples(self) -> None:
+        """Replace what the fill says of short waves by what the samples' own covariance says, lattice peaks included.
+
+        A fill is smooth between samples, and between turns far apart it shows no lattice at all. The covariance of
+        the samples about a slow trend, products of pairs over numbers of pairs, is free of that bias at every lag.
+        Its ring averages are the isotropic level; of single bins, only what stands ``_PEAK_ERRORS`` standard errors
+        above it is a peak and not chance.
+        """
+        size = (self.height, self.width)
+        mask = (self.count > 0).to(self.count.dtype)
+        cut = (_TREND * self.density.sqrt())[:, None, None] * (2 * _BINS)
+        trend = torch.fft.irfft2(self.spectrum * torch.exp(-0.5 * (self.bins / cut).square()), s=size, norm="ortho")
+        values = (self.total / self.count.clamp_min(1.0) - trend) * mask
+        sums = torch.fft.rfft2(torch.stack([values, mask]))
+        squares = torch.fft.irfft2(sums.real.square() + sums.imag.square(), s=size)
+        pairs = squares[1].clamp_min(0.5)
+        window = _lag_window(*size, values.device)
+        power = torch.fft.rfft2(squares[0] / pairs * window).real
+        variance = squares[0][:, :1, :1] / pairs[:, :1, :1]
+        chance = variance * (window.square() / pairs).sum((1, 2), keepdim=True).sqrt()
+        rings = self._radial(power).clamp_min(0.0)
+        excess = power - rings
+        peaks = (excess > _PEAK_ERRORS * chance) & (excess > rings) & (self.bins > _PEAK_BIN)
+        slow = torch.exp(-0.5 * (self.bins / cut).square())
+        level = torch.maximum(rings, 0.1 * self._radial(self.power))
+        self.power = slow * self.power + (1 - slow) * level + torch.where(peaks, excess, 0.0)
+        self._fixed_point(3)
+
+    def _radial(self, power: Tensor) -> Tensor:
+        """Each bin's ring average."""
+        rings = power.new_zeros(power.shape[0], len(self.sizes)).index_add_(
             1, self.bins.reshape(-1), (power * self.multiplicity).flatten(1)
         )
-        radial = (radial / self.sizes)[:, self.bins.reshape(-1)].reshape(power.shape)
-        # Half the isotropic spectrum keeps a peak from silencing everything beside it.
-        self.power = (0.5 * power + 0.5 * radial).clamp_min(1e-7)
-        self._fixed_point(3)
+        return (rings / self.sizes)[:, self.bins.reshape(-1)].reshape(power.shape)
 
     def solve(self, iterations: int) -> Tensor:
         """E-step: conjugate gradients on whitened coefficients, preconditioned by the mean sampling density.
@@ -199,14 +247,15 @@ class _Solver:
 
         def normal(x: Tensor) -> Tensor:
             field = torch.fft.irfft2(out * x, s=size, norm="ortho")
-            return torch.addcmul(x, torch.fft.rfft2(field * self.count, norm="ortho"), back)
+            seen = [plane.mul_(mask) for plane, mask in zip(half_to_phases(field), self.phases, strict=True)]
+            return torch.addcmul(x, torch.fft.rfft2(phases_to_half(seen), norm="ortho"), back)
 
         def dot(a: Tensor, b: Tensor) -> Tensor:
             rows, columns = torch.view_as_real(a).flatten(1), torch.view_as_real(b).flatten(1)
             return torch.bmm(rows[:, None], columns[:, :, None])
 
         x = self.spectrum * (twice / root)
-        residual = torch.fft.rfft2(self.total, norm="ortho") * back - normal(x)
+        residual = torch.fft.rfft2(phases_to_half(self.readings), norm="ortho") * back - normal(x)
         direction = step = residual * inverse
         energy = dot(residual, step)
         for _ in range(iterations):

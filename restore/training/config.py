@@ -48,17 +48,21 @@ class ScheduleConfig(_Strict, frozen=True, kw_only=True):
     ``constant``; ``cosine`` to zero; ``cooldown`` is constant, then linear to zero over the last ``cooldown_share``;
     ``ede2020`` is the author's: 3× the rate for a quarter of the steps, eight linear steps down to 3/8× in the next
     quarter, then 1× for a quarter and eight steps down to 1/8×.
+
+    With ``minutes`` the run's length is counted in minutes of training, whatever the machine does in them; ``steps``
+    is then only an upper limit, and two runs are alike only if their machines are.
     """
 
     kind: Literal["constant", "cosine", "cooldown", "ede2020"] = "cooldown"
     steps: int = 10_000
+    minutes: float | None = None
     warmup_steps: int = 200
     cooldown_share: float = 0.25
 
-    def factor(self, step: int) -> float:
-        """What the learning rate is multiplied with at this step."""
+    def factor(self, step: int, minutes: float = 0.0) -> float:
+        """What the learning rate is multiplied with at this step, after so many minutes."""
         warm = min(1.0, (step + 1) / max(1, self.warmup_steps)) if self.kind != "ede2020" else 1.0
-        done = min(1.0, step / max(1, self.steps))
+        done = min(1.0, step / max(1, self.steps) if self.minutes is None else minutes / self.minutes)
         if self.kind == "constant":
             return warm
         if self.kind == "cosine":

@@ -135,7 +135,7 @@ class Training:
         began = time.monotonic()
         batch, items = self.draw(self.steps_done)
         self.waited_s += time.monotonic() - began
-        factor = config.schedule.factor(self.steps_done)
+        factor = config.schedule.factor(self.steps_done, self.minutes)
         for group in self.optimiser.param_groups:
             group["lr"] = config.optimiser.learning_rate * factor
         self.model.train()

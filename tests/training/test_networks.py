@@ -1,0 +1,169 @@
+"""The networks have the sizes that they claim, and restore any frame."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.flop_counter import FlopCounterMode
+
+from restore.ede2020 import Ede2020, EdeConfig, NormalisedConv, same_padding
+from restore.generator import PRESETS, Generator, GeneratorConfig
+from restore.networks import build_network, network_config
+from scancontrol.errors import InvalidInput
+
+SMALL = GeneratorConfig(widths=(8, 8), inner_blocks=(1, 1), outer_blocks=1, spectral_iterations=(2, 2))
+
+
+def _partial(shape: tuple[int, int], share: float = 0.1, batch: int = 1) -> tuple[Tensor, Tensor, Tensor]:
+    draw = torch.Generator().manual_seed(5)
+    weight = (torch.rand(batch, 1, *shape, generator=draw) < share).float()
+    mean = torch.randn(batch, 1, *shape, generator=draw) * weight
+    return mean, weight, (1 - weight) * 2
+
+
+def _parameters(module: nn.Module) -> int:
+    return sum(p.numel() for p in module.parameters())
+
+
+def _on_paper(config: EdeConfig | None = None) -> Ede2020:
+    """Shapes without the 106 M numbers."""
+    with torch.device("meta"):
+        return Ede2020(config)
+
+
+def test_ede2020_has_the_parameters_that_its_author_counts() -> None:
+    network = _on_paper()
+    assert _parameters(network.inner) == 105_762_112  # 105.76 M
+    assert _parameters(network.outer) == 381_218  # 0.381 M
+    assert _parameters(network.trainer) == 37_570  # 0.0376 M
+
+
+def test_ede2020_has_its_authors_layers() -> None:
+    network = _on_paper()
+    shapes = [tuple(layer.direction.shape) for layer in network.inner.encode]
+    assert shapes == [(64, 2, 5, 5), (128, 64, 3, 3), (256, 128, 3, 3), (512, 256, 3, 3), (768, 512, 3, 3)]
+    assert [layer.stride for layer in network.inner.encode] == [1, 2, 2, 2, 2]
+    assert len(network.inner.middle) == 6
+    assert all(tuple(x.direction.shape) == (768, 768, 3, 3) for block in network.inner.middle for x in block.layers)
+    assert [tuple(x.direction.shape) for x in network.inner.decode] == [
+        (768, 512, 3, 3), (512, 256, 3, 3), (256, 128, 3, 3), (128, 64, 3, 3),
+    ]  # fmt: skip
+    assert all(x.transposed and x.mean_only for x in network.inner.decode)
+    assert network.inner.encode[0].gain is None, "with the path concatenated the first convolution is plain"
+    assert network.inner.encode[0].slope == network.outer.first.slope == network.outer.second.slope == 0.1
+    assert network.outer.last[1].slope is None
+    without = _on_paper(EdeConfig(path_information=False))
+    assert without.inner.encode[0].gain is not None
+    assert without.inner.encode[0].mean_only
+    assert without.outer.first.mean_only
+
+
+def test_ede2020_keeps_its_authors_sizes_on_the_way() -> None:
+    network = _on_paper()
+    sizes: list[int] = []
+    for layer in (*network.inner.encode, *network.inner.decode):
+        layer.register_forward_hook(lambda _m, _i, out: sizes.append(out.shape[-1]))
+    features = network.inner(torch.zeros(1, 2, 256, 256, device="meta"))
+    assert sizes == [256, 128, 64, 32, 16, 32, 64, 128, 256]
+    assert features.shape == (1, 64, 256, 256)
+
+
+def test_weight_normalised_kernels_have_the_length_of_their_gain() -> None:
+    layer = NormalisedConv(4, 6)
+    layer.gain.data = torch.linspace(0.5, 3, 6)
+    torch.testing.assert_close(layer.weight.flatten(1).norm(dim=1), layer.gain.data)
+    back = NormalisedConv(4, 6, stride=2, transposed=True)
+    torch.testing.assert_close(back.weight.transpose(0, 1).flatten(1).norm(dim=1), torch.ones(6))
+
+
+def test_mean_only_normalisation_leaves_the_bias_as_the_mean_and_the_spread_alone() -> None:
+    layer = NormalisedConv(3, 5, mean_only=True, slope=None)
+    layer.bias.data = torch.arange(5.0)
+    plain = NormalisedConv(3, 5, slope=None)
+    plain.load_state_dict(layer.state_dict())
+    x = torch.randn(2, 3, 16, 16) * 4 + 1
+    torch.testing.assert_close(layer(x).mean((0, 2, 3)), torch.arange(5.0), atol=1e-5, rtol=0)
+    torch.testing.assert_close(layer(x).std((0, 2, 3)), plain(x).std((0, 2, 3)))
+
+
+def test_transposed_convolution_is_the_adjoint_of_the_same_padded_one() -> None:
+    """⟨conv(x), y⟩ = ⟨x, convᵀ(y)⟩ with TensorFlow's SAME padding, stride 2."""
+    up = NormalisedConv(3, 2, stride=2, transposed=True, slope=None)
+    x, y = torch.randn(1, 2, 12, 10), torch.randn(1, 3, 6, 5)
+    (top, bottom), (left, right) = same_padding(12, 3, 2), same_padding(10, 3, 2)
+    forward = F.conv2d(F.pad(x, (left, right, top, bottom)), up.weight, stride=2)
+    torch.testing.assert_close((forward * y).sum(), (x * up(y)).sum(), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.slow
+def test_ede2020_restores_through_the_same_call_as_ours() -> None:
+    mean, weight, distance = _partial((64, 64))
+    for config in (EdeConfig(), EdeConfig(path_information=False, infill=True, extra_residuals=True)):
+        with torch.device("meta"):
+            network = Ede2020(config).train()
+        network = network.to_empty(device="cpu")
+        for parameter in network.parameters():
+            parameter.data.fill_(0.01)  # 106 M random numbers would take longer than the test
+        found = network(mean, weight, distance)
+        assert found.frame.shape == (1, 1, 64, 64)
+        assert found.half is not None
+        assert found.half.shape == (1, 1, 32, 32)
+
+
+@pytest.mark.parametrize(("name", "limit"), [("lite", 6e9), ("live", 60e9)])
+def test_our_presets_stay_within_their_operations(name: str, limit: float) -> None:
+    with torch.device("meta"):
+        network = Generator(PRESETS[name]).eval()
+    # The start's FFTs are not counted by the tool; its time is a benchmark's. Count the networks on their planes.
+    half, full = torch.empty(1, 7, 256, 256, device="meta"), torch.empty(1, 3, 512, 512, device="meta")
+    with FlopCounterMode(display=False) as counter:
+        network.outer(full, network.inner(half, torch.empty(1, 7, device="meta")))
+    assert 0.5 * limit < counter.get_total_flops() <= limit
+
+
+@pytest.mark.parametrize("shape", [(64, 64), (61, 83), (17, 130)])
+def test_any_frame_size_is_restored_at_its_own_size(shape: tuple[int, int]) -> None:
+    found = Generator(SMALL).train()(*_partial(shape))
+    assert found.frame.shape == found.log_scale.shape == (1, 1, *shape)
+    assert found.half is not None
+    assert found.half.shape == (1, 1, -(-shape[0] // 2), -(-shape[1] // 2))
+    assert Generator(SMALL).eval()(*_partial(shape)).half is None
+
+
+def test_an_untrained_generator_is_its_spectral_start() -> None:
+    network = Generator(SMALL).eval()
+    mean, weight, distance = _partial((64, 64), 0.2)
+    first = network(mean, weight, distance).frame
+    for parameter in network.inner.parameters():
+        parameter.data.normal_()
+    torch.testing.assert_close(network(mean, weight, distance).frame, first)
+
+
+def test_every_parameter_gets_a_gradient() -> None:
+    network = Generator(SMALL).train()
+    for parameter in network.parameters():
+        parameter.data.add_(0.01 * torch.randn_like(parameter))
+    found = network(*_partial((64, 64), batch=2))
+    (found.frame.square().mean() + found.log_scale.mean() + found.half.square().mean()).backward()
+    silent = [name for name, p in network.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
+    assert silent == []
+
+
+def test_a_batch_is_restored_as_its_frames_are_one_by_one() -> None:
+    network = Generator(SMALL).eval()
+    for parameter in network.parameters():
+        parameter.data.add_(0.02 * torch.randn_like(parameter))
+    mean, weight, distance = _partial((48, 64), batch=3)
+    together = network(mean, weight, distance).frame
+    alone = torch.cat([network(*(x[i : i + 1] for x in (mean, weight, distance))).frame for i in range(3)])
+    torch.testing.assert_close(together, alone, rtol=1e-3, atol=1e-4)
+
+
+def test_presets_and_sizes_that_do_not_exist_are_refused() -> None:
+    with pytest.raises(InvalidInput, match="is no preset"):
+        network_config("huge")
+    with pytest.raises(InvalidInput, match="one entry for each"):
+        GeneratorConfig(widths=(8, 16), inner_blocks=(1,))
+    assert isinstance(build_network(network_config("lite")), Generator)
