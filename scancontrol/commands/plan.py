@@ -32,6 +32,8 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the summary, draw the figure; 0, or :class:`InvalidInput` for the command line to turn into 2."""
+    if args.plot is not None and not args.plot.parent.is_dir():  # before anything long is computed
+        raise InvalidInput("--plot", args.plot, "cannot be written (no such folder)", "give a .png in a folder that exists")
     capabilities = load_capabilities(args.microscope or config_file("microscope.yaml"))
     known = summary(load_plan(args.file), capabilities)
     print(table(known))

@@ -157,7 +157,9 @@ class ScanPath:
     @property
     def weighted(self) -> bool:
         """Whether the samples' dwells differ."""
-        return self._layout.samples(0, 1).weight is not None
+        # Asked of the layout that is found soonest: an order of visits changes no dwell.
+        layout = _laid(self.recipe.pattern.in_any_order(), self._placement.canvas)
+        return layout.samples(0, 1).weight is not None
 
     @property
     def exposure_us(self) -> float:
