@@ -37,6 +37,17 @@ class GeneratorRestorer:
         self.weights_hash = weights.hash
         self._weights, self._share = weights, share
 
+    @classmethod
+    def load(
+        cls, path: Path | None = None, device: torch.device | str = "cpu", share: float = 0.04
+    ) -> GeneratorRestorer:
+        """From a weights file; the shipped ``lite`` if none is named.
+
+        Raises:
+            InvalidInput: there is no such file, or it is damaged or foreign.
+        """
+        return cls(load_weights(path or shipped("lite"), device), share)
+
     def prepare(self, geometry: FrameGeometry, beam_us: float) -> None:
         """Split the geometry and warm the network up at this frame size."""
         kept, _ = withhold(geometry, self._share)
@@ -62,10 +73,5 @@ class GeneratorRestorer:
         return Restoration(estimate, widths, self.name, self._weights.face, self.weights_hash, measured)
 
 
-def load(path: Path | None = None, device: torch.device | str = "cpu", share: float = 0.04) -> GeneratorRestorer:
-    """The restorer of a weights file; of the shipped ``lite`` if none is named.
-
-    Raises:
-        InvalidInput: there is no such file, or it is damaged or foreign.
-    """
-    return GeneratorRestorer(load_weights(path or shipped("lite"), device), share)
+load = GeneratorRestorer.load
+"""What the restorer's process calls: ``load(path, device)``."""
