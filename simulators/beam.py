@@ -11,10 +11,10 @@ import math
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import lfilter
 
 from scancontrol.errors import InvalidInput
 from scancontrol.paths.path import ELECTRONS_PER_PA_US
+from simulators.recurrence import relax
 
 __all__ = ["Beam", "BeamConfig"]
 
@@ -76,7 +76,7 @@ class Beam:
             step_us = float(dwell_us.mean()) * _KNOT
             keep = math.exp(-step_us / config.flicker_time_us)
             kicks = generator.standard_normal(knots) * (math.sqrt(1 - keep**2) * config.flicker_pct / 100)
-            values, _ = lfilter([1.0], [1.0, -keep], kicks, zi=np.array([keep * self._flicker]))
+            values = relax(np.array([self._flicker]), kicks[:, None], keep)[:, 0]
             self._flicker = float(values[-2])
             at = np.arange(n, dtype=np.float32) * np.float32(1 / _KNOT)
             incident *= np.float32(1) + np.interp(at, np.arange(knots), values).astype(np.float32)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from scancontrol.capabilities import CoilModel
 from scancontrol.errors import InvalidInput
-from simulators.recurrence import play, relax, through
+from simulators.recurrence import play, relax
 
 __all__ = ["CoilConfig", "Coils"]
 
@@ -123,39 +123,21 @@ class Coils:
     def _lagged(self, told: Array, dwell_us: Array, move_us: Array) -> Array:
         if not self._modes:
             return told.copy()
-        if not move_us.any() and (dwell_us[1:] == dwell_us[:-1]).all():
-            return self._lagged_evenly(told, float(dwell_us[0]))
-        rates = np.array([rate for _, rate in self._modes])
-        weights = np.array([weight for weight, _ in self._modes])
         even = bool((dwell_us[1:] == dwell_us[:-1]).all())
-        during = np.multiply.outer(dwell_us[:1] if even else dwell_us, rates)  # (1 or n, modes)
-        mean = -np.expm1(-during) / during
-        moving = np.exp(np.multiply.outer(move_us, -rates))
-        keep = moving * np.exp(-during)
-        mean = mean * moving
-        command = told[:, None, :]  # (n, 1, axes) beside (n, modes, 1)
-        forcing = ((1 - keep)[:, :, None] * command).reshape(len(told), -1)
-        start = np.concatenate(self._at)
-        at = relax(start, forcing, np.repeat(keep, 2, axis=1)).reshape(len(told), len(rates), 2)
-        before = np.concatenate((start.reshape(1, len(rates), 2), at[:-1]))
-        self._at = [state.copy() for state in at[-1]]
-        before -= command
-        before *= (mean * weights)[:, :, None]
-        achieved = told.copy()  # the weights sum to 1
-        for mode in range(len(rates)):
-            achieved += before[:, mode].real
-        return achieved
-
-    def _lagged_evenly(self, told: Array, dwell_us: float) -> Array:
-        achieved = np.zeros_like(told)
+        moves = bool(move_us.any())
+        dwell = dwell_us[:1] if even else dwell_us
+        achieved = told.copy()  # the modes' weights sum to 1
         for number, (weight, rate) in enumerate(self._modes):
-            keep = np.exp(-rate * dwell_us)
-            mean = -np.expm1(-rate * dwell_us) / (rate * dwell_us)
-            for axis in (0, 1):
-                y, self._at[number][axis] = through(
-                    self._at[number][axis], told[:, axis], keep, 1 - keep, 1 - mean, mean
-                )
-                achieved[:, axis] += (weight * y).real
+            keep = np.exp(-rate * dwell)  # (n,), or (1,) where every step is the same
+            mean = weight * -np.expm1(-rate * dwell) / (rate * dwell)
+            if moves:
+                moving = np.exp(-rate * move_us)
+                keep, mean = keep * moving, mean * moving
+            at = relax(self._at[number], (1 - keep)[:, None] * told, keep)
+            achieved[0] -= (mean[0] * (told[0] - self._at[number])).real
+            later = mean[1:, None] if len(mean) > 1 else mean[:, None]
+            achieved[1:] -= (later * (told[1:] - at[:-1])).real
+            self._at[number] = at[-1].copy()
         return achieved
 
     def _slewed(self, told: Array, reach: Array) -> Array:

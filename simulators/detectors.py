@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from scancontrol.capabilities import DetectorChannel
 from scancontrol.errors import InvalidInput
 from simulators.poisson import poisson
-from simulators.recurrence import relax, through
+from simulators.recurrence import relax
 from simulators.specimens.scattering import DETECTOR_KINDS
 
 __all__ = ["Detector", "DetectorConfig"]
@@ -114,17 +114,15 @@ class Detector:
         self, electrons: NDArray[np.float32], dwell_us: NDArray[np.float64], move_us: NDArray[np.float64]
     ) -> NDArray[np.float32]:
         tau = self.config.decay_us
-        moves = bool(move_us.any())
-        if not moves and (dwell_us[1:] == dwell_us[:-1]).all():
-            within = float(np.exp(-dwell_us[0] / tau))
-            later = tau / float(dwell_us[0]) * (1 - within)  # of an electron's light, what is left when its dwell ends
-            # glow[k] = within·glow[k−1] + later·e[k];  signal[k] = (1 − later)·e[k] + (1 − within)·glow[k−1]
-            signal, self._glow = through(self._glow, electrons, within, later, 1 - later, 1 - within)
-            return signal
-        kept = np.exp(-dwell_us / tau)
-        left = tau / dwell_us * (1 - kept)
-        across = np.exp(-move_us / tau)  # light that falls between two dwells is lost to both
-        glow = relax(np.array([self._glow]), (electrons * left)[:, None], (kept * across)[:, None])[:, 0]
-        before = np.concatenate(([self._glow], glow[:-1])) * across
+        even = bool((dwell_us[1:] == dwell_us[:-1]).all())
+        dwell = dwell_us[:1] if even else dwell_us
+        kept = np.exp(-dwell / tau)
+        left = tau / dwell * (1 - kept)  # of an electron's light, when its dwell ends
+        across: NDArray[np.float64] | float = 1.0
+        if move_us.any():
+            across = np.exp(-move_us / tau)  # light that falls between two dwells is lost to both
+        glow = relax(np.array([self._glow]), (electrons * left)[:, None], kept * across)[:, 0]
+        before = np.empty_like(glow)
+        before[0], before[1:] = self._glow, glow[:-1]
         self._glow = float(glow[-1])
-        return np.asarray(electrons * (1 - left) + before * (1 - kept), np.float32)
+        return np.asarray(electrons * (1 - left) + before * (across * (1 - kept)), np.float32)

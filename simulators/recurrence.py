@@ -1,8 +1,8 @@
 """First-order recurrences over a block of samples, without a loop in Python over the samples.
 
-Coils, scintillator and hysteresis all remember. Each is a recurrence whose steps compose, so a block is cut into
-segments that advance side by side, and the segments are joined afterwards by the same means. Where the step is the
-same throughout (no blanked moves, one dwell) :func:`scipy.signal.lfilter` is faster still.
+Coils, scintillator and flicker remember linearly: their recurrence is a bidiagonal system, which LAPACK solves in one
+pass however unequal the steps are. Hysteresis is not linear, but its steps compose, so a block is cut into segments
+that advance side by side.
 """
 
 from __future__ import annotations
@@ -11,52 +11,33 @@ import math
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import lfilter
+from scipy.linalg.lapack import dtbtrs, ztbtrs
 
-__all__ = ["play", "relax", "through"]
-
-_SHORT = 16
+__all__ = ["play", "relax"]
 
 
-def relax(start: NDArray[np.generic], forcing: NDArray[np.generic], keep: NDArray[np.generic]) -> NDArray[np.generic]:
-    """``x[k] = keep[k]·x[k−1] + forcing[k]`` with ``x[−1] = start``; (n, m), (n, m) and (m,), each column by itself."""
-    n, columns = forcing.shape
-    kind = np.result_type(start, forcing, keep)
-    if n <= _SHORT:
-        out = np.empty((n, columns), kind)
-        x = start
-        for k in range(n):
-            x = keep[k] * x + forcing[k]
-            out[k] = x
-        return out
-    size = max(_SHORT, math.isqrt(n) // 2)
-    rows = -(-n // size)
-    gain, x = np.ones((rows * size, columns), keep.dtype), np.zeros((rows * size, columns), kind)
-    gain[:n], x[:n] = keep, forcing
-    gain = np.ascontiguousarray(gain.reshape(rows, size, columns).swapaxes(0, 1))
-    x = np.ascontiguousarray(x.reshape(rows, size, columns).swapaxes(0, 1))
-    for k in range(1, size):  # x: the answer of each segment from a start of 0; gain: the product of its steps so far
-        x[k] += gain[k] * x[k - 1]
-        gain[k] *= gain[k - 1]
-    ends = relax(start, x[-1], gain[-1])
-    x += gain * np.concatenate((np.asarray(start, kind)[None], ends[:-1]))
-    return np.asarray(x.swapaxes(0, 1).reshape(-1, columns)[:n])
+def relax(
+    start: NDArray[np.generic], forcing: NDArray[np.generic], keep: NDArray[np.generic] | complex
+) -> NDArray[np.generic]:
+    """``x[k] = keep[k]·x[k−1] + forcing[k]`` with ``x[−1] = start``.
 
-
-def through(
-    start: complex, u: NDArray[np.generic], keep: complex, take: complex, direct: complex, carried: complex
-) -> tuple[NDArray[np.generic], complex]:
-    """One memory in series: ``y[k] = direct·u[k] + carried·x[k−1]`` with ``x[k] = keep·x[k−1] + take·u[k]``.
-
-    Returns ``y`` (n,) in the precision of ``u``, and the last ``x``. The same step throughout: one pass of a filter.
+    ``forcing`` is (n, m), each column by itself, ``start`` (m,), ``keep`` (n,) or one number; real or complex, in
+    double precision.
     """
-    if keep == 0:  # nothing outlasts one step
-        before = np.concatenate((np.array([start], u.dtype), take * u[:-1]))
-        return np.asarray(direct * u + carried * before, u.dtype), take * u[-1]
-    kind = np.result_type(u, np.complex64 if isinstance(keep, complex) else np.float32)
-    numerator = np.array([direct, carried * take - keep * direct], kind)
-    y, state = lfilter(numerator, np.array([1.0, -keep], kind), u, zi=np.array([carried * start], kind))
-    return y, state[0] / carried
+    is_complex = any(np.iscomplexobj(part) for part in (start, forcing, keep))
+    kind = np.complex128 if is_complex else np.float64
+    n = len(forcing)
+    steps = np.broadcast_to(np.asarray(keep, kind), n)
+    band = np.empty((2, n), kind, order="F")  # LAPACK's storage: the diagonal of ones above the one below it
+    band[0] = 1
+    np.negative(steps[1:], out=band[1, :-1])
+    band[1, -1] = 0
+    right = np.array(forcing, kind, order="F")
+    right[0] += steps[0] * np.asarray(start)
+    solved, problem = (ztbtrs if is_complex else dtbtrs)(band, right, uplo="L", diag="U", overwrite_b=1)
+    if problem:
+        raise FloatingPointError(f"the recurrence cannot be solved (LAPACK says {problem})")
+    return np.asarray(solved)
 
 
 def play(start: NDArray[np.float64], command: NDArray[np.float64], width: float) -> NDArray[np.float64]:

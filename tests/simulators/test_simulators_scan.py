@@ -50,14 +50,14 @@ def test_the_linear_coils_are_those_of_the_planner(pattern, order, damping):
     np.testing.assert_allclose(found, planned, atol=1e-6)
 
 
-def test_a_recurrence_cut_into_segments_equals_the_loop():
+def test_a_recurrence_solved_as_a_system_equals_the_loop():
     generator = rng()
     keep, forcing = generator.random(3001), generator.standard_normal(3001)
     expected, x = [], 0.4
     for a, b in zip(keep, forcing, strict=True):
         x = a * x + b
         expected.append(x)
-    found = relax(np.array([0.4, -0.8]), np.stack((forcing, -2 * forcing), axis=1), np.stack((keep, keep), axis=1))
+    found = relax(np.array([0.4, -0.8]), np.stack((forcing, -2 * forcing), axis=1), keep)
     np.testing.assert_allclose(found, np.multiply.outer(expected, [1, -2]), atol=1e-12)
 
 
