@@ -255,6 +255,11 @@ class RestorerServer:
             self._send(old.client, wire.encode(told))
 
 
+def _spare_cores() -> int:
+    """All cores but one, which the acquisition needs: a thread that must wait for a core holds up all the others."""
+    return min(8, max(1, len(os.sched_getaffinity(0)) - 1))
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m restore.serve", description=__doc__)
@@ -273,10 +278,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     shutdown = Shutdown(follow_stdin=options.follow_stdin)
     try:
-        if options.threads is not None:
-            if not 1 <= options.threads <= 1024:
-                raise InvalidInput("threads", options.threads, "is outside 1 to 1024", "give the cores to use")
-            torch.set_num_threads(options.threads)
+        threads = _spare_cores() if options.threads is None else options.threads
+        if not 1 <= threads <= 1024:
+            raise InvalidInput("threads", threads, "is outside 1 to 1024", "give the cores to use")
+        torch.set_num_threads(threads)
         if (options.secret_key is None) != (options.allow is None):
             raise InvalidInput("keys", "one of two", "is half of what CURVE needs", "give --secret-key and --allow")
         security = None if options.secret_key is None else ServerSecurity(options.secret_key, options.allow)
