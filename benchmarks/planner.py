@@ -32,9 +32,10 @@ from scancontrol.paths import (
     Serpentine,
     Settle,
     UniformRandom,
+    solving,
+    walks,
 )
 from scancontrol.paths import path as path_module
-from scancontrol.paths import solving, walks
 from scancontrol.paths.tours import BHH, shortened, tour_length
 
 __all__ = ["run"]
@@ -43,13 +44,20 @@ SPIRAL_BAR_MS = 100.0
 
 
 def _recipe(pattern, side: int) -> PathRecipe:
-    return PathRecipe(pattern=pattern, shape=(side, side), fov_nm=50, dwell_us=1, settle=Settle(time_constant_us=1),
-                      dac_bits=16, clock_mhz=100)
+    return PathRecipe(
+        pattern=pattern,
+        shape=(side, side),
+        fov_nm=50,
+        dwell_us=1,
+        settle=Settle(time_constant_us=1),
+        dac_bits=16,
+        clock_mhz=100,
+    )
 
 
 def _cold() -> None:
     """Forget what earlier plans computed."""
-    for cached in (solving._solve, path_module._laid, path_module._touched_pixels, walks._walked):
+    for cached in (solving._solve, path_module._laid, path_module._touched_pixels, walks._walked):  # noqa: SLF001
         cached.cache_clear()
 
 
@@ -68,13 +76,21 @@ def _times(function, repeats: int) -> tuple[list[float], list[float]]:
 def _patterns() -> dict[str, object]:
     goal = CoverageGoal(value=0.05)
     return {
-        "raster (full)": Raster(), "serpentine (full)": Serpentine(), "interlaced (full)": Interlaced(),
+        "raster (full)": Raster(),
+        "serpentine (full)": Serpentine(),
+        "interlaced (full)": Interlaced(),
         "archimedean, linear": Archimedean(coverage=goal),
-        "archimedean, angular": Archimedean(coverage=goal, speed="angular"), "fermat": Fermat(coverage=goal),
-        "jittered grid": JitteredGrid(coverage=goal), "momentum walk": MomentumWalk(coverage=goal),
-        "line hop": LineHop(coverage=goal), "uniform random, curve": UniformRandom(coverage=goal, order="curve"),
-        "uniform random, tour": UniformRandom(coverage=goal), "hilbert": Hilbert(coverage=goal),
-        "lissajous": Lissajous(coverage=goal), "ede spiral 1/20": EdeSpiral(one_in=20), "ede grid 1/20": EdeGrid(),
+        "archimedean, angular": Archimedean(coverage=goal, speed="angular"),
+        "fermat": Fermat(coverage=goal),
+        "jittered grid": JitteredGrid(coverage=goal),
+        "momentum walk": MomentumWalk(coverage=goal),
+        "line hop": LineHop(coverage=goal),
+        "uniform random, curve": UniformRandom(coverage=goal, order="curve"),
+        "uniform random, tour": UniformRandom(coverage=goal),
+        "hilbert": Hilbert(coverage=goal),
+        "lissajous": Lissajous(coverage=goal),
+        "ede spiral 1/20": EdeSpiral(one_in=20),
+        "ede grid 1/20": EdeGrid(),
         "points (file)": Points.from_array(np.random.default_rng(0).random((50_000, 2))),
     }
 
@@ -88,8 +104,15 @@ def _rates(side: int) -> list[dict]:
         solved = recipe.solve()
         expand_s = min(_times(lambda solved=solved: solved.expand().positions, repeats)[1])
         count = solved.expand().count
-        rows.append({"pattern": name, "points": count, "solve_ms": solve_s * 1e3, "expand_ms": expand_s * 1e3,
-                     "points_per_s": count / expand_s})
+        rows.append(
+            {
+                "pattern": name,
+                "points": count,
+                "solve_ms": solve_s * 1e3,
+                "expand_ms": expand_s * 1e3,
+                "points_per_s": count / expand_s,
+            }
+        )
     return rows
 
 
@@ -97,8 +120,14 @@ def _spiral(repeats: int = 9) -> dict:
     recipe = _recipe(Archimedean(coverage=CoverageGoal(value=0.05)), 4096)
     wall, processor = _times(lambda: recipe.expand().positions, repeats)
     path = recipe.expand()
-    return {"points": path.count, "best_ms": min(wall) * 1e3, "median_ms": statistics.median(wall) * 1e3,
-            "processor_ms": min(processor) * 1e3, "bar_ms": SPIRAL_BAR_MS, "coverage_touched": path.coverage.touched}
+    return {
+        "points": path.count,
+        "best_ms": min(wall) * 1e3,
+        "median_ms": statistics.median(wall) * 1e3,
+        "processor_ms": min(processor) * 1e3,
+        "bar_ms": SPIRAL_BAR_MS,
+        "coverage_touched": path.coverage.touched,
+    }
 
 
 _LONG = """
@@ -169,24 +198,33 @@ def _tours() -> list[dict]:
 def run() -> dict:
     """Measure, print tables, return the figures."""
     spiral = _spiral()
-    print(f"4096² spiral at 1/20, solved and expanded: {spiral['points']:,} points, best {spiral['best_ms']:.1f} ms, "
-          f"median {spiral['median_ms']:.1f} ms, processor {spiral['processor_ms']:.1f} ms (bar {SPIRAL_BAR_MS:.0f} ms)\n")
+    print(
+        f"4096² spiral at 1/20, solved and expanded: {spiral['points']:,} points, best {spiral['best_ms']:.1f} ms, "
+        f"median {spiral['median_ms']:.1f} ms, processor {spiral['processor_ms']:.1f} ms (bar {SPIRAL_BAR_MS:.0f} ms)\n"
+    )
     rates = _rates(1024)
     print(f"{'pattern, 1024²':<24}{'points':>12}{'solve ms':>12}{'expand ms':>12}{'points/s':>14}   (processor time)")
     for row in rates:
-        print(f"{row['pattern']:<24}{row['points']:>12,}{row['solve_ms']:>12.2f}{row['expand_ms']:>12.2f}"
-              f"{row['points_per_s']:>14,.0f}")
+        print(
+            f"{row['pattern']:<24}{row['points']:>12,}{row['solve_ms']:>12.2f}{row['expand_ms']:>12.2f}"
+            f"{row['points_per_s']:>14,.0f}"
+        )
     long = _long()
     print(f"\n{'10⁸ points, chunk by chunk':<28}{'points':>14}{'s':>8}{'points/cpu s':>14}{'peak memory':>16}")
     for row in long:
-        print(f"{row['pattern']:<28}{row['points']:>14,}{row['seconds']:>8.1f}{row['points'] / row['processor_s']:>14,.0f}"
-              f"{row['peak_mib']:>12.0f} MiB")
+        print(
+            f"{row['pattern']:<28}{row['points']:>14,}{row['seconds']:>8.1f}"
+            f"{row['points'] / row['processor_s']:>14,.0f}"
+            f"{row['peak_mib']:>12.0f} MiB"
+        )
     tours = _tours()
     print(f"\n{'random points':<16}{'curve / BHH':>14}{'tour / BHH':>14}{'tour / longer search':>24}")
     for row in tours:
         longer = row.get("tour_over_longer_search")
-        print(f"{row['points']:<16,}{row['curve_over_bhh']:>14.3f}{row['tour_over_bhh']:>14.3f}"
-              f"{f'{longer:.3f}' if longer else '-':>24}")
+        print(
+            f"{row['points']:<16,}{row['curve_over_bhh']:>14.3f}{row['tour_over_bhh']:>14.3f}"
+            f"{f'{longer:.3f}' if longer else '-':>24}"
+        )
     return {"spiral_4096": spiral, "rates": rates, "long": long, "tours": tours}
 
 

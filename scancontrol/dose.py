@@ -58,8 +58,9 @@ def electrons(beam_current_pa: float, time_us: float) -> float:
 def dwell_map_us(path: ScanPath) -> NDArray[np.float64]:
     """Dwell in each pixel (rows, cols) in µs. Raises :class:`InvalidInput` for frames above ``MAX_MAP_PIXELS``."""
     if path.shape[0] * path.shape[1] > MAX_MAP_PIXELS:
-        raise InvalidInput("shape", f"{path.shape[0]} x {path.shape[1]}", f"is above {MAX_MAP_PIXELS} pixels",
-                           "map a smaller frame")
+        raise InvalidInput(
+            "shape", f"{path.shape[0]} x {path.shape[1]}", f"is above {MAX_MAP_PIXELS} pixels", "map a smaller frame"
+        )
     total = np.zeros(path.shape[0] * path.shape[1])
     for chunk in path.chunks():
         # Only the stretch of pixels that a chunk reaches is added to, so that rasters of large frames stay quick.
@@ -103,8 +104,9 @@ def frame_dose(path: ScanPath, beam_current_pa: float) -> FrameDose:
     )
 
 
-def check_limit(quantity: str, dose_e_per_a2: float, limit_e_per_a2: float, *, dwell_us: float, coverage: float,
-                frames: int) -> None:
+def check_limit(
+    quantity: str, dose_e_per_a2: float, limit_e_per_a2: float, *, dwell_us: float, coverage: float, frames: int
+) -> None:
     """Raise :class:`InvalidInput` if a dose passes its limit, saying by how much and what would fit.
 
     ``coverage`` is the dose coverage that the plan has; dose is proportional to it, to the dwell and to the frames.
@@ -116,7 +118,8 @@ def check_limit(quantity: str, dose_e_per_a2: float, limit_e_per_a2: float, *, d
     fitting_frames = int(frames * factor * (1 + 1e-12))
     fewer = f", or take {fitting_frames} frames instead of {frames}" if frames > 1 and fitting_frames >= 1 else ""
     raise InvalidInput(
-        quantity, f"{dose_e_per_a2:.4g} e/Å²",
+        quantity,
+        f"{dose_e_per_a2:.4g} e/Å²",
         f"passes the limit of {limit_e_per_a2:.4g} e/Å² by {dose_e_per_a2 - limit_e_per_a2:.4g} e/Å² "
         f"({dose_e_per_a2 / limit_e_per_a2:.4g} times)",
         f"lower dwell_us from {dwell_us:g} to {_down(dwell_us * factor)}, or the coverage (by dose) from "

@@ -74,13 +74,22 @@ class ScanPlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         if self.settle is not None:
             slew = capabilities.max_slew_fields_per_us * self.shape[1]
             settle = Settle(
-                time_constant_us=coil.time_constant_us, order=coil.order, damping=coil.damping,
-                tolerance_px=self.settle.tolerance_px, flyback_us=self.settle.flyback_us,
+                time_constant_us=coil.time_constant_us,
+                order=coil.order,
+                damping=coil.damping,
+                tolerance_px=self.settle.tolerance_px,
+                flyback_us=self.settle.flyback_us,
                 slew_px_per_us=slew if math.isfinite(slew) else None,
             )
         return PathRecipe(
-            pattern=pattern, shape=self.shape, fov_nm=self.fov_nm, dwell_us=self.dwell_us, region=self.region,
-            rotation_deg=self.rotation_deg, settle=settle, dac_bits=capabilities.dac_bits,
+            pattern=pattern,
+            shape=self.shape,
+            fov_nm=self.fov_nm,
+            dwell_us=self.dwell_us,
+            region=self.region,
+            rotation_deg=self.rotation_deg,
+            settle=settle,
+            dac_bits=capabilities.dac_bits,
             clock_mhz=capabilities.sample_clock_mhz,
         ).solve()
 
@@ -101,10 +110,11 @@ class ScanPlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         return tuple(len(range(i, self.frames, len(self.patterns))) for i in range(len(self.patterns)))
 
     def total_dose_e_per_a2(self, capabilities: Capabilities) -> float:
-        """Dose of the most exposed area after all frames; frames that change their seed are taken to be like the first."""
+        """Dose of the most exposed area after all frames; new seeds are taken to give frames like the first."""
         maps = [
             dose.area_map_e_per_a2(self.path(i, capabilities), self.current_pa(capabilities)) * times
-            for i, times in enumerate(self.repeats()) if times
+            for i, times in enumerate(self.repeats())
+            if times
         ]
         return float(np.sum(maps, axis=0).max())
 
@@ -121,13 +131,24 @@ class ScanPlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         ):
             if value is not None and not (math.isfinite(value) and value > 0):
                 raise InvalidInput(quantity, value, "is not a finite number above 0", "give one, or leave it out")
-        settle = None if self.settle is None else Settle(
-            time_constant_us=0.0, tolerance_px=self.settle.tolerance_px, flyback_us=self.settle.flyback_us,
+        settle = (
+            None
+            if self.settle is None
+            else Settle(
+                time_constant_us=0.0,
+                tolerance_px=self.settle.tolerance_px,
+                flyback_us=self.settle.flyback_us,
+            )
         )
         for pattern in self.patterns:
             PathRecipe(
-                pattern=pattern, shape=self.shape, fov_nm=self.fov_nm, dwell_us=self.dwell_us, region=self.region,
-                rotation_deg=self.rotation_deg, settle=settle,
+                pattern=pattern,
+                shape=self.shape,
+                fov_nm=self.fov_nm,
+                dwell_us=self.dwell_us,
+                region=self.region,
+                rotation_deg=self.rotation_deg,
+                settle=settle,
             ).check()
 
     def check(self, capabilities: Capabilities) -> None:
@@ -136,21 +157,33 @@ class ScanPlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         known = [channel.name for channel in capabilities.detectors]
         for name in self.detectors:
             if name not in known:
-                raise InvalidInput("detectors", name, "is no detector of this microscope", f"choose of {', '.join(known)}")
+                raise InvalidInput(
+                    "detectors", name, "is no detector of this microscope", f"choose of {', '.join(known)}"
+                )
         self._check_dwell(self.dwell_us, capabilities)  # before anything is computed from it
         for frame in range(min(self.frames, len(self.patterns))):
             path = self.path(frame, capabilities)
             limit = capabilities.samples_per_path_limit
             if path.count > limit:
-                raise InvalidInput("samples", path.count, f"is above the microscope's limit, {limit}",
-                                   "ask for less coverage or fewer pixels")
+                raise InvalidInput(
+                    "samples",
+                    path.count,
+                    f"is above the microscope's limit, {limit}",
+                    "ask for less coverage or fewer pixels",
+                )
             for extreme in path.dwell_range_us if path.weighted else ():
                 self._check_dwell(extreme, capabilities)
             check_slew(path, capabilities)
             if self.dose_limits.frame_e_per_a2 is not None:
                 spent = self.frame_dose(frame, capabilities).worst_area_e_per_a2
-                dose.check_limit("dose of one frame", spent, self.dose_limits.frame_e_per_a2, dwell_us=self.dwell_us,
-                                 coverage=path.coverage.dose, frames=1)
+                dose.check_limit(
+                    "dose of one frame",
+                    spent,
+                    self.dose_limits.frame_e_per_a2,
+                    dwell_us=self.dwell_us,
+                    coverage=path.coverage.dose,
+                    frames=1,
+                )
         limits = (self.dose_limits.total_e_per_a2, capabilities.dose_limit_e_per_a2)
         for limit_e_per_a2 in limits:
             if limit_e_per_a2 is not None:
@@ -160,18 +193,32 @@ class ScanPlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         shortest, longest = capabilities.shortest_dwell_us, capabilities.longest_dwell_us
         which = "" if dwell_us == self.dwell_us else " of a sample"
         if dwell_us < shortest * (1 - 1e-9):
-            raise InvalidInput(f"dwell_us{which}", f"{dwell_us:g}", f"is below the microscope's shortest dwell, {shortest:g}",
-                               f"raise dwell_us to {self.dwell_us * shortest / dwell_us:.4g} or more")
+            raise InvalidInput(
+                f"dwell_us{which}",
+                f"{dwell_us:g}",
+                f"is below the microscope's shortest dwell, {shortest:g}",
+                f"raise dwell_us to {self.dwell_us * shortest / dwell_us:.4g} or more",
+            )
         if dwell_us > longest * (1 + 1e-9):
-            raise InvalidInput(f"dwell_us{which}", f"{dwell_us:g}", f"is above the microscope's longest dwell, {longest:g}",
-                               f"lower dwell_us to {self.dwell_us * longest / dwell_us:.4g} or less")
+            raise InvalidInput(
+                f"dwell_us{which}",
+                f"{dwell_us:g}",
+                f"is above the microscope's longest dwell, {longest:g}",
+                f"lower dwell_us to {self.dwell_us * longest / dwell_us:.4g} or less",
+            )
 
     def _check_total(self, limit_e_per_a2: float, capabilities: Capabilities) -> None:
         cycle = range(min(self.frames, len(self.patterns)))
         coverage = sum(self.path(i, capabilities).coverage.dose for i in cycle) / len(cycle)
         frames = f"{self.frames} frames" if self.frames > 1 else "1 frame"
-        dose.check_limit(f"dose of {frames}", self.total_dose_e_per_a2(capabilities), limit_e_per_a2,
-                         dwell_us=self.dwell_us, coverage=coverage, frames=self.frames)
+        dose.check_limit(
+            f"dose of {frames}",
+            self.total_dose_e_per_a2(capabilities),
+            limit_e_per_a2,
+            dwell_us=self.dwell_us,
+            coverage=coverage,
+            frames=self.frames,
+        )
 
 
 def load_plan(path: str | Path) -> ScanPlan:
@@ -195,7 +242,8 @@ def parse_plan(text: str, source: str = "plan") -> ScanPlan:
 def _complete(plan: ScanPlan, folder: Path) -> ScanPlan:
     patterns = tuple(
         msgspec.structs.replace(read_points(folder / pattern.file), jump_px=pattern.jump_px)
-        if isinstance(pattern, Points) and pattern.file is not None else pattern
+        if isinstance(pattern, Points) and pattern.file is not None
+        else pattern
         for pattern in plan.patterns
     )
     plan = msgspec.structs.replace(plan, patterns=patterns)

@@ -32,7 +32,7 @@ class PathFigures:
 
 @dataclass(frozen=True)
 class PlanSummary:
-    """A plan on a microscope. ``patterns`` are in the order of the cycle; ``raster`` is the full one instead of them."""
+    """A plan on a microscope. ``patterns`` are in the order of the cycle; ``raster`` stands beside them."""
 
     plan: ScanPlan
     capabilities: Capabilities
@@ -55,13 +55,19 @@ class PlanSummary:
         lines = []
         asked, given = self.plan.dwell_us, self.patterns[0].path.dwell_per_pixel_us
         if abs(given / asked - 1) > 1e-9:
-            lines.append(f"dwell {asked:g} µs becomes {given:g} µs ({given / asked - 1:+.2%}): whole cycles of "
-                         f"{self.capabilities.sample_clock_mhz:g} MHz")
+            lines.append(
+                f"dwell {asked:g} µs becomes {given:g} µs ({given / asked - 1:+.2%}): whole cycles of "
+                f"{self.capabilities.sample_clock_mhz:g} MHz"
+            )
         else:
-            lines.append(f"dwell {given:g} µs is a whole number of cycles of {self.capabilities.sample_clock_mhz:g} MHz")
+            lines.append(
+                f"dwell {given:g} µs is a whole number of cycles of {self.capabilities.sample_clock_mhz:g} MHz"
+            )
         step_px = max(self.plan.shape) / (1 << self.capabilities.dac_bits)
-        lines.append(f"positions on {self.capabilities.dac_bits} bits: steps of {step_px:.3g} px, moved by at most "
-                     f"{step_px / 2:.3g} px")
+        lines.append(
+            f"positions on {self.capabilities.dac_bits} bits: steps of {step_px:.3g} px, moved by at most "
+            f"{step_px / 2:.3g} px"
+        )
         return lines
 
     def notes(self) -> list[str]:
@@ -72,24 +78,34 @@ class PlanSummary:
             move, dwell_us = one.motion, self.plan.dwell_us
             if move.smooth_turn_khz > corner_khz * (1 + 1e-6):
                 fits = dwell_us * move.smooth_turn_khz / corner_khz
-                found.append(f"{one.title}: its curves turn at up to {move.smooth_turn_khz:.3g} kHz, above the coils' corner of "
-                             f"{corner_khz:.3g} kHz; dwell_us {fits:.3g} would keep below it")
+                found.append(
+                    f"{one.title}: its curves turn at up to {move.smooth_turn_khz:.3g} kHz, above the coils' corner of "
+                    f"{corner_khz:.3g} kHz; dwell_us {fits:.3g} would keep below it"
+                )
             if move.lag_worst_px > 1:
                 tau = self.capabilities.coil.time_constant_us
                 slower = dwell_us * move.lag_worst_px
-                found.append(f"{one.title}: the beam lags by up to {move.lag_worst_px:.2f} px ({tau:g} µs behind); achieved "
-                             f"positions are recorded, and dwell_us {slower:.3g} would hold it within 1 px")
+                found.append(
+                    f"{one.title}: the beam lags by up to {move.lag_worst_px:.2f} px ({tau:g} µs behind); achieved "
+                    f"positions are recorded, and dwell_us {slower:.3g} would hold it within 1 px"
+                )
             if one.overhead > 0.5:
-                found.append(f"{one.title}: {one.overhead:.0%} of the frame passes blanked, in {one.path.moves:,} moves; a "
-                             "pattern drawn in one line (archimedean, line_hop) would save most of it")
+                found.append(
+                    f"{one.title}: {one.overhead:.0%} of the frame passes blanked, in {one.path.moves:,} moves; a "
+                    "pattern drawn in one line (archimedean, line_hop) would save most of it"
+                )
             nominal, touched = one.path.coverage.nominal, one.path.coverage.touched
             if not 0.8 < nominal / touched < 1.25:
-                found.append(f"{one.title}: called 1/{1 / nominal:.4g}, it touches 1/{1 / touched:.4g} of the pixels for "
-                             f"1/{1 / one.path.coverage.dose:.4g} of the dose")
+                found.append(
+                    f"{one.title}: called 1/{1 / nominal:.4g}, it touches 1/{1 / touched:.4g} of the pixels for "
+                    f"1/{1 / one.path.coverage.dose:.4g} of the dose"
+                )
         limit = self.capabilities.dose_limit_e_per_a2
         if limit is not None:
-            found.append(f"dose limit of the microscope: {limit:.4g} e/Å²; the plan spends "
-                         f"{self.total_dose_e_per_a2 / limit:.1%} of it")
+            found.append(
+                f"dose limit of the microscope: {limit:.4g} e/Å²; the plan spends "
+                f"{self.total_dose_e_per_a2 / limit:.1%} of it"
+            )
         return found
 
 

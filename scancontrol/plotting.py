@@ -1,4 +1,4 @@
-"""The figure of a scan plan: the path coloured by time, where the beam dwells, and the figures beside a full raster's."""
+"""The figure of a scan plan: the path coloured by time, where the beam dwells, and what it costs beside a raster."""
 
 from __future__ import annotations
 
@@ -42,16 +42,26 @@ def draw_plan(known: PlanSummary) -> Figure:
     FigureCanvasAgg(figure)
     top = 1 - 0.62 / figure.get_figheight()
     grid = figure.add_gridspec(
-        len(shown), 3, left=0.045, right=0.985, bottom=0.45 / figure.get_figheight(), top=top - 0.28 / figure.get_figheight(),
-        wspace=0.14, hspace=0.26, width_ratios=(1, 1, 0.98),
+        len(shown),
+        3,
+        left=0.045,
+        right=0.985,
+        bottom=0.45 / figure.get_figheight(),
+        top=top - 0.28 / figure.get_figheight(),
+        wspace=0.14,
+        hspace=0.26,
+        width_ratios=(1, 1, 0.98),
     )
     plan = known.plan
     figure.text(0.045, top + 0.18 / figure.get_figheight(), plan.name, fontsize=15, fontweight="bold", color=INK)
     figure.text(
-        0.985, top + 0.18 / figure.get_figheight(),
+        0.985,
+        top + 0.18 / figure.get_figheight(),
         f"{plan.shape[0]} × {plan.shape[1]} px · {plan.fov_nm:g} nm · dwell {plan.dwell_us:g} µs · "
         f"{plan.current_pa(known.capabilities):g} pA · {known.capabilities.name}",
-        fontsize=10, color=FAINT, ha="right",
+        fontsize=10,
+        color=FAINT,
+        ha="right",
     )
     for row, one in enumerate(shown):
         _draw_path(figure.add_subplot(grid[row, 0]), one)
@@ -103,8 +113,15 @@ def _draw_path(axes: Axes, one: PathFigures) -> None:
         strokes.set_array(times[1:][drawn])
         mappable = axes.add_collection(strokes)
     else:
-        mappable = axes.scatter(positions[:, 1], positions[:, 0], c=times, s=max(1.0, (1.25 * width) ** 2), cmap="viridis",
-                                linewidths=0, zorder=2)
+        mappable = axes.scatter(
+            positions[:, 1],
+            positions[:, 0],
+            c=times,
+            s=max(1.0, (1.25 * width) ** 2),
+            cmap="viridis",
+            linewidths=0,
+            zorder=2,
+        )
     mappable.set_clim(0, end_ms)
     axes.set(xlim=(x0, x1), ylim=(y1, y0), aspect="equal")
     axes.set_xlabel("x (nm)", fontsize=8.5, color=FAINT)
@@ -112,8 +129,9 @@ def _draw_path(axes: Axes, one: PathFigures) -> None:
     _colour_bar(axes, mappable, "ms")
 
 
-def _visible(one: PathFigures, size_nm: NDArray[np.float64],
-             window: tuple[float, float, float, float]) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.uint8]]:
+def _visible(
+    one: PathFigures, size_nm: NDArray[np.float64], window: tuple[float, float, float, float]
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.uint8]]:
     """Samples inside the window: positions (n, 2) in nm, times (n,) in ms, and kinds; a gap counts as a move."""
     y0, y1, x0, x1 = window
     positions, times, kinds = [], [], []
@@ -145,8 +163,9 @@ def _draw_dwell(axes: Axes, one: PathFigures) -> None:
     height_nm = path.recipe.pixel_size_nm * path.shape[0]
     touched = dwell[dwell > 0]
     top = float(np.quantile(touched, 0.995)) if len(touched) else 1.0
-    image = axes.imshow(dwell, cmap="magma", vmin=0, vmax=top, extent=(0, path.fov_nm, height_nm, 0),
-                        interpolation="nearest")
+    image = axes.imshow(
+        dwell, cmap="magma", vmin=0, vmax=top, extent=(0, path.fov_nm, height_nm, 0), interpolation="nearest"
+    )
     axes.set_xlabel("x (nm)", fontsize=8.5, color=FAINT)
     _colour_bar(axes, image, "µs/px")
 
@@ -155,7 +174,7 @@ def _colour_bar(axes: Axes, mappable: Any, label: str) -> None:
     bar = axes.figure.colorbar(mappable, ax=axes, fraction=0.042, pad=0.025)
     bar.ax.set_title(label, fontsize=8.5, color=FAINT, pad=5, loc="left")
     bar.ax.tick_params(colors=FAINT, labelsize=8, length=2)
-    bar.outline.set_visible(False)  # type: ignore[operator]
+    bar.outline.set_visible(False)
 
 
 def _draw_figures(axes: Axes, one: PathFigures, raster: PathFigures) -> None:
@@ -189,6 +208,8 @@ def _draw_figures(axes: Axes, one: PathFigures, raster: PathFigures) -> None:
     for i, (label, ours, theirs) in enumerate(lines):
         y = 0.565 - 0.076 * i
         axes.text(0.0, y, label, fontsize=9.5, color=FAINT, va="center")
-        axes.text(0.68, y, ours, fontsize=9.5, color=INK, va="center", ha="right", fontweight="bold" if i == 0 else None)
+        axes.text(
+            0.68, y, ours, fontsize=9.5, color=INK, va="center", ha="right", fontweight="bold" if i == 0 else None
+        )
         axes.text(1.0, y, theirs, fontsize=9.5, color=FAINT, va="center", ha="right")
         axes.plot([0, 1], [y - 0.038, y - 0.038], color="#e2e8f0", linewidth=0.6)

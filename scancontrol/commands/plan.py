@@ -25,15 +25,21 @@ def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser("plan", help="check a scan plan, and what it costs", description=__doc__)
     parser.add_argument("file", type=Path, metavar="FILE", help="the plan, YAML")
     parser.add_argument("--plot", type=Path, metavar="PNG", help="draw path, dwell and figures into this file")
-    parser.add_argument("--microscope", type=Path, metavar="FILE",
-                        help="what the microscope states about itself, YAML (default: the shipped microscope.yaml)")
+    parser.add_argument(
+        "--microscope",
+        type=Path,
+        metavar="FILE",
+        help="what the microscope states about itself, YAML (default: the shipped microscope.yaml)",
+    )
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Print the summary, draw the figure; 0, or :class:`InvalidInput` for the command line to turn into 2."""
     if args.plot is not None and not args.plot.parent.is_dir():  # before anything long is computed
-        raise InvalidInput("--plot", args.plot, "cannot be written (no such folder)", "give a .png in a folder that exists")
+        raise InvalidInput(
+            "--plot", args.plot, "cannot be written (no such folder)", "give a .png in a folder that exists"
+        )
     capabilities = load_capabilities(args.microscope or config_file("microscope.yaml"))
     known = summary(load_plan(args.file), capabilities)
     print(table(known))
@@ -43,8 +49,9 @@ def run(args: argparse.Namespace) -> int:
         try:
             save_plan_figure(known, args.plot)
         except (OSError, ValueError) as error:
-            raise InvalidInput("--plot", args.plot, f"cannot be written ({error})",
-                               "give a .png in a folder that is writable") from error
+            raise InvalidInput(
+                "--plot", args.plot, f"cannot be written ({error})", "give a .png in a folder that is writable"
+            ) from error
         print(f"\ndrawn: {args.plot}")
     return 0
 
@@ -61,8 +68,10 @@ def table(known: PlanSummary) -> str:
     ]
     region = plan.region
     if (region.height, region.width) != (1, 1):
-        lines.append(f"  region     y {region.y:g} to {region.y + region.height:g}, x {region.x:g} to "
-                     f"{region.x + region.width:g} of the field; coverage is counted in it")
+        lines.append(
+            f"  region     y {region.y:g} to {region.y + region.height:g}, x {region.x:g} to "
+            f"{region.x + region.width:g} of the field; coverage is counted in it"
+        )
     lines += [f"  {'hardware' if i == 0 else '':10} {line}" for i, line in enumerate(known.quantisation())]
     for first in range(0, len(known.patterns), ACROSS - 1):
         columns = [*known.patterns[first : first + ACROSS - 1], known.raster]
@@ -71,7 +80,7 @@ def table(known: PlanSummary) -> str:
     frames = "1 frame" if plan.frames == 1 else f"{plan.frames} frames"
     lines += [
         "",
-        f"{frames}: {known.total_time_s:.4g} s of beam time, {per_a2(known.total_dose_e_per_a2)} in the most exposed area; "
+        f"{frames}: {known.total_time_s:.4g} s of beam time, {per_a2(known.total_dose_e_per_a2)} in the worst area; "
         f"the same in full rasters {known.raster.path.duration_us * plan.frames * 1e-6:.4g} s, "
         f"{per_a2(known.raster.dose.worst_area_e_per_a2 * plan.frames)}",
     ]

@@ -97,8 +97,9 @@ class Lag:
         return achieved
 
 
-def _block(commands: Array, dwell_us: Array, move_us: Array, coil: CoilModel,
-           state: Array, command: Array, out: Array) -> tuple[Array, Array]:
+def _block(
+    commands: Array, dwell_us: Array, move_us: Array, coil: CoilModel, state: Array, command: Array, out: Array
+) -> tuple[Array, Array]:
     """Solve one block into ``out``; return the state at its end and the command that the state is relative to."""
     n = len(commands)
     steps = np.diff(commands, axis=0, prepend=command[None])

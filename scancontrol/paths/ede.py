@@ -1,7 +1,7 @@
 """The paths of Ede's partial-scan work as his code draws them, for comparison with published numbers.
 
-Ede and Beanland, Sci. Rep. 10, 8332 (2020), arXiv:1905.13667, and the poster's code. His paths are masks; here the masked
-pixels are visited in the order in which they are drawn, with their mask values as relative dwell. Written for
+Ede and Beanland, Sci. Rep. 10, 8332 (2020), arXiv:1905.13667, and the poster's code. His paths are masks; here the
+masked pixels are visited in the order in which they are drawn, with their mask values as relative dwell. Written for
 square frames of 512 pixels; other squares are drawn alike at their own size.
 """
 
@@ -27,7 +27,9 @@ def _square(canvas: Canvas, pattern: str) -> int:
     side = round(canvas.height_px)
     if side != round(canvas.width_px) or side < 8:
         raise InvalidInput(
-            f"{pattern} region", f"{canvas.height_px:g} x {canvas.width_px:g} px", "is not a square of 8 pixels or more",
+            f"{pattern} region",
+            f"{canvas.height_px:g} x {canvas.width_px:g} px",
+            "is not a square of 8 pixels or more",
             "give it a square frame or region, as published, or use archimedean or momentum_walk",
         )
     if side > 8192:
@@ -38,8 +40,8 @@ def _square(canvas: Canvas, pattern: str) -> int:
 class EdeSpiral(Pattern, frozen=True, kw_only=True, tag="ede_spiral"):
     """His Archimedean spiral: 10 000 vertices even in angle on a √2 larger canvas, joined by one-pixel lines.
 
-    ``one_in`` is what he calls the coverage, 1/``one_in`` px between turns; the mask really holds less or more. ``blurred``
-    smooths the mask with [1 2 1]⊗[1 2 1]/16, the poster's "scan path".
+    ``one_in`` is what he calls the coverage, 1/``one_in`` px between turns; the mask really holds less or more.
+    ``blurred`` smooths the mask with [1 2 1]⊗[1 2 1]/16, the poster's "scan path".
     """
 
     one_in: float = 20.0
@@ -79,9 +81,10 @@ class EdeSpiral(Pattern, frozen=True, kw_only=True, tag="ede_spiral"):
 class EdeGrid(Pattern, frozen=True, kw_only=True, tag="ede_grid"):
     """His jittered grid: a momentum walk along channels, and its own transpose.
 
-    ``fraction`` is his parameter f, from which the channels' width is ``(2 + sqrt(4 − 16f))/2f`` px; he used 0.055, 0.03,
-    0.013 for "1/10", "1/20" and "1/40". ``fraction_across`` crosses it with an independent walk instead (0.005 with
-    0.008 for "1/100"). Dwell is the length of the path in a pixel; a pixel in which it is below ``least_weight`` is left out.
+    ``fraction`` is his parameter f, from which the channels' width is ``(2 + sqrt(4 − 16f))/2f`` px; he used 0.055,
+    0.03, 0.013 for "1/10", "1/20" and "1/40". ``fraction_across`` crosses it with an independent walk instead (0.005 with
+    0.008 for "1/100"). Dwell is the length of the path in a pixel; pixels in which it is below ``least_weight`` are
+    left out.
     """
 
     fraction: float = 0.03
@@ -148,8 +151,12 @@ class EdeGrid(Pattern, frozen=True, kw_only=True, tag="ede_grid"):
 
 def _no_goal(pattern: Pattern) -> None:
     if pattern.coverage is not None:
-        raise InvalidInput("coverage", pattern.coverage.value, "cannot be asked of a published path",
-                           "leave coverage out, or use archimedean or momentum_walk")
+        raise InvalidInput(
+            "coverage",
+            pattern.coverage.value,
+            "cannot be asked of a published path",
+            "leave coverage out, or use archimedean or momentum_walk",
+        )
 
 
 def _channel_px(fraction: float) -> float:

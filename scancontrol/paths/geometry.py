@@ -41,8 +41,10 @@ class Region(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
                 raise InvalidInput(f"region.{extent}", size, "is not above 0", "give the region an area")
             if start < 0 or start + size > 1 + 1e-9:
                 raise InvalidInput(
-                    f"region.{name} to region.{name} + {extent}", f"{start:g} to {start + size:g}",
-                    "is outside the field of view, 0 to 1", "move or shrink the region",
+                    f"region.{name} to region.{name} + {extent}",
+                    f"{start:g} to {start + size:g}",
+                    "is outside the field of view, 0 to 1",
+                    "move or shrink the region",
                 )
 
 
@@ -84,7 +86,8 @@ class Placement:
             room = np.minimum(centre, 1 - centre)
             scale = math.floor(float((room / reach).min()) * 1e4) / 1e4
             raise InvalidInput(
-                "rotation_deg", f"{self.rotation_deg:g}",
+                "rotation_deg",
+                f"{self.rotation_deg:g}",
                 f"turns a corner of the region {outside:.4g} of the field of view outside the field",
                 f"shrink the region's height and width about its centre to {scale:.4f} of what they are, "
                 "or turn it less",

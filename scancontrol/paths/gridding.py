@@ -39,11 +39,8 @@ def partial_frame(
         raise ValueError(f"{len(values)} values for {len(positions)} positions")
     index = pixel_index(positions, shape)
     pixels = shape[0] * shape[1]
-    if dwell_us is None:
-        weight = np.bincount(index, minlength=pixels).astype(np.float64)
-        total = np.bincount(index, weights=values.astype(np.float64), minlength=pixels)
-    else:
-        weight = np.bincount(index, weights=dwell_us, minlength=pixels)
-        total = np.bincount(index, weights=values * dwell_us, minlength=pixels)
+    dwell = np.ones(len(values)) if dwell_us is None else dwell_us
+    weight = np.bincount(index, weights=dwell, minlength=pixels)
+    total = np.bincount(index, weights=values.astype(np.float64) * dwell, minlength=pixels)
     mean = np.divide(total, weight, out=np.zeros(pixels), where=weight > 0)
     return mean.reshape(shape).astype(np.float32), weight.reshape(shape).astype(np.float32)

@@ -2,8 +2,8 @@
 
 The construction is the generalised Hilbert curve of Červený (2018): a rectangle longer than 3:2 is cut in two across
 its length, any other into three, at even lengths where it can be, until strips one cell wide are left. Here all
-rectangles of one depth are cut together, and only those that hold a wanted index are kept, so that the cost of a stretch
-does not depend on the length of the curve.
+rectangles of one depth are cut together, and only those that hold a wanted index are kept, so that the cost of a
+stretch does not depend on the length of the curve.
 """
 
 from __future__ import annotations
@@ -113,25 +113,37 @@ def _cut(r: _Rectangles) -> _Rectangles:
     at = half_l[long]
     first = two._replace(length=at)
     second = two._replace(
-        start=two.start + at * two.breadth, y=two.y + at * two.along_y, x=two.x + at * two.along_x,
+        start=two.start + at * two.breadth,
+        y=two.y + at * two.along_y,
+        x=two.x + at * two.along_x,
         length=two.length - at,
     )
     three = r.where(~long)
     at_l, at_b = half_l[~long], half_b[~long]
     entry = three._replace(
-        along_y=three.across_y, along_x=three.across_x, across_y=three.along_y, across_x=three.along_x,
-        length=at_b, breadth=at_l,
+        along_y=three.across_y,
+        along_x=three.across_x,
+        across_y=three.along_y,
+        across_x=three.along_x,
+        length=at_b,
+        breadth=at_l,
     )
     middle = three._replace(
-        start=three.start + at_b * at_l, y=three.y + at_b * three.across_y, x=three.x + at_b * three.across_x,
+        start=three.start + at_b * at_l,
+        y=three.y + at_b * three.across_y,
+        x=three.x + at_b * three.across_x,
         breadth=three.breadth - at_b,
     )
     exit_ = three._replace(
         start=middle.start + middle.length * middle.breadth,
         y=three.y + (three.length - 1) * three.along_y + (at_b - 1) * three.across_y,
         x=three.x + (three.length - 1) * three.along_x + (at_b - 1) * three.across_x,
-        along_y=-three.across_y, along_x=-three.across_x, across_y=-three.along_y, across_x=-three.along_x,
-        length=at_b, breadth=three.length - at_l,
+        along_y=-three.across_y,
+        along_x=-three.across_x,
+        across_y=-three.along_y,
+        across_x=-three.along_x,
+        length=at_b,
+        breadth=three.length - at_l,
     )
     return _Rectangles(*(np.concatenate(parts) for parts in zip(first, second, entry, middle, exit_, strict=True)))
 
@@ -139,7 +151,8 @@ def _cut(r: _Rectangles) -> _Rectangles:
 class Hilbert(Pattern, frozen=True, kw_only=True, tag="hilbert"):
     """A Hilbert curve through ``nodes`` = (rows, cols) of equal cells, drawn straight from node to node.
 
-    ``step_px`` is the way between samples; a node for each pixel, and a sample for each node, unless stated or solved for.
+    ``step_px`` is the way between samples; a node for each pixel, and a sample for each node, unless stated
+    or solved for.
     """
 
     nodes: tuple[int, int] | None = None

@@ -71,8 +71,9 @@ class JitteredGrid(Pattern, frozen=True, kw_only=True, tag="jittered_grid"):
 
         return FunctionLayout(count, stretch)
 
-    def _pixel(self, cell: NDArray[np.int64], cells: NDArray[np.int64], pixels: int,
-               draw: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _pixel(
+        self, cell: NDArray[np.int64], cells: NDArray[np.int64], pixels: int, draw: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
         """The centre of a whole pixel inside each cell, so that no two cells share one."""
         low = cell * pixels // cells
         size = np.maximum((cell + 1) * pixels // cells - low, 1)

@@ -56,8 +56,8 @@ class Lissajous(Pattern, frozen=True, kw_only=True, tag="lissajous"):
         y_cycles = x_cycles + self.beats
         # From the centre of the first pixel to the centre of the last.
         swing_y, swing_x = 0.5 - 0.5 / canvas.height_px, 0.5 - 0.5 / canvas.width_px
-        fastest_px = 2 * math.pi * math.hypot(
-            x_cycles * swing_x * canvas.width_px, y_cycles * swing_y * canvas.height_px
+        fastest_px = (
+            2 * math.pi * math.hypot(x_cycles * swing_x * canvas.width_px, y_cycles * swing_y * canvas.height_px)
         )
         count = max(1, math.ceil(fastest_px / self.step_px))
 

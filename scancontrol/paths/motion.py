@@ -48,9 +48,9 @@ def motion(path: ScanPath, coil: CoilModel) -> Motion:
         fastest = max(fastest, float(speed.max(initial=0.0)))
         both = drawn[1:-1] & drawn[2:] & (length[:-1] > 0) & (length[1:] > 0)
         before, after = step[:-1][both], step[1:][both]
-        turned = np.abs(np.arctan2(
-            before[:, 0] * after[:, 1] - before[:, 1] * after[:, 0], np.einsum("ij,ij->i", before, after)
-        )) / (2 * math.pi)
+        turned = np.abs(
+            np.arctan2(before[:, 0] * after[:, 1] - before[:, 1] * after[:, 0], np.einsum("ij,ij->i", before, after))
+        ) / (2 * math.pi)
         rate_khz = turned / dwell[1:-1][both] * 1e3
         sharpest = max(sharpest, float(rate_khz.max(initial=0.0)))
         smooth = max(smooth, float(rate_khz[turned <= 0.126].max(initial=0.0)))
@@ -89,9 +89,10 @@ def check_slew(path: ScanPath, capabilities: Capabilities) -> None:
     dwell_us = path.recipe.dwell_us
     fits = dwell_us * fastest / limit
     raise InvalidInput(
-        "speed", f"{fastest:.4g} fields of view per µs",
-        f"is above the coils' slew limit, {limit:.4g}", f"raise dwell_us from {dwell_us:g} to {fits:.4g}"
-        + _velocity_limited(path, limit * cols * dwell_us),
+        "speed",
+        f"{fastest:.4g} fields of view per µs",
+        f"is above the coils' slew limit, {limit:.4g}",
+        f"raise dwell_us from {dwell_us:g} to {fits:.4g}" + _velocity_limited(path, limit * cols * dwell_us),
     )
 
 

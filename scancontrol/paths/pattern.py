@@ -79,7 +79,9 @@ class CoverageGoal(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         """Raise :class:`InvalidInput` unless the value is a fraction above 0 and at most 1."""
         if not (math.isfinite(self.value) and 0 < self.value <= 1):
             raise InvalidInput(
-                "coverage", self.value, "is outside what a partial scan can have, above 0 and at most 1",
+                "coverage",
+                self.value,
+                "is outside what a partial scan can have, above 0 and at most 1",
                 "give the fraction of a full raster, for example 0.05",
             )
 
@@ -105,8 +107,12 @@ class Pattern(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
     def at_density(self, density: float, canvas: Canvas) -> Self:
         """The same pattern with its free parameter set so that it touches roughly ``density`` of the pixels."""
-        raise InvalidInput("coverage", self.coverage, f"cannot be asked of {type(self).__name__}",
-                           "leave coverage out: this pattern has no free parameter")
+        raise InvalidInput(
+            "coverage",
+            self.coverage,
+            f"cannot be asked of {type(self).__name__}",
+            "leave coverage out: this pattern has no free parameter",
+        )
 
     def geometric_coverage(self, canvas: Canvas) -> float:
         """The coverage that the pattern's own parameters state, where none was asked for."""

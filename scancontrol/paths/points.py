@@ -51,18 +51,30 @@ class Points(Pattern, frozen=True, kw_only=True, tag="points"):
     def check(self) -> None:
         super().check()
         if self.coverage is not None:
-            raise InvalidInput("coverage", self.coverage.value, "cannot be asked of points from a file",
-                               "leave coverage out: the points are what they are")
+            raise InvalidInput(
+                "coverage",
+                self.coverage.value,
+                "cannot be asked of points from a file",
+                "leave coverage out: the points are what they are",
+            )
         if self.file is not None:
             raise InvalidInput("file", self.file, "has not been read", "load the plan with load_plan")
         if self.columns not in (2, 3):
-            raise InvalidInput("points", f"{self.columns} columns", "is not 2 or 3 columns",
-                               "give y, x and optionally a relative dwell")
+            raise InvalidInput(
+                "points",
+                f"{self.columns} columns",
+                "is not 2 or 3 columns",
+                "give y, x and optionally a relative dwell",
+            )
         if len(self.data) == 0:
             raise InvalidInput("points", 0, "is an empty path", "give at least one position")
         if len(self.data) % (8 * self.columns):
-            raise InvalidInput("points", f"{len(self.data)} bytes", "is not a whole number of rows",
-                               f"give rows of {self.columns} float64")
+            raise InvalidInput(
+                "points",
+                f"{len(self.data)} bytes",
+                "is not a whole number of rows",
+                f"give rows of {self.columns} float64",
+            )
         rows = self.rows
         if len(rows) > MAX_POINTS:
             raise InvalidInput("points", len(rows), f"is above {MAX_POINTS}", "thin the path, or use a pattern")
@@ -70,17 +82,25 @@ class Points(Pattern, frozen=True, kw_only=True, tag="points"):
             raise InvalidInput("jump_px", self.jump_px, "is not a finite number above 0", "1.5 suits pixel paths")
         bad = np.flatnonzero(~np.isfinite(rows).all(axis=1))
         if len(bad):
-            raise InvalidInput(f"points[{bad[0]}]", rows[bad[0]].tolist(), "is not finite",
-                               f"mend the {len(bad)} row(s) with NaN or infinity")
+            raise InvalidInput(
+                f"points[{bad[0]}]",
+                rows[bad[0]].tolist(),
+                "is not finite",
+                f"mend the {len(bad)} row(s) with NaN or infinity",
+            )
         outside = np.flatnonzero(((rows[:, :2] < 0) | (rows[:, :2] >= 1)).any(axis=1))
         if len(outside):
-            raise InvalidInput(f"points[{outside[0]}]", rows[outside[0], :2].tolist(),
-                               "is outside the field of view, [0, 1)",
-                               f"move the {len(outside)} position(s) inside; fractions of the field are meant, not pixels")
+            raise InvalidInput(
+                f"points[{outside[0]}]",
+                rows[outside[0], :2].tolist(),
+                "is outside the field of view, [0, 1)",
+                f"move the {len(outside)} position(s) inside; fractions of the field are meant, not pixels",
+            )
         if self.columns == 3 and (rows[:, 2] <= 0).any():
             first = int(np.flatnonzero(rows[:, 2] <= 0)[0])
-            raise InvalidInput(f"points[{first}] dwell", float(rows[first, 2]), "is not above 0",
-                               "leave out positions without dwell")
+            raise InvalidInput(
+                f"points[{first}] dwell", float(rows[first, 2]), "is not above 0", "leave out positions without dwell"
+            )
 
     def lay(self, canvas: Canvas) -> Layout:
         rows = self.rows
@@ -115,13 +135,21 @@ def read_points(path: Path) -> Points:
     try:
         array = _read_npy(raw) if path.suffix.lower() == ".npy" else _read_csv(raw)
     except (ValueError, EOFError, UnicodeDecodeError) as error:
-        raise InvalidInput("points file", str(path), f"cannot be understood ({error})",
-                           "give rows of y,x in fractions of the field, as CSV or NPY") from error
+        raise InvalidInput(
+            "points file",
+            str(path),
+            f"cannot be understood ({error})",
+            "give rows of y,x in fractions of the field, as CSV or NPY",
+        ) from error
     if array.size == 0:
         raise InvalidInput("points file", str(path), "holds an empty path", "give at least one position")
     if array.ndim != 2 or array.shape[1] not in (2, 3):
-        raise InvalidInput("points file", str(path), f"holds an array of shape {array.shape}",
-                           "give an (n, 2) array of y, x, or (n, 3) with a relative dwell")
+        raise InvalidInput(
+            "points file",
+            str(path),
+            f"holds an array of shape {array.shape}",
+            "give an (n, 2) array of y, x, or (n, 3) with a relative dwell",
+        )
     return Points.from_array(array.astype(np.float64))
 
 

@@ -50,7 +50,7 @@ class _Lines(Pattern, frozen=True, kw_only=True, forbid_unknown_fields=True):
         )
 
     def at_density(self, density: float, canvas: Canvas) -> Self:
-        # The grid nearest to square cells whose count is near enough to what is asked; few whole numbers multiply to it.
+        # The grid nearest to square cells whose count is near enough: few whole numbers multiply to it.
         target = density * canvas.pixels
         square = math.sqrt(target * canvas.height_px / canvas.width_px)
         for stretch in (1.15, 1.5, 3.0):
@@ -120,4 +120,5 @@ class Interlaced(_Lines, frozen=True, kw_only=True, tag="interlaced"):
     def _visit(self, line: Ints, lines: int) -> Ints:
         starts = np.cumsum([0] + [len(range(f, lines, self.fields)) for f in range(self.fields)])
         field = np.searchsorted(starts, line, side="right") - 1
-        return field + self.fields * (line - starts[field])
+        row: Ints = field + self.fields * (line - starts[field])
+        return row

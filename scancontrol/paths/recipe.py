@@ -29,8 +29,20 @@ from scancontrol.paths.walks import LineHop, MomentumWalk
 __all__ = ["MAX_PIXELS", "AnyPattern", "PathRecipe"]
 
 AnyPattern = (
-    Raster | Serpentine | Interlaced | Archimedean | Fermat | JitteredGrid | MomentumWalk | LineHop
-    | UniformRandom | Hilbert | Lissajous | Points | EdeSpiral | EdeGrid
+    Raster
+    | Serpentine
+    | Interlaced
+    | Archimedean
+    | Fermat
+    | JitteredGrid
+    | MomentumWalk
+    | LineHop
+    | UniformRandom
+    | Hilbert
+    | Lissajous
+    | Points
+    | EdeSpiral
+    | EdeGrid
 )
 
 MAX_PIXELS = 1 << 30
@@ -55,9 +67,7 @@ class PathRecipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         """BLAKE2b-128 of the canonical MessagePack encoding, in hex; equal recipes have equal ids anywhere."""
         # Decoding turns whole numbers given where a float belongs into floats, so that 2 and 2.0 hash alike.
         canonical = msgspec.msgpack.decode(msgspec.msgpack.encode(self), type=PathRecipe)
-        return hashlib.blake2b(
-            msgspec.msgpack.encode(canonical, order="deterministic"), digest_size=16
-        ).hexdigest()
+        return hashlib.blake2b(msgspec.msgpack.encode(canonical, order="deterministic"), digest_size=16).hexdigest()
 
     @property
     def placement(self) -> Placement:
@@ -73,8 +83,12 @@ class PathRecipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         """Raise :class:`InvalidInput` if any quantity cannot be, or the path would leave the field of view."""
         rows, cols = self.shape
         if min(rows, cols) < 2 or rows * cols > MAX_PIXELS:
-            raise InvalidInput("shape", f"{rows} x {cols}", f"is outside 2 x 2 to {MAX_PIXELS} pixels",
-                               "give (rows, cols) such as [512, 512]")
+            raise InvalidInput(
+                "shape",
+                f"{rows} x {cols}",
+                f"is outside 2 x 2 to {MAX_PIXELS} pixels",
+                "give (rows, cols) such as [512, 512]",
+            )
         for name, unit in (("fov_nm", "nanometres"), ("dwell_us", "microseconds")):
             value = getattr(self, name)
             if not (math.isfinite(value) and value > 0):

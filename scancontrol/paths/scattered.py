@@ -6,6 +6,7 @@ from typing import Literal, Self
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import ndtri
 
 from scancontrol.errors import InvalidInput
@@ -63,7 +64,7 @@ class UniformRandom(Pattern, frozen=True, kw_only=True, tag="uniform_random"):
         def block(k: int) -> Samples:
             index = np.arange(bounds[k], bounds[k + 1])
             chosen = np.sort(np.argpartition(uniform(self.seed, index, 1), counts[k] - 1)[: counts[k]])
-            cells = hilbert_cells(index[chosen], height, width) + 0.5
+            cells: NDArray[np.float64] = hilbert_cells(index[chosen], height, width).astype(np.float64) + 0.5
             if self.order == "tour":
                 cells = cells[shortened(cells)]
             move = np.full(len(cells), JUMP, dtype=np.uint8)

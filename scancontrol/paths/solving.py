@@ -77,7 +77,9 @@ def _solve(recipe: PathRecipe) -> PathRecipe:
                 break
     if best[0] > accept:
         raise InvalidInput(
-            "coverage", target, f"({goal.by}) cannot be met by this pattern on this frame: the nearest is {best[1]:.4g}",
+            "coverage",
+            target,
+            f"({goal.by}) cannot be met by this pattern on this frame: the nearest is {best[1]:.4g}",
             "ask for that, or choose another pattern",
         )
     return best[3]
@@ -106,8 +108,9 @@ def _first_density(recipe: PathRecipe) -> float:
     return target * target / measured if measured > 0 else target
 
 
-def _next_density(density: float, measured: float, target: float,
-                  below: tuple[float, float] | None, above: tuple[float, float] | None) -> float:
+def _next_density(
+    density: float, measured: float, target: float, below: tuple[float, float] | None, above: tuple[float, float] | None
+) -> float:
     """Proportional while one side is unknown, then bracketed interpolation, held away from the bracket's ends."""
     if below is None or above is None:
         factor = target / measured if measured > 0 else 4.0

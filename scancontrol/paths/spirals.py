@@ -165,5 +165,6 @@ class Fermat(_Spiral, frozen=True, kw_only=True, tag="fermat"):
         radius, end = self.radius_px(canvas), self.turns or 1.0
         rate = self.step_px / (2 * math.pi * radius)  # turns per sample
         scale = radius / math.sqrt(end)
-        return clipped(max(1, math.ceil(end / rate)), lambda turns: scale * np.sqrt(turns),
-                       lambda index: index * rate, canvas)
+        return clipped(
+            max(1, math.ceil(end / rate)), lambda turns: scale * np.sqrt(turns), lambda index: index * rate, canvas
+        )

@@ -108,7 +108,7 @@ class _Moves:
             self._keep(turned, first, last, np.full(len(start), (size if forwards else -size) * TURNED))
 
     def make(self, order: Ints, awake: NDArray[np.bool_]) -> None:
-        """Make the best moves that do not overlap, in place, and wake the points whose surroundings may still change."""
+        """Make the best moves that do not overlap, in place, and wake the points that may still move."""
         gain, first, last, how = (np.concatenate(parts) for parts in zip(*self._found, strict=True))
         for ends in (first - 1, first, last, last + 1):  # of moves that now have to wait for another sweep, too
             awake[order[ends]] = True

@@ -1,7 +1,7 @@
 """Sine and cosine of whole turns, from additions and multiplications alone.
 
-IEEE 754 fixes the result of those to the last bit, but not that of a library's sine: computed this way, a recipe expands
-to the same positions on every machine. It is also twice as fast as numpy's.
+IEEE 754 fixes the result of those to the last bit, but not that of a library's sine: computed this way, a recipe
+expands to the same positions on every machine. It is also twice as fast as numpy's.
 """
 
 from __future__ import annotations

@@ -196,12 +196,13 @@ def _walked(first: int, last: int, columns: int, limit: float, amplitude: float,
     return momentum_walk(np.arange(first, last), columns, limit, amplitude, seed, stream)
 
 
-def momentum_walk(channels: NDArray[np.int64], columns: int, limit: float, amplitude: float, seed: int,
-                  stream: int = 0) -> Array:
+def momentum_walk(
+    channels: NDArray[np.int64], columns: int, limit: float, amplitude: float, seed: int, stream: int = 0
+) -> Array:
     """Offsets (channels, columns) in rows of walks along columns, within ±``limit``.
 
-    At every column, with even odds, the momentum is halved and pushed by ``amplitude/2·(1 + N(0, 1))`` and moves the beam;
-    else the beam is put to ``amplitude·(N(0, 1) − 1)``. At the limit the momentum turns back. After Ede's partial-scan
+    At every column, with even odds, the momentum is halved, pushed by ``amplitude/2·(1 + N(0, 1))`` and moves the
+    beam; else the beam is put to ``amplitude·(N(0, 1) − 1)``. At the limit the momentum turns back. After Ede's partial-scan
     figures (2019), drawn from numbers of our own.
     """
     index = channels[:, None] * (1 << 24) + np.arange(columns)

@@ -41,6 +41,7 @@ def integrated(positions, dwell_us, move_us, coil):
     state = np.array([positions[0], 0.0, 0.0])  # position, velocity, integral of position
     means = []
     for u, dwell, move in zip(positions, dwell_us, move_us, strict=True):
+
         def motion_(t, s, u=u):
             if coil.order == 1:
                 return [(u - s[0]) / tau, 0.0, s[0]]
@@ -79,7 +80,11 @@ def test_equal_steps_are_a_recursive_filter():
 @pytest.mark.parametrize("coil", COILS)
 def test_a_path_followed_in_chunks_is_followed_alike(coil):
     path = PathRecipe(
-        pattern=Archimedean(turn_spacing_px=3), shape=(256, 256), fov_nm=5, dwell_us=1, settle=Settle(time_constant_us=3)
+        pattern=Archimedean(turn_spacing_px=3),
+        shape=(256, 256),
+        fov_nm=5,
+        dwell_us=1,
+        settle=Settle(time_constant_us=3),
     ).expand()
     lag = Lag(coil)
     parts = [lag.follow(c.positions, c.dwell_us, c.move_us) for c in path.chunks(777)]
@@ -101,7 +106,10 @@ def test_coils_without_lag_are_where_they_were_told():
 
 @settings(max_examples=25, deadline=None)
 @given(
-    st.floats(0.3, 2000), st.floats(0.01, 0.3), st.sampled_from([0.3, 0.7, 0.999, 1.0, 1.5, 4.0]), st.sampled_from([1, 2])
+    st.floats(0.3, 2000),
+    st.floats(0.01, 0.3),
+    st.sampled_from([0.3, 0.7, 0.999, 1.0, 1.5, 4.0]),
+    st.sampled_from([1, 2]),
 )
 def test_after_its_settling_time_the_beam_is_within_the_tolerance(distance_px, tolerance_px, damping, order):
     settle = Settle(time_constant_us=2.0, tolerance_px=tolerance_px, order=order, damping=damping)
@@ -109,7 +117,10 @@ def test_after_its_settling_time_the_beam_is_within_the_tolerance(distance_px, t
     coil = CoilModel(order=order, time_constant_us=2.0, damping=damping)
     # Rest on 0, jump, wait, then look at the end of ever longer dwells that begin there.
     after = lagged(
-        np.full((800, 2), distance_px), np.full(800, 0.04), np.concatenate([[time_us], np.zeros(799)]), coil,
+        np.full((800, 2), distance_px),
+        np.full(800, 0.04),
+        np.concatenate([[time_us], np.zeros(799)]),
+        coil,
         start=np.zeros(2),
     )
     assert np.abs(after - distance_px).max() <= tolerance_px * (1 + 1e-6)
@@ -148,7 +159,9 @@ def test_a_slew_limit_adds_its_time_to_a_jump():
 
 
 def test_dwell_and_position_are_quantised_as_the_hardware_does():
-    recipe = PathRecipe(pattern=Archimedean(turn_spacing_px=9), shape=(64, 64), fov_nm=5, dwell_us=1.3, dac_bits=12, clock_mhz=8)
+    recipe = PathRecipe(
+        pattern=Archimedean(turn_spacing_px=9), shape=(64, 64), fov_nm=5, dwell_us=1.3, dac_bits=12, clock_mhz=8
+    )
     path = recipe.expand()
     assert path.dwell_per_pixel_us == 1.25
     assert (path.dwell_us == 1.25).all()
@@ -162,7 +175,10 @@ def test_a_linear_spiral_is_never_faster_than_its_step_nor_turns_faster_than_its
     for spacing in (1.0, 5.0, 20.0, 100.0):
         for cap in (None, 0.01):
             path = PathRecipe(
-                pattern=Archimedean(turn_spacing_px=spacing, max_turns_per_sample=cap), shape=(512, 512), fov_nm=5, dwell_us=2
+                pattern=Archimedean(turn_spacing_px=spacing, max_turns_per_sample=cap),
+                shape=(512, 512),
+                fov_nm=5,
+                dwell_us=2,
             ).expand()
             moved = motion(path, CoilModel())
             assert moved.fastest_px_per_us <= 0.5 * 1.01

@@ -9,7 +9,17 @@ from hypothesis import strategies as st
 from path_strategies import FREE, asking
 
 from scancontrol.errors import InvalidInput
-from scancontrol.paths import Archimedean, CoverageGoal, EdeSpiral, Fermat, Lissajous, PathRecipe, Points, Raster, Region
+from scancontrol.paths import (
+    Archimedean,
+    CoverageGoal,
+    EdeSpiral,
+    Fermat,
+    Lissajous,
+    PathRecipe,
+    Points,
+    Raster,
+    Region,
+)
 
 
 def recipe_of(pattern, shape=(256, 256), **more):
@@ -37,8 +47,11 @@ def test_solved_coverage_is_within_half_a_percent_of_what_was_asked(kind, value,
 
 @settings(max_examples=30, deadline=None)
 @given(
-    kind=st.sampled_from(sorted(FREE)), value=st.floats(0.015, 0.2), by=st.sampled_from(["touched", "dose"]),
-    shape=st.tuples(st.integers(120, 300), st.integers(120, 300)), seed=st.integers(0, 50),
+    kind=st.sampled_from(sorted(FREE)),
+    value=st.floats(0.015, 0.2),
+    by=st.sampled_from(["touched", "dose"]),
+    shape=st.tuples(st.integers(120, 300), st.integers(120, 300)),
+    seed=st.integers(0, 50),
 )
 def test_solved_coverage_holds_on_any_frame(kind, value, by, shape, seed):
     path = recipe_of(asking(kind, value, by, seed), shape).expand()
@@ -67,8 +80,9 @@ def test_the_solved_parameter_travels_in_the_recipe():
     assert solved.pattern.turn_spacing_px == pytest.approx(19.0, rel=0.01)
 
 
-@pytest.mark.parametrize("pattern", [EdeSpiral(coverage=CoverageGoal(value=0.1)),
-                                     Points(data=bytes(16), coverage=CoverageGoal(value=0.1))])
+@pytest.mark.parametrize(
+    "pattern", [EdeSpiral(coverage=CoverageGoal(value=0.1)), Points(data=bytes(16), coverage=CoverageGoal(value=0.1))]
+)
 def test_patterns_without_a_free_parameter_refuse_a_coverage(pattern):
     with pytest.raises(InvalidInput, match="leave coverage out"):
         recipe_of(pattern).expand()
@@ -81,7 +95,9 @@ def test_a_coverage_that_cannot_be_is_refused_with_its_limits(value):
 
 
 def test_a_spiral_can_be_asked_to_touch_nearly_everything():
-    assert recipe_of(asking("archimedean", 0.98), (128, 128)).expand().coverage.touched == pytest.approx(0.98, rel=0.005)
+    assert recipe_of(asking("archimedean", 0.98), (128, 128)).expand().coverage.touched == pytest.approx(
+        0.98, rel=0.005
+    )
 
 
 def test_a_fermat_spiral_spreads_its_dose_evenly_and_an_angular_one_does_not():

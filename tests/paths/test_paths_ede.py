@@ -30,8 +30,18 @@ def test_lines_of_pixels_are_pillows(vertices):
 
 @pytest.mark.parametrize(
     ("one_in", "measured"),
-    [(10, 11.25), (16, 17.86), (20, 22.08), (25, 27.26), (36, 38.23), (40, 41.88), (49, 49.99), (64, 60.51), (81, 73.66),
-     (100, 87.03)],
+    [
+        (10, 11.25),
+        (16, 17.86),
+        (20, 22.08),
+        (25, 27.26),
+        (36, 38.23),
+        (40, 41.88),
+        (49, 49.99),
+        (64, 60.51),
+        (81, 73.66),
+        (100, 87.03),
+    ],
 )
 def test_the_binary_spiral_touches_what_his_touches(one_in, measured):
     coverage = path_of(EdeSpiral(one_in=one_in)).coverage
@@ -67,10 +77,12 @@ def test_the_spiral_is_pillows_on_the_larger_canvas():
     [(0.055, None, 10.1, 6.0), (0.03, None, 18.3, 10.6), (0.013, None, 35.7, 20.6), (0.005, 0.008, 95.7, 54.8)],
 )
 def test_the_jittered_grids_have_his_dwell_and_pixels(fraction, across, dwell, pixels):
-    found = np.array([
-        [1 / path.coverage.dose, 1 / path.coverage.touched]
-        for path in (path_of(EdeGrid(fraction=fraction, fraction_across=across, seed=s)) for s in range(3))
-    ])
+    found = np.array(
+        [
+            [1 / path.coverage.dose, 1 / path.coverage.touched]
+            for path in (path_of(EdeGrid(fraction=fraction, fraction_across=across, seed=s)) for s in range(3))
+        ]
+    )
     # His random numbers are not ours; single draws scatter by 1 to 2 %.
     np.testing.assert_allclose(found.mean(axis=0), [dwell, pixels], rtol=0.03)
 

@@ -63,7 +63,9 @@ def test_a_bad_csv_is_refused_with_what_is_wrong_with_it(tmp_path, content, said
     assert refused.value.remedy
 
 
-@pytest.mark.parametrize("array", [np.zeros((0, 2)), np.zeros(4), np.zeros((2, 5)), np.array(["a"]), np.zeros((2, 2), dtype=complex)])
+@pytest.mark.parametrize(
+    "array", [np.zeros((0, 2)), np.zeros(4), np.zeros((2, 5)), np.array(["a"]), np.zeros((2, 2), dtype=complex)]
+)
 def test_a_bad_npy_is_refused(tmp_path, array):
     np.save(tmp_path / "path.npy", array)
     with pytest.raises(InvalidInput, match="points"):
@@ -86,8 +88,7 @@ def test_a_missing_file_is_named(tmp_path):
 def test_any_bytes_are_a_path_or_are_refused(data, columns, jump_px):
     try:
         path = recipe_of(Points(data=data, columns=columns, jump_px=jump_px)).expand()
-    except InvalidInput as refused:
-        assert refused.remedy
+    except InvalidInput:
         return
     assert ((path.positions >= 0) & (path.positions < 1)).all()
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 from path_strategies import asking
+from PIL import Image
 
 from scancontrol.commands import plan as command
 from scancontrol.errors import InvalidInput
@@ -21,8 +21,12 @@ CONFIG = Path(__file__).parents[2] / "config"
 
 def scancontrol(*arguments):
     return subprocess.run(
-        [sys.executable, "-m", "scancontrol", "plan", *map(str, arguments)], capture_output=True, text=True, timeout=100,
-        cwd=CONFIG.parent, check=False,
+        [sys.executable, "-m", "scancontrol", "plan", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=100,
+        cwd=CONFIG.parent,
+        check=False,
     )
 
 
@@ -60,7 +64,9 @@ def test_a_figure_that_cannot_be_written_is_refused(tmp_path):
     import argparse
 
     arguments = argparse.Namespace(
-        file=CONFIG / "plan-spiral-1-100.yaml", plot=tmp_path / "nowhere" / "plan.png", microscope=CONFIG / "microscope.yaml"
+        file=CONFIG / "plan-spiral-1-100.yaml",
+        plot=tmp_path / "nowhere" / "plan.png",
+        microscope=CONFIG / "microscope.yaml",
     )
     with pytest.raises(InvalidInput, match="cannot be written"):
         command.run(arguments)
@@ -70,8 +76,13 @@ def test_a_figure_that_cannot_be_written_is_refused(tmp_path):
 @pytest.mark.parametrize(
     "pattern",
     [
-        Raster(), Archimedean(turn_spacing_px=1.0), JitteredGrid(points=16_000_000), Hilbert(),
-        UniformRandom(points=5_000_000, order="curve"), asking("line_hop", 0.9), asking("lissajous", 0.5),
+        Raster(),
+        Archimedean(turn_spacing_px=1.0),
+        JitteredGrid(points=16_000_000),
+        Hilbert(),
+        UniformRandom(points=5_000_000, order="curve"),
+        asking("line_hop", 0.9),
+        asking("lissajous", 0.5),
     ],
     ids=lambda pattern: type(pattern).__name__,
 )
@@ -79,7 +90,9 @@ def test_a_path_far_longer_than_its_chunks_is_expanded_in_the_memory_of_a_few(pa
     recipe = PathRecipe(pattern=pattern, shape=(4096, 4096), fov_nm=50, dwell_us=1, settle=Settle(time_constant_us=1))
     if not pattern.solved:
         pattern = pattern.at_density(0.5, recipe.placement.canvas)
-        recipe = PathRecipe(pattern=pattern, shape=(4096, 4096), fov_nm=50, dwell_us=1, settle=Settle(time_constant_us=1))
+        recipe = PathRecipe(
+            pattern=pattern, shape=(4096, 4096), fov_nm=50, dwell_us=1, settle=Settle(time_constant_us=1)
+        )
     tracemalloc.start()
     try:
         path = recipe.expand()

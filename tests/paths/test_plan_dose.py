@@ -77,9 +77,13 @@ def test_a_frame_limit_holds_for_each_pattern():
 
 
 def test_the_summary_adds_up():
-    plan = plan_with(frames=5, patterns=[
-        {"kind": "archimedean", "coverage": {"value": 0.05}}, {"kind": "jittered_grid", "coverage": {"value": 0.05}},
-    ])
+    plan = plan_with(
+        frames=5,
+        patterns=[
+            {"kind": "archimedean", "coverage": {"value": 0.05}},
+            {"kind": "jittered_grid", "coverage": {"value": 0.05}},
+        ],
+    )
     known = summary(plan, MICROSCOPE)
     first, second = (one.path for one in known.patterns)
     assert known.total_time_s == pytest.approx((3 * first.duration_us + 2 * second.duration_us) * 1e-6)
@@ -91,6 +95,13 @@ def test_the_summary_adds_up():
 
 def test_the_table_shows_three_coverages_quantisation_and_the_raster():
     text = table(summary(plan_with(dwell_us=1.3), MICROSCOPE))
-    for words in ("coverage, nominal", "coverage, pixels touched", "coverage, dose", "full raster", "1/20.00",
-                  "dwell 1.3 µs becomes 1.25 µs (-3.85%)", "positions on 16 bits"):
+    for words in (
+        "coverage, nominal",
+        "coverage, pixels touched",
+        "coverage, dose",
+        "full raster",
+        "1/20.00",
+        "dwell 1.3 µs becomes 1.25 µs (-3.85%)",
+        "positions on 16 bits",
+    ):
         assert words in text

@@ -18,7 +18,11 @@ MICROSCOPE = Capabilities(
     name="test", coil=CoilModel(time_constant_us=3.0), sample_clock_mhz=8, shortest_dwell_us=0.125, beam_current_pa=20
 )
 GOOD = {
-    "name": "good", "shape": [128, 128], "fov_nm": 20.0, "dwell_us": 2.0, "frames": 4,
+    "name": "good",
+    "shape": [128, 128],
+    "fov_nm": 20.0,
+    "dwell_us": 2.0,
+    "frames": 4,
     "patterns": [{"kind": "archimedean", "coverage": {"value": 0.05}}],
 }
 
@@ -54,10 +58,12 @@ def test_a_recipe_carries_the_microscopes_clock_dac_settling_and_centre_rate():
 
 
 def test_patterns_take_turns_and_seeds_change_only_where_they_are_told_to():
-    plan = plan_with(patterns=[
-        {"kind": "jittered_grid", "coverage": {"value": 0.05}, "seed": 1, "seed_per_frame": True},
-        {"kind": "jittered_grid", "coverage": {"value": 0.05}, "seed": 1},
-    ])
+    plan = plan_with(
+        patterns=[
+            {"kind": "jittered_grid", "coverage": {"value": 0.05}, "seed": 1, "seed_per_frame": True},
+            {"kind": "jittered_grid", "coverage": {"value": 0.05}, "seed": 1},
+        ]
+    )
     ids = [plan.recipe(frame, MICROSCOPE).path_id for frame in range(6)]
     assert ids[1] == ids[3] == ids[5]
     assert len({ids[0], ids[2], ids[4], ids[1]}) == 4
@@ -117,7 +123,9 @@ def test_what_a_plan_cannot_be_is_said_with_quantity_limit_and_remedy(changes, q
     assert refused.value.remedy
 
 
-@pytest.mark.parametrize("text", ["{", "- a\n- b", "", "name: [", "just words", "!!python/object/apply:os.system ['true']"])
+@pytest.mark.parametrize(
+    "text", ["{", "- a\n- b", "", "name: [", "just words", "!!python/object/apply:os.system ['true']"]
+)
 def test_what_is_no_plan_at_all_is_refused(text):
     with pytest.raises(InvalidInput):
         parse_plan(text)
