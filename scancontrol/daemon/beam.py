@@ -79,6 +79,7 @@ class BeamThread:
         self._held = False
         self.capabilities: Capabilities | None = None
         self.run: Run | None = None
+        self.refusal: ScanControlError | None = None  # why the last acquisition asked for was not begun
         self._thread = threading.Thread(target=self._work, name="beam")
 
     # -- from any thread --------------------------------------------------------------------------------
@@ -184,6 +185,7 @@ class BeamThread:
             run = self._arm(link, plan)
         except ScanControlError as error:
             self._notice(str(error), "error")
+            self.refusal = error
             return
         self.run = run
         status = run.acquisition.run()

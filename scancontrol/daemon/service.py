@@ -140,6 +140,8 @@ class Daemon:
                 if isinstance(failure, ScanControlError):
                     raise failure
                 raise LinkError(f"the beam's thread ended: {failure}")
+            if orders.start and self._beam.refusal is not None and (orders.frames is not None or orders.repeat):
+                raise self._beam.refusal  # nobody is there to start another
             try:
                 run, status, figures = self._finished.get_nowait()
             except queue.Empty:

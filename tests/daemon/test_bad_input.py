@@ -111,6 +111,41 @@ def test_no_microscope_at_the_address_is_said_within_the_timeout(tmp_path: Path)
     refused(result, "no microscope answers", str(port), "scancontrol simulate")
 
 
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("version", ["version", "99"]),
+        ("nonsense", ["shortest_dwell_us", "-3", "mend the microscope's configuration"]),
+    ],
+)
+def test_a_microscope_that_cannot_be_is_refused(tmp_path: Path, kind: str, words: list[str]) -> None:
+    impostor = subprocess.Popen(
+        [sys.executable, str(Path(__file__).with_name("impostor.py")), kind], stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert impostor.stdout is not None
+        port = impostor.stdout.readline().strip()
+        plan = write_plan(tmp_path)
+        result = run("daemon", "--microscope", f"tcp://127.0.0.1:{port}", "--plan", str(plan), folder=tmp_path)
+        refused(result, *words)
+    finally:
+        impostor.kill()
+        impostor.wait()
+        impostor.stdout.close()
+
+
+def test_a_disk_without_room_refuses_the_scan_before_the_first_electron(tmp_path: Path) -> None:
+    plan = write_plan(tmp_path, frames=200, shape=[256, 256])
+    # A limit on the size of files stands for the disk's: it needs no privilege and ends in the same system call.
+    result = subprocess.run(
+        ["/bin/bash", "-c", f"ulimit -f 300; exec {sys.executable} -m scancontrol demo --frames 200 --headless"
+         f" --method push_pull --out out --plan {plan}"],
+        capture_output=True, text=True, cwd=tmp_path, timeout=100, stdin=subprocess.DEVNULL, check=False,
+    )  # fmt: skip
+    refused(result, "has room", ".hspy")
+    assert not list((tmp_path / "out").glob("*.hspy"))
+
+
 def test_a_port_in_use_is_named(tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
