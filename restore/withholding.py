@@ -25,6 +25,7 @@ __all__ = ["LEVEL", "Withheld", "half_widths", "is_drawn", "withhold"]
 LEVEL = 0.9
 _FEWEST = 24  # withheld samples below this tell nothing about a 90 % quantile
 _BINS = 5
+_STEPS_PER_PX = 16
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,7 @@ def is_drawn(geometry: FrameGeometry) -> bool:
 
 
 _splits = WeakIdKeyDictionary()  # geometry → share → (kept geometry, what was withheld) or None
+_step_maps = WeakIdKeyDictionary()  # distances (rows, cols) → steps
 
 
 def withhold(geometry: FrameGeometry, share: float, seed: int = 0) -> tuple[FrameGeometry, Withheld | None]:
@@ -131,7 +133,17 @@ def half_widths(residual: Tensor, distance_px: Tensor, distances: Tensor, level:
     centre = torch.stack(centres)
     if bins == 1:
         return width.expand(distances.shape).clone()
-    upper = torch.searchsorted(centre, distances).clamp(1, bins - 1)
+    # Distances are few and the pixels many: interpolate for steps of distance, then look the pixels up.
+    step = torch.arange(int(float(distances.max()) * _STEPS_PER_PX) + 2, device=distances.device) / _STEPS_PER_PX
+    upper = torch.searchsorted(centre, step).clamp(1, bins - 1)
     low, high = centre[upper - 1], centre[upper]
-    share = ((distances - low) / (high - low).clamp(min=1e-6)).clamp(0, 1)
-    return torch.lerp(width[upper - 1], width[upper], share)
+    share = ((step - low) / (high - low).clamp(min=1e-6)).clamp(0, 1)
+    return torch.lerp(width[upper - 1], width[upper], share)[_steps(distances)]
+
+
+def _steps(distances: Tensor) -> Tensor:
+    """Which step each distance is nearest to; kept for as long as the geometry that it belongs to."""
+    if distances not in _step_maps:
+        _step_maps[distances] = (distances * _STEPS_PER_PX + 0.5).long()
+    found: Tensor = _step_maps[distances]
+    return found

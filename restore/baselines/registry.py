@@ -19,7 +19,7 @@ from restore.baselines.nearest import linear, nearest
 from restore.baselines.push_pull import push_pull
 from restore.baselines.spectral import spectral, spectral_fast
 from restore.baselines.total_variation import total_variation
-from restore.gridding import FrameGeometry
+from restore.gridding import FrameGeometry, Normalisation
 from scancontrol.errors import InvalidInput
 
 __all__ = ["FILLS", "Fill", "fill_named", "positions_px"]
@@ -46,11 +46,16 @@ class Fill:
         return self.run(samples, geometry)
 
 
+def _restored(estimate: Tensor, scale: Normalisation) -> Tensor:
+    """Back to sample units, in single precision: a pass over the frame in double takes as long as push–pull."""
+    return torch.add(scale.centre.to(estimate.dtype), estimate * scale.scale.to(estimate.dtype))
+
+
 def _of_images(fill: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Tensor, FrameGeometry], Tensor]:
     def run(samples: Tensor, geometry: FrameGeometry) -> Tensor:
         scale = geometry.normalisation(samples)
         mean, weight = geometry.grid(scale.apply(samples[None]))
-        return scale.invert(fill(mean[:, None], weight.expand_as(mean)[:, None]))[0, 0]
+        return _restored(fill(mean[:, None], weight.expand_as(mean)[:, None])[0, 0], scale)
 
     return run
 
@@ -60,7 +65,7 @@ def _of_points(fill: Callable[[Tensor, Tensor, tuple[int, int]], Tensor]) -> Cal
         inside = geometry.dwell > 0
         scale = geometry.normalisation(samples)
         values = scale.apply(samples[None])[:, inside]
-        return scale.invert(fill(positions_px(geometry)[inside], values[0], geometry.shape)[None])[0]
+        return _restored(fill(positions_px(geometry)[inside], values[0], geometry.shape), scale)
 
     return run
 
