@@ -167,6 +167,7 @@ def _draw_dwell(axes: Axes, one: PathFigures) -> None:
         dwell, cmap="magma", vmin=0, vmax=top, extent=(0, path.fov_nm, height_nm, 0), interpolation="nearest"
     )
     axes.set_xlabel("x (nm)", fontsize=8.5, color=FAINT)
+    axes.tick_params(labelleft=False)  # the same as the path's beside it
     _colour_bar(axes, image, "µs/px")
 
 

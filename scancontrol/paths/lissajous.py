@@ -11,6 +11,7 @@ import numpy as np
 from scancontrol.errors import InvalidInput
 from scancontrol.paths.geometry import Canvas, finite
 from scancontrol.paths.pattern import CONTINUOUS, FLYBACK, CoverageGoal, FunctionLayout, Layout, Pattern, Samples
+from scancontrol.paths.turns import sin_cos_turns
 
 __all__ = ["Lissajous"]
 
@@ -64,8 +65,8 @@ class Lissajous(Pattern, frozen=True, kw_only=True, tag="lissajous"):
         def stretch(first: int, n: int) -> Samples:
             t = np.arange(first, first + n) / count
             fractions = np.empty((n, 2))
-            fractions[:, 0] = 0.5 + swing_y * np.sin(2 * math.pi * y_cycles * t)
-            fractions[:, 1] = 0.5 + swing_x * np.sin(2 * math.pi * x_cycles * t)
+            fractions[:, 0] = 0.5 + swing_y * sin_cos_turns(y_cycles * t)[0]
+            fractions[:, 1] = 0.5 + swing_x * sin_cos_turns(x_cycles * t)[0]
             move = np.full(n, CONTINUOUS, dtype=np.uint8)
             if first == 0:
                 move[:1] = FLYBACK

@@ -202,8 +202,8 @@ def momentum_walk(
     """Offsets (channels, columns) in rows of walks along columns, within ±``limit``.
 
     At every column, with even odds, the momentum is halved, pushed by ``amplitude/2·(1 + N(0, 1))`` and moves the
-    beam; else the beam is put to ``amplitude·(N(0, 1) − 1)``. At the limit the momentum turns back. After Ede's partial-scan
-    figures (2019), drawn from numbers of our own.
+    beam; else the beam is put to ``amplitude·(N(0, 1) − 1)``. At the limit the momentum turns back. After Ede's
+    partial-scan figures (2019), drawn from numbers of our own.
     """
     index = channels[:, None] * (1 << 24) + np.arange(columns)
     moves = uniform(seed, index, 4 * stream) < 0.5
