@@ -17,7 +17,7 @@ from simulators.specimens.scene import Film, Scene
 
 __all__ = ["MAX_PIXELS", "micrograph_scene", "read_micrograph"]
 
-MAX_PIXELS = 8192 * 8192
+MAX_PIXELS = 4096 * 4096
 
 _REMEDY = "give a grayscale TIFF, PNG, WebP or NPY image"
 
@@ -53,7 +53,7 @@ def read_micrograph(path: Path) -> NDArray[np.float32]:
         raw = raw[..., :3].mean(axis=-1)
     if raw.ndim != 2 or min(raw.shape) < 16 or raw.size > MAX_PIXELS or raw.dtype.kind not in "uifb":
         raise InvalidInput(
-            "specimen", path, f"has shape {raw.shape} and type {raw.dtype}", f"{_REMEDY} of 16 to 8192 pixels a side"
+            "specimen", path, f"has shape {raw.shape} and type {raw.dtype}", f"{_REMEDY} of 16 to 4096 pixels a side"
         )
     values = np.array(raw, np.float32)
     if not np.isfinite(values).all():
