@@ -191,27 +191,32 @@ def _cost(residuals: Array) -> float:
     return float(residuals @ residuals)
 
 
-def _steps(theta: Array, shortest_us: float) -> Array:
-    """Differences for derivatives: large beside the kinks of the bilinear kernel, small beside the parameters."""
-    tau = max(0.03 * theta[0], 0.02 * shortest_us)
-    return np.array([tau, tau, 0.05][: len(theta)])
+def _directions(theta: Array) -> Array:
+    """Columns along which to differentiate: τ; delay at the expense of τ; damping.
+
+    Scans show the sum of lag and delay far more sharply than either, so the second direction keeps the sum.
+    """
+    directions = np.eye(len(theta))
+    directions[0, 1] = -1.0 if len(theta) == 2 else -1 / (2 * max(theta[2], 0.1))
+    return directions
 
 
 def _jacobian(model: _Model, theta: Array, sigma: float, shortest_us: float, free: list[int]) -> Array:
-    steps = _steps(theta, shortest_us)
+    """Central differences (samples, free); steps are large beside the kinks of the bilinear kernel."""
+    tau_step = max(0.03 * theta[0], 0.02 * shortest_us)
+    steps = np.array([tau_step, 2 * tau_step, 0.05])
     columns = []
     for k in free:
-        ahead, behind = theta.copy(), theta.copy()
-        ahead[k] += steps[k]
-        behind[k] -= steps[k]
-        columns.append((model.residuals(ahead, sigma) - model.residuals(behind, sigma)) / (2 * steps[k]))
+        step = steps[k] * _directions(theta)[:, k]
+        ahead, behind = model.residuals(theta + step, sigma), model.residuals(theta - step, sigma)
+        columns.append((ahead - behind) / (2 * steps[k]))
     return np.stack(columns, axis=1)
 
 
 def _refine(
     model: _Model, theta: Array, sigma: float, shortest_us: float, high: float, free: list[int]
 ) -> Array:
-    """Levenberg–Marquardt over the parameters ``free``; a step never changes τ by more than a third."""
+    """Levenberg–Marquardt along the directions ``free``; a step never changes τ by more than a third."""
     model.choose(theta)
     residuals = model.residuals(theta, sigma)
     damping = 1e-3
@@ -219,8 +224,9 @@ def _refine(
         jacobian = _jacobian(model, theta, sigma, shortest_us, free)
         normal, slope = jacobian.T @ jacobian, jacobian.T @ residuals
         for _ in range(6):
-            move = np.zeros(len(theta))
-            move[free] = -np.linalg.solve(normal + damping * np.diag(np.diag(normal) + 1e-12), slope)
+            move = _directions(theta)[:, free] @ np.linalg.solve(
+                normal + damping * np.diag(np.diag(normal) + 1e-12), -slope
+            )
             move /= max(1.0, float(np.max(np.abs(move[:2]))) / (theta[0] / 3))
             trial = theta + move
             trial[0] = min(max(trial[0], 1e-3 * shortest_us), high)
@@ -251,7 +257,8 @@ def _result(model: _Model, theta: Array, shortest_us: float) -> CoilEstimate:
             strict=True,
         )
     ])
-    covariance = inverse @ (scores.T @ scores) @ inverse
+    directions = _directions(theta)
+    covariance = directions @ inverse @ (scores.T @ scores) @ inverse @ directions.T
     sd = np.sqrt(np.maximum(np.diag(covariance), 0))
     nominal = math.sqrt(_cost(model.residuals(None, _FINE_PX)) / model.samples)
     calibrated = math.sqrt(_cost(residuals) / model.samples)

@@ -67,7 +67,7 @@ def test_a_time_constant_is_recovered_within_five_per_cent_and_its_own_uncertain
 @pytest.mark.slow
 def test_a_second_order_coil_gives_its_time_constant_and_damping():
     coil = CoilModel(order=2, time_constant_us=3.0, damping=0.7)
-    found = estimate(scan_set(coil, 0.3), SHAPE, order=2)
+    found = estimate(scan_set(coil, 0.3)[::2], SHAPE, order=2)  # raster, serpentine, spiral inwards
     assert found.coil.time_constant_us == pytest.approx(3.0, rel=0.05)
     assert found.coil.damping == pytest.approx(0.7, rel=0.05)
 
