@@ -212,6 +212,7 @@ class _Server:
             self._read()
             self._act()
         self._send()
+        self._act()  # a peer that is gone was noticed only now
 
     def _receive(self, socket: zmq.Socket[bytes], receive: Callable[[bytes, list[Part], int], None]) -> None:
         until_ns = time.monotonic_ns() + _RECEIVE_NS

@@ -152,14 +152,16 @@ class Client:
     def of(self, kind: type) -> list:
         return [event for event in self.seen if isinstance(event, kind)]
 
+    def of_chunks(self, frame: int) -> list[Chunk]:
+        return [chunk for chunk in self.of(Chunk) if chunk.frame == frame]
+
     def samples(self, frame: int = 0) -> list[int]:
         """Indices of the samples received of a frame, in order; their values are checked on the way."""
         indices: list[int] = []
-        for chunk in self.of(Chunk):
-            if chunk.frame == frame:
-                expected = np.arange(chunk.first_index, chunk.next_index)
-                np.testing.assert_array_equal(chunk.values[0], expected % 65536)
-                indices.extend(expected.tolist())
+        for chunk in self.of_chunks(frame):
+            expected = np.arange(chunk.first_index, chunk.next_index)
+            np.testing.assert_array_equal(chunk.values[0], expected % 65536)
+            indices.extend(expected.tolist())
         return indices
 
 
@@ -243,6 +245,7 @@ class Pair:
                 self.act()
             self.act()
             self._server_out()
+            self.act()
             for client in self.clients:
                 self._client_in(client)
 
