@@ -86,7 +86,7 @@ class TrainConfig(_Strict, frozen=True, kw_only=True):
         trains: which networks move. The poster's two-stage training is a run with ``[inner, trainer]``, one with
             ``[outer]`` and one with all three (fine-tuning), each ``start_from`` the last; trainer-guided training
             is one run with all three.
-        start_from: run folder whose averaged weights this run begins with.
+        start_from: run folder whose averaged weights, or weights file, this run begins with.
         conditional_discriminators: whether they see the fill and the path.
         average_decay: of the averaged weights, per step.
         mixed_precision: bfloat16 where it is safe.

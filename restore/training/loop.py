@@ -31,6 +31,7 @@ from restore.training.drawing import Batch, collate, draw_item
 from restore.training.images import ImageSet, epoch_order
 from restore.training.optimisers import make_optimiser
 from restore.training.replay import HardExamples, Item
+from restore.training.starting import start_from
 from restore.training.validation import validate
 from scancontrol.errors import InvalidInput
 
@@ -71,8 +72,7 @@ class Training:
         if config.channels_last:
             self.network = self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if config.start_from is not None:
-            parts, _ = load_checkpoint(Path(config.start_from) / CHECKPOINT, self.device)
-            fit(self.network, parts["average"], config.start_from)
+            start_from(self.network, Path(config.start_from))
         for name in ("inner", "trainer", "outer"):
             getattr(self.network, name).requires_grad_(name in config.trains)
         self.average = {name: value.detach().clone() for name, value in self.network.state_dict().items()}

@@ -1,0 +1,96 @@
+"""The spectral start is a Gaussian process whose spectrum comes from the samples."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from restore.baselines.push_pull import push_pull
+from restore.interpolation import half_to_phases, phases_to_half
+from restore.spectral import STATISTICS, spectral_start
+
+
+def _scan(truth: Tensor, share: float, seed: int = 0) -> tuple[Tensor, Tensor]:
+    """A random partial scan of a normalised frame (rows, cols)."""
+    weight = (torch.rand(truth.shape, generator=torch.Generator().manual_seed(seed)) < share).float()
+    return (truth * weight)[None, None], weight[None, None]
+
+
+def _lattice(size: int, period: float) -> Tensor:
+    y, x = torch.meshgrid(torch.arange(float(size)), torch.arange(float(size)), indexing="ij")
+    turn = 2 * torch.pi / period
+    return torch.cos(turn * (0.96 * x + 0.28 * y)) + torch.cos(turn * (0.96 * y - 0.28 * x))
+
+
+def _rms(x: Tensor) -> float:
+    return float(x.square().mean().sqrt())
+
+
+def test_interpolation_reads_smooth_fields_at_the_pixels_of_full_size() -> None:
+    y, x = torch.meshgrid(torch.arange(64.0), torch.arange(80.0), indexing="ij")
+    full = torch.cos(0.13 * x + 0.4) * torch.sin(0.11 * y)
+    # The half-size pixel k is centred between full-size pixels 2k and 2k + 1.
+    yh, xh = torch.meshgrid(torch.arange(32.0) * 2 + 0.5, torch.arange(40.0) * 2 + 0.5, indexing="ij")
+    half = torch.cos(0.13 * xh + 0.4) * torch.sin(0.11 * yh)
+    read = F.pixel_shuffle(torch.stack(half_to_phases(half[None]), 1), 2)[0, 0]
+    torch.testing.assert_close(read[4:-4, 4:-4], full[4:-4, 4:-4], atol=3e-3, rtol=0)
+
+
+def test_interpolation_has_its_exact_transpose() -> None:
+    field = torch.randn(2, 20, 24, dtype=torch.float64)
+    planes = list(torch.randn(4, 2, 20, 24, dtype=torch.float64))
+    forward = sum((a * b).sum() for a, b in zip(half_to_phases(field), planes, strict=True))
+    torch.testing.assert_close(forward, (field * phases_to_half(planes)).sum())
+
+
+@pytest.mark.parametrize("period", [9.0, 14.0])
+def test_a_lattice_is_found_where_a_local_fill_cannot_see_it(period: float) -> None:
+    truth = _lattice(128, period)
+    mean, weight = _scan(truth, 0.04)
+    half = F.avg_pool2d(truth[None, None], 2)
+    start = spectral_start(mean, weight)
+    assert _rms(start.second - half) < 0.25 * _rms(push_pull(mean, weight) - truth)
+    assert _rms(start.second - half) < 0.3
+
+
+def test_a_smooth_frame_is_no_worse_for_looking_for_lattices() -> None:
+    draw = torch.Generator().manual_seed(3)
+    truth = F.interpolate(torch.randn(1, 1, 10, 10, generator=draw), size=128, mode="bicubic")[0, 0]
+    truth = truth / truth.std()
+    mean, weight = _scan(truth, 0.04)
+    half = F.avg_pool2d(truth[None, None], 2)
+    assert _rms(spectral_start(mean, weight).second - half) < _rms(push_pull(mean, weight) - truth)
+
+
+def test_more_iterations_only_refine_the_estimate() -> None:
+    mean, weight = _scan(_lattice(96, 11.0), 0.08)
+    few, many = spectral_start(mean, weight), spectral_start(mean, weight, iterations=(60, 60))
+    assert _rms(few.second - many.second) < 0.1 * _rms(many.second)
+
+
+def test_the_noise_is_measured() -> None:
+    column = STATISTICS.index("log noise")
+    levels = []
+    for noise in (0.1, 0.5):
+        truth = _lattice(128, 16.0) + noise * torch.randn(128, 128, generator=torch.Generator().manual_seed(1))
+        levels.append(float(spectral_start(*_scan(truth, 0.1)).statistics[0, column].exp().sqrt()))
+    assert levels == pytest.approx([0.1, 0.5], rel=0.5)
+
+
+def test_padding_without_weight_changes_nothing_but_the_torus() -> None:
+    mean, weight = _scan(_lattice(96, 12.0), 0.1)
+    plain = spectral_start(mean, weight)
+    padded = spectral_start(F.pad(mean, (0, 16)), F.pad(weight, (0, 16)), area=96 * 96)
+    assert _rms(padded.second[..., :48] - plain.second) < 0.05
+    coverage = STATISTICS.index("log coverage")
+    torch.testing.assert_close(padded.statistics[0, coverage], plain.statistics[0, coverage])
+
+
+def test_frames_of_one_grey_level_and_of_few_samples_stay_finite() -> None:
+    weight = torch.zeros(2, 1, 64, 64)
+    weight[:, :, ::16, ::16] = 1
+    start = spectral_start(torch.zeros(2, 1, 64, 64), weight)
+    for found in (start.fill, start.first, start.second, start.statistics):
+        assert bool(torch.isfinite(found).all())

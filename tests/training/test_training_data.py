@@ -1,0 +1,197 @@
+"""Images are read from anything common, sampled by group, and scanned as a microscope would."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from training_tools import specimens
+
+from restore.training.config import ScheduleConfig, TrainConfig, load_config
+from restore.training.drawing import KINDS, DrawConfig, collate, draw_item, draw_path
+from restore.training.images import ImageSet, epoch_order, load_image
+from restore.training.replay import HardExamples, Item, ReplayConfig
+from scancontrol.errors import InvalidInput
+
+CPU = torch.device("cpu")
+
+
+def _picture() -> np.ndarray:
+    return np.random.default_rng(2).integers(0, 255, (70, 90)).astype(np.uint8)
+
+
+def test_every_common_format_gives_the_same_pixels(tmp_path: Path) -> None:
+    picture = _picture()
+    Image.fromarray(picture).save(tmp_path / "a.png")
+    Image.fromarray(picture).save(tmp_path / "a.tif")
+    Image.fromarray(picture).save(tmp_path / "a.webp", lossless=True)
+    np.save(tmp_path / "a.npy", picture)
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["entry/data"] = picture
+    for path in sorted(tmp_path.iterdir()):
+        np.testing.assert_array_equal(load_image(path), picture, err_msg=path.name)
+
+
+def test_sixteen_bits_survive(tmp_path: Path) -> None:
+    picture = (_picture().astype(np.uint16) << 8) + 7
+    Image.fromarray(picture).save(tmp_path / "deep.tif")
+    Image.fromarray(picture).save(tmp_path / "deep.png")
+    for name in ("deep.tif", "deep.png"):
+        np.testing.assert_array_equal(load_image(tmp_path / name), picture)
+
+
+@pytest.mark.parametrize(
+    ("pixels", "message"),
+    [
+        (np.full((80, 80), 7.0), "one grey level"),
+        (np.where(np.eye(80) > 0, np.nan, 1.0), "NaN or Inf"),
+        (np.ones((10, 80)), "sides ≥ 64"),
+        (np.ones((4, 80, 80)), "is not"),
+    ],
+)
+def test_images_that_teach_nothing_are_refused_by_name(tmp_path: Path, pixels: np.ndarray, message: str) -> None:
+    np.save(tmp_path / "bad.npy", pixels)
+    with pytest.raises(InvalidInput, match=message):
+        load_image(tmp_path / "bad.npy")
+
+
+def test_a_pickled_array_is_refused(tmp_path: Path) -> None:
+    np.save(tmp_path / "object.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
+    with pytest.raises(InvalidInput, match="cannot be read"):
+        load_image(tmp_path / "object.npy")
+
+
+def test_a_manifest_names_groups_and_splits(tmp_path: Path) -> None:
+    for name in ("a", "b", "c"):
+        np.save(tmp_path / f"{name}.npy", _picture())
+    (tmp_path / "manifest.csv").write_text("file,group,split\na.npy,g1,train\nb.npy,g1,validation\nc.npy,g2,train\n")
+    found = ImageSet.read(tmp_path / "manifest.csv", "train")
+    assert found.names == ("a.npy", "c.npy")
+    kept, held = found.without(["g2"])
+    assert kept.groups == ("g1",)
+    assert held.groups == ("g2",)
+    with pytest.raises(InvalidInput, match="are not in the data"):
+        found.without(["g7"])
+
+
+def test_a_folder_groups_by_its_first_level(tmp_path: Path) -> None:
+    for name in ("one/deep", "two"):
+        (tmp_path / name).mkdir(parents=True)
+        np.save(tmp_path / name / "x.npy", _picture())
+    assert ImageSet.read(tmp_path).groups == ("one", "two")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InvalidInput, match="holds no image"):
+        ImageSet.read(tmp_path / "empty")
+
+
+def test_an_epoch_reads_no_image_twice_and_large_groups_do_not_drown_small_ones() -> None:
+    groups = ["large"] * 100 + ["small"] * 4 + ["single"]
+    order = epoch_order(groups, 1, 0, 0.5)
+    assert len(order) == len(set(order)) == 10 + 2 + 1
+    assert order == epoch_order(groups, 1, 0, 0.5)
+    assert order != epoch_order(groups, 1, 1, 0.5)
+    assert sorted(epoch_order(groups, 1, 0, 1.0)) == list(range(105))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("coverage", [0.2, 0.02])
+def test_every_path_stays_in_the_field_and_touches_about_its_coverage(kind: str, coverage: float) -> None:
+    touched = []
+    for seed in range(6):
+        where, _ = draw_path(kind, 128, coverage, np.random.default_rng(seed), CPU)
+        assert bool(((where >= 0) & (where < 128)).all())
+        touched.append(len(torch.unique(where.floor() @ torch.tensor([128.0, 1.0], dtype=where.dtype))) / 128**2)
+    assert 0.35 * coverage < np.mean(touched) < 2.0 * coverage
+
+
+def test_without_noise_samples_are_the_truth_at_their_pixels() -> None:
+    draw = DrawConfig(subpixel_share=0, poisson_share=0, lag_share=0)
+    items = [draw_item(specimens().images[n], 64, draw, np.random.default_rng(n), CPU) for n in range(3)]
+    batch = collate(items)
+    read = batch.normalisation.invert(batch.mean)
+    on_path = batch.weight > 0
+    torch.testing.assert_close(read[on_path], batch.truth[on_path], atol=1e-5, rtol=0)
+    assert bool((batch.mean[~on_path] == 0).all())
+    assert bool((batch.distance[on_path] == 0).all())
+    assert bool((batch.distance[~on_path] >= 1).all())
+
+
+def test_counting_noise_has_the_variance_of_its_dose() -> None:
+    flat = torch.full((96, 96), 128, dtype=torch.uint8)
+    flat[0, 0] = 0  # not of one grey level
+    draw = DrawConfig(
+        patterns={"random": 1.0}, coverage=(0.5, 0.5), poisson_share=1, electrons=(100.0, 100.0), subpixel_share=0,
+        zoom_share=0, gamma_share=0, invert_share=0,
+    )  # fmt: skip
+    item = draw_item(flat, 96, draw, np.random.default_rng(0), CPU)
+    assert float(item.values.mean()) == pytest.approx(0.5, abs=0.01)
+    assert float(item.values.var()) == pytest.approx((0.5 + 0.02) / 100, rel=0.1)
+
+
+def test_the_same_seed_draws_the_same_scan() -> None:
+    one, two = (draw_item(specimens().images[0], 64, DrawConfig(), np.random.default_rng((1, 2)), CPU) for _ in "ab")
+    assert torch.equal(one.values, two.values)
+    assert torch.equal(one.index, two.index)
+
+
+def test_replay_keeps_the_hard_and_travels_in_a_checkpoint() -> None:
+    rng = np.random.default_rng(0)
+    replay = HardExamples(ReplayConfig(slots=50, share=0.2))
+    for step in range(2000):
+        replay.consider(64, Item(step, 0, step), float(rng.gamma(2.0)) + 10 * (step % 10 == 0), rng)
+    hard = [item.step % 10 == 0 for item in replay.slots[64]]
+    assert len(hard) == 50
+    assert np.mean(hard) > 0.3, "a tenth of all items is hard; far more of the kept ones are"
+    drawn = [replay.draw(64, rng) for _ in range(2000)]
+    assert np.mean([item is not None for item in drawn]) == pytest.approx(0.2, abs=0.03)
+    other = HardExamples(ReplayConfig(slots=50, share=0.2))
+    other.restore(replay.state())
+    assert other.state() == replay.state()
+    assert replay.draw(128, rng) is None, "items of another crop size are not mixed in"
+
+
+def test_the_authors_learning_rate_policy() -> None:
+    policy = ScheduleConfig(kind="ede2020", steps=1600)
+    found = [policy.factor(step) for step in range(0, 1600, 50)]
+    expected = [3.0] * 8 + [3 * (1 - k / 8) for k in range(8)] + [1.0] * 8 + [1 - k / 8 for k in range(8)]
+    assert found == pytest.approx(expected)
+
+
+def test_a_run_measured_in_minutes_cools_down_with_the_clock() -> None:
+    policy = ScheduleConfig(kind="cooldown", minutes=100, warmup_steps=0, cooldown_share=0.5)
+    assert policy.factor(5, 0.0) == 1.0
+    assert policy.factor(5, 75.0) == pytest.approx(0.5)
+    assert policy.factor(5, 100.0) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("crop: 3", "unknown field"),
+        ("generator: huge", "is no preset"),
+        ("crops: [{size: 100}]", "no batch of a multiple"),
+        ("crops: []", "no share at all"),
+        ("loss: {trainer_weight: 0}", "contradicts trains"),
+        ("trains: [inner, trainer]\nloss: {adversarial: hinge}", "needs the outer network"),
+        ("generator: ede2020", "nothing to train"),
+        ("draw: {patterns: {zigzag: 1}}", "no distribution"),
+        ("draw: {coverage: [0.2, 0.1]}", "is not 0 < low"),
+        ("schedule: {kind: sometimes}", "is not valid"),
+        (": :", "is not valid"),
+    ],
+)
+def test_configurations_that_contradict_themselves_are_refused(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "bad.yaml").write_text(text)
+    with pytest.raises(InvalidInput, match=message):
+        load_config(tmp_path / "bad.yaml")
+
+
+def test_every_shipped_configuration_is_read() -> None:
+    configs = sorted((Path(__file__).parents[2] / "config").glob("train-*.yaml"))
+    assert len(configs) >= 4
+    for path in configs:
+        assert isinstance(load_config(path), TrainConfig)

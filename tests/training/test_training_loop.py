@@ -1,0 +1,205 @@
+"""Training resumes exactly, survives what kills it, and does the same on two processes as on one."""
+
+from __future__ import annotations
+
+import csv
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from training_tools import run_of, specimens, tiny
+
+from restore.losses import LossConfig
+from restore.training import checkpoint
+from restore.training.checkpoint import load_checkpoint
+from restore.training.config import Crop, OptimiserConfig, ScheduleConfig
+from restore.training.replay import ReplayConfig
+from scancontrol.errors import InvalidInput
+
+ROOT = Path(__file__).parents[2]
+ADVERSARIAL = LossConfig(adversarial="least_squares", interval_weight=0.1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"replay": ReplayConfig(slots=5, share=0.5), "optimiser": OptimiserConfig(kind="rmsprop")},
+        {"loss": LossConfig(running_error_weight=True, clip="code", huberise=True)},
+        {"loss": ADVERSARIAL, "crops": (Crop(size=128, batch=1),)},
+    ],
+    ids=["plain", "replay", "running errors", "adversarial"],
+)
+def test_twenty_steps_equal_ten_resumed_and_ten_more(tmp_path: Path, changes: dict[str, object]) -> None:
+    count = 6 if "crops" in changes else 20
+    config = tiny(**changes)
+    through = run_of(config, tmp_path / "through")
+    rows = [through.step() for _ in range(count)]
+    first = run_of(config, tmp_path / "halves")
+    for _ in range(count // 2):
+        first.step()
+    first.save()
+    second = run_of(config, tmp_path / "halves")
+    second.resume()
+    resumed = [second.step() for _ in range(count // 2)]
+    assert [row["loss"] for row in resumed] == [row["loss"] for row in rows[count // 2 :]]
+    for name, value in through.network.state_dict().items():
+        assert torch.equal(value, second.network.state_dict()[name]), name
+        assert torch.equal(through.average[name], second.average[name]), name
+
+
+@pytest.mark.slow
+def test_training_lowers_the_error_of_its_start(tmp_path: Path) -> None:
+    config = tiny(
+        holdout_groups=("group2",), crops=(Crop(size=64, batch=4),), average_decay=0.9,
+        schedule=ScheduleConfig(kind="cooldown", steps=120, warmup_steps=5),
+        optimiser=OptimiserConfig(learning_rate=5e-3),
+    )  # fmt: skip
+    training = run_of(config, tmp_path)
+    training.run(None, progress=False)
+    row = training.validate()
+    better = [row[k] < row[k.replace("_pct", "_start")] for k in row if k.endswith("_pct")]
+    assert sum(better) >= 3
+    with (tmp_path / "curve.csv").open() as file:
+        assert len(list(csv.DictReader(file))) == 120
+    assert (tmp_path / "curve.png").stat().st_size > 5000
+
+
+def test_every_optimiser_of_the_poster_takes_a_step(tmp_path: Path) -> None:
+    for kind in ("adam", "rmsprop", "nesterov", "momentum", "sgd"):
+        training = run_of(tiny(optimiser=OptimiserConfig(kind=kind)), tmp_path)
+        before = training.network.outer.head.weight.clone()
+        training.step()
+        assert not torch.equal(before, training.network.outer.head.weight), kind
+
+
+def test_stages_move_only_the_networks_that_they_name(tmp_path: Path) -> None:
+    stages = (("inner", "trainer"), ("outer",), ("inner", "outer"))
+    for trains in stages:
+        loss = LossConfig(trainer_weight=0.3 if "trainer" in trains else 0.0)
+        training = run_of(tiny(trains=trains, loss=loss), tmp_path)
+        training.network.outer.head.weight.data.normal_(std=0.01)  # so that gradients reach what lies before it
+        training.network.trainer.head.weight.data.normal_(std=0.01)
+        before = {k: v.clone() for k, v in training.network.state_dict().items()}
+        training.step()
+        after = training.network.state_dict()
+        moved = {name.split(".")[0] for name, value in after.items() if not torch.equal(value, before[name])}
+        assert moved == set(trains)
+
+
+def test_a_run_can_start_from_anothers_weights(tmp_path: Path) -> None:
+    first = run_of(tiny(), tmp_path / "first")
+    first.step()
+    first.save()
+    second = run_of(tiny(start_from=str(tmp_path / "first")), tmp_path / "second")
+    assert all(torch.equal(v, first.average[k]) for k, v in second.network.state_dict().items())
+
+
+def test_a_full_disk_leaves_the_previous_checkpoint_intact(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    training = run_of(tiny(), tmp_path)
+    training.step()
+    training.save()
+    before = (tmp_path / checkpoint.CHECKPOINT).read_bytes()
+    training.step()
+
+    def full(tensors: object, path: Path, metadata: object) -> None:
+        path.write_bytes(b"half of it")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(checkpoint, "save_file", full)
+    with pytest.raises(InvalidInput, match="the previous one is intact"):
+        training.save()
+    assert (tmp_path / checkpoint.CHECKPOINT).read_bytes() == before
+    assert [p.name for p in tmp_path.iterdir()] == [checkpoint.CHECKPOINT]
+
+
+def test_foreign_and_truncated_checkpoints_are_refused_by_name(tmp_path: Path) -> None:
+    training = run_of(tiny(), tmp_path)
+    training.save()
+    path = tmp_path / checkpoint.CHECKPOINT
+    other = run_of(tiny(generator="lite"), tmp_path)
+    with pytest.raises(InvalidInput, match="of another network"):
+        other.resume()
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(InvalidInput, match="truncated"):
+        training.resume()
+    path.write_bytes(b"\x80\x04 a pickle")
+    with pytest.raises(InvalidInput, match="no checkpoint"):
+        training.resume()
+    path.unlink()
+    with pytest.raises(InvalidInput, match="missing"):
+        training.resume()
+
+
+def _command(tmp_path: Path, *more: str) -> list[str]:
+    images = tmp_path / "images"
+    images.mkdir(exist_ok=True)
+    for name, image in zip(specimens().names, specimens().images, strict=True):
+        np.save(images / f"{name}.npy", image.numpy())
+    config = tmp_path / "run.yaml"
+    config.write_text(
+        "generator: {kind: spectral, widths: [8, 8], inner_blocks: [0, 1], outer_blocks: 1,"
+        " spectral_iterations: [2, 2]}\nsplit: null\ncrops: [{size: 64, batch: 2}]\nloss: {clip: 'off'}\n"
+        "schedule: {kind: constant, steps: 100000}\ncheckpoint_minutes: 60\nseed: 5\nout: runs/test\n"
+    )
+    return ["--config", str(config), "--images", str(images), "--device", "cpu", "--threads", "1", *more]
+
+
+@pytest.mark.slow
+def test_a_terminated_run_saves_what_it_did(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "restore.train", *_command(tmp_path, "--out", str(out), "--quiet")], cwd=ROOT
+    )
+    try:
+        deadline = time.monotonic() + 90
+        while not (out / "curve.csv").exists() and time.monotonic() < deadline:
+            time.sleep(0.1)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 0
+    finally:
+        process.kill()
+        process.wait()
+    _, notes = load_checkpoint(out / checkpoint.CHECKPOINT)
+    with (out / "curve.csv").open() as file:
+        written = [int(float(row["step"])) for row in csv.DictReader(file)]
+    assert notes["steps_done"] >= max(written) >= 20
+
+
+@pytest.mark.slow
+def test_two_processes_do_what_one_does_with_the_same_whole_batch(tmp_path: Path) -> None:
+    losses = []
+    for processes in (1, 2):
+        out = tmp_path / str(processes)
+        script = (
+            "import sys, pathlib; from restore.training import loop; from restore.train import main\n"
+            "def run(self, minutes, stop, progress=True):\n"
+            "    for _ in range(6): self.step()\n"
+            "    self.save()\n"
+            "loop.Training.run = run\nsys.exit(main(sys.argv[1:]))\n"
+        )
+        (tmp_path / "six_steps.py").write_text(script)
+        command = [
+            sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}",
+            str(tmp_path / "six_steps.py"), *_command(tmp_path, "--out", str(out), "--quiet"),
+        ]  # fmt: skip
+        done = subprocess.run(
+            command, cwd=ROOT, capture_output=True, text=True, timeout=110, check=False,
+            env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1"},
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr[-2000:]
+        losses.append(load_checkpoint(out / checkpoint.CHECKPOINT)[0]["network"])
+    assert losses[0].keys() == losses[1].keys()
+    for name, value in losses[0].items():
+        torch.testing.assert_close(value, losses[1][name], rtol=2e-3, atol=2e-4, msg=name)
+
+
+def test_a_batch_that_does_not_divide_among_processes_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match="does not divide among 3"):
+        run_of(tiny(), tmp_path, rank=0, world=3)
