@@ -21,7 +21,7 @@ from torch.utils.weak import WeakIdKeyDictionary
 
 from restore.baselines.registry import FILLS, Fill, fill_named
 from restore.gridding import MIN_SAMPLES, FrameGeometry
-from restore.withholding import half_widths, withhold
+from restore.withholding import growth_along, half_widths, withhold
 from scancontrol.capabilities import CoilModel
 from scancontrol.errors import InvalidInput
 from scancontrol.paths import ScanPath, achieved_positions
@@ -141,7 +141,8 @@ class FillRestorer:
             return Restoration(fill(samples, geometry), None, fill.name, "classical", "", None)
         estimate = fill(samples[held.kept], kept)
         residual = held.residual(samples, estimate)
-        widths = half_widths(residual, held.distance_px, kept.distance)
+        growth = growth_along(samples, geometry)
+        widths = half_widths(residual, held.distance_px, kept.distance, growth=growth)
         rmse = float(residual.square().mean().sqrt())
         return Restoration(estimate, widths, fill.name, "classical", "", rmse)
 

@@ -20,7 +20,7 @@ from torch.utils.weak import WeakIdKeyDictionary
 
 from restore.gridding import FrameGeometry
 
-__all__ = ["LEVEL", "Withheld", "half_widths", "is_drawn", "withhold"]
+__all__ = ["LEVEL", "Withheld", "growth_along", "half_widths", "is_drawn", "withhold"]
 
 LEVEL = 0.9
 _FEWEST = 24  # withheld samples below this tell nothing about a 90 % quantile
@@ -108,13 +108,34 @@ def _split(geometry: FrameGeometry, share: float, seed: int) -> tuple[FrameGeome
     return remaining, Withheld(kept, index, pixel, remaining.distance.flatten()[pixel])
 
 
-def half_widths(residual: Tensor, distance_px: Tensor, distances: Tensor, level: float = LEVEL) -> Tensor:
+def growth_along(samples: Tensor, geometry: FrameGeometry) -> Tensor | None:
+    """How much two samples of a drawn path differ, root mean square, at 0, 1, 2, 4, … px along it; else None.
+
+    Never falling with distance, to at least the largest distance of a pixel to the path.
+    """
+    if not is_drawn(geometry):
+        return None
+    values = [samples.new_zeros(())]
+    lag, reach = 1, float(geometry.distance.max())
+    while lag < len(samples) // 2:
+        values.append((samples[lag:] - samples[:-lag]).square().mean().sqrt())
+        if lag >= reach:
+            break
+        lag *= 2
+    return torch.stack(values).cummax(0).values
+
+
+def half_widths(
+    residual: Tensor, distance_px: Tensor, distances: Tensor, level: float = LEVEL, growth: Tensor | None = None
+) -> Tensor:
     """Half-width at every pixel such that ``level`` of residuals at its distance to the path lie within it.
 
     Arguments:
         residual: of the withheld samples, shape ``(k,)``.
         distance_px: their distances to the kept path, shape ``(k,)``.
         distances: of every pixel, shape ``(rows, cols)``.
+        growth: of :func:`growth_along`; widths grow in its proportion beyond the farthest withheld samples, which
+            at low coverage see less of the gaps than there is.
 
     Returns:
         Shape ``(rows, cols)``. Within groups of withheld samples of like distance the conformal quantile,
@@ -131,14 +152,21 @@ def half_widths(residual: Tensor, distance_px: Tensor, distances: Tensor, level:
         centres.append(distance_px[group].mean())
     width = torch.stack(widths).cummax(0).values
     centre = torch.stack(centres)
-    if bins == 1:
-        return width.expand(distances.shape).clone()
     # Distances are few and the pixels many: interpolate for steps of distance, then look the pixels up.
     step = torch.arange(int(float(distances.max()) * _STEPS_PER_PX) + 2, device=distances.device) / _STEPS_PER_PX
-    upper = torch.searchsorted(centre, step).clamp(1, bins - 1)
-    low, high = centre[upper - 1], centre[upper]
-    share = ((step - low) / (high - low).clamp(min=1e-6)).clamp(0, 1)
-    return torch.lerp(width[upper - 1], width[upper], share)[_steps(distances)]
+    table = width.expand(len(step)) if bins == 1 else _interpolated(step, centre, width)
+    if growth is not None and len(growth) > 2:
+        octave = torch.log2(torch.stack((step, centre[-1].expand_as(step))).clamp(min=0.5)) + 1
+        beyond, there = _interpolated(octave, torch.arange(len(growth), device=step.device), growth)
+        table = table * (beyond / there.clamp(min=1e-20)).clamp(min=1)
+    return table[_steps(distances)]
+
+
+def _interpolated(at: Tensor, places: Tensor, values: Tensor) -> Tensor:
+    """Piecewise linear through ``values`` at rising ``places``, constant outside."""
+    upper = torch.searchsorted(places.to(at.dtype), at.contiguous()).clamp(1, len(places) - 1)
+    low, high = places[upper - 1], places[upper]
+    return torch.lerp(values[upper - 1], values[upper], ((at - low) / (high - low).clamp(min=1e-6)).clamp(0, 1))
 
 
 def _steps(distances: Tensor) -> Tensor:
