@@ -83,8 +83,8 @@ class EdeGrid(Pattern, frozen=True, kw_only=True, tag="ede_grid"):
 
     ``fraction`` is his parameter f, from which the channels' width is ``(2 + sqrt(4 − 16f))/2f`` px; he used 0.055,
     0.03, 0.013 for "1/10", "1/20" and "1/40". ``fraction_across`` crosses it with an independent walk instead (0.005
-    with 0.008 for "1/100"). Dwell is the length of the path in a pixel; pixels in which it is below ``least_weight`` are
-    left out.
+    with 0.008 for "1/100"). Dwell is the length of the path in a pixel; pixels in which it is below
+    ``least_weight`` are left out.
     """
 
     fraction: float = 0.03
