@@ -1,0 +1,157 @@
+"""An append-only file of records that a crash cannot corrupt: one line each, checksum first.
+
+``crc32 (8 hex digits) SPACE json NEWLINE``. A record is there when its line is whole; a line that a crash tore off at
+the end of the file never was. A bad line with good ones after it is no crash but damage, and is refused: dose that
+nobody knows any more must not be forgotten silently.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from scancontrol.errors import InvalidInput
+
+__all__ = ["Journal", "read_records"]
+
+MAX_LINE_BYTES = 1 << 26
+"""A path of a user's own points is written down with all its points."""
+
+MAX_FILE_BYTES = 1 << 28
+
+Record = dict[str, Any]
+
+
+def line_of(record: Record) -> bytes:
+    """A record as its line."""
+    text = msgspec.json.encode(record)
+    return b"%08x " % zlib.crc32(text) + text + b"\n"
+
+
+def read_records(path: Path) -> tuple[list[Record], int]:
+    """All records of a file, and how many bytes of it they are. A torn end is left out.
+
+    Raises :class:`InvalidInput` for a file that cannot be read, is too large, or is damaged before its end.
+    """
+    remedy = "restore it from a copy, or name a new specimen"
+    try:
+        if path.stat().st_size > MAX_FILE_BYTES:
+            raise InvalidInput("dose ledger", path, f"is above {MAX_FILE_BYTES} bytes", remedy)
+        content = path.read_bytes()
+    except OSError as error:
+        raise InvalidInput("dose ledger", path, f"cannot be read ({error.strerror})", remedy) from error
+    records: list[Record] = []
+    good = 0
+    lines = content.split(b"\n")
+    for number, line in enumerate(lines):
+        record = _record(line)
+        if record is None:
+            if any(_record(later) is not None for later in lines[number + 1 :]):
+                raise InvalidInput("dose ledger", path, f"is damaged at line {number + 1}", remedy)
+            break
+        if number == len(lines) - 1:
+            break  # whole, but its newline is lacking: it was never finished
+        records.append(record)
+        good += len(line) + 1
+    return records, good
+
+
+def _record(line: bytes) -> Record | None:
+    if not 10 <= len(line) <= MAX_LINE_BYTES or line[8:9] != b" ":
+        return None
+    try:
+        if int(line[:8], 16) != zlib.crc32(line[9:]):
+            return None
+        record = msgspec.json.decode(line[9:])
+    except (ValueError, msgspec.DecodeError):
+        return None
+    return record if isinstance(record, dict) else None
+
+
+class Journal:
+    """The file, open for appending by one process at a time.
+
+    Raises :class:`InvalidInput` where another process has it, or where the disk does not take a record.
+    """
+
+    def __init__(self, path: Path, *, sync: bool = False) -> None:
+        self.path, self._sync = path, sync
+        try:
+            self._lock = os.open(path.with_name(".lock"), os.O_RDWR | os.O_CREAT, 0o644)
+        except OSError as error:
+            raise self._refused(error) from error
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(self._lock)
+            raise InvalidInput("dose ledger", path.parent, "is in use by another process",
+                               "end that daemon, or name another specimen") from None  # fmt: skip
+        self._descriptor = -1
+        self.bytes = 0
+
+    def open(self) -> list[Record]:
+        """The records that are there; what a crash tore is cut off, and appending goes on after it."""
+        records, good = read_records(self.path) if self.path.exists() else ([], 0)
+        try:
+            self._descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
+            os.ftruncate(self._descriptor, good)
+            os.lseek(self._descriptor, good, os.SEEK_SET)
+        except OSError as error:
+            raise self._refused(error) from error
+        self.bytes = good
+        return records
+
+    def append(self, *records: Record) -> None:
+        """Write records, all or (after a failure) none. They are with the operating system when this returns."""
+        lines = [line_of(record) for record in records]
+        longest = max(map(len, lines))
+        if longest > MAX_LINE_BYTES:
+            raise InvalidInput("dose ledger", f"record of {longest} bytes", f"is above {MAX_LINE_BYTES}",
+                               "give the path fewer points")  # fmt: skip
+        content = b"".join(lines)
+        try:
+            written = os.write(self._descriptor, content)
+            if written < len(content):
+                raise OSError(28, os.strerror(28))
+            if self._sync:
+                os.fdatasync(self._descriptor)
+        except OSError as error:
+            # What is half written is cut off again, so that the next record starts on a line of its own.
+            os.ftruncate(self._descriptor, self.bytes)
+            os.lseek(self._descriptor, self.bytes, os.SEEK_SET)
+            raise self._refused(error) from error
+        self.bytes += len(content)
+
+    def replace(self, records: Sequence[Record]) -> None:
+        """Put these in place of all there are: the new file whole, or the old one."""
+        content = b"".join(map(line_of, records))
+        part = self.path.with_name(self.path.name + ".part")
+        try:
+            with part.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            descriptor = os.open(part, os.O_RDWR)
+            part.replace(self.path)
+        except OSError as error:
+            raise self._refused(error) from error
+        os.lseek(descriptor, 0, os.SEEK_END)
+        os.close(self._descriptor)
+        self._descriptor, self.bytes = descriptor, len(content)
+
+    def close(self) -> None:
+        """Let the file and its lock go."""
+        for descriptor in (self._descriptor, self._lock):
+            if descriptor >= 0:
+                os.close(descriptor)
+        self._descriptor = self._lock = -1
+
+    def _refused(self, error: OSError) -> InvalidInput:
+        return InvalidInput("dose ledger", self.path, f"cannot be written ({error.strerror})",
+                            "make room: nothing is exposed that cannot be accounted for")  # fmt: skip

@@ -1,0 +1,351 @@
+"""The ledger of one specimen: asked before the beam moves, accounted for when the microscope has said what it spent.
+
+The order is what makes it safe. A scan is **written down in full before it is asked for**, and replaced by what the
+microscope counted when its ``end`` comes. Whatever is killed in between, the next process finds the scan open and
+counts all of it, until :meth:`DoseLedger.reconcile` learns from the microscope's own running sum what it really was.
+So the ledger may say too much for a while, and never too little.
+
+A ledger is a folder: ``journal.jsonl``, one checked line a record, and ``map.npz``, what the records before it add up
+to. ``map.npz`` is replaced as a whole; records that it already holds are skipped by their number.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from scancontrol.dose import check_limit
+from scancontrol.errors import InvalidInput
+from scancontrol.ledger.area import MAX_TILES
+from scancontrol.ledger.journal import Journal, read_records
+from scancontrol.ledger.map_file import VERSION, load_map, save_map
+from scancontrol.ledger.state import Asked, LedgerState
+from scancontrol.paths import ScanPath
+from scancontrol.paths.path import ELECTRONS_PER_PA_US
+
+__all__ = ["DoseLedger", "LedgerLimits", "LedgerTotals", "check_specimen", "read_ledger"]
+
+JOURNAL, MAP = "journal.jsonl", "map.npz"
+_COMPACT_BYTES = 1 << 20
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+
+
+class LedgerLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Limits of one specimen; None is no limit. Densities are means over the most exposed cell of the map."""
+
+    area_e_per_a2: float | None = None
+    frame_e_per_a2: float | None = None
+    session_electrons: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("area_e_per_a2", "frame_e_per_a2", "session_electrons"):
+            value = getattr(self, name)
+            if value is not None and not (math.isfinite(value) and value > 0):
+                raise InvalidInput(f"limits.{name}", value, "is not a finite number above 0",
+                                   "give one, or leave it out")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class LedgerTotals:
+    """One snapshot of a ledger. ``open_scans`` were asked for and are not accounted for yet."""
+
+    specimen: str
+    session: str
+    electrons: float
+    session_electrons: float
+    assumed_electrons: float
+    promised_electrons: float
+    frames: int
+    open_scans: int
+
+
+def check_specimen(name: str) -> str:
+    """``name`` if it is a plain one, safe as the name of a folder. Raises :class:`InvalidInput`."""
+    if not _NAME.fullmatch(name) or ".." in name:
+        raise InvalidInput("specimen", repr(name), "is not made of letters, digits, '.', '_' and '-'",
+                           "give a plain name such as grid-17")  # fmt: skip
+    return name
+
+
+class DoseLedger:
+    """The open ledger of one specimen, by one process at a time. Methods may be called from any thread.
+
+    Args:
+        folder: of all ledgers; this specimen's is a folder in it, made if there is none.
+        limits: enforced by :meth:`check` and :meth:`ask`.
+        sync: wait for the disk itself at each record, not only for the operating system.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        specimen: str,
+        limits: LedgerLimits | None = None,
+        *,
+        sync: bool = False,
+        utc_ns: Callable[[], int] = time.time_ns,
+    ) -> None:
+        self.folder = folder / check_specimen(specimen)
+        self.limits = limits or LedgerLimits()
+        self._utc_ns = utc_ns
+        self._lock = threading.Lock()
+        self._expected: dict[int, float] = {}  # electrons of open scans by current and dwell alone
+        self.overhead = 1.0  # electrons counted over electrons expected, the most seen so far
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InvalidInput("dose ledger", self.folder, f"cannot be made ({error.strerror})",
+                               "choose another folder") from error  # fmt: skip
+        self._journal = Journal(self.folder / JOURNAL, sync=sync)
+        try:
+            self._state = load_map(self.folder / MAP)
+            for record in self._journal.open():
+                if record.get("n", 0) > self._state.number:
+                    self._state.apply(record)
+            if not self._state.specimen:
+                self._write("specimen", specimen=specimen, session=self._now(), version=VERSION)
+        except BaseException:
+            self._journal.close()
+            raise
+
+    # -- what may be asked for --------------------------------------------------------------------------
+
+    def check(
+        self, paths: Sequence[tuple[ScanPath, int]], beam_current_pa: float, stage_nm: tuple[float, float],
+        *, first_index: int = 0,
+    ) -> None:  # fmt: skip
+        """Raise :class:`InvalidInput` if these paths, so many times each, would pass a limit; says what would fit.
+
+        The paths are of one plan: their fields are one field.
+        """
+        with self._lock:
+            self._check(paths, beam_current_pa, stage_nm, first_index)
+
+    def _check(
+        self, paths: Sequence[tuple[ScanPath, int]], beam_current_pa: float, stage_nm: tuple[float, float], first: int
+    ) -> float:
+        """The electrons that they will spend."""
+        limits, state = self.limits, self._state
+        per_us = beam_current_pa * ELECTRONS_PER_PA_US * self.overhead
+        frames = sum(times for _, times in paths)
+        coverage = sum(path.coverage.dose * times for path, times in paths) / frames
+        known: dict[str, Any] = {"dwell_us": paths[0][0].recipe.dwell_us, "coverage": coverage, "frames": frames}
+        electrons, wanted = 0.0, None
+        for path, times in paths:
+            patch = state.patch(path, stage_nm, first, path.count)
+            if not state.area.room_for(patch):
+                raise InvalidInput("dose map", f"{MAX_TILES} tiles", "is full", "name a new specimen")
+            spent = patch.total_us * per_us
+            added = patch.dose_e_per_a2(spent)
+            if limits.frame_e_per_a2 is not None:
+                check_limit("dose of one frame", float(added.max()), limits.frame_e_per_a2, **{**known, "frames": 1})
+            electrons += spent * times
+            wanted = added * times if wanted is None else wanted + added * times
+        if limits.session_electrons is None and limits.area_e_per_a2 is None:
+            return electrons
+        promised_map, promised = state.promised()
+        if limits.session_electrons is not None:
+            left = limits.session_electrons - state.session_electrons - promised
+            self._fits("session dose", "electrons", electrons, left, limits.session_electrons, known)
+        if limits.area_e_per_a2 is not None and wanted is not None:
+            left_by_cell = limits.area_e_per_a2 - state.area.under(patch) - promised_map.under(patch)
+            # Of the cells that pass the limit the one that asks for the smallest factor speaks for all.
+            factor = np.maximum(left_by_cell, 0) / np.maximum(wanted, 1e-300)
+            worst = int(np.argmin(np.where(wanted > 0, factor, np.inf)))
+            self._fits("area dose", "e/Å²", float(wanted.flat[worst]), float(left_by_cell.flat[worst]),
+                       limits.area_e_per_a2, known)  # fmt: skip
+        return electrons
+
+    @staticmethod
+    def _fits(quantity: str, unit: str, wanted: float, left: float, limit: float, known: dict[str, Any]) -> None:
+        if wanted <= left:
+            return
+        spent, over = limit - left, wanted - left
+        factor = max(0.0, left) / wanted
+        remedy = "move to a fresh area, or raise the limit if the specimen stands it"
+        if quantity == "session dose":
+            remedy = "begin a new session ('scancontrol ledger DIR --new-session'), or raise the limit"
+        if factor > 1e-3:
+            fewer = int(known["frames"] * factor)
+            remedy = (
+                f"lower dwell_us from {known['dwell_us']:g} to {_down(known['dwell_us'] * factor)}, or the coverage "
+                f"(by dose) from {known['coverage']:.4g} to {_down(known['coverage'] * factor)}"
+                + (f", or take {fewer} frames instead of {known['frames']}" if known["frames"] > 1 and fewer else "")
+            )
+        raise InvalidInput(
+            quantity, f"{spent + wanted:.4g} {unit}",
+            f"({spent:.4g} spent, {wanted:.4g} asked for) passes the specimen's limit of {limit:.4g} {unit} "
+            f"by {over:.4g} {unit}", remedy,
+        )  # fmt: skip
+
+    # -- accounts ---------------------------------------------------------------------------------------
+
+    def ask(
+        self, series: str, frame: int, path: ScanPath, first_index: int, beam_current_pa: float,
+        stage_nm: tuple[float, float],
+    ) -> int:  # fmt: skip
+        """Write down a scan that is about to be asked for; returns the number that accounts for it.
+
+        Raises :class:`InvalidInput` if it would pass a limit, or if it cannot be written down.
+        """
+        with self._lock:
+            electrons = self._check([(path, 1)], beam_current_pa, stage_nm, first_index)
+            if path.path_id not in self._state.paths:
+                self._write("path", path_id=path.path_id, recipe=msgspec.to_builtins(path.recipe))
+            number = self._write(
+                "asked", series=series, frame=frame, path_id=path.path_id, first=first_index, stop=path.count,
+                electrons=electrons, y_nm=float(stage_nm[0]), x_nm=float(stage_nm[1]), utc_ns=self._utc_ns(),
+            )  # fmt: skip
+            self._state.paths[path.path_id] = path  # the one whose expansion may be at hand
+            self._expected[number] = electrons / self.overhead
+            return number
+
+    def withdraw(self, number: int) -> None:
+        """The microscope refused it: nothing was exposed."""
+        with self._lock:
+            self._expected.pop(number, None)
+            self._write("withdrawn", asked=number)
+
+    def spend(self, number: int, next_index: int, electrons: float, *, how: str = "end") -> None:
+        """Account for a scan: the microscope counted ``electrons`` on its samples before ``next_index``."""
+        with self._lock:
+            self._spend(number, next_index, electrons, how)
+
+    def _spend(self, number: int, next_index: int, electrons: float, how: str) -> None:
+        asked = self._state.asked[number]
+        expected = self._expected.pop(number, 0.0)
+        if expected > 0 and next_index >= asked.stop:
+            self.overhead = max(self.overhead, min(10.0, electrons / expected))
+        self._write("spent", asked=number, next=next_index, electrons=electrons, how=how, utc_ns=self._utc_ns())
+        if self._journal.bytes > _COMPACT_BYTES:
+            self._compact()
+
+    def reconcile(self, server_id: str, session_electrons: float) -> float:
+        """Account for scans left open, by the microscope's own sum; to be called while it exposes nothing.
+
+        The same server as before knows exactly how much they were. Of one that was started anew nobody knows: they
+        count in full, and the totals say so. Returns the electrons that were still unaccounted for.
+        """
+        with self._lock:
+            state = self._state
+            same = server_id == state.server_id
+            left = max(0.0, session_electrons - state.server_baseline - state.server_electrons) if same else 0.0
+            found = 0.0
+            for number, asked in list(state.asked.items()):
+                if asked.server_id != server_id:
+                    self._spend(number, asked.stop, asked.electrons, "assumed")
+                    found += asked.electrons
+                    continue
+                last = len(state.asked) == 1
+                electrons = left if last else min(left, asked.electrons)
+                self._spend(number, _reached(asked, electrons), electrons, "reconciled")
+                left -= electrons
+                found += electrons
+            if not same:
+                self._write("server", server_id=server_id, electrons=session_electrons)
+            return found
+
+    def new_session(self, name: str | None = None) -> None:
+        """Begin the session's sum at 0. The area's sums stay: the specimen has not forgotten."""
+        with self._lock:
+            self._write("session", session=name or self._now())
+
+    # -- what is known ----------------------------------------------------------------------------------
+
+    @property
+    def totals(self) -> LedgerTotals:
+        """The sums, as of now."""
+        with self._lock:
+            return _totals(self._state)
+
+    def area_e_per_a2(self, path: ScanPath, stage_nm: tuple[float, float]) -> float:
+        """The dose of the most exposed cell that ``path`` touches, so far."""
+        with self._lock:
+            patch = self._state.patch(path, stage_nm, 0, path.count)
+            return float(np.max(self._state.area.under(patch), where=patch.exposure_us > 0, initial=0.0))
+
+    def close(self) -> None:
+        """Compact, and let another process have it."""
+        with self._lock:
+            try:
+                self._compact()
+            finally:
+                self._journal.close()
+
+    # -- the files --------------------------------------------------------------------------------------
+
+    def _write(self, kind: str, **facts: Any) -> int:
+        """The record reaches the journal, and then the state: never the other way round."""
+        record = {"n": self._state.number + 1, "kind": kind, **facts}
+        self._journal.append(record)
+        self._state.apply(record)
+        return self._state.number
+
+    def _compact(self) -> None:
+        """Everything so far into the map; open scans stay in the journal, with their paths."""
+        state = self._state
+        save_map(self.folder / MAP, state)
+        self._journal.replace([])
+        state.forget_paths()  # whoever reads on from here does not have them
+
+    def _now(self) -> str:
+        return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self._utc_ns() / 1e9))
+
+
+def read_ledger(folder: Path) -> LedgerState:
+    """What the ledger in ``folder`` says, without opening it for writing. Raises :class:`InvalidInput`."""
+    if not (folder / JOURNAL).exists():
+        raise InvalidInput("dose ledger", folder, "holds no ledger", f"give the folder with {JOURNAL} in it")
+    for _ in range(8):
+        before = _identity(folder / MAP)
+        state = load_map(folder / MAP)
+        records = read_records(folder / JOURNAL)[0]
+        if _identity(folder / MAP) != before:
+            continue  # the daemon compacted it between the two files
+        fresh = [record for record in records if record.get("n", 0) > state.number]
+        if fresh and fresh[0]["n"] != state.number + 1:
+            break
+        for record in fresh:
+            state.apply(record)
+        return state
+    raise InvalidInput("dose ledger", folder, "lacks records between its map and its journal",
+                       "restore it from a copy, or name a new specimen")  # fmt: skip
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    try:
+        facts = path.stat()
+    except OSError:
+        return 0, 0
+    return facts.st_ino, facts.st_mtime_ns
+
+
+def _totals(state: LedgerState) -> LedgerTotals:
+    return LedgerTotals(
+        specimen=state.specimen, session=state.session, electrons=state.electrons,
+        session_electrons=state.session_electrons, assumed_electrons=state.assumed_electrons,
+        promised_electrons=sum(asked.electrons for asked in state.asked.values()), frames=state.frames,
+        open_scans=len(state.asked),
+    )  # fmt: skip
+
+
+def _reached(asked: Asked, electrons: float) -> int:
+    """How far a scan came that spent so many electrons; rounded up, and never beyond its end."""
+    if asked.electrons <= 0:
+        return asked.stop
+    share = min(1.0, electrons / asked.electrons)
+    return asked.first_index + math.ceil(share * (asked.stop - asked.first_index))
+
+
+def _down(value: float) -> str:
+    digit = 10.0 ** (math.floor(math.log10(value)) - 2)
+    return f"{math.floor(value / digit + 1e-9) * digit:.3g}"

@@ -1,0 +1,83 @@
+"""The compacted part of a ledger: one ``npz`` file, replaced as a whole, bounded before it is unpacked."""
+
+from __future__ import annotations
+
+import io
+import os
+import zipfile
+from dataclasses import asdict
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from scancontrol.errors import InvalidInput
+from scancontrol.ledger.area import MAX_TILES, TILE
+from scancontrol.ledger.state import Asked, LedgerState, Place
+
+__all__ = ["VERSION", "load_map", "save_map"]
+
+VERSION = 1
+
+
+def save_map(path: Path, state: LedgerState) -> None:
+    """Write a state. Raises :class:`InvalidInput` where the disk does not take it; the old file stays."""
+    facts = {
+        "version": VERSION, "specimen": state.specimen, "session": state.session, "number": state.number,
+        "electrons": state.electrons, "session_electrons": state.session_electrons, "frames": state.frames,
+        "assumed_electrons": state.assumed_electrons, "server_id": state.server_id,
+        "server_baseline": state.server_baseline, "server_electrons": state.server_electrons,
+        "places": [asdict(place) for place in state.places.values()],
+        "asked": [asdict(asked) for asked in state.asked.values()],
+        "paths": [msgspec.to_builtins(state.paths[path_id].recipe)
+                  for path_id in dict.fromkeys(asked.path_id for asked in state.asked.values())],
+    }  # fmt: skip
+    keys = np.array(list(state.area.tiles), dtype=np.int64).reshape(-1, 3)
+    tiles = np.array(list(state.area.tiles.values()), dtype=np.float64).reshape(-1, TILE, TILE)
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, keys=keys, tiles=tiles, facts=np.frombuffer(msgspec.json.encode(facts), np.uint8))
+    part = path.with_name(path.name + ".part")
+    try:
+        with part.open("wb") as file:
+            file.write(buffer.getbuffer())
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    except OSError as error:
+        raise InvalidInput("dose ledger", path, f"cannot be written ({error.strerror})", "make room") from error
+
+
+def load_map(path: Path) -> LedgerState:
+    """The state in a file, empty where there is none. Raises :class:`InvalidInput` for anything else."""
+    state = LedgerState()
+    if not path.exists():
+        return state
+    try:
+        if path.stat().st_size > 1 << 30:
+            raise ValueError("too large")
+        with zipfile.ZipFile(path) as archive:  # bounded before anything is unpacked
+            if sum(item.file_size for item in archive.infolist()) > MAX_TILES * (TILE * TILE * 8 + 24) + (64 << 20):
+                raise ValueError("too large unpacked")
+        with np.load(path, allow_pickle=False) as file:
+            keys, tiles, facts = file["keys"], file["tiles"], msgspec.json.decode(file["facts"].tobytes())
+        if facts["version"] != VERSION or keys.shape != (len(tiles), 3) or tiles.shape[1:] != (TILE, TILE):
+            raise ValueError("of another version")
+        if tiles.dtype != np.float64 or not bool(np.isfinite(tiles).all() and (tiles >= 0).all()):
+            raise ValueError("not doses")
+        for name in ("specimen", "session", "number", "electrons", "session_electrons", "frames",
+                     "assumed_electrons", "server_id", "server_baseline", "server_electrons"):  # fmt: skip
+            setattr(state, name, type(getattr(state, name))(facts[name]))
+        for key, tile in zip(keys.tolist(), tiles, strict=True):
+            state.area.tiles[key[0], key[1], key[2]] = tile.copy()
+        for recipe in facts["paths"]:
+            state.apply({"kind": "path", "recipe": recipe, "n": state.number})
+        for given in facts["asked"]:
+            asked = Asked(**{**given, "stage_nm": tuple(given["stage_nm"])})
+            state.asked[asked.number] = asked
+        for given in facts["places"]:
+            place = Place(**{**given, "stage_nm": (float(given["stage_nm"][0]), float(given["stage_nm"][1]))})
+            state.places[place.stage_nm] = place
+    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile, msgspec.DecodeError) as error:
+        raise InvalidInput("dose ledger", path, f"cannot be read ({error})",
+                           "restore it from a copy, or name a new specimen") from error  # fmt: skip
+    return state
