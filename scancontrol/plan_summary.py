@@ -12,7 +12,7 @@ from scancontrol.paths.pattern import Pattern
 from scancontrol.paths.rasters import Raster
 from scancontrol.plan import ScanPlan
 
-__all__ = ["PathFigures", "PlanSummary", "summary"]
+__all__ = ["PathFigures", "PlanSummary", "pattern_title", "summary"]
 
 
 @dataclass(frozen=True)
@@ -121,12 +121,13 @@ def summary(plan: ScanPlan, capabilities: Capabilities) -> PlanSummary:
     return PlanSummary(
         plan=plan,
         capabilities=capabilities,
-        patterns=tuple(figures(_title(plan.patterns[i]), plan.path(i, capabilities)) for i in used),
+        patterns=tuple(figures(pattern_title(plan.patterns[i]), plan.path(i, capabilities)) for i in used),
         raster=figures("full raster", plan.recipe_of(Raster(), capabilities).expand()),
     )
 
 
-def _title(pattern: Pattern) -> str:
+def pattern_title(pattern: Pattern) -> str:
+    """What a pattern is called in tables and on the page, such as ``archimedean, linear``."""
     name = str(pattern.__struct_config__.tag).replace("_", " ")
     speed = getattr(pattern, "speed", None)
     return f"{name}, {speed}" if speed else name

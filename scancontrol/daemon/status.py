@@ -12,6 +12,7 @@ from scancontrol.dose import frame_dose
 from scancontrol.live.protocol import MicroscopeState, RestorerState, StatusView
 from scancontrol.paths import ScanPath
 from scancontrol.plan import ScanPlan
+from scancontrol.plan_summary import pattern_title
 from scancontrol.wire.messages import Status
 
 __all__ = ["PlanFigures", "status_view"]
@@ -42,7 +43,7 @@ class PlanFigures:
         detector = capabilities.detectors[0]
         return cls(
             plan=plan.name,
-            pattern=type(path.recipe.pattern).__name__,
+            pattern=pattern_title(path.recipe.pattern),
             frames=plan.frames,
             dwell_us=path.dwell_per_pixel_us,
             beam_current_pa=current,
