@@ -102,7 +102,7 @@ def encode(codes: Ints, dwell: Ints, move: Ints, *, split: bool) -> Stretch:
         reply_end=np.cumsum(replies),
         weight=None if plain else np.where(lit, cycles, 0),
         device_us=float(cycles.sum()) * CYCLE_US,
-        exposed_us=dwell * CYCLE_US,
+        exposed_us=dwell.astype(np.float64) * CYCLE_US,
     )
 
 

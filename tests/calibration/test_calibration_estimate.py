@@ -57,7 +57,7 @@ def scan_set(coil: CoilModel, delay_us: float) -> list[CalibrationScan]:
 @pytest.mark.parametrize(("tau_us", "delay_us"), [(2.0, 0.5), pytest.param(4.0, 0.0, marks=pytest.mark.slow)])
 def test_a_time_constant_is_recovered_within_five_per_cent_and_its_own_uncertainty(tau_us, delay_us):
     coil = CoilModel(time_constant_us=tau_us)
-    found = estimate(scan_set(coil, delay_us), SHAPE)
+    found = estimate(scan_set(coil, delay_us)[::2], SHAPE)  # raster, serpentine, spiral inwards
     assert found.coil.time_constant_us == pytest.approx(tau_us, rel=0.05)
     assert abs(found.coil.time_constant_us - tau_us) < 4 * found.coil.time_constant_sd_us
     assert abs(found.coil.delay_us - delay_us) < 4 * found.coil.delay_sd_us + 0.05
@@ -97,6 +97,7 @@ def test_a_delay_below_the_dwell_is_the_mean_over_the_shifted_window(delay_us):
     np.testing.assert_allclose(found[1:-1], shifted[1:-1], atol=1e-9)
 
 
+@pytest.mark.slow
 def test_scans_without_contrast_are_refused_with_what_to_do():
     generator = np.random.default_rng(1)
     flat = [

@@ -107,6 +107,7 @@ def test_the_whole_dwell_is_dose_although_only_its_first_power_of_two_is_average
     assert microscope.dose.electrons.sum() == pytest.approx(microscope.electrons, rel=1e-6)
 
 
+@pytest.mark.slow
 def test_a_blanked_pixel_gives_the_offset_and_no_dose():
     microscope = column()
     values = microscope.expose(pixels_of(np.arange(50) * 300, np.full(50, 9000), np.full(50, 8), lit=False))
