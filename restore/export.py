@@ -11,6 +11,7 @@ import msgspec
 
 from restore.networks import build_network
 from restore.training.calibrating import calibrate
+from restore.training.card import model_card
 from restore.training.checkpoint import CHECKPOINT, load_checkpoint
 from restore.training.config import TrainConfig
 from restore.training.images import ImageSet
@@ -23,7 +24,7 @@ log = logging.getLogger(__name__)
 
 
 def export(run: Path, images: Path, out: Path, name: str) -> str:
-    """Write a run's averaged weights with a calibration on its held-out groups; returns their hash.
+    """Write a run's averaged weights, calibrated on its held-out groups, and their model card; returns their hash.
 
     Raises:
         InvalidInput: the run has no usable checkpoint or held out no groups.
@@ -40,6 +41,8 @@ def export(run: Path, images: Path, out: Path, name: str) -> str:
     network.eval()
     calibration = calibrate(Weights(name, network, None, "faithful", ""), holdout)
     digest = save_weights(out, network, name, calibration)
+    parameters = sum(value.numel() for key, value in network.state_dict().items() if not key.startswith("trainer."))
+    out.with_suffix(".md").write_text(model_card(name, digest, run, notes, images, parameters))
     log.info("%s: %d steps, %.0f minutes, hash %s", out, notes["steps_done"], notes["minutes"], digest)
     return digest
 
