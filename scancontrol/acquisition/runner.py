@@ -170,7 +170,9 @@ class Acquisition:
             status = self._link.status
             if event is not None:
                 seen = -1 if status is None else status.number
-                if not isinstance(event, Start | End | Notice):
+                if isinstance(event, End):
+                    self._ended_before(event)
+                elif not isinstance(event, Start | Notice):
                     self._keep(event)
             elif status is not None and status.number > seen + 1 and status.frame is None and not status.retained_bytes:
                 return
@@ -346,6 +348,14 @@ class Acquisition:
             end.series_id, end.frame, path, reason, received, received == path.count, end.monotonic_ns
         ))  # fmt: skip
         self._on_status(self._status)
+
+    def _ended_before(self, end: End) -> None:
+        """A frame that an earlier process asked for was ended; one that lacks samples goes on instead."""
+        path_is_done = end.reason == "completed" and self._recording.next_index(end.frame) == end.next_index
+        if path_is_done and end.series_id == self._status.series_id:
+            self._recording.end_frame(
+                end.frame, end.reason, exposed=end.next_index, electrons=end.electrons, utc_ns=end.utc_ns
+            )
 
     def _rate_hz(self) -> float:
         times = self._ended_at

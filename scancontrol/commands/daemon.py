@@ -34,6 +34,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--no-restorer", action="store_true", help="record only")
     parser.add_argument("--start", action="store_true", help="start the first plan at once")
     parser.add_argument("--frames", type=int, metavar="N", help="with --start: take N frames and end")
+    parser.add_argument("--resume", type=Path, metavar="FILE", help="go on with this recording, which was cut off")
+    parser.add_argument(
+        "--on-interrupted", choices=("resume", "end"),
+        help="of the newest recording in the folder, if it was cut off: go on with it, or end it cleanly",
+    )  # fmt: skip
     parser.add_argument("--repeat", action="store_true", help="with --start: begin the plan again when it has ended")
     parser.add_argument("--keep-last", type=int, metavar="N", help="keep only the last N recordings of this run")
     parser.add_argument("--store", choices=("all", "last", "none"), help="which restorations the recordings keep")
@@ -47,7 +52,8 @@ def run(arguments: argparse.Namespace) -> int:
     config, base = _configuration(arguments)
     if not arguments.start and (arguments.frames is not None or arguments.repeat):
         raise InvalidInput("--frames and --repeat", "without --start", "have nothing to begin with", "add --start")
-    orders = Orders(start=arguments.start, frames=arguments.frames, repeat=arguments.repeat, truth=arguments.truth)
+    orders = Orders(start=arguments.start, frames=arguments.frames, repeat=arguments.repeat, truth=arguments.truth,
+                    resume=arguments.resume)  # fmt: skip
     shutdown = Shutdown(follow_stdin=arguments.follow_stdin)
     return Daemon(config, base).run(orders, shutdown)
 
@@ -73,6 +79,8 @@ def _configuration(arguments: argparse.Namespace) -> tuple[DaemonConfig, Path]:
         changes["keep_last"] = arguments.keep_last
     if arguments.store is not None:
         changes["store_restorations"] = arguments.store
+    if arguments.on_interrupted is not None:
+        changes["on_interrupted"] = arguments.on_interrupted
     page = config.page
     if arguments.page_port is not None:
         page = msgspec.structs.replace(page, port=arguments.page_port)

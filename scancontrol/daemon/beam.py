@@ -12,12 +12,14 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 from scancontrol.acquisition import Acquisition, AcquisitionStatus, Sink
 from scancontrol.capabilities import Capabilities
-from scancontrol.errors import LinkError, ScanControlError
+from scancontrol.daemon.interrupted import Interrupted
+from scancontrol.errors import InvalidInput, LinkError, RecordingError, ScanControlError
 from scancontrol.link import MicroscopeLink
 from scancontrol.plan import ScanPlan
 from scancontrol.recording import RecordingWriter, file_name, record_plan
@@ -29,6 +31,7 @@ __all__ = ["BeamThread", "Run"]
 log = logging.getLogger(__name__)
 
 _IDLE_S = 0.05
+_RETRY_S = (0.5, 10.0)  # shortest and longest wait before a disk or a microscope that failed is tried again
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,7 @@ class Run:
     recording: RecordingWriter
     acquisition: Acquisition
     series_id: int
+    only_collects: bool = False  # nothing is exposed: what was interrupted is ended
 
 
 class BeamThread:
@@ -52,6 +56,9 @@ class BeamThread:
         sinks: made anew for each run, told the recording that the run is written to.
         on_finished: called in this thread when a run has ended, before the next begins.
         notice: called with a line for the operator.
+        interrupted: an acquisition that an earlier process was cut off from; dealt with before anything else.
+        on_interrupted: what is done with it, and with one whose disk or link fails in this process: ``resume`` goes
+            on from its next unexposed sample, ``end`` collects what the microscope kept and ends it.
     """
 
     def __init__(
@@ -66,6 +73,8 @@ class BeamThread:
         sinks: Callable[[ScanPlan, RecordingWriter], Sequence[Sink]],
         on_finished: Callable[[Run, AcquisitionStatus], None],
         notice: Callable[[str, str], None],
+        interrupted: Interrupted | None = None,
+        on_interrupted: Literal["resume", "end"] = "end",
     ) -> None:
         self._address, self._operator, self._security = address, operator, security
         self._output, self._keep, self._fsync = output, keep_restorations, fsync
@@ -73,7 +82,10 @@ class BeamThread:
         self._orders: queue.Queue[ScanPlan] = queue.Queue(maxsize=1)
         self._stopping = threading.Event()
         self._ready = threading.Event()
-        self._series = itertools.count(int(time.time()) & 0x3FFFFFFF)
+        self._unfinished, self._on_interrupted = interrupted, on_interrupted
+        self._retry_s = 0.0
+        begun = -1 if interrupted is None else interrupted.series_id
+        self._series = itertools.count(max(int(time.time()) & 0x3FFFFFFF, begun + 1))
         self._link: MicroscopeLink | None = None
         self._failure: BaseException | None = None
         self._held = False
@@ -98,7 +110,7 @@ class BeamThread:
     def start(self, plan: ScanPlan) -> bool:
         """Ask for an acquisition of ``plan``; False if one is running or waiting."""
         run = self.run
-        if run is not None and not run.acquisition.wait(0):
+        if self._unfinished is not None or (run is not None and not run.acquisition.wait(0)):
             return False
         try:
             self._orders.put_nowait(plan)
@@ -109,7 +121,19 @@ class BeamThread:
     @property
     def busy(self) -> bool:
         """Whether an acquisition runs or waits to."""
-        return self.run is not None or not self._orders.empty()
+        return self.run is not None or self._unfinished is not None or not self._orders.empty()
+
+    @property
+    def unfinished(self) -> Path | None:
+        """The recording that waits to be gone on with, because its disk or its link failed."""
+        unfinished = self._unfinished
+        return None if unfinished is None or self.run is not None else unfinished.path
+
+    def give_up(self) -> bool:
+        """Let go of :attr:`unfinished`, and of what the microscope keeps for it; False if nothing waits."""
+        waits = self.unfinished is not None
+        self._unfinished = None
+        return waits
 
     @property
     def microscope(self) -> Status | None:
@@ -160,12 +184,14 @@ class BeamThread:
 
     def _work(self) -> None:
         try:
-            with MicroscopeLink(self._address, security=self._security, operator=self._operator) as link:
-                self.capabilities = link.connect()
-                self._link = link
-                self._ready.set()
-                while not self._stopping.is_set():
-                    self._turn(link)
+            while not self._stopping.is_set():
+                try:
+                    self._serve()
+                except (LinkError, RecordingError) as error:
+                    if self._unfinished is None or not self._ready.is_set():
+                        raise
+                    self._notice(str(error), "warning")
+                    self._put_off(str(error))
         except ScanControlError as error:
             self._failure = error
         except BaseException as error:
@@ -174,6 +200,30 @@ class BeamThread:
         finally:
             self._link = None
             self._ready.set()
+
+    def _serve(self) -> None:
+        """One connection: until the daemon ends, or an acquisition is left unfinished and needs a fresh one."""
+        unfinished = self._unfinished
+        have = None if unfinished is None else unfinished.have
+        with MicroscopeLink(self._address, security=self._security, operator=self._operator, have=have) as link:
+            self.capabilities = link.connect()
+            self._link = link
+            self._ready.set()
+            if unfinished is not None:
+                self._carry_on(link, unfinished)
+                return
+            while not self._stopping.is_set() and self._unfinished is None:
+                self._turn(link)
+
+    def _carry_on(self, link: MicroscopeLink, unfinished: Interrupted) -> None:
+        """Go on with an acquisition, or end it, as was chosen. Raises :class:`RecordingError` to be called again."""
+        try:
+            run = self._rearm(link, unfinished)
+        except InvalidInput as error:
+            self._unfinished = None
+            self._notice(f"{unfinished.path.name} cannot be gone on with: {error}", "error")
+            return
+        self._run(link, run)
 
     def _turn(self, link: MicroscopeLink) -> None:
         try:
@@ -187,12 +237,47 @@ class BeamThread:
             self._notice(str(error), "error")
             self.refusal = error
             return
+        self._run(link, run)
+
+    def _run(self, link: MicroscopeLink, run: Run) -> None:
         self.run = run
         status = run.acquisition.run()
-        if self._stopping.is_set():
+        if run.only_collects and status.finish_reason == "completed":
+            status = replace(status, finish_reason="interrupted")
+        stopping = self._stopping.is_set()
+        if stopping or status.resumable:
             link.close()  # the lease is free, and the beam certainly off, before anything else is tidied up
         self._on_finished(run, status)
+        self._unfinished = None
+        if not status.resumable:
+            self._retry_s = 0.0
+        elif not stopping:
+            try:
+                self._unfinished = Interrupted.look_into(run.recording.path)
+            except ScanControlError as error:
+                self._notice(f"{run.recording.path.name} cannot be gone on with: {error}", "error")
+            self._put_off(status.message)
         self.run = None
+
+    def _put_off(self, why: str) -> None:
+        """Wait a little longer each time before what failed is tried again."""
+        self._retry_s = min(max(_RETRY_S[0], 2 * self._retry_s), _RETRY_S[1])
+        log.warning("trying again in %.1f s: %s", self._retry_s, why)
+        self._stopping.wait(self._retry_s)
+
+    def _rearm(self, link: MicroscopeLink, unfinished: Interrupted) -> Run:
+        plan, ends = unfinished.plan, self._on_interrupted == "end"
+        unfinished.check(link.capabilities)
+        if not ends:
+            try:
+                plan.check(link.capabilities)
+            except InvalidInput as error:
+                self._notice(f"{unfinished.path.name} is ended, because its plan cannot go on: {error}", "error")
+                ends = True
+        recording = RecordingWriter.resume(unfinished.path, fsync=self._fsync)
+        self._notice(f"{unfinished.path.name} was interrupted and {'is ended' if ends else 'goes on'}", "warning")
+        acquisition = self._acquisition(link, recording, plan, 0 if ends else plan.frames)
+        return Run(plan, recording, acquisition, unfinished.series_id, only_collects=ends)
 
     def _arm(self, link: MicroscopeLink, plan: ScanPlan) -> Run:
         capabilities = link.capabilities
@@ -211,12 +296,16 @@ class BeamThread:
             self._output / file_name(plan, unique), plan, capabilities, series_id=series_id,
             series_unique_id=unique, keep_restorations=self._keep, fsync=self._fsync,  # type: ignore[arg-type]
         )  # fmt: skip
-        acquisition = Acquisition(
+        return Run(plan, recording, self._acquisition(link, recording, plan, plan.frames), series_id)
+
+    def _acquisition(
+        self, link: MicroscopeLink, recording: RecordingWriter, plan: ScanPlan, frames: int
+    ) -> Acquisition:
+        return Acquisition(
             link,
             recording,
-            (plan.recipe(frame, capabilities) for frame in range(plan.frames)),
+            (plan.recipe(frame, link.capabilities) for frame in range(frames)),
             self._sinks(plan, recording),
             frames_planned=plan.frames,
             on_notice=lambda notice: self._notice(notice.message, "warning"),
         )
-        return Run(plan, recording, acquisition, series_id)

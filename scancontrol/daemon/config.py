@@ -54,6 +54,7 @@ class DaemonConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     fsync: bool = False  # wait for the disk itself, not only for the operating system, before acknowledging
     keep_last: int = 0  # recordings to keep of a plan that is repeated without end; 0 keeps all
     connect_timeout_s: float = 5.0
+    on_interrupted: Literal["resume", "end"] = "end"  # of the newest recording, where a crash cut it off
     page: PageConfig = PageConfig()
     restorer: RestorerConfig = RestorerConfig()
 

@@ -209,6 +209,11 @@ class _RunSink:
             return
         self._path, self._frame, self._filled = start.path, start.frame, 0
         self._buffer = None
+        if start.first_index:  # an earlier process scanned the beginning
+            with RecordingReader(self._recording.path) as reader:
+                before = reader.samples(start.frame, 0, start.first_index)[0]
+            self._buffer = np.empty(start.path.count, before.dtype)
+            self._buffer[: len(before)] = before
         self._next_progressive = time.monotonic() + _PROGRESSIVE_S
         self._process.register(start.path.recipe, self._coil)
 

@@ -24,6 +24,7 @@ from scancontrol.configuration import write_text
 from scancontrol.daemon.beam import BeamThread, Run
 from scancontrol.daemon.config import DaemonConfig
 from scancontrol.daemon.dry_run import RUN_FILE, RunFigures, read_truth
+from scancontrol.daemon.interrupted import Interrupted, newest_unfinished
 from scancontrol.daemon.restorations import Restorations
 from scancontrol.daemon.status import PlanFigures, status_view
 from scancontrol.errors import InvalidInput, LinkError, RecordingError, ScanControlError
@@ -48,6 +49,7 @@ class Orders:
     frames: int | None = None
     repeat: bool = False
     truth: Path | None = None
+    resume: Path | None = None  # this recording is gone on with
 
 
 class Daemon:
@@ -75,6 +77,9 @@ class Daemon:
         self._shutdown, self._truth_path = shutdown, orders.truth
         _make_folder(self._output)
         plan = self._first_plan(orders)
+        interrupted = self._interrupted(orders)
+        on_interrupted = "resume" if orders.resume is not None else config.on_interrupted
+        goes_on = interrupted is not None and on_interrupted == "resume"
         with ExitStack() as stack:
             self._restorations = Restorations(
                 config.restorer, self._hub, self._say, lambda text: _print(f"restorer    {text}")
@@ -84,6 +89,7 @@ class Daemon:
                 config.microscope, operator=config.operator, security=self._security(),
                 output=self._output, keep_restorations=config.store_restorations, fsync=config.fsync,
                 sinks=self._sinks, on_finished=self._on_finished, notice=self._say,
+                interrupted=interrupted, on_interrupted=on_interrupted,
             )  # fmt: skip
             self._beam = beam
             capabilities = beam.connect(config.connect_timeout_s)
@@ -103,9 +109,25 @@ class Daemon:
             _print(f"daemon      {capabilities.name} at {config.microscope}, recordings in {self._output}")
             if plan is not None and orders.frames is not None:
                 self._restorations.wait_ready(60)  # a run that ends by itself is to be restored from its first frame
-            if plan is not None:
-                beam.start(plan)
+            if plan is not None and not goes_on:
+                self._start_when_free(plan)
             return self._loop(plan, orders, shutdown)
+
+    def _interrupted(self, orders: Orders) -> Interrupted | None:
+        """The acquisition that an earlier process was cut off from, if there is one."""
+        if orders.resume is not None:
+            return Interrupted.look_into(orders.resume)
+        found = newest_unfinished(self._output)
+        try:
+            return None if found is None else Interrupted.look_into(found)
+        except ScanControlError as error:
+            self._say(f"{found} was interrupted and cannot be gone on with: {error}", "warning")
+            return None
+
+    def _start_when_free(self, plan: ScanPlan) -> None:
+        """Start, once an interrupted acquisition that is ended first is out of the way."""
+        while not self._beam.start(plan) and self._beam.alive and not self._asked_to_end():
+            time.sleep(0.02)
 
     def _security(self) -> ClientSecurity | None:
         keys = self._config.keys
@@ -146,7 +168,7 @@ class Daemon:
                 run, status, figures = self._finished.get_nowait()
             except queue.Empty:
                 continue
-            if orders.frames is not None:
+            if orders.frames is not None and not run.only_collects:
                 progress.end()
                 return self._end_of_dry_run(run, status, figures)
             if orders.repeat and status.finish_reason == "completed" and plan is not None:
@@ -200,7 +222,8 @@ class Daemon:
     def _on_finished(self, run: Run, status: AcquisitionStatus) -> None:
         """Called in the beam's thread when a run has ended: frames that wait are restored, then the file is closed."""
         hurry = self._shutdown is not None and self._shutdown.requested()
-        self._restorations.finish(0.0 if hurry else _CATCH_UP_S, give_up=self._asked_to_end)
+        wait = not hurry and not status.resumable  # what goes on goes on at once
+        self._restorations.finish(_CATCH_UP_S if wait else 0.0, give_up=self._asked_to_end)
         if self._background is not None:
             self._background.drain(0.2 if hurry else 60)
             self._background.close(0.2)
@@ -254,6 +277,7 @@ class Daemon:
                 done = run is not None and run.acquisition.resume()
             case Abort():
                 done = run is not None and run.acquisition.abort("asked for on the page")
+                done = done or self._beam.give_up()
             case Record():
                 self._say("every acquisition is recorded: raw samples reach the disk first", "info")
         if not done:
@@ -284,6 +308,9 @@ class Daemon:
         warnings = []
         if not self._beam.connected:
             warnings.append(f"the microscope at {self._config.microscope} does not answer; trying again")
+        if self._beam.unfinished is not None:
+            name = self._beam.unfinished.name
+            warnings.append(f"{name} waits for its disk or its microscope, and is tried again; Abort gives it up")
         if self._beam.held:
             warnings.append("the beam is held blanked; Start lifts it")
         if self._restorations.state().state in ("dead", "restarting"):
