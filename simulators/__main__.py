@@ -20,6 +20,7 @@ from scancontrol.security import ServerSecurity, check_address
 from scancontrol.serve import serve
 from scancontrol.wire import messages
 from simulators.config import SimulatorConfig
+from simulators.exposure_log import ExposureLog
 from simulators.faults import Fault, FaultPlan, LinkFaults
 from simulators.microscope import SimulatedMicroscope
 from simulators.specimens.library import Micrograph
@@ -58,6 +59,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--truth-every", type=int, default=0, metavar="N", help="and that of every N-th frame after it")
     parser.add_argument(
         "--truth-shape", type=int, nargs=2, metavar=("ROWS", "COLS"), help="its pixels (those of the scan)"
+    )
+    parser.add_argument(
+        "--exposure-log", type=Path, metavar="FILE", help="note every stretch of samples that is exposed here"
     )
     parser.add_argument("--secret-key", type=Path, metavar="FILE", help="CURVE secret key; needed off loopback")
     parser.add_argument("--clients", type=Path, metavar="DIR", help="public keys of the clients that may connect")
@@ -109,7 +113,8 @@ def _run(arguments: argparse.Namespace) -> None:
     if any(fault.kind == "version_mismatch" for fault in config.faults):
         messages.PROTOCOL_VERSION += 1  # this process now is of another release
     plan = FaultPlan(config.faults)
-    microscope = SimulatedMicroscope(config, truth=truth, plan=plan, crash=crash)
+    log = ExposureLog(arguments.exposure_log) if arguments.exposure_log else None
+    microscope = SimulatedMicroscope(config, truth=truth, log=log, plan=plan, crash=crash)
     serve(
         microscope,
         arguments.address,
@@ -143,6 +148,8 @@ def _restart(arguments: argparse.Namespace, address: str, after_s: float) -> Non
         command += ["--seed", str(arguments.seed)]
     if arguments.secret_key:
         command += ["--secret-key", str(arguments.secret_key), "--clients", str(arguments.clients)]
+    if arguments.exposure_log:
+        command += ["--exposure-log", str(arguments.exposure_log)]
     command += ["--fast"] * arguments.fast + ["--follow-stdin"] * arguments.follow_stdin
     os.execv(  # noqa: S606 - this very program
         sys.executable,

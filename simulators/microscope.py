@@ -15,6 +15,7 @@ from scancontrol.paths import ScanPath
 from scancontrol.serve import Block, Overrun
 from simulators.config import SimulatorConfig
 from simulators.exposure import Exposed, Exposure
+from simulators.exposure_log import ExposureLog
 from simulators.faults import Fault, FaultPlan, blinded, stuck
 from simulators.truth import TruthFile
 
@@ -30,6 +31,7 @@ class SimulatedMicroscope:
     Args:
         config: checked here.
         truth: where to write the ground truth of the first frame, if anywhere.
+        log: where to note what was exposed, if anywhere.
         plan: faults, if they are shared with the link; those of ``config`` otherwise.
         crash: what a ``crash`` fault calls.
         clock_ns, sleep: monotonic time, injected by tests.
@@ -40,6 +42,7 @@ class SimulatedMicroscope:
         config: SimulatorConfig,
         *,
         truth: TruthFile | None = None,
+        log: ExposureLog | None = None,
         plan: FaultPlan | None = None,
         crash: Callable[[Fault], None] | None = None,
         clock_ns: Callable[[], int] = time.monotonic_ns,
@@ -51,6 +54,7 @@ class SimulatedMicroscope:
         self.faults = plan if plan is not None else FaultPlan(config.faults)
         self._config = config
         self._truth = truth
+        self._log = log
         self._crash = crash
         self._clock_ns = clock_ns
         self._sleep = sleep
@@ -122,14 +126,26 @@ class SimulatedMicroscope:
         if block is not None and self._config.pace == "real_time":
             self._limit = block.first_index + max(self._next - block.first_index, self._exposed(block))
         if block is not None:
+            self._note(block, self._next - block.first_index, self._limit - block.first_index)
             self.exposure.hit(block, self._limit - block.first_index)
 
     def close(self) -> None:
         """Blank, and let go of the threads."""
         self.blank()
         self.exposure.specimen.close()
+        if self._log is not None:
+            self._log.close()
+
+    def _note(self, block: Exposed, start: int, stop: int) -> None:
+        """Samples ``start`` to ``stop`` of the block were exposed."""
+        if self._log is not None and self._path is not None and stop > start:
+            electrons = float(block.electrons[start:stop].sum(dtype=np.float64))
+            first = block.first_index
+            self._log.exposed(self._frame, self._path.path_id, first + start, first + stop, electrons)
 
     def _hand_over(self, block: Exposed, start: int, stop: int) -> Block:
+        if self._exposing:  # what was exposed before a blank was noted then
+            self._note(block, start, stop)
         values = block.values[:, start:stop] if len(block) != stop - start else block.values
         values = self._spoiled(np.ascontiguousarray(values), block.first_index + start)
         begun_us = block.end_us[start - 1] if start else block.end_us[0]
