@@ -1,0 +1,438 @@
+"""Chaos: seeded scans, each damaged at a random moment, and then counted. ``python -m benchmarks.chaos --scans 200``.
+
+Real processes on real sockets: the simulated microscope, the daemon with its restorer, a TCP relay between the two, a
+disk with a switch, browsers. After every scan its recording is opened and compared, sample by sample, with what the
+simulator itself noted as exposed: nothing may be lost, nothing exposed twice, nothing recorded that was not exposed.
+
+One kind of loss is counted apart, because no software on this side can prevent it: samples that existed only in the
+memory of a microscope's server that was killed. They are never exposed again.
+
+What recovery means: for a kill, the time from the kill (the process is started again at once, as a service manager
+would) to the first sample exposed after it; for a fault that passes, from its end to the first sample exposed. A scan
+that a killed microscope cut off ends; there it is the time until the daemon is connected to its successor.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks._chaos_link import Relay
+from benchmarks._chaos_processes import ROOT, Browser, DaemonProcess, MicroscopeProcess, stalled_browser
+from scancontrol.errors import RecordingError
+from scancontrol.recording import RecordingReader
+from simulators.exposure_log import read_log, tally
+
+__all__ = ["FAULTS", "Chaos", "run"]
+
+PLAN = """
+name: chaos
+shape: [96, 96]
+fov_nm: 10.0
+dwell_us: 400.0
+frames: 4
+patterns:
+  - kind: archimedean
+    coverage: {value: 0.07, by: touched}
+  - kind: jittered_grid
+    coverage: {value: 0.07, by: touched}
+"""
+SIMULATOR = """
+name: chaos
+seed: 3
+pace: real_time
+specimen: {kind: particles, size_nm: 12.0}
+stated: {dose_limit_e_per_a2: null}
+"""
+_SCAN_S = 1.0  # about what the plan takes undisturbed
+_DEAD_MAN_S = 0.3  # the beam may still be on for so long after the daemon was killed
+_LIMIT_S = 45.0  # for one scan, damage included
+
+
+@dataclass
+class Tally:
+    """What happened over all scans."""
+
+    scans: int = 0
+    not_ended: int = 0
+    exposed: int = 0
+    recorded: int = 0
+    lost: int = 0
+    lost_with_microscope: int = 0
+    duplicated: int = 0
+    never_exposed: int = 0  # recorded, though the simulator knows nothing of them
+    unreadable: int = 0
+    faults: Counter[str] = field(default_factory=Counter)
+    recovery_s: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    endings: Counter[str] = field(default_factory=Counter)
+    problems: list[str] = field(default_factory=list)
+
+
+class Chaos:
+    """All processes, and the damage. Everything random comes from ``seed``."""
+
+    def __init__(self, folder: Path, seed: int, stack: ExitStack, *, restorer: bool = True) -> None:
+        self.folder, self.random = folder, np.random.default_rng(seed)
+        self.tally = Tally()
+        self.log, self.out = folder / "exposed.jsonl", folder / "recordings"
+        self._plan, self._config = folder / "plan.yaml", folder / "simulator.yaml"
+        self._plan.write_text(PLAN)
+        self._config.write_text(SIMULATOR)
+        self.log.touch()
+        self._arguments = ["--on-interrupted", "resume", "--store", "last", "--operator", "chaos"]
+        self._arguments += ["--method", "push_pull"] if restorer else ["--no-restorer"]
+        self._relay = Relay()
+        stack.callback(self._relay.close)
+        self.microscope = MicroscopeProcess(self._config, self.log, self._relay)
+        stack.callback(lambda: self.microscope.end())
+        self._start_daemon()
+        stack.callback(lambda: self.daemon.end())
+        stack.callback(lambda: self.browser.close())
+        if restorer:
+            self.daemon.wait_for(r"^restorer +process")
+
+    def _start_daemon(self) -> None:
+        self.daemon = DaemonProcess(
+            self.microscope.address, self._plan, self.out, self.folder / "disk", *self._arguments
+        )
+        self.browser = Browser(self.daemon.page)
+
+    # -- one scan -----------------------------------------------------------------------------------------
+
+    def scan(self, kinds: list[str]) -> None:
+        """One acquisition with these faults, and the count after it."""
+        before = set(self.out.glob("*.hspy"))
+        offset = self.log.stat().st_size
+        self._begin(before)
+        began = time.monotonic()
+        fresh: list[Path] = []
+        killed = False
+        for at_s, kind in sorted(zip(self.random.uniform(0, 0.9 * _SCAN_S, len(kinds)), kinds, strict=True)):
+            time.sleep(max(0.0, began + at_s - time.monotonic()))
+            self.tally.faults[kind] += 1
+            killed |= kind == "microscope killed"
+            recovery_s = FAULTS[kind](self)
+            if recovery_s is not None:
+                self.tally.recovery_s[kind].append(recovery_s)
+        deadline = began + _LIMIT_S
+        while not (fresh and all(_closed(path) for path in fresh)) and time.monotonic() < deadline:
+            time.sleep(0.05)
+            fresh = sorted(set(self.out.glob("*.hspy")) - before)
+        self._count(fresh, offset, kinds, killed=killed, ended=time.monotonic() < deadline)
+        for path in fresh:
+            path.unlink()
+
+    def _begin(self, before: set[Path]) -> None:
+        """Press Start until a recording appears and the beam is on."""
+        size = self.log.stat().st_size
+        deadline = time.monotonic() + _LIMIT_S
+        while time.monotonic() < deadline:
+            self.browser.send(type="start", plan="chaos")
+            again = time.monotonic() + 10
+            while time.monotonic() < again:
+                if self.log.stat().st_size > size:
+                    return
+                time.sleep(0.005)
+            if set(self.out.glob("*.hspy")) - before:
+                return
+        said = self.browser.notices[-3:] + self.daemon.lines[-5:]
+        raise RuntimeError(f"no scan begins: {said}")
+
+    def _count(self, fresh: list[Path], offset: int, kinds: list[str], *, killed: bool, ended: bool) -> None:
+        total = self.tally
+        total.scans += 1
+        total.not_ended += not ended
+        time.sleep(0.02)
+        exposed = tally(read_log(self.log, offset)[0])
+        recorded: set[tuple[int, int]] = set()
+        for path in fresh:
+            try:
+                with RecordingReader(path) as read:
+                    read.verify()
+                    total.endings[read.reason] += 1
+                    for frame in read.frames:
+                        recorded |= {(frame.frame, sample) for sample in range(frame.received)}
+            except RecordingError as error:
+                total.unreadable += 1
+                total.problems.append(f"scan {total.scans} {kinds}: {error}")
+        lacking = set(exposed) - recorded
+        twice = sum(times - 1 for times in exposed.values())
+        total.exposed += len(exposed)
+        total.recorded += len(recorded)
+        total.duplicated += twice
+        total.never_exposed += len(recorded - set(exposed))
+        if killed:
+            total.lost_with_microscope += len(lacking)
+        else:
+            total.lost += len(lacking)
+        if twice or (lacking and not killed) or len(fresh) != 1 or not ended:
+            counts = f"{len(lacking)} lost, {twice} twice, {len(fresh)} recordings, ended {ended}"
+            total.problems.append(f"scan {total.scans} {kinds}: {counts}")
+
+    def _exposes_again(self, since: float, timeout_s: float = 30.0) -> float | None:
+        """Seconds from ``since`` until the next sample is exposed; None if the scan was over by itself."""
+        size = self.log.stat().st_size
+        while time.monotonic() < since + timeout_s:
+            if self.log.stat().st_size > size:
+                return time.monotonic() - since
+            if self.browser.status.get("phase") in ("ended", "idle"):
+                newest = max(self.out.glob("*.hspy"), key=lambda path: path.stat().st_mtime_ns, default=None)
+                if newest is None or _closed(newest):
+                    return None
+            time.sleep(0.002)
+        return timeout_s
+
+    def _for(self, low_s: float, high_s: float) -> float:
+        return float(self.random.uniform(low_s, high_s))
+
+    # -- the damage ---------------------------------------------------------------------------------------
+
+    def kill_daemon(self) -> float | None:
+        began = time.monotonic()
+        self.daemon.kill()
+        self.browser.close()
+        self._start_daemon()
+        time.sleep(max(0.0, began + _DEAD_MAN_S - time.monotonic()))
+        return self._exposes_again(began)
+
+    def freeze_daemon(self) -> float | None:
+        self.daemon.signal(signal.SIGSTOP)
+        time.sleep(self._for(0.3, 2.0))
+        self.daemon.signal(signal.SIGCONT)
+        return self._exposes_again(time.monotonic())
+
+    def kill_microscope(self) -> float | None:
+        began = time.monotonic()
+        self.microscope.kill()
+        return self._another_microscope(began)
+
+    def restart_microscope(self) -> float | None:
+        self.microscope.end()
+        began = time.monotonic()
+        self._another_microscope(began)
+        return self._exposes_again(began)
+
+    def _another_microscope(self, began: float) -> float:
+        self.microscope = MicroscopeProcess(self._config, self.log, self._relay, self.microscope.own_address)
+        while time.monotonic() < began + 30:
+            status = self.browser.status
+            if status.get("microscope", {}).get("connected"):
+                break
+            time.sleep(0.01)
+        return time.monotonic() - began
+
+    def freeze_microscope(self) -> float | None:
+        self.microscope.signal(signal.SIGSTOP)
+        time.sleep(self._for(0.1, 1.5))
+        self.microscope.signal(signal.SIGCONT)
+        return self._exposes_again(time.monotonic())
+
+    def kill_restorer(self) -> float | None:
+        return self._signal_restorer(signal.SIGKILL)
+
+    def freeze_restorer(self) -> float | None:
+        pid = self.daemon.restorer_pid
+        passed = self._signal_restorer(signal.SIGSTOP)
+        time.sleep(self._for(0.2, 1.0))
+        if pid is not None:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
+        return passed
+
+    def _signal_restorer(self, number: signal.Signals) -> float | None:
+        pid = self.daemon.restorer_pid
+        began = time.monotonic()
+        if pid is not None:
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
+        return self._exposes_again(began)
+
+    def cut_link(self) -> float | None:
+        self._relay.cut()
+        return self._mended(0.05, 2.0)
+
+    def stall_link(self) -> float | None:
+        self._relay.stall()
+        return self._mended(0.05, 1.5)
+
+    def delay_link(self) -> float | None:
+        self._relay.delay(self._for(0.01, 0.15))
+        return self._mended(0.3, 1.0)
+
+    def _mended(self, low_s: float, high_s: float) -> float | None:
+        time.sleep(self._for(low_s, high_s))
+        self._relay.mend()
+        return self._exposes_again(time.monotonic())
+
+    def fill_disk(self) -> float | None:
+        return self._spoil_disk("full")
+
+    def write_protect_disk(self) -> float | None:
+        return self._spoil_disk("read_only")
+
+    def slow_disk(self) -> float | None:
+        return self._spoil_disk(f"slow {self._for(0.005, 0.1):.4f}")
+
+    def _spoil_disk(self, state: str) -> float | None:
+        self.daemon.disk(state)
+        time.sleep(self._for(0.2, 1.5))
+        self.daemon.disk("well")
+        return self._exposes_again(time.monotonic())
+
+    def stall_browser(self) -> float | None:
+        began = time.monotonic()
+        with suppress(OSError):
+            self._stalled = [*getattr(self, "_stalled", [])[-3:], stalled_browser(self.daemon.page)]
+        return self._exposes_again(began)
+
+    def lose_browser(self) -> float | None:
+        began = time.monotonic()
+        with suppress(OSError):
+            stream: socket.socket = stalled_browser(self.daemon.page)
+            stream.close()
+        return self._exposes_again(began)
+
+
+FAULTS: dict[str, Callable[[Chaos], float | None]] = {
+    "daemon killed": Chaos.kill_daemon,
+    "daemon frozen": Chaos.freeze_daemon,
+    "microscope killed": Chaos.kill_microscope,
+    "microscope restarted": Chaos.restart_microscope,
+    "microscope frozen": Chaos.freeze_microscope,
+    "restorer killed": Chaos.kill_restorer,
+    "restorer frozen": Chaos.freeze_restorer,
+    "link cut": Chaos.cut_link,
+    "link stalled": Chaos.stall_link,
+    "link delayed": Chaos.delay_link,
+    "disk full": Chaos.fill_disk,
+    "disk read-only": Chaos.write_protect_disk,
+    "disk slow": Chaos.slow_disk,
+    "browser stalled": Chaos.stall_browser,
+    "browser lost": Chaos.lose_browser,
+}
+
+
+def _closed(path: Path) -> bool:
+    try:
+        with RecordingReader(path) as read:
+            return read.closed
+    except RecordingError:
+        return False
+
+
+def _draw(random: np.random.Generator, scans: int) -> list[list[str]]:
+    """One or two faults a scan; every kind comes equally often, in a random order."""
+    names = list(FAULTS)
+    deck: list[str] = []
+    drawn = []
+    for _ in range(scans):
+        count = 1 + int(random.random() < 0.4)
+        while len(deck) < count:
+            deck += [names[i] for i in random.permutation(len(names))]
+        drawn.append([deck.pop(0) for _ in range(count)])
+    return drawn
+
+
+def _as_result(total: Tally, seed: int, took_s: float) -> dict[str, Any]:
+    every = {name: total.recovery_s.get(name, []) for name in FAULTS}
+    return {
+        "seed": seed, "scans": total.scans, "took_s": round(took_s, 1), "scans_not_ended": total.not_ended,
+        "recordings_unreadable": total.unreadable, "samples_exposed": total.exposed,
+        "samples_recorded": total.recorded, "samples_lost": total.lost,
+        "samples_lost_with_a_killed_microscope": total.lost_with_microscope,
+        "samples_exposed_twice": total.duplicated, "samples_recorded_unexposed": total.never_exposed,
+        "endings": dict(total.endings), "problems": total.problems,
+        "load_average": round(os.getloadavg()[0], 1), "cores": os.cpu_count(),
+        "faults": {
+            name: {
+                "injected": total.faults[name],
+                "recovery_p50_s": round(float(np.median(times)), 3) if times else None,
+                "recovery_max_s": round(max(times), 3) if times else None,
+            }
+            for name, times in every.items()
+        },
+    }  # fmt: skip
+
+
+def _print(result: dict[str, Any]) -> None:
+    print(f"\n{'fault':<22}{'injected':>9}{'recovery p50':>14}{'max':>9}")
+    for name, row in result["faults"].items():
+        p50, longest = row["recovery_p50_s"], row["recovery_max_s"]
+        shown = f"{p50:>12.2f} s{longest:>7.2f} s" if p50 is not None else f"{'—':>14}{'—':>9}"
+        print(f"{name:<22}{row['injected']:>9}{shown}")
+    for key in (
+        "scans", "samples_exposed", "samples_recorded", "samples_lost", "samples_exposed_twice",
+        "samples_recorded_unexposed", "samples_lost_with_a_killed_microscope", "recordings_unreadable",
+        "scans_not_ended", "load_average",
+    ):  # fmt: skip
+        print(f"{key.replace('_', ' '):<42}{result[key]:>12}")
+    for problem in result["problems"]:
+        print("problem:", problem)
+
+
+def run(
+    scans: int = 12, seed: int = 1, *, restorer: bool = True, limit_s: float = 1200.0, keep: Path | None = None,
+    kinds: list[str] | None = None,
+) -> dict[str, Any]:
+    """Damage ``scans`` acquisitions and count; ends early, saying so by the count, after ``limit_s``."""
+    began = time.monotonic()
+    folder = Path(tempfile.mkdtemp(prefix="chaos-")) if keep is None else keep
+    folder.mkdir(parents=True, exist_ok=True)
+    chaos = None
+    try:
+        with ExitStack() as stack:
+            chaos = Chaos(folder, seed, stack, restorer=restorer)
+            drawn = [[kind] for kind in kinds] if kinds else _draw(chaos.random, scans)
+            for number, faults in enumerate(drawn):
+                if time.monotonic() - began > limit_s:
+                    break
+                chaos.scan(faults)
+                if number % 10 == 9:
+                    sys.stdout.write(f"{number + 1} scans, {time.monotonic() - began:.0f} s\n")
+                    sys.stdout.flush()
+    finally:
+        if keep is None:
+            shutil.rmtree(folder, ignore_errors=True)
+    result = _as_result(chaos.tally, seed, time.monotonic() - began)
+    _print(result)
+    return result
+
+
+def _main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.chaos", description=__doc__)
+    parser.add_argument("--scans", type=int, default=12)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--limit-s", type=float, default=1200.0, help="begin no scan after this time")
+    parser.add_argument("--no-restorer", action="store_true")
+    parser.add_argument("--kinds", help="these faults, one scan each, instead of drawn ones; separated by commas")
+    parser.add_argument("--json", type=Path, default=ROOT / "benchmarks/results/chaos.json")
+    parser.add_argument("--keep", type=Path, help="leave exposure log and configuration in this folder")
+    given = parser.parse_args()
+    result = run(
+        given.scans, given.seed, restorer=not given.no_restorer, limit_s=given.limit_s, keep=given.keep,
+        kinds=given.kinds.split(",") if given.kinds else None,
+    )  # fmt: skip
+    given.json.parent.mkdir(parents=True, exist_ok=True)
+    given.json.write_text(json.dumps(result, indent=2) + "\n")
+    bad = ("samples_lost", "samples_exposed_twice", "samples_recorded_unexposed", "recordings_unreadable",
+           "scans_not_ended")  # fmt: skip
+    return int(any(result[key] for key in bad))
+
+
+if __name__ == "__main__":
+    sys.exit(_main())
