@@ -190,7 +190,8 @@ class Engine:
         Raises:
             InvalidInput: the path has too few samples inside the field, or the frame is too small.
         """
-        achieved = None if coil is None or coil.time_constant_us == 0 else achieved_positions(path, coil)
+        exact = coil is None or coil.time_constant_us == coil.delay_us == 0
+        achieved = None if exact else achieved_positions(path, coil)
         geometry = FrameGeometry.from_path(path, self.device, achieved)
         self.restorer.prepare(geometry, path.duration_us)
         trial = trial_samples(geometry)
