@@ -17,22 +17,27 @@ from scancontrol.errors import ScanControlError
 
 __all__ = ["build_parser", "main"]
 
-def build_parser() -> argparse.ArgumentParser:
-    """The parser with every command's own arguments."""
+def build_parser(command: str | None = None) -> argparse.ArgumentParser:
+    """The parser with every command's own arguments; with ``command``, the name of one, with only that one's.
+
+    A daemon that a crash took down is back sooner for not loading what it does not need.
+    """
     parser = argparse.ArgumentParser(
         prog="scancontrol",
         description="Partial-scan electron microscopy: plan, drive, record and restore live.",
     )
     parser.add_argument("-v", "--verbose", action="store_true", help="log what every part does")
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for module in pkgutil.iter_modules(commands.__path__):
-        importlib.import_module(f"{commands.__name__}.{module.name}").add_parser(subparsers)
+    names = [module.name for module in pkgutil.iter_modules(commands.__path__)]
+    for name in [command] if command in names else names:
+        importlib.import_module(f"{commands.__name__}.{name}").add_parser(subparsers)
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the process's exit code: 0, or 2 after one clear message."""
-    arguments = build_parser().parse_args(argv)
+    words = sys.argv[1:] if argv is None else argv
+    arguments = build_parser(words[0] if words else None).parse_args(words)
     logging.basicConfig(
         level=logging.INFO if arguments.verbose else logging.WARNING,
         format="%(asctime)s %(levelname)s %(name)s %(message)s",

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import distance_transform_edt
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -62,6 +61,8 @@ def error_by_distance(
     truth: Image, estimate: Image, weight: Image, max_bins: int = 24
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """RMSE (percent) of the pixels at each distance (px) to the nearest pixel that the beam touched."""
+    from scipy.ndimage import distance_transform_edt  # slow to load, and the daemon never needs it
+
     _, span = _truth_scale(truth)
     distance = distance_transform_edt(weight <= 0)
     squared = ((estimate - truth) / span).astype(np.float64) ** 2

@@ -7,7 +7,6 @@ from typing import Literal, Self
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtri
 
 from scancontrol.errors import InvalidInput
 from scancontrol.paths.blocks import BlockLayout
@@ -77,6 +76,8 @@ class UniformRandom(Pattern, frozen=True, kw_only=True, tag="uniform_random"):
     def _shares(self, points: int, bounds: list[int]) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
         """How many of the points fall into each block: hypergeometric, by its normal approximation."""
         counts = np.zeros(len(bounds) - 1, dtype=np.int64)
+        from scipy.special import ndtri  # slow to load, and most paths need none of it
+
         draws = ndtri(np.clip(uniform(self.seed, np.arange(len(counts)), 2), 1e-9, 1 - 1e-9))
         left, room = points, bounds[-1]
         for k, draw in enumerate(draws):

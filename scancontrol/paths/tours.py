@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 
 __all__ = ["BHH", "shortened", "tour_length"]
 
@@ -40,6 +39,8 @@ def shortened(points: Array, *, sweeps: int = 60) -> Ints:
     order = np.arange(n)
     if n < 5:
         return order
+    from scipy.spatial import cKDTree  # slow to load, and most paths are no tours
+
     near = cKDTree(points).query(points, k=min(NEIGHBOURS + 1, n))[1][:, 1:].astype(np.int64)
     awake = np.ones(n, dtype=np.bool_)
     for _ in range(sweeps):

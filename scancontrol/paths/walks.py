@@ -12,7 +12,6 @@ from typing import Literal, Self
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtri
 
 from scancontrol.errors import InvalidInput
 from scancontrol.paths.blocks import BlockLayout
@@ -205,6 +204,8 @@ def momentum_walk(
     beam; else the beam is put to ``amplitude·(N(0, 1) − 1)``. At the limit the momentum turns back. After Ede's
     partial-scan figures (2019), drawn from numbers of our own.
     """
+    from scipy.special import ndtri  # slow to load, and most paths need none of it
+
     index = channels[:, None] * (1 << 24) + np.arange(columns)
     moves = uniform(seed, index, 4 * stream) < 0.5
     push = ndtri(np.clip(uniform(seed, index, 4 * stream + 1), 1e-12, 1 - 1e-12))
