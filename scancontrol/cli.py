@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import logging
 import pkgutil
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
-from scancontrol import commands
+from scancontrol import commands, logs
 from scancontrol.errors import ScanControlError
 
 __all__ = ["build_parser", "main"]
@@ -27,6 +27,7 @@ def build_parser(command: str | None = None) -> argparse.ArgumentParser:
         description="Partial-scan electron microscopy: plan, drive, record and restore live.",
     )
     parser.add_argument("-v", "--verbose", action="store_true", help="log what every part does")
+    parser.add_argument("--log-json", type=Path, metavar="FILE", help="append the log of every process as JSON lines")
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     names = [module.name for module in pkgutil.iter_modules(commands.__path__)]
     for name in [command] if command in names else names:
@@ -38,11 +39,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the process's exit code: 0, or 2 after one clear message."""
     words = sys.argv[1:] if argv is None else argv
     arguments = build_parser(words[0] if words else None).parse_args(words)
-    logging.basicConfig(
-        level=logging.INFO if arguments.verbose else logging.WARNING,
-        format="%(asctime)s %(levelname)s %(name)s %(message)s",
-    )
     try:
+        logs.configure(arguments.command, verbose=arguments.verbose, json_file=arguments.log_json)
         return int(arguments.run(arguments))
     except ScanControlError as error:
         print(f"scancontrol {arguments.command}: {error}", file=sys.stderr)

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from scancontrol.acquisition.contracts import ChunkLike, FrameEnd, FrameStart, MicroscopeLike, Sink
+from scancontrol.acquisition.contracts import ChunkLike, DoseAccount, FrameEnd, FrameStart, MicroscopeLike, Sink
 from scancontrol.acquisition.phases import AcquisitionStatus, Happening, Phase
 from scancontrol.acquisition.runner import Acquisition
 from scancontrol.acquisition.sinks import Background, Partial, PartialFrames
@@ -16,6 +16,7 @@ __all__ = [
     "AcquisitionStatus",
     "Background",
     "ChunkLike",
+    "DoseAccount",
     "FrameEnd",
     "FrameStart",
     "Happening",

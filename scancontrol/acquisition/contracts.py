@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scancontrol.paths import PathRecipe, ScanPath
 from scancontrol.wire.messages import End, Notice, Start, Status
 
-__all__ = ["ChunkLike", "FrameEnd", "FrameStart", "MicroscopeLike", "Sink"]
+__all__ = ["ChunkLike", "DoseAccount", "FrameEnd", "FrameStart", "MicroscopeLike", "NoAccount", "Sink"]
 
 
 class ChunkLike(Protocol):
@@ -90,3 +90,29 @@ class Sink(Protocol):
     def samples(self, frame: int, first_index: int, values: NDArray[Any]) -> None: ...
 
     def frame_ended(self, end: FrameEnd) -> None: ...
+
+
+class DoseAccount(Protocol):
+    """Who keeps account of the dose. Called from the acquisition's thread, in this order for every scan."""
+
+    def ask(self, frame: int, path: ScanPath, first_index: int) -> None:
+        """A scan is about to be asked for. Raises :class:`~scancontrol.errors.InvalidInput` if it must not be."""
+
+    def refused(self, frame: int) -> None:
+        """The microscope would not do it: nothing of it is exposed."""
+
+    def ended(self, end: End) -> None:
+        """It ended; the message says what was spent."""
+
+
+class NoAccount:
+    """Keeps none."""
+
+    def ask(self, frame: int, path: ScanPath, first_index: int) -> None:
+        """See :class:`DoseAccount`."""
+
+    def refused(self, frame: int) -> None:
+        """See :class:`DoseAccount`."""
+
+    def ended(self, end: End) -> None:
+        """See :class:`DoseAccount`."""

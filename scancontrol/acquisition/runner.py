@@ -16,8 +16,17 @@ from dataclasses import replace
 from typing import Any, Literal
 
 from scancontrol.acquisition.ahead import PathsAhead
-from scancontrol.acquisition.contracts import ChunkLike, FrameEnd, FrameStart, MicroscopeLike, Sink
+from scancontrol.acquisition.contracts import (  # fmt: skip
+    ChunkLike,
+    DoseAccount,
+    FrameEnd,
+    FrameStart,
+    MicroscopeLike,
+    NoAccount,
+    Sink,
+)
 from scancontrol.acquisition.phases import TRANSITIONS, AcquisitionStatus, Happening, Phase, step
+from scancontrol.acquisition.sinks import Fanout
 from scancontrol.errors import InvalidInput, LinkError, RecordingError, RequestRefused, ScanControlError
 from scancontrol.paths import PathRecipe, ScanPath
 from scancontrol.recording import RecordingWriter
@@ -27,7 +36,6 @@ __all__ = ["Acquisition"]
 
 _LOG = logging.getLogger(__name__)
 _TICK_S = 0.01  # how long a command from another thread may have to wait
-_SLOW_SINK_S = 0.02
 _PATHS_REGISTERED = 32  # the microscope forgets the oldest of 64
 _RETRY = ("queue_full", "not_now", "no_session", "unknown_path")  # refusals that pass by themselves
 
@@ -40,11 +48,10 @@ class Acquisition:
     for a round trip; an adaptive iterator wants 0). With ``interrupted="resume"`` a frame that the microscope
     ended because it did not hear from us goes on from its next unexposed sample; with ``"end"`` the
     acquisition ends; a link that stays lost for ``link_patience_s`` ends it, too. ``area`` names the area of the
-    specimen for the microscope's dose limit. ``recording`` may be a resumed one, with a link that was told what it
-    ``have``: what the microscope still keeps is collected first, and frames go on from their next unexposed sample.
+    specimen for the microscope's own limit; ``dose`` is told of every scan before the microscope is. ``recording`` may
+    be a resumed one, with a link that was told what it ``have``: what the microscope still keeps is collected first.
 
-    The recording stays open at the end, for restorations still to come: close it with the finish reason, or
-    abandon it where the status says that it is ``resumable``.
+    The recording stays open at the end: close it with the finish reason, or abandon it where it is ``resumable``.
     """
 
     def __init__(
@@ -59,6 +66,7 @@ class Acquisition:
         interrupted: Literal["resume", "end"] = "resume",
         link_patience_s: float = 30.0,
         area: str = "",
+        dose: contracts.DoseAccount | None = None,
         on_status: Callable[[AcquisitionStatus], None] | None = None,
         on_notice: Callable[[Notice], None] | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -66,7 +74,8 @@ class Acquisition:
         self._link = link
         self._recording = recording
         self._recipes = recipes
-        self._sinks = list(sinks)
+        self._tell = Fanout(sinks, clock).tell
+        self._dose = dose or contracts.NoAccount()
         self._frames_ahead = frames_ahead
         self._interrupted = interrupted
         self._link_patience_s = link_patience_s
@@ -237,17 +246,20 @@ class Acquisition:
             self._registered.move_to_end(path.path_id)
             while len(self._registered) > _PATHS_REGISTERED:
                 self._registered.popitem(last=False)
+            self._dose.ask(frame, path, first_index)
             self._link.start(
                 path.path_id, self._status.series_id, frame, first_index,
                 series_unique_id=self._recording.header.series_unique_id, area=self._area,
             )  # fmt: skip
         except RequestRefused as refused:
+            self._dose.refused(frame)
             if refused.code in _RETRY:
                 self._registered.pop(path.path_id, None)
                 return False
             self._fail("operator_blank" if refused.code == "beam_held" else "link", str(refused))
             return True
         except InvalidInput as error:
+            self._dose.refused(frame)
             self._fail("dose_limit" if "dose" in error.quantity else "planning", str(error))
             return True
         self._open[frame] = path
@@ -319,6 +331,7 @@ class Acquisition:
         path = self._open.pop(end.frame, None)
         if path is None:
             return
+        self._dose.ended(end)
         received = self._recording.next_index(end.frame)
         lost = max(0, end.next_index - received)
         goes_on = end.reason == "heartbeat_lost" and self._interrupted == "resume" and lost == 0
@@ -360,18 +373,6 @@ class Acquisition:
     def _rate_hz(self) -> float:
         times = self._ended_at
         return (len(times) - 1) / (times[-1] - times[0]) if len(times) > 1 and times[-1] > times[0] else 0.0
-
-    def _tell(self, method: str, *arguments: Any) -> None:
-        """Hand on to the sinks; one that fails is left out, it must not cost a sample."""
-        for sink in tuple(self._sinks):
-            began = self._clock()
-            try:
-                getattr(sink, method)(*arguments)
-            except Exception:
-                _LOG.exception("%s failed and gets no more samples", type(sink).__name__)
-                self._sinks.remove(sink)
-            if self._clock() - began > _SLOW_SINK_S:
-                _LOG.warning("%s took %.0f ms for %s", type(sink).__name__, 1e3 * (self._clock() - began), method)
 
     def _fail(self, reason: str, message: str) -> None:
         """Note the finish reason; the first one stays."""

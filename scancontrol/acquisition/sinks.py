@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,11 +19,33 @@ from scancontrol.paths import ScanPath, achieved_positions
 from scancontrol.paths.geometry import pixel_index
 from scancontrol.recording import Recording, RecordingWriter
 
-__all__ = ["Background", "Partial", "PartialFrames"]
+__all__ = ["Background", "Fanout", "Partial", "PartialFrames"]
 
 _LOG = logging.getLogger(__name__)
 _POSITIONS_STEP = 1 << 18
 _GRIDDED_AT_ONCE = 1 << 14
+
+
+_SLOW_SINK_S = 0.02
+
+
+class Fanout:
+    """Hands on to sinks. One that fails is left out from then on: it must not cost a sample."""
+
+    def __init__(self, sinks: Sequence[Sink], clock: Callable[[], float]) -> None:
+        self._sinks, self._clock = list(sinks), clock
+
+    def tell(self, method: str, *arguments: Any) -> None:
+        """Call this method of every sink."""
+        for sink in tuple(self._sinks):
+            began = self._clock()
+            try:
+                getattr(sink, method)(*arguments)
+            except Exception:
+                _LOG.exception("%s failed and gets no more samples", type(sink).__name__)
+                self._sinks.remove(sink)
+            if self._clock() - began > _SLOW_SINK_S:
+                _LOG.warning("%s took %.0f ms for %s", type(sink).__name__, 1e3 * (self._clock() - began), method)
 
 
 class Background:

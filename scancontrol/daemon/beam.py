@@ -18,9 +18,11 @@ from typing import Literal
 
 from scancontrol.acquisition import Acquisition, AcquisitionStatus, Sink
 from scancontrol.capabilities import Capabilities
+from scancontrol.daemon.dosing import DoseKeeper
 from scancontrol.daemon.interrupted import Interrupted
 from scancontrol.errors import InvalidInput, LinkError, RecordingError, ScanControlError
 from scancontrol.link import MicroscopeLink
+from scancontrol.logs import set_scan
 from scancontrol.plan import ScanPlan
 from scancontrol.recording import RecordingWriter, file_name, record_plan
 from scancontrol.security import ClientSecurity
@@ -55,6 +57,7 @@ class BeamThread:
         output: folder of the recordings.
         sinks: made anew for each run, told the recording that the run is written to.
         on_finished: called in this thread when a run has ended, before the next begins.
+        dose: keeps the specimen's dose ledger.
         notice: called with a line for the operator.
         interrupted: an acquisition that an earlier process was cut off from; dealt with before anything else.
         on_interrupted: what is done with it, and with one whose disk or link fails in this process: ``resume`` goes
@@ -72,13 +75,14 @@ class BeamThread:
         fsync: bool,
         sinks: Callable[[ScanPlan, RecordingWriter], Sequence[Sink]],
         on_finished: Callable[[Run, AcquisitionStatus], None],
+        dose: DoseKeeper,
         notice: Callable[[str, str], None],
         interrupted: Interrupted | None = None,
         on_interrupted: Literal["resume", "end"] = "end",
     ) -> None:
         self._address, self._operator, self._security = address, operator, security
         self._output, self._keep, self._fsync = output, keep_restorations, fsync
-        self._sinks, self._on_finished, self._notice = sinks, on_finished, notice
+        self._sinks, self._on_finished, self._notice, self._dose = sinks, on_finished, notice, dose
         self._orders: queue.Queue[ScanPlan] = queue.Queue(maxsize=1)
         self._stopping = threading.Event()
         self._ready = threading.Event()
@@ -140,6 +144,12 @@ class BeamThread:
         """The microscope's own snapshot of itself, as of the last heartbeat."""
         link = self._link
         return None if link is None else link.status
+
+    @property
+    def clock(self) -> tuple[int | None, int | None]:
+        """The microscope's monotonic clock minus this one in ns, and the bound on its error."""
+        link = self._link
+        return (None, None) if link is None else (link.clock_offset_ns, link.clock_error_ns)
 
     @property
     def connected(self) -> bool:
@@ -208,12 +218,18 @@ class BeamThread:
         with MicroscopeLink(self._address, security=self._security, operator=self._operator, have=have) as link:
             self.capabilities = link.connect()
             self._link = link
+            self._reconcile(link)
             self._ready.set()
             if unfinished is not None:
                 self._carry_on(link, unfinished)
                 return
             while not self._stopping.is_set() and self._unfinished is None:
                 self._turn(link)
+
+    def _reconcile(self, link: MicroscopeLink) -> None:
+        found = self._dose.reconcile(link)
+        if found:
+            self._notice(f"{found:.4g} electrons of scans that were cut off are now in the dose ledger", "warning")
 
     def _carry_on(self, link: MicroscopeLink, unfinished: Interrupted) -> None:
         """Go on with an acquisition, or end it, as was chosen. Raises :class:`RecordingError` to be called again."""
@@ -241,7 +257,10 @@ class BeamThread:
 
     def _run(self, link: MicroscopeLink, run: Run) -> None:
         self.run = run
+        set_scan(run.recording.header.series_unique_id)
+        log.info("scanning %s into %s", run.plan.name, run.recording.path.name)
         status = run.acquisition.run()
+        log.info("ended: %s %s", status.finish_reason, status.message)
         if run.only_collects and status.finish_reason == "completed":
             status = replace(status, finish_reason="interrupted")
         stopping = self._stopping.is_set()
@@ -282,6 +301,7 @@ class BeamThread:
     def _arm(self, link: MicroscopeLink, plan: ScanPlan) -> Run:
         capabilities = link.capabilities
         plan.check(capabilities)
+        self._dose.check(plan, capabilities)
         stated, meant = capabilities.beam_current_pa, plan.current_pa(capabilities)
         if abs(meant - stated) > 0.01 * stated:
             told = f"the plan counts dose with {meant:g} pA, the microscope states {stated:g} pA"
@@ -307,5 +327,7 @@ class BeamThread:
             (plan.recipe(frame, link.capabilities) for frame in range(frames)),
             self._sinks(plan, recording),
             frames_planned=plan.frames,
+            area=self._dose.area,
+            dose=self._dose.series(recording.header.series_unique_id, plan, link.capabilities),
             on_notice=lambda notice: self._notice(notice.message, "warning"),
         )

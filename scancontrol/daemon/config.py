@@ -7,8 +7,11 @@ from typing import Literal
 import msgspec
 
 from scancontrol.errors import InvalidInput
+from scancontrol.ledger import LedgerLimits, check_specimen
 
-__all__ = ["DaemonConfig", "KeysConfig", "PageConfig", "RestorerConfig"]
+__all__ = ["DaemonConfig", "KeysConfig", "PageConfig", "RestorerConfig", "SpecimenConfig", "StageConfig"]
+
+UNNAMED = "unnamed"
 
 
 class PageConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -42,6 +45,24 @@ class RestorerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     threads: int | None = None
 
 
+class StageConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where on the specimen the centre of the field is, in µm."""
+
+    x: float = 0.0
+    y: float = 0.0
+
+
+class SpecimenConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Whose dose ledger the scans count in, where on it, and what it stands."""
+
+    id: str = UNNAMED
+    stage_um: StageConfig = StageConfig()
+    limits: LedgerLimits = LedgerLimits()
+
+    def __post_init__(self) -> None:
+        check_specimen(self.id)
+
+
 class DaemonConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One acquisition daemon. Relative paths are relative to the file that names them."""
 
@@ -55,12 +76,17 @@ class DaemonConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     keep_last: int = 0  # recordings to keep of a plan that is repeated without end; 0 keeps all
     connect_timeout_s: float = 5.0
     on_interrupted: Literal["resume", "end"] = "end"  # of the newest recording, where a crash cut it off
+    specimen: SpecimenConfig = SpecimenConfig()
+    ledger: str | None = None  # folder of the dose ledgers; "ledger" in the output folder where it is not given
+    status_port: int = 0  # of loopback, for scancontrol status and Prometheus; 0 takes any free one
     page: PageConfig = PageConfig()
     restorer: RestorerConfig = RestorerConfig()
 
     def __post_init__(self) -> None:
         if self.keep_last < 0:
             raise InvalidInput("keep_last", self.keep_last, "is below 0", "give 0 to keep every recording")
+        if not 0 <= self.status_port <= 65535:
+            raise InvalidInput("status_port", self.status_port, "is outside 0 to 65535", "give a free port, or 0")
         if not 0 < self.connect_timeout_s <= 600:
             raise InvalidInput(
                 "connect_timeout_s", self.connect_timeout_s, "is outside 0 to 600", "give a few seconds"

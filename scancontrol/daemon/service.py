@@ -7,8 +7,8 @@ page's commands and refreshes its figures.
 
 from __future__ import annotations
 
+import os
 import queue
-import sys
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -22,15 +22,21 @@ from scancontrol.acquisition import AcquisitionStatus, Background, Partial, Part
 from scancontrol.child import Shutdown
 from scancontrol.configuration import write_text
 from scancontrol.daemon.beam import BeamThread, Run
-from scancontrol.daemon.config import DaemonConfig
+from scancontrol.daemon.config import UNNAMED, DaemonConfig
+from scancontrol.daemon.dosing import DoseKeeper
 from scancontrol.daemon.dry_run import RUN_FILE, RunFigures, read_truth
 from scancontrol.daemon.interrupted import Interrupted, newest_unfinished
+from scancontrol.daemon.progress import Progress, print_line
 from scancontrol.daemon.restorations import Restorations
+from scancontrol.daemon.snapshot import snapshot_of
 from scancontrol.daemon.status import PlanFigures, status_view
 from scancontrol.errors import InvalidInput, LinkError, RecordingError, ScanControlError
+from scancontrol.health import HealthServer, Snapshot
+from scancontrol.ledger import LedgerLimits
 from scancontrol.live.hub import LiveHub, PartialView
 from scancontrol.live.protocol import Abort, Command, EmergencyBlank, Notice, Pause, Record, Resume, Start
 from scancontrol.live.server import LiveServer
+from scancontrol.paths import ScanPath
 from scancontrol.plan import ScanPlan, load_plan
 from scancontrol.recording import RecordingWriter
 from scancontrol.security import ClientSecurity
@@ -68,6 +74,10 @@ class Daemon:
         self._truth_path: Path | None = None
         self._truth_shown = False
         self._background: Background | None = None
+        self._first_path: ScanPath | None = None
+        self._series = ""
+        self._page_url: str | None = None
+        self._started_utc_ns = time.time_ns()
 
     # -- the life of the process ------------------------------------------------------------------------
 
@@ -82,13 +92,16 @@ class Daemon:
         goes_on = interrupted is not None and on_interrupted == "resume"
         with ExitStack() as stack:
             self._restorations = Restorations(
-                config.restorer, self._hub, self._say, lambda text: _print(f"restorer    {text}")
+                config.restorer, self._hub, self._say, lambda text: print_line(f"restorer    {text}")
             )
             stack.callback(self._restorations.stop)
+            ledgers = self._output / "ledger" if config.ledger is None else self._base / config.ledger
+            self._dose = DoseKeeper(config.specimen, ledgers, sync=config.fsync)
+            stack.callback(self._dose.close)
             beam = BeamThread(
                 config.microscope, operator=config.operator, security=self._security(),
                 output=self._output, keep_restorations=config.store_restorations, fsync=config.fsync,
-                sinks=self._sinks, on_finished=self._on_finished, notice=self._say,
+                sinks=self._sinks, on_finished=self._on_finished, dose=self._dose, notice=self._say,
                 interrupted=interrupted, on_interrupted=on_interrupted,
             )  # fmt: skip
             self._beam = beam
@@ -104,9 +117,13 @@ class Daemon:
                 )  # fmt: skip
                 url = page.start()
                 stack.callback(page.stop)
-                _print(f"page        {url}\nobservers   {page.observer_url}")
+                self._page_url = page.observer_url
+                print_line(f"page        {url}\nobservers   {page.observer_url}")
+            health = HealthServer(self.snapshot, port=config.status_port, folder=self._output)
+            stack.callback(health.stop)
+            print_line(f"status      http://{health.start(os.getpid())}/status")
             self._restorations.start()
-            _print(f"daemon      {capabilities.name} at {config.microscope}, recordings in {self._output}")
+            print_line(f"daemon      {capabilities.name} at {config.microscope}, recordings in {self._output}")
             if plan is not None and orders.frames is not None:
                 self._restorations.wait_ready(60)  # a run that ends by itself is to be restored from its first frame
             if plan is not None and not goes_on:
@@ -152,7 +169,7 @@ class Daemon:
         return plan
 
     def _loop(self, plan: ScanPlan | None, orders: Orders, shutdown: Shutdown) -> int:
-        progress = _Progress()
+        progress = Progress()
         while not shutdown.requested():
             self._obey(timeout_s=_REFRESH_S)
             self._refresh()
@@ -195,7 +212,7 @@ class Daemon:
             dose_frame_e_per_a2=figures.dose_frame_e_per_a2, restorer_restarts=restored.restarts,
         )  # fmt: skip
         write_text(self._output / RUN_FILE, msgspec.json.format(msgspec.json.encode(written), indent=2).decode() + "\n")
-        _print(f"recording   {run.recording.path}")
+        print_line(f"recording   {run.recording.path}")
         if status.finish_reason != "completed":
             raise RecordingError(f"the acquisition ended early: {status.finish_reason}; {status.message}")
         return 0
@@ -204,7 +221,9 @@ class Daemon:
 
     def _sinks(self, plan: ScanPlan, recording: RecordingWriter) -> Sequence[Sink]:
         """Called in the beam's thread when a run is armed."""
-        self._figures = PlanFigures.of(plan, plan.path(0, self._capabilities), self._capabilities)
+        self._first_path = plan.path(0, self._capabilities)
+        self._figures = PlanFigures.of(plan, self._first_path, self._capabilities)
+        self._series = recording.header.series_unique_id
         series = recording.header.series_id
 
         def show(partial: Partial) -> None:
@@ -286,7 +305,7 @@ class Daemon:
     def _say(self, text: str, level: str = "info") -> None:
         self._hub.publish_notice(Notice(text, level))  # type: ignore[arg-type]
         if level != "info":
-            _print(f"{level:<11} {text}", error=True)
+            print_line(f"{level:<11} {text}", error=True)
 
     def _refresh(self) -> None:
         beam, restored = self._beam, self._restorations
@@ -311,6 +330,8 @@ class Daemon:
         if self._beam.unfinished is not None:
             name = self._beam.unfinished.name
             warnings.append(f"{name} waits for its disk or its microscope, and is tried again; Abort gives it up")
+        if self._config.specimen.id == UNNAMED and self._config.specimen.limits != LedgerLimits():
+            warnings.append("the specimen has limits and no id: give it one, or doses of different ones add up")
         if self._beam.held:
             warnings.append("the beam is held blanked; Start lifts it")
         if self._restorations.state().state in ("dead", "restarting"):
@@ -318,10 +339,18 @@ class Daemon:
         return tuple(warnings)
 
     def _dose_area(self) -> float | None:
-        """What the area has had since this daemon connected: all frames that ended, on the running plan's field."""
-        if self._figures is None or self._last is None:
-            return None
-        return self._figures.dose_frame_e_per_a2 * self._last.frames_ended
+        """What the most exposed place under the plan's first path has had, by the specimen's ledger."""
+        return None if self._first_path is None else self._dose.area_e_per_a2(self._first_path)
+
+    def snapshot(self) -> Snapshot:
+        """The whole, as of now. Called in the status server's thread."""
+        return snapshot_of(
+            now_utc_ns=time.time_ns(), started_utc_ns=self._started_utc_ns, acquisition=self._last,
+            figures=self._figures, series_unique_id=self._series or None, beam=self._beam,
+            microscope_name=self._capabilities.name, address=self._config.microscope, dose=self._dose,
+            area_e_per_a2=self._dose_area(), restored=self._restorations, page=self._page_url, output=self._output,
+            warnings=self._standing(),
+        )  # fmt: skip
 
     def _show_truth(self) -> None:
         if self._truth_shown or self._truth_path is None or self._figures is None or not self._truth_path.exists():
@@ -330,44 +359,6 @@ class Daemon:
         shape = self._plans[self._figures.plan].shape if self._figures.plan in self._plans else None
         if shape is not None:
             self._hub.publish_truth(read_truth(self._truth_path, shape))
-
-
-class _Progress:
-    """One line on a terminal that is rewritten, or a line every few seconds elsewhere."""
-
-    def __init__(self) -> None:
-        self._terminal = sys.stdout.isatty()
-        self._next = 0.0
-        self._open = False
-
-    def show(self, status: AcquisitionStatus | None, restored: Restorations) -> None:
-        now = time.monotonic()
-        if status is None or status.frame is None or now < self._next:
-            return
-        self._next = now + (0.2 if self._terminal else 5.0)
-        latency = restored.latency.percentiles()
-        line = (
-            f"scanning    frame {status.frame + 1}/{status.frames_planned}, {status.frame_rate_hz:.2f} frames/s, "
-            f"{status.samples_received} samples, {status.samples_lost} lost, {restored.frames_restored} restored"
-            + (f", latency {latency['p50']:.1f} ms" if latency else "")
-        )
-        if self._terminal:
-            sys.stdout.write("\r\x1b[K" + line)
-            sys.stdout.flush()
-            self._open = True
-        else:
-            _print(line)
-
-    def end(self) -> None:
-        if self._open:
-            sys.stdout.write("\n")
-            self._open = False
-
-
-def _print(text: str, *, error: bool = False) -> None:
-    stream = sys.stderr if error else sys.stdout
-    stream.write(text + "\n")
-    stream.flush()
 
 
 def _load_plans(files: Sequence[str], base: Path) -> dict[str, ScanPlan]:

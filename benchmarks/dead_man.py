@@ -1,0 +1,208 @@
+"""How long the beam stays on when the daemon is killed, frozen or cut off: real processes, the instrument's own record.
+
+A simulated microscope in its own process, and a real daemon in another, scanning without end. The daemon gets SIGKILL,
+SIGSTOP, or its network cut (a relay between the two stops passing bytes and closes nothing, as a pulled cable does).
+The latency is from just before that to the instant at which the instrument's blanker has acted. After a freeze and a
+cut the beam has to stay off until they are over. Bar: no blank later than 250 ms.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import selectors
+import signal
+import socket
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import zmq
+
+from benchmarks._watched_microscope import beam_record
+from scancontrol.processes import ChildProcess
+from scancontrol.wire.framing import SERVER_CONTROL, encode
+from scancontrol.wire.messages import PROTOCOL_VERSION, Goodbye, Hello, Welcome
+
+__all__ = ["Relay", "data_port", "run"]
+
+BAR_MS = 250.0
+KINDS = {"SIGKILL": 12, "SIGSTOP": 20, "network cut": 20}
+PLAN = """
+name: dead man
+shape: [512, 512]
+fov_nm: 200.0
+dwell_us: 16.0
+frames: 64
+patterns: [{kind: raster}]
+"""
+
+
+def run(kinds: dict[str, int] | None = None, seed: int = 1) -> dict[str, Any]:
+    """Measure, print the table, and return the figures."""
+    wanted = kinds or KINDS
+    random_ = random.Random(seed)
+    latencies: dict[str, list[float]] = {kind: [] for kind in wanted}
+    relit = 0
+    began = time.monotonic()
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        (folder / "plan.yaml").write_text(PLAN)
+        log = folder / "beam.log"
+        microscope = ChildProcess("microscope", "benchmarks._watched_microscope", [str(log)])
+        stack.callback(microscope.stop, 2.0)
+        address = str(microscope.wait_ready(60)["address"])
+        port = int(address.rsplit(":", 1)[1])
+        relay = stack.enter_context(Relay.between("127.0.0.2", "127.0.0.1", (port, data_port(address))))
+        daemon = _daemon(folder, f"tcp://127.0.0.2:{port}")
+        stack.callback(lambda: daemon.stop(3.0))
+        todo = [kind for kind, count in wanted.items() for _ in range(count)]
+        random_.shuffle(todo)
+        for kind in todo:
+            _until_lit(log, daemon)
+            time.sleep(random_.uniform(0.02, 0.12))  # any phase of the heartbeat
+            at_ns = time.monotonic_ns()
+            if kind == "SIGKILL":
+                os.kill(daemon.pid, signal.SIGKILL)
+            elif kind == "SIGSTOP":
+                os.kill(daemon.pid, signal.SIGSTOP)
+            else:
+                relay.cut()
+            off_ns = _next_off(log, at_ns)
+            latencies[kind].append((off_ns - at_ns) * 1e-6)
+            time.sleep(0.15)
+            relit += _lit(log)
+            if kind == "SIGKILL":
+                daemon.stop(1.0)
+                daemon = _daemon(folder, f"tcp://127.0.0.2:{port}")
+            elif kind == "SIGSTOP":
+                os.kill(daemon.pid, signal.SIGCONT)
+            else:
+                relay.mend()
+    every = sorted(value for values in latencies.values() for value in values)
+    print(f"{'blanked after':<16}{'n':>5}{'p50 ms':>9}{'p100 ms':>9}")
+    rows = []
+    for kind, values in [*latencies.items(), ("all", every)]:
+        ordered = sorted(values)
+        row = {"kind": kind, "n": len(ordered), "p50_ms": ordered[len(ordered) // 2], "p100_ms": ordered[-1]}
+        rows.append(row)
+        print(f"{kind:<16}{row['n']:>5}{row['p50_ms']:>9.1f}{row['p100_ms']:>9.1f}")
+    within = every[-1] <= BAR_MS and relit == 0
+    print(f"lit again before it was over: {relit}; none later than {BAR_MS:g} ms: {'yes' if within else 'NO'}; "
+          f"took {time.monotonic() - began:.0f} s")  # fmt: skip
+    return {"rows": rows, "relit": relit, "bar_ms": BAR_MS, "within": within, "latencies_ms": latencies}
+
+
+def _daemon(folder: Path, address: str) -> ChildProcess:
+    return ChildProcess("daemon", "scancontrol", [
+        "daemon", "--microscope", address, "--plan", str(folder / "plan.yaml"), "--out", str(folder / "runs"),
+        "--start", "--no-page", "--no-restorer", "--keep-last", "1",
+    ])  # fmt: skip
+
+
+def _lit(log: Path) -> bool:
+    record = beam_record(log)
+    return bool(record) and record[-1][0] == "on"
+
+
+def _until_lit(log: Path, daemon: ChildProcess, timeout_s: float = 30.0) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not _lit(log):
+        assert daemon.poll() is None, f"the daemon ended: {daemon.last_words()}"
+        assert time.monotonic() < deadline, "the beam did not come on"
+        time.sleep(0.01)
+
+
+def _next_off(log: Path, since_ns: int, timeout_s: float = 10.0) -> int:
+    """When the beam next went off and stayed so: the last ``off``, once nothing has come after it for a while."""
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        record = beam_record(log)
+        if record and record[-1][0] == "off" and record[-1][1] >= since_ns:
+            return record[-1][1]
+        time.sleep(0.005)
+    raise AssertionError(f"the beam was still on {timeout_s:g} s later")
+
+
+def data_port(address: str) -> int:
+    """The port of a microscope's data socket, from its welcome to an observer."""
+    with zmq.Context() as context, context.socket(zmq.DEALER) as control:
+        control.linger = 200
+        control.connect(address)
+        hello = Hello(protocol_version=PROTOCOL_VERSION, software="benchmark", name="benchmark", role="observer")
+        control.send_multipart(encode(hello))
+        assert control.poll(5000), "no welcome"
+        welcome, _ = SERVER_CONTROL.decode(control.recv_multipart())
+        assert isinstance(welcome, Welcome)
+        control.send_multipart(encode(Goodbye(session=welcome.session)))
+    return int(welcome.data_address.rsplit(":", 1)[1])
+
+
+class Relay:
+    """Passes bytes between two loopback addresses, port for port, until :meth:`cut`; then it keeps them."""
+
+    def __init__(self, listeners: dict[socket.socket, tuple[str, int]]) -> None:
+        self._listeners = listeners
+        self._flowing = threading.Event()
+        self._flowing.set()
+        self._ending = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="relay", daemon=True)
+
+    @classmethod
+    @contextmanager
+    def between(cls, here: str, there: str, ports: tuple[int, ...]) -> Iterator[Relay]:
+        """Listen at these ports of ``here``; whoever connects is joined to the same port of ``there``."""
+        listeners = {socket.create_server((here, port)): (there, port) for port in ports}
+        relay = cls(listeners)
+        relay._thread.start()
+        try:
+            yield relay
+        finally:
+            relay._ending.set()
+            relay._flowing.set()
+            relay._thread.join()
+
+    def cut(self) -> None:
+        """Not a byte passes from now on, and nobody is told."""
+        self._flowing.clear()
+
+    def mend(self) -> None:
+        """What was held passes, and so does all that follows."""
+        self._flowing.set()
+
+    def _work(self) -> None:
+        with selectors.DefaultSelector() as selector, ExitStack() as stack:
+            for listener in self._listeners:
+                stack.callback(listener.close)
+                selector.register(listener, selectors.EVENT_READ)
+            while not self._ending.is_set():
+                self._flowing.wait()
+                for key, _ in selector.select(0.01):
+                    if key.data is None:
+                        near, _ = key.fileobj.accept()  # type: ignore[union-attr]
+                        far = socket.create_connection(self._listeners[key.fileobj])  # type: ignore[index]
+                        for one, other in ((near, far), (far, near)):
+                            stack.callback(one.close)
+                            one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                            selector.register(one, selectors.EVENT_READ, other)
+                    elif not self._flowing.is_set():
+                        break
+                    else:
+                        self._pass(selector, key)
+
+    def _pass(self, selector: selectors.BaseSelector, key: selectors.SelectorKey) -> None:
+        other = key.data
+        try:
+            content = key.fileobj.recv(1 << 16)  # type: ignore[union-attr]
+            other.sendall(content)
+        except OSError:
+            content = b""
+        if not content:
+            for end in (key.fileobj, other):
+                if end in selector.get_map():
+                    selector.unregister(end)
+                end.close()

@@ -1,0 +1,99 @@
+"""The acquisition's accounts in the dose ledger: one specimen, one stage position, one series at a time."""
+
+from __future__ import annotations
+
+import logging
+import time
+from pathlib import Path
+
+from scancontrol.capabilities import Capabilities
+from scancontrol.daemon.config import SpecimenConfig
+from scancontrol.ledger import DoseLedger
+from scancontrol.link import MicroscopeLink
+from scancontrol.paths import ScanPath
+from scancontrol.plan import ScanPlan
+from scancontrol.wire.messages import End
+
+__all__ = ["DoseKeeper", "SeriesDose"]
+
+log = logging.getLogger(__name__)
+
+_STATUS_S = 1.0
+_NM_PER_UM = 1e3
+
+
+class DoseKeeper:
+    """The ledger of the specimen that the configuration names, at its stage position."""
+
+    def __init__(self, config: SpecimenConfig, folder: Path, *, sync: bool = False) -> None:
+        self.config = config
+        self.ledger = DoseLedger(folder, config.id, config.limits, sync=sync)
+        self.stage_nm = (config.stage_um.y * _NM_PER_UM, config.stage_um.x * _NM_PER_UM)
+
+    @property
+    def area(self) -> str:
+        """The name under which the microscope's own guard counts this place."""
+        return f"{self.config.id} at y {self.config.stage_um.y:g}, x {self.config.stage_um.x:g} um"
+
+    def check(self, plan: ScanPlan, capabilities: Capabilities) -> None:
+        """Raise :class:`~scancontrol.errors.InvalidInput` if the whole plan would pass a limit of the specimen.
+
+        Frames that change their seed are taken to be like the first; each is looked at again before it is asked for.
+        """
+        paths = [(plan.path(i, capabilities), times) for i, times in enumerate(plan.repeats()) if times]
+        self.ledger.check(paths, _current_pa(plan, capabilities), self.stage_nm)
+
+    def reconcile(self, link: MicroscopeLink) -> float:
+        """Account for what earlier processes left open; the microscope must be exposing nothing."""
+        deadline = time.monotonic() + _STATUS_S
+        while (status := link.status) is None:
+            if time.monotonic() > deadline:
+                log.warning("the microscope tells no status; scans left open stay counted in full")
+                return 0.0
+            time.sleep(0.005)
+        return self.ledger.reconcile(status.server_id, status.session_electrons)
+
+    def series(self, series_unique_id: str, plan: ScanPlan, capabilities: Capabilities) -> SeriesDose:
+        """The account of one series."""
+        return SeriesDose(self, series_unique_id, _current_pa(plan, capabilities))
+
+    def area_e_per_a2(self, path: ScanPath) -> float:
+        """What the most exposed cell under ``path`` has had."""
+        return self.ledger.area_e_per_a2(path, self.stage_nm)
+
+    def close(self) -> None:
+        """Compact the ledger and let go of it."""
+        self.ledger.close()
+
+
+class SeriesDose:
+    """Implements :class:`scancontrol.acquisition.DoseAccount`."""
+
+    def __init__(self, keeper: DoseKeeper, series: str, beam_current_pa: float) -> None:
+        self._keeper, self._series, self._current_pa = keeper, series, beam_current_pa
+        self._open: dict[int, int] = {}  # frame → number in the ledger
+
+    def ask(self, frame: int, path: ScanPath, first_index: int) -> None:
+        """Write the scan down in full. Raises :class:`~scancontrol.errors.InvalidInput`."""
+        self._open[frame] = self._keeper.ledger.ask(
+            self._series, frame, path, first_index, self._current_pa, self._keeper.stage_nm
+        )
+
+    def refused(self, frame: int) -> None:
+        """Nothing of it was exposed."""
+        number = self._open.pop(frame, None)
+        if number is not None:
+            self._keeper.ledger.withdraw(number)
+
+    def ended(self, end: End) -> None:
+        """Replace what was written down by what the microscope counted."""
+        if end.utc_ns == 0:
+            return  # the link made this end itself, the microscope is gone: what it spent nobody knows yet
+        number = self._open.pop(end.frame, None)
+        if number is not None:
+            self._keeper.ledger.spend(number, end.next_index, end.electrons)
+
+
+def _current_pa(plan: ScanPlan, capabilities: Capabilities) -> float:
+    """The higher of what the plan means and what the microscope states."""
+    return max(plan.current_pa(capabilities), capabilities.beam_current_pa)

@@ -1,0 +1,18 @@
+"""The health of a running daemon, for whoever asks: one frozen snapshot, as JSON and as Prometheus text."""
+
+from scancontrol.health.server import ENDPOINT_FILE, HealthServer, ask, find_daemon
+from scancontrol.health.snapshot import (
+    BeamHealth,
+    DoseHealth,
+    QueueHealth,
+    RestorerHealth,
+    ScanHealth,
+    Snapshot,
+    Versions,
+    rss_bytes,
+)
+
+__all__ = [
+    "ENDPOINT_FILE", "BeamHealth", "DoseHealth", "HealthServer", "QueueHealth", "RestorerHealth", "ScanHealth",
+    "Snapshot", "Versions", "ask", "find_daemon", "rss_bytes",
+]  # fmt: skip

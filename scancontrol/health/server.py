@@ -1,0 +1,168 @@
+"""Serves the snapshot on loopback, read-only: ``/status`` as JSON, ``/metrics`` for Prometheus.
+
+One thread with its own listener. A request is two lines that matter, bounded in size and time; nothing that is
+sent changes anything. Only GET of these two paths is answered, and only where the Host header names loopback, so that
+no web page can read it by rebinding a name.
+"""
+
+from __future__ import annotations
+
+import http.client
+import http.server
+import ipaddress
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from scancontrol.configuration import write_text
+from scancontrol.errors import InvalidInput, LinkError
+from scancontrol.health.metrics import CONTENT_TYPE, exposition
+from scancontrol.health.snapshot import Snapshot
+
+__all__ = ["ENDPOINT_FILE", "HealthServer", "ask", "find_daemon"]
+
+ENDPOINT_FILE = "daemon.json"
+"""In the folder of the recordings, while a daemon runs: where its snapshot is served."""
+
+MAX_ANSWER_BYTES = 1 << 18
+_CLIENT_S = 1.0
+
+
+class Endpoint(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What :data:`ENDPOINT_FILE` says."""
+
+    pid: int
+    status: str  # host:port
+
+
+class HealthServer:
+    """The listener, and the file that says where it is.
+
+    Args:
+        snapshot: called in the server's thread at every request.
+        port: of loopback; 0 takes any free one.
+        folder: where :data:`ENDPOINT_FILE` goes; None writes none.
+
+    Raises:
+        InvalidInput: the port is in use.
+    """
+
+    def __init__(self, snapshot: Callable[[], Snapshot], *, port: int = 0, folder: Path | None = None) -> None:
+        self._snapshot = snapshot
+        self._folder = folder
+        handler = type("Handler", (_Handler,), {"snapshot": staticmethod(snapshot)})
+        try:
+            self._server = _Listener(("127.0.0.1", port), handler)
+        except OSError as error:
+            raise InvalidInput("status_port", port, f"cannot be bound ({error.strerror})",
+                               "choose another, or 0 for any free one") from error  # fmt: skip
+        self.address = f"127.0.0.1:{self._server.server_address[1]}"
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.2,), name="health", daemon=True)
+
+    def start(self, pid: int) -> str:
+        """Begin to answer; returns ``host:port``."""
+        self._thread.start()
+        if self._folder is not None:
+            text = msgspec.json.encode(Endpoint(pid=pid, status=self.address)).decode()
+            write_text(self._folder / ENDPOINT_FILE, text + "\n")
+        return self.address
+
+    def stop(self) -> None:
+        """End the thread and remove the file."""
+        if self._folder is not None:
+            (self._folder / ENDPOINT_FILE).unlink(missing_ok=True)
+        if self._thread.is_alive():
+            self._server.shutdown()
+            self._thread.join(5)
+        self._server.server_close()
+
+
+class _Listener(http.server.HTTPServer):
+    """One request at a time, each for a second at most."""
+
+    request_queue_size = 16
+    allow_reuse_address = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that is gone is no news."""
+
+
+class _Handler(http.server.BaseHTTPRequestHandler):
+    """Two paths."""
+
+    timeout = _CLIENT_S
+    server_version = "scancontrol"
+    sys_version = ""
+    snapshot: Callable[[], Snapshot]
+
+    def do_GET(self) -> None:
+        if not _loopback_name(self.headers.get("Host", "")):
+            self._answer(421, "text/plain", b"ask by the address 127.0.0.1\n")
+        elif self.path == "/status":
+            self._answer(200, "application/json", msgspec.json.encode(type(self).snapshot()))
+        elif self.path == "/metrics":
+            self._answer(200, CONTENT_TYPE, exposition(type(self).snapshot()).encode())
+        else:
+            self._answer(404, "text/plain", b"/status or /metrics\n")
+
+    def _answer(self, code: int, kind: str, content: bytes) -> None:
+        self.send_response(code)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(content)))
+        self.send_header("Cache-Control", "no-store")
+        self.send_header("X-Content-Type-Options", "nosniff")
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Requests are not logged."""
+
+
+def _loopback_name(host: str) -> bool:
+    name = host.rsplit(":", 1)[0].strip("[]") if not host.endswith("]") else host.strip("[]")
+    if name == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False
+
+
+def find_daemon(folder: Path) -> str:
+    """The address of the daemon that records into ``folder``. Raises :class:`LinkError` if none does."""
+    path = folder / ENDPOINT_FILE
+    try:
+        with path.open("rb") as file:
+            return msgspec.json.decode(file.read(4096), type=Endpoint).status
+    except OSError as error:
+        raise LinkError(f"no daemon records into {folder}; name its folder, or its address with --daemon") from error
+    except (msgspec.DecodeError, msgspec.ValidationError) as error:
+        raise LinkError(f"{path} does not say where a daemon is; is it one's?") from error
+
+
+def ask(address: str, timeout_s: float = 2.0) -> Snapshot:
+    """The snapshot of the daemon at ``host:port`` of loopback.
+
+    Raises :class:`InvalidInput` for an address that is none, and :class:`LinkError` if no daemon answers there.
+    """
+    host, _, port = address.rpartition(":")
+    if not _loopback_name(f"{host}:{port}") or not port.isdecimal() or not 0 < int(port) < 65536:
+        raise InvalidInput("daemon", address, "is not an address of loopback", "give one such as 127.0.0.1:8766")
+    connection = http.client.HTTPConnection(host, int(port), timeout=timeout_s)
+    try:
+        connection.request("GET", "/status")
+        answer = connection.getresponse()
+        content = answer.read(MAX_ANSWER_BYTES + 1)
+    except (OSError, http.client.HTTPException) as error:
+        raise LinkError(f"no daemon answers at {address} ({error}); see whether it runs") from error
+    finally:
+        connection.close()
+    if answer.status != 200 or len(content) > MAX_ANSWER_BYTES:
+        raise LinkError(f"what answers at {address} is not a daemon (HTTP {answer.status}, {len(content)} bytes)")
+    try:
+        return msgspec.json.decode(content, type=Snapshot)
+    except (msgspec.DecodeError, msgspec.ValidationError) as error:
+        raise LinkError(f"the daemon at {address} is of another version ({error})") from error

@@ -1,0 +1,102 @@
+"""Logs that belong together: one id for each scan, through every process, as text and as JSON lines.
+
+A process works on one scan at a time, so the id is the process's: :func:`set_scan` where a scan begins, and every
+record from then on carries it. With ``--log-json FILE`` (or ``SCANCONTROL_LOG_JSON`` in the environment, which is how
+children hear of it) each record is also one line of JSON at the end of FILE. All processes append to the same file,
+a line with one write.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from pathlib import Path
+from typing import IO
+
+from scancontrol.errors import InvalidInput
+
+__all__ = ["JSON_VARIABLE", "configure", "set_scan"]
+
+JSON_VARIABLE = "SCANCONTROL_LOG_JSON"
+
+_current = {"scan": ""}
+_MESSAGE_CHARACTERS = 3000  # a line stays below PIPE_BUF for all but escaped text
+
+
+def set_scan(series_unique_id: str) -> None:
+    """The scan that this process works on from now on; empty for none."""
+    _current["scan"] = series_unique_id
+
+
+class _WithScan(logging.Filter):
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.scan = _current["scan"]
+        return True
+
+
+class _JsonLines(logging.Formatter):
+    def __init__(self, role: str) -> None:
+        super().__init__()
+        self._role = role
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = {
+            "utc_ns": int(record.created * 1e9), "level": record.levelname.lower(), "process": self._role,
+            "pid": record.process, "thread": record.threadName, "logger": record.name,
+            "scan": getattr(record, "scan", ""), "message": record.getMessage()[:_MESSAGE_CHARACTERS],
+        }  # fmt: skip
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)[-_MESSAGE_CHARACTERS:]
+        return json.dumps(line, ensure_ascii=False)
+
+
+class _Appending(logging.Handler):
+    """Lines to the end of a file that other processes append to, too."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            os.write(self._descriptor, (self.format(record) + "\n").encode("utf-8", "backslashreplace"))
+        except OSError:
+            self.handleError(record)
+
+    def close(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+        super().close()
+
+
+def configure(role: str, *, verbose: bool, json_file: Path | None = None, stream: IO[str] | None = None) -> None:
+    """Set logging of this process up. ``role`` is what it is: ``daemon``, ``microscope``, ``restorer``.
+
+    Text goes to ``stream`` (standard error), warnings only unless ``verbose``; JSON lines hold everything from INFO on.
+
+    Raises:
+        InvalidInput: the JSON file cannot be written.
+    """
+    root = logging.getLogger()
+    text = logging.StreamHandler(stream)
+    text.setLevel(logging.INFO if verbose else logging.WARNING)
+    text.setFormatter(logging.Formatter(f"%(asctime)s %(levelname)s {role} %(name)s %(scan)s %(message)s"))
+    handlers: list[logging.Handler] = [text]
+    if json_file is None and os.environ.get(JSON_VARIABLE):
+        json_file = Path(os.environ[JSON_VARIABLE])
+    if json_file is not None:
+        try:
+            lines = _Appending(json_file)
+        except OSError as error:
+            raise InvalidInput("--log-json", json_file, f"cannot be written ({error.strerror})",
+                               "name a file in a folder of yours") from error  # fmt: skip
+        os.environ[JSON_VARIABLE] = str(json_file.resolve())
+        lines.setLevel(logging.INFO)
+        lines.setFormatter(_JsonLines(role))
+        handlers.append(lines)
+    for handler in handlers:
+        handler.addFilter(_WithScan())
+    root.setLevel(logging.INFO if verbose or json_file is not None else logging.WARNING)
+    root.handlers[:] = handlers
