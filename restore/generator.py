@@ -39,7 +39,7 @@ class GeneratorConfig(
     outer_blocks: int = 2
     extra_residuals: bool = True  # encoder features added to the mirrored decoder level
     path_information: bool = True  # weight and distance planes; without them only values are seen
-    spectral_iterations: tuple[int, int] = (10, 10)
+    spectral_iterations: tuple[int, int] = (8, 10)
 
     def __post_init__(self) -> None:
         if len(self.widths) != len(self.inner_blocks) or not self.widths:
@@ -230,5 +230,7 @@ class Generator(nn.Module):
 
 def _local_energy(misfit: Tensor) -> Tensor:
     """Log of the misfit's local mean square over 16 full-size pixels: where the start is not to be trusted."""
-    energy = F.avg_pool2d(misfit.square(), 9, stride=1, padding=4, count_include_pad=False)
+    # A square of 81 as a column of nine and a row of nine: the same mean, a third of the time.
+    rows = F.avg_pool2d(misfit.square(), (9, 1), stride=1, padding=(4, 0), count_include_pad=False)
+    energy = F.avg_pool2d(rows, (1, 9), stride=1, padding=(0, 4), count_include_pad=False)
     return (energy + 1e-4).log() * 0.25 + 1.0

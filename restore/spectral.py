@@ -115,7 +115,7 @@ def _taper(h: int, w: int, height: int, width: int, device: torch.device) -> Ten
 
 @torch.no_grad()
 def spectral_start(
-    mean: Tensor, weight: Tensor, area: float | None = None, iterations: tuple[int, int] = (10, 10)
+    mean: Tensor, weight: Tensor, area: float | None = None, iterations: tuple[int, int] = (8, 10)
 ) -> SpectralStart:
     """Estimate the half-size frame from a partial one.
 
@@ -142,14 +142,19 @@ def spectral_start(
     solver.learn(fill * _taper(h, w, height, width, mean.device))
     solver.learn_from_samples()
     inner = (..., slice(_MARGIN, _MARGIN + h), slice(_MARGIN, _MARGIN + w))
-    first = solver.solve(iterations[0])
+    first = solver.solve(iterations[0], exact=False)
     solver.learn(first)
-    second = solver.solve(iterations[1])
+    second = solver.solve(iterations[1], exact=True)
     solver.learn(second)
     statistics = torch.cat([solver.statistics(), solver.shape_statistics()], 1)
     statistics = torch.cat([(solver.samples / (4 * h * w * share)).log()[:, None], statistics], 1)
     images = (image[inner][:, None].contiguous() for image in (fill, first, second))
     return SpectralStart(*images, statistics)
+
+
+def _pairs(factor: Tensor) -> Tensor:
+    """A real factor (batch, h, w) for the two parts of complex numbers, (batch, h, w, 2)."""
+    return factor[..., None].expand(*factor.shape, 2).contiguous()
 
 
 class _Solver:
@@ -233,41 +238,53 @@ class _Solver:
         )
         return (rings / self.sizes)[:, self.bins.reshape(-1)].reshape(power.shape)
 
-    def solve(self, iterations: int) -> Tensor:
+    def solve(self, iterations: int, exact: bool) -> Tensor:
         """E-step: conjugate gradients on whitened coefficients, preconditioned by the mean sampling density.
 
         Coefficients carry the square root of their rfft multiplicity, so that their plain real dot product is the
-        one of the whole spectrum.
+        one of the whole spectrum. ``exact`` reads the samples by interpolation; otherwise each is taken to lie at its
+        half-size pixel's centre, which is a third of the time and good enough to learn a spectrum from.
         """
         size = (self.height, self.width)
         twice = self.multiplicity.sqrt()
         root = self.power.sqrt()
-        out, back = root / twice, root * twice / self.noise[:, None, None]
-        inverse = 1.0 / (1.0 + self.power / (_EFFICIENT_KAPPA * self.effective[:, None, None]))
+        noise, effective = self.noise[:, None, None], self.effective[:, None, None]
+        # Real and imaginary parts side by side: a real factor times a complex tensor would be copied to complex first.
+        out, back = _pairs(root / twice), _pairs(root * twice / noise)
+        inverse = _pairs(1.0 / (1.0 + self.power / (_EFFICIENT_KAPPA * effective)))
+
+        def field(x: Tensor) -> Tensor:
+            return torch.fft.irfft2(torch.view_as_complex(x * out), s=size, norm="ortho")
+
+        def gathered(total: Tensor) -> Tensor:
+            return torch.view_as_real(torch.fft.rfft2(total, norm="ortho"))
 
         def normal(x: Tensor) -> Tensor:
-            field = torch.fft.irfft2(out * x, s=size, norm="ortho")
-            seen = [plane.mul_(mask) for plane, mask in zip(half_to_phases(field), self.phases, strict=True)]
-            return torch.addcmul(x, torch.fft.rfft2(phases_to_half(seen), norm="ortho"), back)
+            if not exact:
+                return torch.addcmul(x, gathered(field(x) * self.count), back)
+            planes = half_to_phases(field(x))
+            for plane, mask in zip(planes, self.phases, strict=True):
+                plane.mul_(mask)
+            return torch.addcmul(x, gathered(phases_to_half(planes)), back)
 
         def dot(a: Tensor, b: Tensor) -> Tensor:
-            rows, columns = torch.view_as_real(a).flatten(1), torch.view_as_real(b).flatten(1)
-            return torch.bmm(rows[:, None], columns[:, :, None])
+            return torch.bmm(a.flatten(1)[:, None], b.flatten(1)[:, :, None])[..., None]
 
-        x = self.spectrum * (twice / root)
-        residual = torch.fft.rfft2(phases_to_half(self.readings), norm="ortho") * back - normal(x)
-        direction = step = residual * inverse
+        x = torch.view_as_real(self.spectrum) * _pairs(twice / root)
+        residual = gathered(phases_to_half(self.readings) if exact else self.total) * back - normal(x)
+        step = residual * inverse
+        direction = step.clone()
         energy = dot(residual, step)
         for _ in range(iterations):
             image = normal(direction)
             length = energy / dot(direction, image).clamp_min(1e-20)
-            x = x + length * direction
-            residual = residual - length * image
-            step = residual * inverse
+            x.addcmul_(direction, length)
+            residual.addcmul_(image, -length)
+            torch.mul(residual, inverse, out=step)
             renewed = dot(residual, step)
-            direction = step + (renewed / energy.clamp_min(1e-20)) * direction
+            direction.mul_(renewed / energy.clamp_min(1e-20)).add_(step)
             energy = renewed
-        self.estimate = torch.fft.irfft2(out * x, s=size, norm="ortho")
+        self.estimate = field(x)
         return self.estimate
 
     def statistics(self) -> Tensor:

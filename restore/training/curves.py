@@ -30,6 +30,15 @@ class Curves:
                 sys.stderr.write(self.line(row, steps) + "\n")
                 sys.stderr.flush()
 
+    def forget_after(self, step: int) -> None:
+        """Drop what a killed run wrote after the checkpoint that is now resumed."""
+        for name in ("curve.csv", "validation.csv"):
+            rows = _read(self.out / name)
+            kept = [row for row in rows if row["step"] <= step]
+            if len(kept) < len(rows):
+                (self.out / name).unlink()
+                _append(self.out / name, kept)
+
     def line(self, row: dict[str, float], steps: int) -> str:
         """A progress bar with the running mean error."""
         done = int(24 * row["step"] / steps)

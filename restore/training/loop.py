@@ -245,6 +245,8 @@ class Training:
             self.replay.restore(notes["replay"])
         self.steps_done, self.images_drawn = int(notes["steps_done"]), int(notes["images_drawn"])
         self.minutes_before, self.started = float(notes["minutes"]), time.monotonic()
+        if self.curves is not None:
+            self.curves.forget_after(self.steps_done)
 
     def run(self, minutes: float | None, stop: Callable[[], bool] = lambda: False, progress: bool = True) -> None:
         """Train until the schedule's steps, the given minutes of this call, or ``stop`` end it; then save."""
