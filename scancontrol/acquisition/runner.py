@@ -15,16 +15,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
+from scancontrol.acquisition import contracts
 from scancontrol.acquisition.ahead import PathsAhead
-from scancontrol.acquisition.contracts import (  # fmt: skip
-    ChunkLike,
-    DoseAccount,
-    FrameEnd,
-    FrameStart,
-    MicroscopeLike,
-    NoAccount,
-    Sink,
-)
+from scancontrol.acquisition.contracts import ChunkLike, FrameEnd, FrameStart, MicroscopeLike, Sink
 from scancontrol.acquisition.phases import TRANSITIONS, AcquisitionStatus, Happening, Phase, step
 from scancontrol.acquisition.sinks import Fanout
 from scancontrol.errors import InvalidInput, LinkError, RecordingError, RequestRefused, ScanControlError
