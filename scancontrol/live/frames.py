@@ -26,6 +26,10 @@ __all__ = ["MAX_SIDE", "encode_frame", "quantise"]
 MAX_SIDE = 1024  # no panel of the page is larger
 
 
+_SMALLEST_SPAN = 1e-33
+"""Below this the number of steps per unit does not fit in a float32."""
+
+
 def quantise(image: npt.NDArray[Any]) -> tuple[npt.NDArray[np.uint16], float, float]:
     """Return ``(q, low, high)`` with ``image ≈ low + (high − low)·q/65535``; non-finite values become ``low``."""
     values = np.asarray(image, dtype=np.float32)
@@ -39,11 +43,13 @@ def quantise(image: npt.NDArray[Any]) -> tuple[npt.NDArray[np.uint16], float, fl
         values = np.where(finite, values, np.float32(low))
     if high <= low:
         return np.zeros(values.shape, "<u2"), low, high
+    if high - low < _SMALLEST_SPAN:
+        values = values.astype(np.float64)
     # Halved first: the whole range of float32 does not fit in a float32 difference.
-    scaled = values * np.float32(0.5)
-    scaled -= np.float32(low * 0.5)
-    scaled *= np.float32(65535 / (high * 0.5 - low * 0.5))
-    scaled += np.float32(0.5)
+    scaled = values * values.dtype.type(0.5)
+    scaled -= values.dtype.type(low * 0.5)
+    scaled *= values.dtype.type(65535 / (high * 0.5 - low * 0.5))
+    scaled += values.dtype.type(0.5)
     np.clip(scaled, 0, 65535, out=scaled)
     return scaled.astype("<u2"), low, high
 
