@@ -14,6 +14,7 @@ import torch
 from restore.training.config import load_config
 from restore.training.images import ImageSet
 from restore.training.loop import Training
+from restore.training.simulated import simulated_images
 from scancontrol.errors import ScanControlError
 
 __all__ = ["main"]
@@ -55,6 +56,8 @@ def _train(args: argparse.Namespace) -> int:
     rank = torch.distributed.get_rank() if world > 1 else 0
     device = f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if args.device == "cuda" else args.device
     images = ImageSet.read(args.images or Path(config.images), config.split)
+    if config.simulated_images:
+        images = images + simulated_images(config.simulated_images, config.seed)
     training = Training(config, images, args.out or Path(config.out), device, rank, world)
     if args.resume:
         training.resume()

@@ -82,6 +82,8 @@ class TrainConfig(_Strict, frozen=True, kw_only=True):
         images: folder or manifest; split: the manifest's rows to use.
         holdout_groups: specimen groups that are watched and calibrated on, never trained on.
         group_exponent: about size**exponent images of a group make an epoch; see ``epoch_order``.
+        simulated_images: how many simulated specimens are mixed in, in seven groups by kind; their share of an epoch
+            follows from their number and ``group_exponent``.
         generator: a preset's name, or sizes with ``kind: spectral`` or ``kind: ede2020``.
         trains: which networks move. The poster's two-stage training is a run with ``[inner, trainer]``, one with
             ``[outer]`` and one with all three (fine-tuning), each ``start_from`` the last; trainer-guided training
@@ -96,6 +98,7 @@ class TrainConfig(_Strict, frozen=True, kw_only=True):
     split: str | None = "train"
     holdout_groups: tuple[str, ...] = ()
     group_exponent: float = 0.6
+    simulated_images: int = 0
     generator: str | NetworkConfig = "lite"
     trains: tuple[Literal["inner", "trainer", "outer"], ...] = ("inner", "trainer", "outer")
     start_from: str | None = None
@@ -125,6 +128,8 @@ class TrainConfig(_Strict, frozen=True, kw_only=True):
                 raise InvalidInput(
                     "crops", crop, f"is no batch of a multiple of {step} px from 64 on", "use 128, 256, 384 or 512"
                 )
+        if self.simulated_images < 0:
+            raise InvalidInput("simulated_images", self.simulated_images, "is below 0", "give a number of images")
         if not self.trains:
             raise InvalidInput("trains", self.trains, "names no network", "name inner, trainer or outer")
         if set(self.trains) == {"trainer"} or ("trainer" in self.trains and not self.loss.trainer_weight):

@@ -120,6 +120,10 @@ class ImageSet:
             raise InvalidInput("holdout_groups", sorted(missing), "are not in the data", "name groups that exist")
         return self._where([g not in groups for g in self.groups]), self._where([g in groups for g in self.groups])
 
+    def __add__(self, other: ImageSet) -> ImageSet:
+        """Both sets."""
+        return ImageSet(self.images + other.images, self.groups + other.groups, self.names + other.names)
+
     def _where(self, keep: Sequence[bool]) -> ImageSet:
         def chosen(values: tuple) -> tuple:
             return tuple(v for v, k in zip(values, keep, strict=True) if k)

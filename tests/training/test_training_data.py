@@ -15,6 +15,7 @@ from restore.training.config import ScheduleConfig, TrainConfig, load_config
 from restore.training.drawing import KINDS, DrawConfig, collate, draw_item, draw_path
 from restore.training.images import ImageSet, epoch_order, load_image
 from restore.training.replay import HardExamples, Item, ReplayConfig
+from restore.training.simulated import simulated_images
 from scancontrol.errors import InvalidInput
 
 CPU = torch.device("cpu")
@@ -86,6 +87,16 @@ def test_a_folder_groups_by_its_first_level(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(InvalidInput, match="holds no image"):
         ImageSet.read(tmp_path / "empty")
+
+
+@pytest.mark.slow
+def test_simulated_specimens_join_the_images_in_groups_by_kind() -> None:
+    found = simulated_images(7, 3)
+    assert len(set(found.groups)) == 7
+    assert all(image.shape == (512, 512) and image.float().std() > 5 for image in found.images)
+    assert all(torch.equal(a, b) for a, b in zip(found.images, simulated_images(7, 3).images, strict=True))
+    together = specimens() + found
+    assert len(together) == 13
 
 
 def test_an_epoch_reads_no_image_twice_and_large_groups_do_not_drown_small_ones() -> None:
