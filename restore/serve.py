@@ -26,6 +26,7 @@ import zmq
 from restore.backlog import Backlog, Job
 from restore.engine import Engine
 from restore.loading import load_restorer, pick_device
+from scancontrol import logs
 from scancontrol.child import Shutdown, announce
 from scancontrol.errors import InvalidInput, RemoteProtocolError, ScanControlError
 from scancontrol.security import Gatekeeper, ServerSecurity, bind, check_address, secure_server
@@ -216,6 +217,8 @@ class RestorerServer:
             self._send(identity, wire.encode(wire.Refused(code="malformed", text=str(error)[:4000])))
             return
         if isinstance(message, wire.Restore):
+            logs.set_scan(message.stream)
+            log.info("frame %d: %d samples to restore from", message.frame, message.count)
             self._queue(Job(identity, message, wire.read_samples(message, payload), received_ns))
         elif isinstance(message, wire.Ping):
             pong = wire.Pong(
@@ -273,11 +276,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--follow-stdin", action="store_true", help="end when standard input ends")
     parser.add_argument("--verbose", action="store_true")
     options = parser.parse_args(arguments)
-    logging.basicConfig(
-        level=logging.INFO if options.verbose else logging.WARNING, format="restorer: %(message)s", stream=sys.stderr
-    )
     shutdown = Shutdown(follow_stdin=options.follow_stdin)
     try:
+        logs.configure("restorer", verbose=options.verbose)
         threads = _spare_cores() if options.threads is None else options.threads
         if not 1 <= threads <= 1024:
             raise InvalidInput("threads", threads, "is outside 1 to 1024", "give the cores to use")

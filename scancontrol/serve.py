@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from scancontrol.capabilities import Capabilities
 from scancontrol.errors import InvalidInput, ScanControlError
+from scancontrol.logs import set_scan
 from scancontrol.paths import ScanPath
 from scancontrol.security import Gatekeeper, ServerSecurity, bind, check_address, secure_server
 from scancontrol.wire.dose_cells import PathCells
@@ -230,6 +231,8 @@ class _Server:
                 if isinstance(action, BlankBeam):
                     self._blank()
                 elif isinstance(action, BeginScan):
+                    set_scan(action.series_unique_id)
+                    log.info("frame %d from sample %d", action.frame, action.first_index)
                     self._guarded(self._instrument.begin, action.path, action.first_index, action.frame)
                 else:
                     self._expand(action)

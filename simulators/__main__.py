@@ -13,6 +13,7 @@ from pathlib import Path
 
 import msgspec
 
+from scancontrol import logs
 from scancontrol.child import Shutdown, announce
 from scancontrol.configuration import load_yaml
 from scancontrol.errors import InvalidInput, ScanControlError
@@ -160,6 +161,7 @@ def _restart(arguments: argparse.Namespace, address: str, after_s: float) -> Non
 def main() -> int:
     """Run the process; returns its exit code."""
     try:
+        logs.configure("microscope", verbose=False)
         _run(_parser().parse_args())
     except ScanControlError as error:
         sys.stderr.write(f"simulators: {error}\n")

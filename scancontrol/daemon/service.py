@@ -117,7 +117,7 @@ class Daemon:
                 )  # fmt: skip
                 url = page.start()
                 stack.callback(page.stop)
-                self._page_url = page.observer_url
+                self._page_url = url.partition("#")[0]  # its token is for the operator alone
                 print_line(f"page        {url}\nobservers   {page.observer_url}")
             health = HealthServer(self.snapshot, port=config.status_port, folder=self._output)
             stack.callback(health.stop)

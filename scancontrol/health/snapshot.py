@@ -104,7 +104,7 @@ class Snapshot(_Part, frozen=True, kw_only=True):
     started_utc_ns: int
     utc_ns: int
     rss_bytes: int | None
-    page: str | None  # the observers' link: nothing can be steered with it
+    page: str | None  # without its token
     scan: ScanHealth
     beam: BeamHealth
     dose: DoseHealth

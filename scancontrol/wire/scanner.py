@@ -42,6 +42,7 @@ class BeginScan:
     path: ScanPath
     first_index: int
     frame: int
+    series_unique_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,7 +250,10 @@ class Scanner:
                 )
             )
         self.beam_on = True
-        self._actions.append(BeginScan(self.scan.path, self.scan.next_index, self.scan.request.frame))
+        request = self.scan.request
+        self._actions.append(
+            BeginScan(self.scan.path, self.scan.next_index, request.frame, request.series_unique_id)
+        )
 
     def _end(self, reason: EndReason, text: str, now_ns: int) -> None:
         ending = self.open_scans if reason != "completed" else self.open_scans[:1]

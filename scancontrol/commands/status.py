@@ -1,0 +1,104 @@
+"""``scancontrol status``: one frozen snapshot of a running daemon and all it holds together."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from scancontrol import health
+from scancontrol.child import Shutdown
+from scancontrol.errors import InvalidInput, LinkError
+
+__all__ = ["add_parser", "run", "text_of"]
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add this command to the command line."""
+    parser = subparsers.add_parser("status", help="a snapshot of the running daemon", description=__doc__)
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("--daemon", metavar="HOST:PORT", help="as the daemon printed it (default: found in the folder)")
+    where.add_argument("--runs", type=Path, default=Path("runs"), metavar="DIR", help="the daemon's recordings")
+    parser.add_argument("--json", action="store_true", help="as JSON, on one line")
+    parser.add_argument("--watch", nargs="?", type=float, const=1.0, metavar="S", help="again every S seconds (1)")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print it once, or until Ctrl-C."""
+    if arguments.watch is not None and not 0.05 <= arguments.watch <= 3600:
+        raise InvalidInput("--watch", arguments.watch, "is outside 0.05 to 3600", "give seconds")
+    shutdown = Shutdown() if arguments.watch is not None else None
+    while True:
+        try:
+            _show(health.ask(arguments.daemon or health.find_daemon(arguments.runs)), arguments)
+        except LinkError as error:
+            if shutdown is None:
+                raise
+            print(error, file=sys.stderr, flush=True)
+        if shutdown is None or shutdown.wait(arguments.watch):
+            return 0
+
+
+def _show(snapshot: health.Snapshot, arguments: argparse.Namespace) -> None:
+    if arguments.json:
+        print(msgspec.json.encode(snapshot).decode(), flush=True)
+        return
+    if arguments.watch is not None and sys.stdout.isatty():
+        sys.stdout.write("\x1b[H\x1b[J")
+    print(text_of(snapshot), flush=True)
+
+
+def text_of(s: health.Snapshot) -> str:
+    """The snapshot for people: one line a part."""
+    scan, beam, dose, queues, restorer = s.scan, s.beam, s.dose, s.queues, s.restorer
+    frames = "" if scan.frame is None else f", frame {scan.frame + 1}/{scan.frames_planned or '?'}"
+    reason = f" ({scan.reason}{': ' + scan.message if scan.message else ''})" if scan.reason else ""
+    lit = {True: "ON", False: "blanked", None: "unknown"}[beam.on]
+    clock = "unknown" if beam.clock_offset_us is None else f"{beam.clock_offset_us:+.1f} ± {beam.clock_error_us:.1f} µs"
+    limit = "no limit" if dose.area_limit_e_per_a2 is None else f"limit {dose.area_limit_e_per_a2:.4g}"
+    session = "no limit" if dose.session_limit_electrons is None else f"limit {dose.session_limit_electrons:.4g}"
+    latency = "" if restorer.latency_p50_ms is None else (
+        f", latency p50 {restorer.latency_p50_ms:.1f} ms, p99 {restorer.latency_p99_ms:.1f} ms"
+    )  # fmt: skip
+    assumed = f", {dose.assumed_electrons:.4g} of them assumed" if dose.assumed_electrons else ""
+    retained = _megabytes(queues.microscope_retained_bytes)
+    lines = [
+        f"phase       {scan.phase}{reason}{frames}, {_rate(scan.frame_rate_hz)}, {scan.plan or 'no plan'}",
+        f"recording   {scan.recording or 'none'}, scan {scan.series_unique_id or 'none'}",
+        f"samples     {scan.samples_received} on disk, {scan.samples_exposed} exposed, {scan.samples_lost} lost, "
+        f"{scan.samples_duplicate} sent twice, {scan.interruptions} interruptions",
+        f"beam        {lit}, blanker {beam.blanker or 'unknown'}{', held by an emergency blank' if beam.held else ''}",
+        f"microscope  {beam.microscope} at {beam.address}, {'answers' if beam.connected else 'DOES NOT ANSWER'}, "
+        f"{beam.state or 'state unknown'}, clock {clock}",
+        f"lease       {beam.lease or 'nobody'}",
+        f"dose        specimen {dose.specimen} at y {dose.stage_um[0]:g}, x {dose.stage_um[1]:g} µm: "
+        f"{_known(dose.area_e_per_a2)} e/Å² here ({limit})",
+        f"            session {dose.session_electrons:.4g} electrons ({session}), "
+        f"ever {dose.total_electrons:.4g}{assumed}",
+        f"queues      {_known(queues.microscope_scans)} scans, {retained} unacknowledged, beam waited "
+        f"{_known(queues.microscope_starved)} times, restorer {queues.restorer_frames}, disk free "
+        f"{_megabytes(queues.disk_free_bytes)}",
+        f"restorer    {restorer.state}, {restorer.method or 'no method'}, {restorer.restored} restored, "
+        f"{restorer.dropped} passed over, {restorer.restarts} restarts{latency}",
+        f"daemon      process {s.pid}, up {(s.utc_ns - s.started_utc_ns) / 1e9:.0f} s, {_megabytes(s.rss_bytes)}, "
+        f"{s.versions.software}, wire {s.versions.wire_protocol}, page {s.versions.page_protocol}",
+        f"as of       {time.strftime('%Y-%m-%d %H:%M:%S', time.gmtime(s.utc_ns / 1e9))} UTC",
+    ]
+    return "\n".join(lines + [f"warning     {warning}" for warning in s.warnings])
+
+
+def _rate(hertz: float | None) -> str:
+    return "no rate yet" if hertz is None else f"{hertz:.2f} frames/s"
+
+
+def _known(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.4g}"
+
+
+def _megabytes(count: int | None) -> str:
+    return "unknown" if count is None else f"{count / 1e6:,.1f} MB"
