@@ -25,7 +25,7 @@ __all__ = ["COVERAGES", "DISTANCES", "LEVEL", "Calibration", "CalibrationCounts"
 LEVEL = 0.9
 COVERAGES = (0.015, 0.03, 0.06, 0.12)
 """Edges between the classes of touched pixels' share."""
-DISTANCES = (0.5, 1.5, 2.5, 4.5, 8.5, 16.5)
+DISTANCES = (0.5, 1.5, 2.5, 4.5, 8.5, 16.5, 32.5)
 """Edges between the classes of distance to the path, in pixels; the first class is the path itself."""
 
 

@@ -198,7 +198,7 @@ class Generator(nn.Module):
             mean, weight = F.pad(mean, (0, right, 0, below)), F.pad(weight, (0, right, 0, below))
             distance = F.pad(distance, (0, right, 0, below), mode="replicate")
         start = spectral_start(mean, weight, float(rows * cols), self.config.spectral_iterations)
-        half, full, fill = self._planes(mean, weight, distance, start)
+        half, full, fill = self.planes(mean, weight, distance, start)
         features = self.inner(half, start.statistics)
         correction, log_scale = self.outer(full, features)
         trained = None
@@ -207,9 +207,10 @@ class Generator(nn.Module):
         frame = (fill + correction)[..., :rows, :cols]
         return Estimate(frame, log_scale.float().clamp(-8, 4)[..., :rows, :cols], trained)
 
-    def _planes(
+    def planes(
         self, mean: Tensor, weight: Tensor, distance: Tensor, start: SpectralStart
     ) -> tuple[Tensor, Tensor, Tensor]:
+        """What the inner network sees (batch, 7, rows/2, cols/2), the outer one (batch, 3, rows, cols), and the fill."""
         fill = F.interpolate(start.second, scale_factor=2, mode="bicubic", align_corners=False)
         touched = (weight > 0).to(mean.dtype)
         misfit = (mean - fill) * touched
