@@ -33,11 +33,10 @@ def shipped(name: str = "lite") -> Path:
     Raises:
         InvalidInput: none of that name ship.
     """
-    path = _FOLDER / f"{name}.safetensors"
-    if not path.exists():
-        names = ", ".join(sorted(p.stem for p in _FOLDER.glob("*.safetensors"))) or "none"
-        raise InvalidInput("weights", name, "do not ship with the package", f"use one of: {names}")
-    return path
+    found = {path.stem: path for path in sorted(_FOLDER.glob("*.safetensors"))}
+    if name not in found:
+        raise InvalidInput("weights", name, "do not ship with the package", f"use one of: {', '.join(found) or 'none'}")
+    return found[name]
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ Unknown keys are refused, types are not coerced, and the message names the file,
 from __future__ import annotations
 
 import re
+import reprlib
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,12 +15,16 @@ import yaml
 
 from scancontrol.errors import InvalidInput
 
-__all__ = ["MAX_FILE_BYTES", "config_file", "convert", "load_yaml", "to_yaml", "write_text"]
+__all__ = ["MAX_FILE_BYTES", "config_file", "convert", "load_yaml", "parse_yaml", "to_yaml", "write_text"]
 
 MAX_FILE_BYTES = 4 << 20
 """A configuration is written by a person; a larger file is something else, opened by mistake."""
 
 T = TypeVar("T")
+
+_MAX_NESTING = 64
+_brief = reprlib.Repr()
+_brief.maxlevel, _brief.maxstring, _brief.maxother = 3, 80, 80
 
 
 def load_yaml(path: Path, kind: type[T]) -> T:
@@ -41,20 +46,47 @@ def load_yaml(path: Path, kind: type[T]) -> T:
         ) from error
     except UnicodeDecodeError as error:
         raise InvalidInput("configuration", path, "is not UTF-8 text", "give a YAML file") from error
+    return convert(parse_yaml(text, str(path)), kind, str(path))
+
+
+def parse_yaml(text: str, source: str) -> Any:
+    """Plain data from YAML, by the safe loader.
+
+    Raises:
+        InvalidInput: the text is not YAML, nests too deeply, or holds a value that cannot be.
+    """
+    if _nests_too_deeply(text):
+        raise InvalidInput("configuration", source, "nests too deeply", "give a YAML file written by hand")
     try:
-        content = yaml.safe_load(text)
+        return yaml.safe_load(text)
     except yaml.YAMLError as error:
         where = getattr(error, "problem_mark", None)
         place = f" at line {where.line + 1}, column {where.column + 1}" if where else ""
         problem = getattr(error, "problem", None) or "cannot be parsed"
-        raise InvalidInput("configuration", path, f"is not YAML{place}: {problem}", "mend that line") from error
-    return convert(content, kind, str(path))
+        raise InvalidInput("configuration", source, f"is not YAML{place}: {problem}", "mend that line") from error
+    except RecursionError as error:
+        raise InvalidInput("configuration", source, "nests too deeply", "give a YAML file written by hand") from error
+    except (ValueError, OverflowError, TypeError, AttributeError, IndexError, KeyError) as error:
+        problem = f"holds a value that cannot be ({error})"  # such as a date in a 13th month
+        raise InvalidInput("configuration", source, problem, "mend that value") from error
+
+
+def _nests_too_deeply(text: str) -> bool:
+    """Whether brackets are open within brackets further than anybody writes: the loader's time is their square."""
+    depth = 0
+    for mark in re.finditer(r"[\[\]{}]", text):
+        depth = depth + 1 if mark.group() in "[{" else max(0, depth - 1)
+        if depth > _MAX_NESTING:
+            return True
+    return re.search(rf"(- ){{{_MAX_NESTING}}}", text) is not None
 
 
 def convert(content: Any, kind: type[T], source: str) -> T:
     """Turn plain data into a ``kind``; the error names ``source``, the place, and the value found there."""
     try:
         return msgspec.convert(content, kind)
+    except RecursionError as error:
+        raise InvalidInput("configuration", source, "nests too deeply", "give a YAML file written by hand") from error
     except msgspec.ValidationError as error:
         if isinstance(error.__cause__, InvalidInput):  # a structure's own check says it better
             raise error.__cause__ from error
@@ -73,7 +105,7 @@ def _value_at(content: Any, place: str) -> object:
             found = found[key] if key else found[int(index)]
         except (KeyError, IndexError, TypeError):
             return "(missing)"
-    text = repr(found)
+    text = _brief.repr(found)  # bounded before it is made: YAML's references can stand for more than any memory
     return text if len(text) <= 80 else text[:77] + "..."
 
 

@@ -11,11 +11,10 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
-import yaml
 
 from scancontrol import dose
 from scancontrol.capabilities import Capabilities
-from scancontrol.configuration import convert, load_yaml
+from scancontrol.configuration import convert, load_yaml, parse_yaml
 from scancontrol.errors import InvalidInput
 from scancontrol.paths.geometry import Region
 from scancontrol.paths.motion import check_slew
@@ -232,11 +231,7 @@ def load_plan(path: str | Path) -> ScanPlan:
 
 def parse_plan(text: str, source: str = "plan") -> ScanPlan:
     """Read a plan from YAML text. Raises :class:`InvalidInput` like :func:`load_plan`."""
-    try:
-        content = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise InvalidInput(source, "text", f"is not YAML: {' '.join(str(error).split())}", "mend it") from error
-    return _complete(convert(content, ScanPlan, source), Path())
+    return _complete(convert(parse_yaml(text, source), ScanPlan, source), Path())
 
 
 def _complete(plan: ScanPlan, folder: Path) -> ScanPlan:
