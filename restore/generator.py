@@ -210,7 +210,7 @@ class Generator(nn.Module):
     def planes(
         self, mean: Tensor, weight: Tensor, distance: Tensor, start: SpectralStart
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """What the inner network sees (batch, 7, rows/2, cols/2), the outer one (batch, 3, rows, cols), and the fill."""
+        """Planes of the inner network (batch, 7, rows/2, cols/2) and the outer (batch, 3, rows, cols), and the fill."""
         fill = F.interpolate(start.second, scale_factor=2, mode="bicubic", align_corners=False)
         touched = (weight > 0).to(mean.dtype)
         misfit = (mean - fill) * touched
