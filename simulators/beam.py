@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from scancontrol.errors import InvalidInput
 from scancontrol.paths.path import ELECTRONS_PER_PA_US
-from simulators.recurrence import relax
+from simulators.recurrence import solve
 
 __all__ = ["Beam", "BeamConfig"]
 
@@ -57,7 +57,7 @@ class Beam:
     def electrons(
         self,
         dwell_us: NDArray[np.float64],
-        move_us: NDArray[np.float64],
+        move_us: NDArray[np.float64] | None,
         start_us: float,
         generator: np.random.Generator,
     ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
@@ -67,25 +67,35 @@ class Beam:
         """
         config = self.config
         per_us = config.current_pa * ELECTRONS_PER_PA_US
-        n = len(dwell_us)
         incident = (dwell_us * per_us).astype(np.float32)
         if math.isfinite(config.decay_time_s):
             incident *= np.float32(math.exp(-start_us * 1e-6 / config.decay_time_s))
         if config.flicker_pct > 0:
-            knots = n // _KNOT + 2
-            step_us = float(dwell_us.mean()) * _KNOT
-            keep = math.exp(-step_us / config.flicker_time_us)
-            kicks = generator.standard_normal(knots) * (math.sqrt(1 - keep**2) * config.flicker_pct / 100)
-            values = relax(np.array([self._flicker]), kicks[:, None], keep)[:, 0]
-            self._flicker = float(values[-2])
-            at = np.arange(n, dtype=np.float32) * np.float32(1 / _KNOT)
-            incident *= np.float32(1) + np.interp(at, np.arange(knots), values).astype(np.float32)
-            np.maximum(incident, 0, out=incident)
-        if config.blanker_ns == 0 or not move_us.any():
+            incident *= self._flickering(len(dwell_us), float(dwell_us.mean()), generator)
+        if config.blanker_ns == 0 or move_us is None:
             return incident, None
-        moved = move_us > 0
+        moved = np.flatnonzero(move_us > 0)
+        if not len(moved):
+            return incident, None
         switching_us = config.blanker_ns * 1e-3
         # opening and closing are ramps: half of each is lost, respectively leaks
-        opened = np.where(moved, np.maximum(1 - 0.5 * switching_us / dwell_us, 0.0), 1.0)
-        leak = np.where(moved, 0.5 * per_us * np.minimum(switching_us, move_us), 0.0)
-        return incident * opened.astype(np.float32), leak.astype(np.float32)
+        incident[moved] *= np.maximum(1 - 0.5 * switching_us / dwell_us[moved], 0.0).astype(np.float32)
+        leak = np.zeros(len(dwell_us), np.float32)
+        leak[moved] = 0.5 * per_us * np.minimum(switching_us, move_us[moved])
+        return incident, leak
+
+    def _flickering(self, n: int, dwell_us: float, generator: np.random.Generator) -> NDArray[np.float32]:
+        """The current relative to its mean (n,): drawn every few samples, straight lines between."""
+        config = self.config
+        pieces = -(-n // _KNOT)
+        keep = math.exp(-dwell_us * _KNOT / config.flicker_time_us)
+        knots = np.empty((pieces + 1, 1))
+        knots[0] = self._flicker
+        generator.standard_normal(out=knots[1:])
+        knots[1:] *= math.sqrt(1 - keep**2) * config.flicker_pct / 100
+        knots = solve(np.array([keep]), knots)[:, 0]
+        self._flicker = float(knots[-1])
+        at = knots.astype(np.float32) + np.float32(1)
+        along = np.arange(_KNOT, dtype=np.float32) * np.float32(1 / _KNOT)
+        relative = np.diff(at)[:, None] * along + at[:-1, None]
+        return np.maximum(relative, 0).reshape(-1)[:n]

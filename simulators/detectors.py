@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from scancontrol.capabilities import DetectorChannel
 from scancontrol.errors import InvalidInput
 from simulators.poisson import poisson
-from simulators.recurrence import relax
+from simulators.recurrence import linger
 from simulators.specimens.scattering import DETECTOR_KINDS
 
 __all__ = ["Detector", "DetectorConfig"]
@@ -79,50 +79,55 @@ class Detector:
 
     def __init__(self, config: DetectorConfig) -> None:
         self.config = config
-        self._glow = 0.0  # electrons whose light is still to come
+        self._rate = np.array([1 / config.decay_us]) if config.decay_us > 0 else np.zeros(0)
+        self._glow = np.zeros((1, 1), np.float32)  # electrons whose light is still to come
 
     def dark(self) -> None:
         """Forget the afterglow, as after a long time without beam."""
-        self._glow = 0.0
+        self._glow = np.zeros((1, 1), np.float32)
 
     def counts(
         self,
         expected: NDArray[np.float32],
         dwell_us: NDArray[np.float64],
-        move_us: NDArray[np.float64],
+        move_us: NDArray[np.float64] | None,
         generator: np.random.Generator,
     ) -> NDArray[np.uint16]:
-        """Converter counts (n,) for ``expected`` electrons (n,) in each dwell."""
+        """Converter counts (n,) for ``expected`` electrons (n,) in each dwell; ``move_us`` is None without any move."""
         config = self.config
         top = (1 << config.adc_bits) - 1
         if config.condition != "good":
             return np.full(len(expected), 0 if config.condition == "dead" else top, np.uint16)
         signal = poisson(expected, generator)
         if config.pulse_spread > 0:
-            signal += (
-                generator.standard_normal(len(signal), np.float32) * np.float32(config.pulse_spread) * np.sqrt(signal)
-            )
+            spread = generator.standard_normal(len(signal), np.float32)
+            spread *= np.float32(config.pulse_spread)
+            spread *= np.sqrt(signal)
+            signal += spread
         if config.decay_us > 0:
             signal = self._streaked(signal, dwell_us, move_us)
         signal *= np.float32(config.counts_per_electron)
         signal += np.float32(config.offset_counts + 0.5)  # truncation below then rounds
         if config.read_noise_counts > 0:
-            signal += generator.standard_normal(len(signal), np.float32) * np.float32(config.read_noise_counts)
-        return np.asarray(np.clip(signal, 0, top).astype(np.uint16))
+            noise = generator.standard_normal(len(signal), np.float32)
+            noise *= np.float32(config.read_noise_counts)
+            signal += noise
+        return np.asarray(np.clip(signal, 0, top, out=signal).astype(np.uint16))
 
     def _streaked(
-        self, electrons: NDArray[np.float32], dwell_us: NDArray[np.float64], move_us: NDArray[np.float64]
+        self, electrons: NDArray[np.float32], dwell_us: NDArray[np.float64], move_us: NDArray[np.float64] | None
     ) -> NDArray[np.float32]:
         tau = self.config.decay_us
-        even = bool((dwell_us[1:] == dwell_us[:-1]).all())
+        even = bool(dwell_us[0] == dwell_us[-1] and (dwell_us == dwell_us[0]).all())
         dwell = dwell_us[:1] if even else dwell_us
-        kept = np.exp(-dwell / tau)
-        left = tau / dwell * (1 - kept)  # of an electron's light, when its dwell ends
-        across: NDArray[np.float64] | float = 1.0
-        if move_us.any():
-            across = np.exp(-move_us / tau)  # light that falls between two dwells is lost to both
-        glow = relax(np.array([self._glow]), (electrons * left)[:, None], kept * across)[:, 0]
-        before = np.empty_like(glow)
-        before[0], before[1:] = self._glow, glow[:-1]
-        self._glow = float(glow[-1])
-        return np.asarray(electrons * (1 - left) + before * (across * (1 - kept)), np.float32)
+        fading = -np.expm1(-dwell / tau)  # of what is left, during a dwell
+        left = (tau / dwell * fading).astype(np.float32)  # of an electron's light, when its dwell ends
+        later = np.empty((1, len(electrons)), np.float32)
+        later[0, 0] = 0
+        np.multiply(electrons[:-1], left if even else left[:-1], out=later[0, 1:])
+        # light that falls between two dwells is lost to both
+        seen, glow = linger(self._glow, later, fading if even else fading[None], self._rate, dwell, move_us)
+        self._glow = glow + electrons[-1] * left[-1]
+        own = electrons * (np.float32(1) - left)
+        own += seen[0]
+        return own

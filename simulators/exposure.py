@@ -37,7 +37,7 @@ class Exposed:
     values: NDArray[np.uint16]  # (channels, n)
     electrons: NDArray[np.float32]  # (n,) what the specimen gets, leaks included
     end_us: NDArray[np.float64]  # (n,) since the frame began
-    achieved: NDArray[np.float64]  # (n, 2) ground truth, in fractions of the field
+    achieved: NDArray[np.float32]  # (n, 2) ground truth, in fractions of the field
     cells: NDArray[np.intp]  # (n,) of the dose map
 
     def __len__(self) -> int:
@@ -91,10 +91,11 @@ class Exposure:
             np.random.SFC64(np.random.SeedSequence([self.config.seed, self._visit, number]))
         )
         chunk = path.chunk(first_index, count)
-        dwell_us, move_us = chunk.dwell_us, chunk.move_us
-        end_us = np.cumsum(dwell_us + move_us) if move_us.any() else np.cumsum(dwell_us)
+        dwell_us = chunk.dwell_us
+        move_us = chunk.move_us if chunk.move_us.any() else None
+        end_us = np.cumsum(dwell_us if move_us is None else dwell_us + move_us)
         start_us = self.clock_us
-        achieved = self._coils.follow(chunk.positions, dwell_us, move_us, start_us, generator)
+        achieved = self._coils.follow(chunk.positions, dwell_us, move_us, start_us, generator, end_us)
         y, x = self._on_specimen(achieved, start_us + end_us)
         layers = self._field.lookup(y, x)
         cells = dose.cells(y, x)
@@ -114,11 +115,13 @@ class Exposure:
         return exposed
 
     def _on_specimen(
-        self, achieved: NDArray[np.float64], time_us: NDArray[np.float64]
+        self, achieved: NDArray[np.float32], time_us: NDArray[np.float64]
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         path, _ = self._begun()
-        y = ((achieved[:, 0] - 0.5) * self._height_nm).astype(np.float32)
-        x = ((achieved[:, 1] - 0.5) * path.fov_nm).astype(np.float32)
+        y = achieved[:, 0] - np.float32(0.5)
+        y *= np.float32(self._height_nm)
+        x = achieved[:, 1] - np.float32(0.5)
+        x *= np.float32(path.fov_nm)
         if not self.config.motion.still:
             moved = self.config.motion.displacement_nm(time_us)
             y -= moved[0]  # the specimen moves one way, so the beam meets what lies the other way

@@ -1,46 +1,193 @@
 """First-order recurrences over a block of samples, without a loop in Python over the samples.
 
-Coils, scintillator and flicker remember linearly: their recurrence is a bidiagonal system, which LAPACK solves in one
-pass however unequal the steps are. Hysteresis is not linear, but its steps compose, so a block is cut into segments
-that advance side by side.
+Coils, scintillator and flicker remember linearly (:func:`linger`). Where steps are equal, as along a line or a spiral,
+a run of samples is a product with a small triangular matrix, and only what is carried from run to run is left to solve;
+otherwise the recurrence is a bidiagonal system, which LAPACK solves in one pass. Hysteresis is not linear, but its steps
+compose, so a block is cut into segments that advance side by side (:func:`play`).
 """
 
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg.lapack import dtbtrs, ztbtrs
+from scipy.linalg.lapack import ctbtrs, dtbtrs, stbtrs, ztbtrs
 
-__all__ = ["play", "relax"]
+__all__ = ["linger", "play", "solve"]
+
+_SOLVE = {"f": stbtrs, "d": dtbtrs, "F": ctbtrs, "D": ztbtrs}
+_RUN = 32  # samples that one product of matrices takes along
+_FEW = 64  # blanked moves in a block that are still treated one by one
 
 
-def relax(
-    start: NDArray[np.generic], forcing: NDArray[np.generic], keep: NDArray[np.generic] | complex
-) -> NDArray[np.generic]:
-    """``x[k] = keep[k]·x[k−1] + forcing[k]`` with ``x[−1] = start``.
+def linger(
+    state: NDArray[np.generic],
+    forcing: NDArray[np.floating],
+    weight: NDArray[np.generic],
+    rate: NDArray[np.generic],
+    dwell_us: NDArray[np.float64],
+    move_us: NDArray[np.float64] | None,
+) -> tuple[NDArray[np.floating], NDArray[np.generic]]:
+    """What is left of each sample's forcing while it fades, seen during later dwells.
 
-    ``forcing`` is (n, m), each column by itself, ``start`` (m,), ``keep`` (n,) or one number; real or complex, in
-    double precision.
+    Each mode has ``q[k] = across[k]·(keep[k−1]·q[k−1] + forcing[k])`` with ``keep = exp(−rate·dwell)`` and ``across =
+    exp(−rate·move)``, a blanked move before each dwell; before the first sample stands ``state`` in place of ``keep·q``.
+
+    Args:
+        state: (modes, c) complex or real, what the block before left; its precision is that of the work.
+        forcing: (c, n).
+        weight, rate: (modes,), or weight (modes, n) where dwells differ; of complex modes the real part counts.
+        dwell_us: (1,) where all dwells are equal, else (n,).
+        move_us: (n,), or None without any move.
+
+    Returns:
+        ``Re Σ weight·q`` as (c, n), and the state that is left, (modes, c).
     """
-    is_complex = any(np.iscomplexobj(part) for part in (start, forcing, keep))
-    kind = np.complex128 if is_complex else np.float64
-    n = len(forcing)
-    steps = np.broadcast_to(np.asarray(keep, kind), n)
-    band = np.empty((2, n), kind, order="F")  # LAPACK's storage: the diagonal of ones above the one below it
-    band[0] = 1
-    np.negative(steps[1:], out=band[1, :-1])
-    band[1, -1] = 0
-    right = np.array(forcing, kind, order="F")
-    right[0] += steps[0] * np.asarray(start)
-    solved, problem = (ztbtrs if is_complex else dtbtrs)(band, right, uplo="L", diag="U", overwrite_b=1)
+    n = forcing.shape[1]
+    moved = np.zeros(0, np.intp) if move_us is None else np.flatnonzero(move_us > 0)
+    if len(dwell_us) > 1 or len(moved) > _FEW or n < 2 * _RUN:
+        return _uneven(state, forcing, weight, rate, dwell_us, move_us)
+    body = n - n % _RUN
+    inside = moved[moved < body]
+    moves_us = None if move_us is None or not len(inside) else move_us[inside]
+    seen, state = _even(state, forcing[:, :body], weight, rate, float(dwell_us[0]), inside, moves_us)
+    if body == n:
+        return seen, state
+    rest = None if move_us is None else move_us[body:]
+    last, state = _uneven(state, forcing[:, body:], weight, rate, dwell_us, rest)
+    return np.concatenate((seen, last), axis=1), state
+
+
+def solve(keep: NDArray[np.generic], right: NDArray[np.generic]) -> NDArray[np.generic]:
+    """``x[k] = keep[k−1]·x[k−1] + right[k]`` (n, c), in the precision of ``right``; ``keep`` is (n − 1,) or (1,)."""
+    n = len(right)
+    band = np.empty((2, n), right.dtype, order="F")  # LAPACK's storage: the diagonal of ones above the one below it
+    band[0], band[1, -1] = 1, 0
+    np.negative(keep, out=band[1, :-1])
+    solved, problem = _SOLVE[band.dtype.char](band, right, uplo="L", diag="U", overwrite_b=1)
     if problem:
         raise FloatingPointError(f"the recurrence cannot be solved (LAPACK says {problem})")
     return np.asarray(solved)
 
 
-def play(start: NDArray[np.float64], command: NDArray[np.float64], width: float) -> NDArray[np.float64]:
+def _uneven(
+    state: NDArray[np.generic],
+    forcing: NDArray[np.floating],
+    weight: NDArray[np.generic],
+    rate: NDArray[np.generic],
+    dwell_us: NDArray[np.float64],
+    move_us: NDArray[np.float64] | None,
+) -> tuple[NDArray[np.floating], NDArray[np.generic]]:
+    """Mode by mode, each as a bidiagonal system."""
+    kind = state.dtype.type
+    out = np.zeros(forcing.shape, state.real.dtype)
+    after = np.empty_like(state)
+    for mode, decay in enumerate(rate):
+        keep = np.exp((dwell_us * -decay).astype(kind))
+        right = np.array(forcing.T, kind, order="F")
+        right[0] += state[mode]
+        below = keep[:-1] if len(keep) > 1 else keep
+        if move_us is not None:
+            across = np.exp((move_us * -decay).astype(kind))
+            right *= across[:, None]
+            below = across[1:] * below
+        left = solve(below, right)
+        after[mode] = left[-1] * keep[-1]
+        out += (left.T * np.asarray(weight[mode], kind)).real
+    return out, after
+
+
+def _even(
+    state: NDArray[np.generic],
+    forcing: NDArray[np.floating],
+    weight: NDArray[np.generic],
+    rate: NDArray[np.generic],
+    dwell_us: float,
+    moved: NDArray[np.intp],
+    moves_us: NDArray[np.float64] | None,
+) -> tuple[NDArray[np.floating], NDArray[np.generic]]:
+    """Equal dwells, a whole number of runs, and a few moves ``moves_us`` (m,) before the samples ``moved`` (m,)."""
+    channels, n = forcing.shape
+    steps = rate * dwell_us
+    gathered, spread, tail = _matrices(tuple(steps.tolist()), tuple(weight.tolist()), state.real.dtype.char)
+    runs = np.ascontiguousarray(forcing, state.real.dtype).reshape(channels, n // _RUN, _RUN)
+    ends = (runs @ gathered).view(state.dtype)  # (channels, runs, modes): what each run by itself leaves to the next
+    begun = _carried(state, ends, steps)
+    seen = runs @ spread
+    if moves_us is not None:
+        run, at = np.divmod(moved, _RUN)
+        struck = _struck(runs[:, run], begun[:, run], steps, moved, at, np.multiply.outer(rate, moves_us))
+        fading = _powers(steps, np.arange(_RUN) - at[:, None])  # (modes, m, samples of the run)
+        more = np.einsum("vcm,v,vms->cms", struck, weight, fading).real.astype(seen.dtype)
+        left = np.einsum("vcm,vm->cmv", struck, _powers(steps, _RUN - at)).astype(ends.dtype)
+        for number, here in enumerate(run):  # several may be in one run
+            seen[:, here] += more[:, number]
+            ends[:, here] += left[:, number]
+        begun = _carried(state, ends, steps)
+    seen += begun.view(seen.dtype) @ tail
+    after = begun[:, -1] * np.exp(-_RUN * steps) + ends[:, -1]
+    return seen.reshape(channels, n), after.T.astype(state.dtype)
+
+
+@lru_cache(maxsize=32)
+def _matrices(
+    steps: tuple[complex, ...], weight: tuple[complex, ...], kind: str
+) -> tuple[NDArray[np.floating], NDArray[np.floating], NDArray[np.floating]]:
+    """For one run: samples → what is left after it, samples → seen, what was left before → seen.
+
+    Real and imaginary parts of complex modes stand in turn.
+    """
+    rates, weights = np.array(steps), np.array(weight)
+    index = np.arange(_RUN)
+    left = _powers(rates, _RUN - index).T  # (samples, modes)
+    seen = np.tensordot(weights, _powers(rates, index[None, :] - index[:, None]), 1).real
+    later = weights[:, None] * _powers(rates, index)
+    if np.iscomplexobj(rates):
+        left = np.stack((left.real, left.imag), axis=-1).reshape(_RUN, -1)
+        later = np.stack((later.real, -later.imag), axis=1).reshape(-1, _RUN)
+    return left.astype(kind), seen.astype(kind), later.astype(kind)
+
+
+def _powers(steps: NDArray[np.generic], exponent: NDArray[np.intp]) -> NDArray[np.generic]:
+    """``exp(−steps·exponent)``, and 0 for exponents below 0."""
+    return np.asarray(np.exp(-np.multiply.outer(steps, np.maximum(exponent, 0))) * (exponent >= 0))
+
+
+def _carried(state: NDArray[np.generic], ends: NDArray[np.generic], steps: NDArray[np.generic]) -> NDArray[np.generic]:
+    """What stands before each run, (channels, runs, modes)."""
+    begun = np.empty_like(ends)
+    fades = np.exp(-_RUN * steps).astype(ends.dtype)
+    for mode, fade in enumerate(fades):
+        right = np.empty((ends.shape[1], len(ends)), ends.dtype, order="F")
+        right[0], right[1:] = state[mode], ends[:, :-1, mode].T
+        begun[..., mode] = solve(fade[None], right).T
+    return begun
+
+
+def _struck(
+    runs: NDArray[np.floating],
+    begun: NDArray[np.generic],
+    steps: NDArray[np.generic],
+    moved: NDArray[np.intp],
+    at: NDArray[np.intp],
+    decays: NDArray[np.generic],
+) -> NDArray[np.generic]:
+    """What each move takes away from each mode at its sample, (modes, channels, m).
+
+    ``runs`` (channels, m, samples) and ``begun`` (channels, m, modes) are those of the run that each move is in, ``at``
+    (m,) its place there, ``decays`` (modes, m). A move acts on what earlier ones have left: a small triangular system.
+    """
+    before = _powers(steps, at[:, None] - np.arange(_RUN))
+    without = np.einsum("vms,cms->vmc", before, runs) + np.einsum("vm,cmv->vmc", _powers(steps, at), begun)
+    lost = -np.expm1(-decays)
+    earlier = _powers(steps, moved[:, None] - moved[None, :]) * (moved[:, None] > moved[None, :])
+    system = np.eye(len(moved)) + earlier * lost[:, None, :]
+    return np.asarray(-(lost[..., None] * np.linalg.solve(system, without)).swapaxes(1, 2))
+
+
+def play(start: NDArray[np.floating], command: NDArray[np.floating], width: float) -> NDArray[np.floating]:
     """The play (backlash) operator ``p[k] = clip(p[k−1], command[k] − width, command[k] + width)``.
 
     ``command`` is (n, m), each column by itself, ``start`` (m,). The elementary rate-independent hysteresis (Brokate &
@@ -49,16 +196,24 @@ def play(start: NDArray[np.float64], command: NDArray[np.float64], width: float)
     n, columns = command.shape
     size = max(1, math.isqrt(n))
     rows = -(-n // size)
-    padding = np.broadcast_to(command[-1], (rows * size - n, columns))
-    padded = np.concatenate((command, padding)).reshape(rows, size, columns).swapaxes(0, 1)
-    low, high = padded - width, padded + width
-    for k in range(1, size):  # the clamp of steps 0…k of each segment
-        at_least, at_most = low[k].copy(), high[k].copy()
-        np.clip(low[k - 1], at_least, at_most, out=low[k])
-        np.clip(high[k - 1], at_least, at_most, out=high[k])
-    begin = np.empty((rows, columns))
-    carried = np.asarray(start, np.float64)
-    for row in range(rows):
-        begin[row] = carried
-        carried = np.minimum(np.maximum(carried, low[-1, row]), high[-1, row])
-    return np.asarray(np.clip(begin, low, high).swapaxes(0, 1).reshape(-1, columns)[:n])
+    padded = np.empty((columns, rows * size), command.dtype)
+    padded[:, :n] = command.T
+    padded[:, n:] = command[-1][:, None]
+    steps = np.ascontiguousarray(padded.reshape(columns * rows, size).T)  # one step of every segment after the other
+    low, high = steps - command.dtype.type(width), steps + command.dtype.type(width)
+    clamp = np.empty((size, 2, columns * rows), command.dtype)  # least and most that steps 0…k of each segment leave
+    clamp[0, 0], clamp[0, 1] = low[0], high[0]
+    for before, here, least, most in zip(clamp, clamp[1:], low[1:], high[1:], strict=False):
+        np.maximum(before, least, out=here)
+        np.minimum(here, most, out=here)
+    begin = np.empty((columns, rows), command.dtype)
+    ends = clamp[-1].reshape(2, columns, rows)
+    for column in range(columns):
+        value, before = float(start[column]), []
+        for least, most in ends[:, column].T.tolist():
+            before.append(value)
+            value = min(max(value, least), most)
+        begin[column] = before
+    here = begin.reshape(-1)
+    played = np.minimum(np.maximum(here, clamp[:, 0]), clamp[:, 1])
+    return np.asarray(played.T.reshape(columns, -1)[:, :n].T)

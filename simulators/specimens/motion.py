@@ -89,5 +89,6 @@ class Motion(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             phase += np.float32(2 * np.pi * math.fmod(time_us[0] * turns_per_us, 1.0))
             swing = np.sin(phase)
             for axis in (0, 1):
-                moved[axis] += swing * np.float32(vibration.amplitude_nm[axis])
+                if vibration.amplitude_nm[axis]:
+                    moved[axis] += swing * np.float32(vibration.amplitude_nm[axis])
         return moved[0], moved[1]

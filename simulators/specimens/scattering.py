@@ -50,7 +50,8 @@ def detected_fraction(kind: str, high: NDArray[np.float32], low: NDArray[np.floa
         InvalidInput: ``kind`` is not one of :data:`DETECTOR_KINDS`.
     """
     if kind == "HAADF":
-        return np.asarray(-np.expm1(-high), np.float32)
+        half = np.tanh(np.float32(0.5) * high)  # 1 − e^−x = 2t/(1 + t), t = tanh(x/2): exact where x is small
+        return np.asarray(np.float32(2) * half / (np.float32(1) + half), np.float32)
     if kind == "ADF" and low is not None:
         return np.asarray(np.exp(-high) - np.exp(-np.maximum(low, high)), np.float32)
     if kind == "BF" and low is not None:

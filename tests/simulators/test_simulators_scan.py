@@ -14,7 +14,7 @@ from scancontrol.paths import achieved_positions
 from scancontrol.paths.path import ELECTRONS_PER_PA_US
 from simulators.beam import Beam, BeamConfig
 from simulators.coils import CoilConfig, Coils
-from simulators.recurrence import play, relax
+from simulators.recurrence import linger, play
 from simulators.specimens.motion import Motion, Step, Vibration
 
 
@@ -50,15 +50,26 @@ def test_the_linear_coils_are_those_of_the_planner(pattern, order, damping):
     np.testing.assert_allclose(found, planned, atol=1e-6)
 
 
-def test_a_recurrence_solved_as_a_system_equals_the_loop():
+@pytest.mark.parametrize("moves", ["none", "few", "all", "unequal dwells"])
+@pytest.mark.parametrize("rates", [(0.7, 1 / 150), (0.5 + 0.6j, 1 / 150)], ids=["first order", "second order"])
+@pytest.mark.parametrize("n", [5, 64, 3001])
+def test_what_lingers_is_what_the_loop_over_the_samples_finds(moves, rates, n):
     generator = rng()
-    keep, forcing = generator.random(3001), generator.standard_normal(3001)
-    expected, x = [], 0.4
-    for a, b in zip(keep, forcing, strict=True):
-        x = a * x + b
-        expected.append(x)
-    found = relax(np.array([0.4, -0.8]), np.stack((forcing, -2 * forcing), axis=1), keep)
-    np.testing.assert_allclose(found, np.multiply.outer(expected, [1, -2]), atol=1e-12)
+    rate = np.array(rates)
+    kind = np.complex64 if np.iscomplexobj(rate) else np.float32
+    weight = np.array([0.9 + 0.3j if kind is np.complex64 else 0.9, 0.1])
+    state = generator.standard_normal((2, 2)).astype(kind)
+    forcing = generator.standard_normal((2, n)).astype(np.float32)
+    dwell = generator.random(n) + 0.1 if moves == "unequal dwells" else np.array([0.8])
+    move = None if moves == "none" else generator.random(n) * (generator.random(n) < (0.01 if moves == "few" else 1))
+    expected, held = np.zeros((2, n)), state.astype(complex)
+    for k in range(n):
+        q = np.exp(-rate * (0 if move is None else move[k]))[:, None] * (held + forcing[:, k])
+        expected[:, k] = (weight[:, None] * q).real.sum(axis=0)
+        held = q * np.exp(-rate * dwell[k % len(dwell)])[:, None]
+    found, left = linger(state, forcing, weight, rate, dwell, move)
+    np.testing.assert_allclose(found, expected, atol=3e-6)
+    np.testing.assert_allclose(left, held, atol=3e-5)
 
 
 def test_the_play_operator_equals_the_loop_and_does_not_care_how_fast_it_is_driven():
@@ -77,7 +88,7 @@ def test_hysteresis_shifts_a_line_against_the_same_line_scanned_back():
     there = np.linspace(0.1, 0.9, 400)
     commands = np.stack((np.full(800, 0.5), np.concatenate((there, there[::-1]))), axis=1)
     x = follow(CoilConfig(hysteresis_fields=0.01), commands)[:, 1]
-    np.testing.assert_allclose(x[400:][::-1][50:-50] - x[:400][50:-50], 0.02, atol=1e-12)
+    np.testing.assert_allclose(x[400:][::-1][50:-50] - x[:400][50:-50], 0.02, atol=2e-7)
 
 
 def test_eddy_currents_make_the_settling_depend_on_the_jump():
@@ -89,15 +100,15 @@ def test_eddy_currents_make_the_settling_depend_on_the_jump():
         )
 
     assert error_after_20_us(0.5) == pytest.approx(0.5 * 0.02 * math.exp(-0.195), rel=0.02)
-    assert error_after_20_us(0.05) == pytest.approx(error_after_20_us(0.5) / 10, rel=1e-6)
+    assert error_after_20_us(0.05) == pytest.approx(error_after_20_us(0.5) / 10, rel=1e-4)
 
 
 def test_the_slew_limit_holds_the_beam_back_until_it_has_caught_up():
     commands = np.full((40, 2), 0.1)
     commands[10:] = (0.6, 0.2)
     found = follow(CoilConfig(slew_fields_per_us=0.05), commands)
-    assert np.abs(np.diff(found, axis=0)).max() <= 0.05 + 1e-12
-    np.testing.assert_allclose(found[10 + 9], (0.6, 0.2))  # half a field at a twentieth a µs
+    assert np.abs(np.diff(found, axis=0)).max() <= 0.05 + 2e-7
+    np.testing.assert_allclose(found[10 + 9], (0.6, 0.2), atol=1e-7)  # half a field at a twentieth a µs
     assert found[10 + 7, 0] < 0.55
 
 
