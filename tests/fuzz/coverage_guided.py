@@ -11,7 +11,7 @@ from pathlib import Path
 
 import atheris
 
-_LOOKED_INTO = ["scancontrol", "simulators", "fuzz_targets", "yaml", "numpy.lib._format_impl"]
+_LOOKED_INTO = ["scancontrol", "simulators", "fuzz_targets", "yaml"]
 
 with atheris.instrument_imports(include=_LOOKED_INTO):
     from fuzz_targets import TARGETS
