@@ -1,13 +1,15 @@
 """The microscope side's own sum of what the specimen has been given, and the limits on it.
 
 Independent of the daemon and of what it believes: electrons as the instrument counts them, spread over a coarse
-map of the field where the path says the beam was. A scan that would pass a limit is refused before it begins; one
-that is about to pass it on the running sum is tripped one block early, because the block that is being exposed
-while the trip acts has its dose too.
+map of the field where the path says the beam was. A scan that would pass a limit is refused before it begins. While it
+runs, what is left of it is foreseen at the highest rate at which the instrument has counted so far, and it is tripped
+as soon as that would pass a limit: at its first block where the instrument counts more than current and dwell say,
+long before the limit itself. Where twice the electrons would not fit, blocks are kept short until the rate is known.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -22,6 +24,10 @@ from scancontrol.wire.dose_cells import CELLS, PathCells
 __all__ = ["DoseGuard", "DoseLimits"]
 
 _AREAS = 1024
+_MARGIN = 2.0  # an instrument may count so many times what current and dwell say before anybody has seen it count
+_SHORT_BLOCKS = 1024  # of a scan, where that would not fit
+_ROUNDING = 1e-9
+_STEP = 1 << 18
 _ELECTRONS_PER_PA_US = 1e-18 / 1.602176634e-19
 
 
@@ -35,6 +41,7 @@ class DoseLimits:
     area_e_per_a2: float | None = None
     frame_e_per_a2: float | None = None
     session_electrons: float | None = None
+    overcount: float = 1.0  # times what current and dwell say that the instrument may count, overheads included
 
     def check(self) -> None:
         """Raise :class:`InvalidInput` for a limit that is not above 0."""
@@ -42,6 +49,8 @@ class DoseLimits:
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise InvalidInput(f"dose limit {name}", value, "is not above 0", "give a positive limit, or none")
+        if not 1.0 <= self.overcount <= 100.0:
+            raise InvalidInput("overcount", self.overcount, "is outside 1 to 100", "say what the instrument may count")
 
 
 class DoseGuard:
@@ -59,6 +68,9 @@ class DoseGuard:
         self._areas: dict[str, dict[tuple[float, int], NDArray[np.float64]]] = {}
         self._background: tuple[str, tuple[float, int], NDArray[np.float64]] | None = None
         self._frame: NDArray[np.float64] | None = None
+        self._ratio = limits.overcount  # electrons counted over electrons expected: the highest of all blocks so far
+        self._rest_us = np.zeros(1)  # of the running scan by cell (or in one sum), as it was checked
+        self._short = 0  # samples of a block, where there is little room; 0 is no bound
 
     def prepare(self, cells: PathCells) -> None:
         """Take the cells of a path that will be scanned."""
@@ -83,9 +95,9 @@ class DoseGuard:
         exposure_us = None
         if self.needs_cells:
             exposure_us = self._cells_of(path).exposure_from_us(first_index)
-            expected = self._electrons(float(exposure_us.sum()))
+            expected = self._foreseen(float(exposure_us.sum()))
         else:
-            expected = self._electrons(path.exposure_us * (path.count - first_index) / path.count)
+            expected = self._foreseen(self._sum_us(path, first_index, path.count - first_index))
         limit = self.limits.session_electrons
         if limit is not None and self.session_electrons + queued_electrons + expected > limit:
             self._refuse("session dose (electrons)", self.session_electrons + queued_electrons, expected, limit)
@@ -94,46 +106,97 @@ class DoseGuard:
             if area not in self._areas and len(self._areas) >= _AREAS:
                 raise InvalidInput("areas", len(self._areas) + 1, f"is above {_AREAS}",
                                    "start the microscope's server anew for a new specimen")  # fmt: skip
-            added = exposure_us * (self._electrons(1.0) / cells.cell_a2)
+            added = exposure_us * (self._foreseen(1.0) / cells.cell_a2)
             if self.limits.frame_e_per_a2 is not None and added.max() > self.limits.frame_e_per_a2:
                 self._refuse("frame dose (e/Å²)", 0.0, float(added.max()), self.limits.frame_e_per_a2)
             if self.limits.area_e_per_a2 is not None:
                 total = self._total(area, cells)
-                worst = int(np.argmax(total + added))
+                worst = int(np.argmax(np.where(added > 0, total + added, -1.0)))  # of the cells that would get more
                 spent, wanted = float(total[worst]), float(added[worst])
                 if spent + wanted > self.limits.area_e_per_a2:
                     self._refuse("area dose (e/Å²)", spent, wanted, self.limits.area_e_per_a2)
         return expected
 
-    def begin_frame(self) -> None:
-        """A new frame: its own sum starts at 0."""
+    def begin_frame(self, path: ScanPath, first_index: int, area: str) -> None:
+        """A new frame: its own sum starts at 0, and what is left of it is all of it."""
         self._frame = None
+        if self.needs_cells:
+            self._rest_us = self._cells_of(path).exposure_from_us(first_index).copy()
+        else:
+            self._rest_us = np.array([self._sum_us(path, first_index, path.count - first_index)])
+        self._look_ahead(path, area)
+
+    def budget(self, samples: int) -> int:
+        """How many of ``samples`` may be read at once."""
+        return min(samples, self._short) if self._short else samples
 
     def add(self, path: ScanPath, first_index: int, count: int, electrons: float, area: str) -> str | None:
-        """Count a block that was exposed. The limit that the next such block would pass, or None."""
+        """Count a block that was exposed. The limit that the rest of the scan would pass, or None."""
         self.session_electrons += electrons
-        limits = self.limits
-        if limits.session_electrons is not None and self.session_electrons + electrons > limits.session_electrons:
-            return f"session: {self.session_electrons:.4g} of {limits.session_electrons:.4g} electrons"
-        if not self.needs_cells:
-            return None
-        cells = self._cells_of(path)
-        added = cells.exposure_us(first_index, count)
-        added *= electrons / cells.cell_a2 / max(float(added.sum()), np.finfo(np.float64).tiny)
-        step = added.max()
+        if self.needs_cells:
+            cells = self._cells_of(path)
+            exposure_us = cells.exposure_us(first_index, count)
+        else:
+            exposure_us = np.array([self._sum_us(path, first_index, count)])
+        exposed_us = max(float(exposure_us.sum()), np.finfo(np.float64).tiny)
+        expected = self._electrons(exposed_us)
+        if expected > 0 and math.isfinite(electrons / expected):
+            self._ratio = max(self._ratio, electrons / expected)
+        self._rest_us = np.maximum(self._rest_us - exposure_us, 0.0)
+        if self.needs_cells:
+            dose = exposure_us * (electrons / cells.cell_a2 / exposed_us)
+            self._frame = dose if self._frame is None else self._frame + dose
+            own = self._areas.setdefault(area, {}).setdefault((path.fov_nm, cells.rows), np.zeros(cells.rows * CELLS))
+            own += dose
+        return self._look_ahead(path, area)
+
+    def _look_ahead(self, path: ScanPath, area: str) -> str | None:
+        """What would be passed by the rest of the scan at the rate seen; short blocks where twice would not fit."""
+        limits, rest_us = self.limits, self._rest_us
+        self._short = 0
         trip = None
-        if limits.frame_e_per_a2 is not None:
-            self._frame = added if self._frame is None else self._frame + added
-            if self._frame.max() + step > limits.frame_e_per_a2:
-                trip = f"frame: {self._frame.max():.4g} of {limits.frame_e_per_a2:.4g} e/Å²"
-        key = (path.fov_nm, cells.rows)
-        own = self._areas.setdefault(area, {}).setdefault(key, np.zeros(cells.rows * CELLS))
-        own += added
-        if limits.area_e_per_a2 is not None:
-            worst = float(self._total(area, cells).max())
-            if worst + step > limits.area_e_per_a2:
-                trip = f"area {area!r}: {worst:.4g} of {limits.area_e_per_a2:.4g} e/Å²"
+        if limits.session_electrons is not None:
+            spent, rest = np.array([self.session_electrons]), np.array([self._foreseen(float(rest_us.sum()))])
+            trip = self._bounded("session", "electrons", spent, rest, limits.session_electrons, path)
+        if self.needs_cells:
+            cells = self._cells_of(path)
+            rest = rest_us * (self._foreseen(1.0) / cells.cell_a2)
+            if limits.frame_e_per_a2 is not None:
+                spent = np.zeros_like(rest) if self._frame is None else self._frame
+                trip = self._bounded("frame", "e/Å²", spent, rest, limits.frame_e_per_a2, path) or trip
+            if limits.area_e_per_a2 is not None:
+                spent = self._total(area, cells)
+                trip = self._bounded(f"area {area!r}", "e/Å²", spent, rest, limits.area_e_per_a2, path) or trip
         return trip
+
+    def _bounded(
+        self, what: str, unit: str, spent: NDArray[np.float64], rest: NDArray[np.float64], limit: float, path: ScanPath
+    ) -> str | None:
+        """One limit: what of it would be passed by ``rest``, of the places that would get more."""
+        more = rest > 0
+        if not more.any():
+            return None
+        if float((spent + _MARGIN * rest)[more].max()) > limit:
+            self._short = max(1, path.count // _SHORT_BLOCKS)
+        worst = int(np.argmax(np.where(more, spent + rest, -1.0)))
+        foreseen = float(spent[worst] + rest[worst])
+        if foreseen <= limit * (1 + _ROUNDING):
+            return None
+        return f"{what}: {spent[worst]:.4g} of {limit:.4g} {unit} spent, {foreseen:.4g} foreseen"
+
+    @staticmethod
+    def _sum_us(path: ScanPath, first_index: int, count: int) -> float:
+        """Dwell of these samples; by their share, where each has the same or all are meant."""
+        if count == path.count or not path.weighted:
+            return path.exposure_us * count / path.count
+        return sum(
+            float(path.chunk(at, min(_STEP, first_index + count - at)).dwell_us.sum())
+            for at in range(first_index, first_index + count, _STEP)
+        )
+
+    def _foreseen(self, exposure_us: float) -> float:
+        """Electrons, at the highest rate that the instrument has counted at."""
+        return self._ratio * self._electrons(exposure_us)
 
     def _electrons(self, exposure_us: float) -> float:
         return self._beam_current_pa * exposure_us * _ELECTRONS_PER_PA_US

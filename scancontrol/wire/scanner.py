@@ -120,7 +120,8 @@ class Scanner:
         """How many samples may be read from the instrument now."""
         if self.scan is None or not (self.beam_on or self._draining):
             return 0
-        return min(self._chunk_samples, self.scan.path.count - self.scan.next_index)
+        rest = min(self._chunk_samples, self.scan.path.count - self.scan.next_index)
+        return rest if self._draining else self._guard.budget(rest)
 
     def step(self, event: Event, text: str, now_ns: int) -> None:
         """Take one step of the table.
@@ -233,7 +234,7 @@ class Scanner:
     def _begin(self, now_ns: int) -> None:
         if self.scan is None:
             self.scan = self.queue.popleft()
-            self._guard.begin_frame()
+            self._guard.begin_frame(self.scan.path, self.scan.next_index, self.scan.request.area)
             request = self.scan.request
             self._retention.append(
                 Start(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -10,13 +11,15 @@ from wire_pair import recipe
 
 from scancontrol.capabilities import Capabilities
 from scancontrol.errors import InvalidInput
-from scancontrol.paths import ScanPath
+from scancontrol.paths import Region, ScanPath
+from scancontrol.paths.path import ELECTRONS_PER_PA_US
 from scancontrol.wire import dose_cells
 from scancontrol.wire.dose_cells import CELLS, PathCells
 from scancontrol.wire.dose_guard import DoseGuard, DoseLimits, _highest_under
 
 CAPABILITIES = Capabilities(name="x", beam_current_pa=10.0)
 ELECTRONS_PER_SAMPLE = 62.415  # 10 pA for 1 µs
+EXACT = 10.0 * ELECTRONS_PER_PA_US
 
 
 def guard(**limits: float) -> DoseGuard:
@@ -64,46 +67,89 @@ def test_dose_given_with_another_field_of_view_counts():
         watch.check(wide, 0, "a")
 
 
-def test_a_trip_comes_before_the_limit_is_passed():
-    watch = guard(area_e_per_a2=10.0)
+def expose(watch: DoseGuard, path: ScanPath, gain: float, block: int, area: str = "a") -> tuple[np.ndarray, str | None]:
+    """Scan as the server does, on an instrument that counts ``gain`` times what it should: dose by sample, and trip."""
+    electrons = np.zeros(path.count)
+    watch.begin_frame(path, 0, area)
+    at, trip = 0, None
+    while at < path.count and trip is None:
+        count = watch.budget(min(block, path.count - at))
+        trip = watch.add(path, at, count, count * gain * EXACT, area)
+        electrons[at : at + count] = gain * EXACT
+        at += count
+    return electrons, trip
+
+
+def test_an_instrument_that_counts_more_than_was_foreseen_is_tripped_early_and_not_at_the_limit():
+    watch = guard(area_e_per_a2=11.0)
+    path = raster(256)  # 16 samples of 0.624 e/Å² in each cell, 9.99 together; half as much again would be 15
+    watch.check(path, 0, "a")
+    spent, trip = expose(watch, path, 1.5, 1 << 16)
+    assert trip is not None
+    assert "area 'a'" in trip
+    cells = spent.reshape(64, 4, 64, 4).sum(axis=(1, 3)) / 100
+    assert 0 < cells.max() <= 11.0
+    assert (spent > 0).mean() < 0.02
+
+
+def test_a_session_that_would_end_above_its_limit_is_tripped_while_it_is_below_it():
     path = raster()
-    block, electrons = 512, 512 * ELECTRONS_PER_SAMPLE
-    spent, tripped = np.zeros(path.count), None
-    while tripped is None:
-        for first in range(0, path.count, block):
-            tripped = watch.add(path, first, block, electrons, "a")
-            spent[first : first + block] += ELECTRONS_PER_SAMPLE / 100
-            if tripped:
-                break
-    assert 9.0 < spent.max() <= 10.0
-    assert "area 'a'" in tripped
+    whole = path.count * ELECTRONS_PER_SAMPLE
+    watch = guard(session_electrons=1.1 * whole)
+    spent, trip = expose(watch, path, 1.2, 512)
+    assert trip is not None
+    assert spent.sum() < 0.1 * whole
+
+
+def test_what_the_instrument_was_seen_to_count_is_expected_of_it_from_then_on():
+    path = raster()
+    watch = guard(session_electrons=100 * path.count * ELECTRONS_PER_SAMPLE)
+    before = watch.check(path, 0, "a")
+    assert expose(watch, path, 1.25, 512)[1] is None
+    assert watch.check(path, 0, "a") == pytest.approx(1.25 * before, rel=1e-6)
+
+
+def test_a_scan_that_fits_exactly_is_scanned_to_its_end():
+    path = raster()
+    watch = guard(session_electrons=path.count * EXACT * (1 + 1e-12), frame_e_per_a2=EXACT / 100 * (1 + 1e-12))
+    watch.check(path, 0, "a")
+    spent, trip = expose(watch, path, 1.0, 4096)
+    assert trip is None
+    assert (spent > 0).all()
+
+
+def test_a_place_that_is_full_refuses_only_the_scans_that_touch_it():
+    watch = guard(area_e_per_a2=0.7)
+    whole = recipe(64, 64, fov_nm=64.0)
+    upper = ScanPath(msgspec.structs.replace(whole, region=Region(height=0.4)))
+    lower = ScanPath(msgspec.structs.replace(whole, region=Region(y=0.6, height=0.4), dwell_us=0.4))
+    expose(watch, upper, 2.0, 1)  # twice what it should be: full, and more than full
+    watch.check(lower, 0, "a")
+    with pytest.raises(InvalidInput, match="area dose"):
+        watch.check(upper, 0, "a")
 
 
 def test_the_frame_limit_starts_anew_with_each_frame():
     watch = guard(frame_e_per_a2=1.0)
-    path = raster()
     for _ in range(5):
-        watch.begin_frame()
-        assert watch.add(path, 0, path.count, path.count * ELECTRONS_PER_SAMPLE * 0.7, "a") is None
+        assert expose(watch, raster(), 1.5, 4096)[1] is None
 
 
-@given(block=st.integers(1, 400), gain=st.floats(0.2, 5.0), limit=st.floats(0.05, 30.0), frames=st.integers(1, 4))
+@given(block=st.integers(1, 400), gain=st.floats(0.2, 2.0), limit=st.floats(0.05, 30.0), frames=st.integers(1, 4))
 @settings(max_examples=25, deadline=None)
-def test_no_limit_is_passed_by_a_steady_beam_after_its_very_first_block(block, gain, limit, frames):
-    watch = guard(area_e_per_a2=limit)
+def test_no_limit_is_passed_by_an_instrument_that_counts_no_more_than_it_said(block, gain, limit, frames):
+    watch = guard(area_e_per_a2=limit, overcount=2.0)
     path = raster(32, 32.0)  # a sample per 4 cells: it falls into one, of 25 Å²
-    each = ELECTRONS_PER_SAMPLE * gain
-    step = each / 25
     dose = np.zeros(path.count)
-    for first in list(range(0, path.count, block)) * frames:
-        count = min(block, path.count - first)
-        trip = watch.add(path, first, count, count * each, "a")
-        dose[first : first + count] += step
-        assert dose.max() <= max(limit, step) * (1 + 1e-9)
-        if trip:
-            assert dose.max() + step > limit * (1 - 1e-9)
+    for _ in range(frames):
+        try:
+            watch.check(path, 0, "a")
+        except InvalidInput:
             return
-    assert dose.max() + step <= limit * (1 + 1e-9)
+        electrons, trip = expose(watch, path, gain, block)
+        dose += electrons / 25
+        assert dose.max() <= limit * (1 + 1e-6)
+        assert trip is None
 
 
 def test_a_map_seen_through_another_field_is_never_below_it():
