@@ -32,7 +32,7 @@ from scancontrol.wire.messages import Limits, software
 from scancontrol.wire.scanner import BeginScan, BlankBeam, ExpandRecipe
 from scancontrol.wire.server import ServerProtocol
 
-__all__ = ["Block", "Instrument", "Overrun", "TransportFaults", "serve"]
+__all__ = ["BeamOff", "Block", "Instrument", "Overrun", "TransportFaults", "serve"]
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +42,17 @@ _HANDSHAKE_MS = 5000
 _ZERO_COPY_BYTES = 65536  # below this a copy is cheaper than keeping track of the buffer
 _UTC_EVERY_NS = 1_000_000_000
 _FLUSH_S = 0.3  # how long the last messages may take to leave
+
+
+class BeamOff(Exception):
+    """An instrument raises this from ``read`` or ``begin`` when its beam went off by itself, and says why.
+
+    The frame ends with ``operator_blank`` if somebody did it on purpose (``by_operator``), otherwise with ``fault``.
+    """
+
+    def __init__(self, why: str, *, by_operator: bool = False) -> None:
+        super().__init__(why)
+        self.by_operator = by_operator
 
 
 class Overrun(Exception):
@@ -260,6 +271,8 @@ class _Server:
             return call(*arguments)
         except Overrun as error:
             self._protocol.failed(str(error), time.monotonic_ns(), overrun=True)
+        except BeamOff as error:
+            self._protocol.failed(str(error), time.monotonic_ns(), by_operator=error.by_operator)
         except Exception as error:
             log.exception("the instrument failed")
             self._protocol.failed(f"{type(error).__name__}: {error}", time.monotonic_ns())

@@ -146,15 +146,15 @@ class LinkFaults:
         return [(late, parts)]
 
 
-def stuck(values: np.ndarray, channel: int, first: int, last: int) -> np.ndarray:
-    """A copy of ``values`` (channels, n) whose ``channel`` holds its value at ``first`` until ``last``."""
+def stuck(values: np.ndarray, channel: int, last: int, value: int) -> np.ndarray:
+    """A copy of ``values`` (channels, n) whose ``channel`` holds ``value`` up to the sample before ``last``."""
     changed = values.copy()
-    changed[channel, first:last] = changed[channel, first]
+    changed[channel, :last] = value
     return changed
 
 
-def blinded(values: np.ndarray, channel: int, first: int, last: int) -> np.ndarray:
-    """A copy of ``values`` (channels, n) as ``<f4`` whose ``channel`` is NaN from ``first`` to ``last``."""
+def blinded(values: np.ndarray, channel: int, last: int) -> np.ndarray:
+    """A copy of ``values`` (channels, n) as ``<f4`` whose ``channel`` is NaN up to the sample before ``last``."""
     changed = values.astype("<f4")
-    changed[channel, first:last] = np.nan
+    changed[channel, :last] = np.nan
     return changed

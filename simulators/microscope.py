@@ -12,7 +12,7 @@ from collections.abc import Callable
 import numpy as np
 
 from scancontrol.paths import ScanPath
-from scancontrol.serve import Block, Overrun
+from scancontrol.serve import BeamOff, Block, Overrun
 from simulators.config import SimulatorConfig
 from simulators.exposure import Exposed, Exposure
 from simulators.exposure_log import ExposureLog
@@ -67,6 +67,7 @@ class SimulatedMicroscope:
         self._skew: Fault | None = None
         self._bad: Fault | None = None
         self._bad_from = 0
+        self._bad_value: int | None = None  # that a stuck detector repeats
         self.warm_up()
 
     def warm_up(self) -> None:
@@ -89,7 +90,7 @@ class SimulatedMicroscope:
 
         Raises:
             Overrun: more samples were exposed than the converter's FIFO holds.
-            RuntimeError: a fault of the schedule that ends the scan.
+            BeamOff: a fault of the schedule that ends the scan.
         """
         if self._path is None or max_samples < 1:
             return None
@@ -206,7 +207,7 @@ class SimulatedMicroscope:
             elif fault.kind == "clock_skew":
                 self._skew = fault
             elif fault.kind in ("stuck_detector", "nan_detector"):
-                self._bad, self._bad_from = fault, self._next
+                self._bad, self._bad_from, self._bad_value = fault, self._next, None
             elif fault.kind == "crash" and self._crash is not None:
                 self._crash(fault)
             elif fault.kind == "overrun":
@@ -214,12 +215,9 @@ class SimulatedMicroscope:
                 raise Overrun("the converter's FIFO ran over (a fault of the schedule)")
             elif fault.kind in ("beam_trip", "operator_blank"):
                 self.blank()
-                why = (
-                    "the high tension tripped"
-                    if fault.kind == "beam_trip"
-                    else "the operator blanked the beam at the column"
-                )
-                raise RuntimeError(why)
+                if fault.kind == "operator_blank":
+                    raise BeamOff("the operator blanked the beam at the column", by_operator=True)
+                raise BeamOff("the high tension tripped")
 
     def _stalled(self) -> bool:
         left_ns = self._stalled_until_ns - self._clock_ns()
@@ -237,6 +235,9 @@ class SimulatedMicroscope:
         if left <= 0 or fault.channel >= len(values):
             self._bad = None
             return values
-        return (stuck if fault.kind == "stuck_detector" else blinded)(
-            values, fault.channel, 0, min(left, values.shape[1])
-        )
+        last = min(left, values.shape[1])
+        if fault.kind == "nan_detector":
+            return blinded(values, fault.channel, last)
+        if self._bad_value is None:
+            self._bad_value = int(values[fault.channel, 0])
+        return stuck(values, fault.channel, last, self._bad_value)

@@ -1,9 +1,9 @@
 """First-order recurrences over a block of samples, without a loop in Python over the samples.
 
 Coils, scintillator and flicker remember linearly (:func:`linger`). Where steps are equal, as along a line or a spiral,
-a run of samples is a product with a small triangular matrix, and only what is carried from run to run is left to solve;
-otherwise the recurrence is a bidiagonal system, which LAPACK solves in one pass. Hysteresis is not linear, but its steps
-compose, so a block is cut into segments that advance side by side (:func:`play`).
+a run of samples is a product with a small triangular matrix, and only what is carried from run to run is left to
+solve; otherwise the recurrence is a bidiagonal system, which LAPACK solves in one pass. Hysteresis is not linear, but
+its steps compose, so a block is cut into segments that advance side by side (:func:`play`).
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def linger(
     """What is left of each sample's forcing while it fades, seen during later dwells.
 
     Each mode has ``q[k] = across[k]·(keep[k−1]·q[k−1] + forcing[k])`` with ``keep = exp(−rate·dwell)`` and ``across =
-    exp(−rate·move)``, a blanked move before each dwell; before the first sample stands ``state`` in place of ``keep·q``.
+    exp(−rate·move)``, a blanked move before each dwell; before the first sample, ``state`` stands for ``keep·q``.
 
     Args:
         state: (modes, c) complex or real, what the block before left; its precision is that of the work.

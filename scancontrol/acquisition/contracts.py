@@ -76,6 +76,7 @@ class FrameEnd:
     received: int
     complete: bool
     monotonic_ns: int
+    last_sample_ns: int | None = None  # the instrument's stamp of the last samples; None without any
 
 
 class Sink(Protocol):

@@ -78,6 +78,7 @@ class Acquisition:
         self._clock = clock
         self._lock = threading.Lock()
         self._commands: deque[tuple[Happening, str]] = deque()
+        self._stamps: dict[int, int] = {}  # of the last chunk of each open frame
         self._open: dict[int, ScanPath] = {}  # frames asked for whose End has not come
         self._again: deque[tuple[int, ScanPath]] = deque()  # to be asked for again
         self._registered: OrderedDict[str, None] = OrderedDict()
@@ -300,6 +301,7 @@ class Acquisition:
     def _keep(self, chunk: ChunkLike) -> int:
         """Write, then acknowledge. Returns the first sample that is not on the disk."""
         before = self._recording.next_index(chunk.frame)
+        self._stamps[chunk.frame] = chunk.monotonic_ns
         try:
             following = self._recording.write_chunk(
                 chunk.frame, chunk.first_index, chunk.values, chunk.monotonic_ns, chunk.utc_ns, chunk.session_electrons
@@ -351,7 +353,8 @@ class Acquisition:
             frame_rate_hz=self._rate_hz(),
         )
         self._tell("frame_ended", FrameEnd(
-            end.series_id, end.frame, path, reason, received, received == path.count, end.monotonic_ns
+            end.series_id, end.frame, path, reason, received, received == path.count, end.monotonic_ns,
+            self._stamps.pop(end.frame, None),
         ))  # fmt: skip
         self._on_status(self._status)
 

@@ -28,6 +28,7 @@ from scancontrol.daemon.dry_run import RUN_FILE, RunFigures, read_truth
 from scancontrol.daemon.interrupted import Interrupted, newest_unfinished
 from scancontrol.daemon.progress import Progress, print_line
 from scancontrol.daemon.restorations import Restorations
+from scancontrol.daemon.signals import SignalWatch
 from scancontrol.daemon.snapshot import snapshot_of
 from scancontrol.daemon.status import PlanFigures, status_view
 from scancontrol.errors import InvalidInput, LinkError, RecordingError, ScanControlError
@@ -236,7 +237,9 @@ class Daemon:
             )  # fmt: skip
 
         self._background = Background(PartialFrames(recording, self._capabilities.coil, show))
-        return [self._background, self._restorations.sink_for(recording, self._capabilities.coil)]
+        names = tuple(channel.name for channel in self._capabilities.detectors)
+        watch = SignalWatch(names, lambda text: self._say(text, "warning"))
+        return [self._background, self._restorations.sink_for(recording, self._capabilities.coil), watch]
 
     def _on_finished(self, run: Run, status: AcquisitionStatus) -> None:
         """Called in the beam's thread when a run has ended: frames that wait are restored, then the file is closed."""

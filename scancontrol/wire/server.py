@@ -203,9 +203,10 @@ class ServerProtocol:
         """The instrument is blanked, and has handed over everything that it had exposed."""
         self._scanner.blanked(now_ns)
 
-    def failed(self, error: str, now_ns: int, *, overrun: bool = False) -> None:
-        """The instrument raised an exception, or (``overrun``) lost samples."""
-        self._happen(Event.OVERRUN if overrun else Event.FAULT, error, now_ns)
+    def failed(self, error: str, now_ns: int, *, overrun: bool = False, by_operator: bool = False) -> None:
+        """The instrument raised an exception, (``overrun``) lost samples, or was blanked at the column."""
+        event = Event.OVERRUN if overrun else Event.COLUMN_BLANK if by_operator else Event.FAULT
+        self._happen(event, error, now_ns)
 
     def expanded(
         self, path_id: str, path: ScanPath | None, cells: PathCells | None, error: Exception | None

@@ -44,6 +44,7 @@ class Event(enum.Enum):
     DOSE_LIMIT = "dose limit"
     OVERRUN = "overrun"
     FAULT = "fault"
+    COLUMN_BLANK = "blanked at the column"
     HEARTBEAT_LOST = "heartbeat lost"
     SHUTDOWN = "shutdown"
 
@@ -65,6 +66,7 @@ _WHATEVER_HAPPENS: dict[Event, Step] = {
     Event.DOSE_LIMIT: Step(State.IDLE, "blank", "dose_limit"),
     Event.OVERRUN: Step(State.IDLE, "blank", "overrun"),
     Event.FAULT: Step(State.IDLE, "blank", "fault"),
+    Event.COLUMN_BLANK: Step(State.IDLE, "blank", "operator_blank"),
     Event.HEARTBEAT_LOST: Step(State.IDLE, "blank", "heartbeat_lost"),
     Event.SHUTDOWN: Step(State.CLOSED, "blank", "shutdown"),
 }

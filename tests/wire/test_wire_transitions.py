@@ -37,7 +37,10 @@ def test_a_held_beam_is_let_go_by_an_operator_or_by_the_end_only():
     }  # fmt: skip
 
 
-DANGERS = [Event.HOLD, Event.FAULT, Event.OVERRUN, Event.HEARTBEAT_LOST, Event.DOSE_LIMIT, Event.SHUTDOWN, Event.ABORT]
+DANGERS = [
+    Event.HOLD, Event.FAULT, Event.COLUMN_BLANK, Event.OVERRUN, Event.HEARTBEAT_LOST, Event.DOSE_LIMIT, Event.SHUTDOWN,
+    Event.ABORT,
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("event", DANGERS)
