@@ -23,7 +23,7 @@ from torch.nn import functional as F
 from restore.spectral import STATISTICS, SpectralStart, spectral_start
 from scancontrol.errors import InvalidInput
 
-__all__ = ["PRESETS", "Estimate", "Generator", "GeneratorConfig"]
+__all__ = ["PRESETS", "Estimate", "Generator", "GeneratorConfig", "consistent"]
 
 _HALF_PLANES = 7
 _FULL_PLANES = 3
@@ -204,7 +204,8 @@ class Generator(nn.Module):
         trained = None
         if self.training:
             trained = (start.second + self.trainer(features))[..., : -(-rows // 2), : -(-cols // 2)]
-        frame = (fill + correction)[..., :rows, :cols]
+        noise = (0.5 * start.statistics[:, STATISTICS.index("log noise")]).exp()
+        frame = consistent(fill + correction, mean, weight, noise)[..., :rows, :cols]
         return Estimate(frame, log_scale.float().clamp(-8, 4)[..., :rows, :cols], trained)
 
     def planes(
@@ -227,6 +228,16 @@ class Generator(nn.Module):
         layout = torch.channels_last if mean.device.type == "cuda" or not self.training else torch.contiguous_format
         full = torch.cat([fill, misfit, known], 1)
         return half.to(memory_format=layout), full.to(memory_format=layout), fill
+
+
+def consistent(frame: Tensor, mean: Tensor, weight: Tensor, noise: Tensor) -> Tensor:
+    """The frame, kept within three standard errors of what was measured wherever the beam dwelt.
+
+    Arguments:
+        noise: standard deviation of one nominal sample about the spectral start, (batch,), from the frame itself.
+    """
+    limit = 3 * noise[:, None, None, None] * weight.clamp_min(1e-6).rsqrt()
+    return torch.where(weight > 0, torch.maximum(torch.minimum(frame, mean + limit), mean - limit), frame)
 
 
 def _local_energy(misfit: Tensor) -> Tensor:

@@ -9,8 +9,9 @@ from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from restore.ede2020 import Ede2020, EdeConfig, NormalisedConv, same_padding
-from restore.generator import PRESETS, Generator, GeneratorConfig
+from restore.generator import PRESETS, Generator, GeneratorConfig, consistent
 from restore.networks import build_network, network_config
+from restore.spectral import spectral_start
 from scancontrol.errors import InvalidInput
 
 SMALL = GeneratorConfig(widths=(8, 8), inner_blocks=(1, 1), outer_blocks=1, spectral_iterations=(2, 2))
@@ -139,6 +140,19 @@ def test_an_untrained_generator_is_its_spectral_start() -> None:
     for parameter in network.inner.parameters():
         parameter.data.normal_()
     torch.testing.assert_close(network(mean, weight, distance).frame, first)
+
+
+def test_no_measured_pixel_is_contradicted_beyond_its_noise() -> None:
+    network = Generator(SMALL).eval()
+    mean, weight, distance = _partial((64, 64), 0.2)
+    network.outer.head.bias.data[:16] = 100.0  # a network that has gone mad
+    frame = network(mean, weight, distance).frame.detach()
+    noise = (0.5 * spectral_start(mean, weight, iterations=(2, 2)).statistics[0, 1]).exp()
+    on_path = weight > 0
+    assert float((frame - mean)[on_path].abs().max()) <= 3 * float(noise) * 1.001
+    assert float(frame[~on_path].min()) > 50
+    twice = consistent(torch.full_like(mean, 9.0), mean * 0, weight * 4, torch.tensor([0.1]))
+    assert float(twice[on_path].max()) == pytest.approx(0.15), "four times the dwell is half the error"
 
 
 def test_every_parameter_gets_a_gradient() -> None:
