@@ -168,13 +168,14 @@ def _command(tmp_path: Path, *more: str) -> list[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(240)
 def test_a_terminated_run_saves_what_it_did(tmp_path: Path) -> None:
     out = tmp_path / "run"
     process = subprocess.Popen(
         [sys.executable, "-m", "restore.train", *_command(tmp_path, "--out", str(out), "--quiet")], cwd=ROOT
     )
     try:
-        deadline = time.monotonic() + 90
+        deadline = time.monotonic() + 150
         while not (out / "curve.csv").exists() and time.monotonic() < deadline:
             time.sleep(0.1)
         process.send_signal(signal.SIGTERM)
@@ -189,6 +190,7 @@ def test_a_terminated_run_saves_what_it_did(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(420)
 def test_two_processes_do_what_one_does_with_the_same_whole_batch(tmp_path: Path) -> None:
     losses = []
     for processes in (1, 2):
@@ -206,7 +208,7 @@ def test_two_processes_do_what_one_does_with_the_same_whole_batch(tmp_path: Path
             str(tmp_path / "six_steps.py"), *_command(tmp_path, "--out", str(out), "--quiet"),
         ]  # fmt: skip
         done = subprocess.run(
-            command, cwd=ROOT, capture_output=True, text=True, timeout=110, check=False,
+            command, cwd=ROOT, capture_output=True, text=True, timeout=200, check=False,
             env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1"},
         )  # fmt: skip
         assert done.returncode == 0, done.stderr[-2000:]
