@@ -15,7 +15,7 @@ from scancontrol.child import Shutdown, announce
 from scancontrol.paths import ScanPath
 from scancontrol.serve import Block, serve
 from scancontrol.wire.dose_guard import DoseLimits
-from simulators.config import SimulatorConfig
+from simulators.config import SimulatorConfig, Stated
 from simulators.microscope import SimulatedMicroscope
 
 __all__ = ["Watched", "beam_record"]
@@ -78,7 +78,7 @@ def main() -> None:
     arguments = parser.parse_args()
     shutdown = Shutdown(follow_stdin=arguments.follow_stdin)
     serve(
-        Watched(SimulatedMicroscope(SimulatorConfig()), arguments.log),
+        Watched(SimulatedMicroscope(SimulatorConfig(stated=Stated(longest_dwell_us=1e6))), arguments.log),
         shutdown=shutdown.requested,
         on_ready=lambda address: announce("microscope", address=address),
         dose_limits=DoseLimits(session_electrons=arguments.session_electrons, area_e_per_a2=arguments.area),
