@@ -24,7 +24,7 @@ CASES = (
     # side, coverage, pattern, dwell_us, frames, method
     (512, 0.05, "archimedean", 40.0, 30, "push_pull"),
     (512, 0.05, "archimedean", 1.0, 30, "auto"),
-    (512, 0.05, "jittered", 1.0, 30, "auto"),
+    (512, 0.05, "jittered_grid", 1.0, 30, "auto"),
     (512, 0.01, "archimedean", 1.0, 30, "auto"),
     (256, 0.05, "archimedean", 1.0, 30, "auto"),
     (1024, 0.05, "archimedean", 1.0, 12, "auto"),
