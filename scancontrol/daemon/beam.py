@@ -88,6 +88,7 @@ class BeamThread:
         self._ready = threading.Event()
         self._unfinished, self._on_interrupted = interrupted, on_interrupted
         self._retry_s = 0.0
+        self._ends_as: str | None = None  # why an acquisition ended whose recording could not be closed
         begun = -1 if interrupted is None else interrupted.series_id
         self._series = itertools.count(max(int(time.time()) & 0x3FFFFFFF, begun + 1))
         self._link: MicroscopeLink | None = None
@@ -262,20 +263,24 @@ class BeamThread:
         status = run.acquisition.run()
         log.info("ended: %s %s", status.finish_reason, status.message)
         if run.only_collects and status.finish_reason == "completed":
-            status = replace(status, finish_reason="interrupted")
+            status = replace(status, finish_reason=self._ends_as or "interrupted")
         stopping = self._stopping.is_set()
         if stopping or status.resumable:
             link.close()  # the lease is free, and the beam certainly off, before anything else is tidied up
-        self._on_finished(run, status)
+        why = status.message if status.resumable else None
+        try:
+            self._on_finished(run, status)
+        except RecordingError as error:  # the disk does not take even the end: it is written once it does
+            why, self._ends_as = str(error), status.finish_reason
         self._unfinished = None
-        if not status.resumable:
-            self._retry_s = 0.0
+        if why is None:
+            self._retry_s, self._ends_as = 0.0, None
         elif not stopping:
             try:
                 self._unfinished = Interrupted.look_into(run.recording.path)
             except ScanControlError as error:
                 self._notice(f"{run.recording.path.name} cannot be gone on with: {error}", "error")
-            self._put_off(status.message)
+            self._put_off(why)
         self.run = None
 
     def _put_off(self, why: str) -> None:
@@ -285,7 +290,7 @@ class BeamThread:
         self._stopping.wait(self._retry_s)
 
     def _rearm(self, link: MicroscopeLink, unfinished: Interrupted) -> Run:
-        plan, ends = unfinished.plan, self._on_interrupted == "end"
+        plan, ends = unfinished.plan, self._on_interrupted == "end" or self._ends_as is not None
         unfinished.check(link.capabilities)
         if not ends:
             try:

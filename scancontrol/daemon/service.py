@@ -186,7 +186,7 @@ class Daemon:
                 run, status, figures = self._finished.get_nowait()
             except queue.Empty:
                 continue
-            if orders.frames is not None and not run.only_collects:
+            if orders.frames is not None and status.finish_reason != "interrupted":
                 progress.end()
                 return self._end_of_dry_run(run, status, figures)
             if orders.repeat and status.finish_reason == "completed" and plan is not None:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from scancontrol.errors import InvalidInput
 from scancontrol.paths.blocks import KEEP, BlockLayout
 from scancontrol.paths.geometry import Canvas
 from scancontrol.paths.pattern import CONTINUOUS, FLYBACK, JUMP, Layout, Samples
@@ -22,6 +23,9 @@ __all__ = ["clipped"]
 BLOCK = 1 << 14
 
 Array = NDArray[np.float64]
+MAX_RAW_SAMPLES = 1 << 29
+"""More than any path that a microscope takes; to count as many takes seconds, and no recipe may take longer."""
+
 Function = Callable[[Array], Array]
 
 
@@ -30,6 +34,9 @@ def clipped(raw_count: int, radius_px: Function, turns: Function, canvas: Canvas
 
     ``turns`` is the angle in whole turns. The radius has to grow with the index.
     """
+    if raw_count > MAX_RAW_SAMPLES:
+        remedy = "widen the turns or the steps, or ask for less coverage"
+        raise InvalidInput("samples", raw_count, f"is above {MAX_RAW_SAMPLES}", remedy)
     half_y, half_x = canvas.height_px / 2, canvas.width_px / 2
 
     def curve(start: int, stop: int) -> tuple[Array, NDArray[np.int64] | None]:

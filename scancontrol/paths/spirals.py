@@ -58,12 +58,12 @@ class Archimedean(_Spiral, frozen=True, kw_only=True, tag="archimedean"):
 
     def check(self) -> None:
         super().check()
-        for name in ("turn_spacing_px", "max_turns_per_sample"):
+        for name, least in (("turn_spacing_px", 1e-3), ("max_turns_per_sample", 1e-9)):
             value = getattr(self, name)
             if value is not None:
                 finite(name, value)
-                if value <= 0:
-                    raise InvalidInput(name, value, "is not above 0", "give a value above 0, or leave it out")
+                if value < least:
+                    raise InvalidInput(name, value, f"is below {least:g}", "give a larger value, or leave it out")
         if self.turn_spacing_px is None and self.coverage is None:
             raise InvalidInput("turn_spacing_px", None, "is missing", "give it, or the coverage to solve it for")
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import io
 import json
 import struct
+import time
 import tracemalloc
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from fuzz_targets import TARGETS, read_all
@@ -15,6 +17,7 @@ from fuzz_targets import TARGETS, read_all
 from scancontrol.configuration import load_yaml
 from scancontrol.daemon.config import DaemonConfig
 from scancontrol.errors import InvalidInput, RecordingError
+from scancontrol.paths import PathRecipe
 from scancontrol.paths.points import read_points
 from scancontrol.plan import ScanPlan, parse_plan
 from scancontrol.recording import file_name
@@ -63,6 +66,23 @@ def test_a_yaml_file_that_means_harm_is_refused_in_few_words_and_little_memory(
     finally:
         tracemalloc.stop()
     assert len(str(caught.value)) < 1000
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        {"kind": "archimedean", "turn_spacing_px": 1.22158506814013e-120},
+        {"kind": "archimedean", "turn_spacing_px": 1e-3, "step_px": 0.05},
+        {"kind": "archimedean", "turn_spacing_px": 1.0, "max_turns_per_sample": 1e-300},
+    ],
+    ids=["no spacing", "little spacing", "hardly turning"],
+)
+def test_a_recipe_that_would_take_for_ever_to_expand_is_refused_at_once(pattern: dict[str, object]) -> None:
+    recipe = {"pattern": pattern, "shape": [8192, 8192], "fov_nm": 16.0, "dwell_us": 2.0}
+    began = time.monotonic()
+    with pytest.raises(InvalidInput, match=r"samples|turn"):
+        msgspec.convert(recipe, PathRecipe).expand()
+    assert time.monotonic() - began < 5
 
 
 def _npy(header: str, data: bytes = b"") -> bytes:
