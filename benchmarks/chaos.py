@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import platform
 import shutil
 import signal
 import socket
@@ -137,6 +138,20 @@ class Chaos:
         for path in fresh:
             path.unlink()
 
+    def give_up(self, kinds: list[str], error: Exception) -> None:
+        """A scan that could not even be carried out counts as one that did not end; all begins anew."""
+        self.tally.scans += 1
+        self.tally.not_ended += 1
+        self.tally.problems.append(f"scan {self.tally.scans} {kinds}: {error}")
+        self._relay.mend()
+        self.daemon.kill()
+        self.browser.close()
+        self.microscope.kill()
+        self.microscope = MicroscopeProcess(self._config, self.log, self._relay)
+        for path in self.out.glob("*.hspy"):
+            path.unlink()
+        self._start_daemon()
+
     def _begin(self, before: set[Path]) -> None:
         """Press Start until a recording appears and the beam is on."""
         size = self.log.stat().st_size
@@ -182,7 +197,9 @@ class Chaos:
             total.lost += len(lacking)
         if twice or (lacking and not killed) or len(fresh) != 1 or not ended:
             counts = f"{len(lacking)} lost, {twice} twice, {len(fresh)} recordings, ended {ended}"
-            total.problems.append(f"scan {total.scans} {kinds}: {counts}")
+            daemon, microscope = (" / ".join(process.lines[-6:]) for process in (self.daemon, self.microscope))
+            said = f"the daemon said: {daemon}; the microscope said: {microscope}"
+            total.problems.append(f"scan {total.scans} {kinds}: {counts}; {said}")
 
     def _exposes_again(self, since: float, timeout_s: float = 30.0) -> float | None:
         """Seconds from ``since`` until the next sample is exposed; None if the scan was over by itself."""
@@ -357,7 +374,7 @@ def _as_result(total: Tally, seed: int, took_s: float) -> dict[str, Any]:
         "samples_lost_with_a_killed_microscope": total.lost_with_microscope,
         "samples_exposed_twice": total.duplicated, "samples_recorded_unexposed": total.never_exposed,
         "endings": dict(total.endings), "problems": total.problems,
-        "load_average": round(os.getloadavg()[0], 1), "cores": os.cpu_count(),
+        "load_average": round(os.getloadavg()[0], 1),
         "faults": {
             name: {
                 "injected": total.faults[name],
@@ -401,7 +418,10 @@ def run(
             for number, faults in enumerate(drawn):
                 if time.monotonic() - began > limit_s:
                     break
-                chaos.scan(faults)
+                try:
+                    chaos.scan(faults)
+                except (RuntimeError, OSError) as error:
+                    chaos.give_up(faults, error)
                 if number % 10 == 9:
                     sys.stdout.write(f"{number + 1} scans, {time.monotonic() - began:.0f} s\n")
                     sys.stdout.flush()
@@ -428,7 +448,8 @@ def _main() -> int:
         kinds=given.kinds.split(",") if given.kinds else None,
     )  # fmt: skip
     given.json.parent.mkdir(parents=True, exist_ok=True)
-    given.json.write_text(json.dumps(result, indent=2) + "\n")
+    machine = {"cpus": os.cpu_count(), "machine": platform.machine(), "python": platform.python_version()}
+    given.json.write_text(json.dumps({"benchmark": "chaos", "machine": machine, "figures": result}, indent=2) + "\n")
     bad = ("samples_lost", "samples_exposed_twice", "samples_recorded_unexposed", "recordings_unreadable",
            "scans_not_ended")  # fmt: skip
     return int(any(result[key] for key in bad))

@@ -1,0 +1,36 @@
+"""The short chaos: a few scans under each sort of damage. The long one is ``make chaos``."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+KINDS = (
+    "daemon killed", "link cut", "disk full", "microscope killed", "restorer killed", "disk read-only",
+    "microscope restarted", "browser stalled",
+)  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_nothing_is_lost_and_nothing_exposed_twice_whatever_fails(tmp_path: Path) -> None:
+    result = tmp_path / "chaos.json"
+    command = [sys.executable, "-m", "benchmarks.chaos", "--seed", "5", "--kinds", ",".join(KINDS)]
+    done = subprocess.run(
+        [*command, "--json", str(result)], cwd=ROOT, capture_output=True, text=True, timeout=280,
+        env={**os.environ, "OMP_NUM_THREADS": "1"}, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    figures = json.loads(result.read_text())["figures"]
+    assert figures["scans"] == len(KINDS)
+    assert sum(fault["injected"] for fault in figures["faults"].values()) == len(KINDS)
+    assert figures["samples_exposed"] > 1000 * len(KINDS) // 2
+    assert figures["samples_lost"] == figures["samples_exposed_twice"] == figures["samples_recorded_unexposed"] == 0
+    lost_apart = figures["samples_lost_with_a_killed_microscope"]
+    assert figures["samples_recorded"] == figures["samples_exposed"] - lost_apart
