@@ -6,7 +6,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/installed
 
-.PHONY: install demo test test-fast lint bench clean
+.PHONY: install demo test test-fast lint bench chaos soak clean
 
 install: $(STAMP)
 
@@ -32,6 +32,12 @@ test: lint
 
 bench: install
 	$(BIN)/python -m benchmarks
+
+chaos: install
+	$(BIN)/python -m benchmarks.chaos --scans 210
+
+soak: install
+	$(BIN)/python -m benchmarks.soak --minutes 30
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info

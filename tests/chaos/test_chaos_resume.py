@@ -22,6 +22,7 @@ from simulators.exposure_log import read_log, tally
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 
+ROOT = Path(__file__).parents[2]
 FRAMES = 3
 PLAN = f"""
 name: cut-off
@@ -54,14 +55,15 @@ class Bench:
     def _start(self, module: str, *arguments: str) -> subprocess.Popen[str]:
         process = subprocess.Popen(
             [sys.executable, "-m", module, *arguments, "--follow-stdin"], text=True, stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env={**os.environ, "OMP_NUM_THREADS": "1"},
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"},
         )  # fmt: skip
         self.running.append(process)
         return process
 
-    def daemon(self, *arguments: str) -> subprocess.Popen[str]:
+    def daemon(self, *arguments: str, disk: Path | None = None) -> subprocess.Popen[str]:
+        module = ["scancontrol"] if disk is None else ["benchmarks._faulty_disk", str(disk)]
         return self._start(
-            "scancontrol", "daemon", "--microscope", self.address, "--plan", str(self.folder / "plan.yaml"),
+            *module, "daemon", "--microscope", self.address, "--plan", str(self.folder / "plan.yaml"),
             "--out", str(self.folder / "out"), "--no-page", "--no-restorer", *arguments,
         )  # fmt: skip
 
@@ -132,6 +134,21 @@ def test_a_daemon_killed_in_mid_frame_goes_on_where_it_was_and_exposes_nothing_t
         assert read.reason == "completed"
         assert [frame.complete for frame in read.frames] == [True] * FRAMES
         assert [frame.exposed for frame in read.frames] == [frame.count for frame in read.frames]
+
+
+def test_a_disk_that_refuses_for_a_while_costs_time_and_no_sample(bench: Bench) -> None:
+    switch = bench.folder / "disk"
+    bench.daemon("--start", "--on-interrupted", "resume", disk=switch)
+    bench.wait(lambda: any(frame == 1 for frame, _ in bench.exposed()))
+    switch.write_text("read_only")
+    time.sleep(0.8)
+    switch.unlink()
+    bench.wait(bench.closed)
+    assert set(bench.exposed().values()) == {1}
+    assert set(bench.exposed()) == recorded(bench.recording)
+    with RecordingReader(bench.recording) as read:
+        assert read.reason == "completed"
+        assert all(frame.complete for frame in read.frames)
 
 
 def test_resume_takes_up_the_recording_that_is_named(bench: Bench) -> None:
