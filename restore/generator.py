@@ -197,7 +197,8 @@ class Generator(nn.Module):
         if below or right:
             mean, weight = F.pad(mean, (0, right, 0, below)), F.pad(weight, (0, right, 0, below))
             distance = F.pad(distance, (0, right, 0, below), mode="replicate")
-        start = spectral_start(mean, weight, float(rows * cols), self.config.spectral_iterations)
+        with torch.autocast(mean.device.type, enabled=False):  # dot products of thousands of terms need float32
+            start = spectral_start(mean, weight, float(rows * cols), self.config.spectral_iterations)
         half, full, fill = self.planes(mean, weight, distance, start)
         features = self.inner(half, start.statistics)
         correction, log_scale = self.outer(full, features)

@@ -130,7 +130,8 @@ class LossTerms(NamedTuple):
 class GeneratorLoss(nn.Module):
     """The whole non-adversarial loss of a generator's estimate, clipped; holds the running moments.
 
-    ``outer_weight`` 0 leaves the full-size loss out: the first of two stages, before the outer network trains.
+    ``outer_weight`` 0 leaves the full-size losses out: the first of two stages, before the outer network trains.
+    ``sizes`` are the sides of the crops, for the running errors.
     """
 
     def __init__(self, config: LossConfig, outer_weight: float = 1.0, sizes: Sequence[int] = ()) -> None:
@@ -182,7 +183,7 @@ class GeneratorLoss(nn.Module):
             )
         interval = interval_loss(estimate, truth, normalisation, config.interval)
         if config.interval_weight:
-            total = total + config.interval_weight * interval
+            total = total + self.outer_weight * config.interval_weight * interval
         with torch.no_grad():
             shown = reconstruction_error(low_pass(output) - low_pass(truth), "rms").mean()
         return LossTerms(total, shown, interval.detach(), per_image.detach())

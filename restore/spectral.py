@@ -53,8 +53,7 @@ _PEAK_ERRORS = 5.0  # standard errors above chance that make a peak of the sampl
 
 @dataclass(frozen=True)
 class SpectralStart:
-    """Estimates at half size, (batch, 1, h, w) each: push–pull, after one and after two rounds; and
-    statistics (batch, 7)."""
+    """Estimates at half size, (batch, 1, h, w) each: push–pull, after one round and after two; statistics (batch, 7)."""
 
     fill: Tensor
     first: Tensor
@@ -137,7 +136,7 @@ def spectral_start(
     edges = (_MARGIN, width - w - _MARGIN, _MARGIN, height - h - _MARGIN)
     count, total = F.pad(count, edges), F.pad(total, edges)
     phases, readings = F.pad(phases, edges), F.pad(readings, edges)
-    solver = _Solver(count, total, phases, readings, h * w * share, (touched * mean.float().square()).sum((1, 2, 3)))
+    solver = _Solver(count, total, phases, readings, h * w * share)
     fill = push_pull((total / count.clamp_min(1.0))[:, None], count[:, None])[:, 0]
     solver.learn(fill * _taper(h, w, height, width, mean.device))
     solver.learn_from_samples()
@@ -160,11 +159,9 @@ def _pairs(factor: Tensor) -> Tensor:
 class _Solver:
     """One batch of frames on a torus of half-size pixels: counts, sums, and the current spectrum and estimate."""
 
-    def __init__(
-        self, count: Tensor, total: Tensor, phases: Tensor, readings: Tensor, area: float, energy: Tensor
-    ) -> None:
+    def __init__(self, count: Tensor, total: Tensor, phases: Tensor, readings: Tensor, area: float) -> None:
         batch, self.height, self.width = count.shape
-        self.count, self.total, self.energy = count, total, energy
+        self.count, self.total = count, total
         self.phases, self.readings = ([plane.contiguous() for plane in x.unbind(1)] for x in (phases, readings))
         self.samples = count.sum((1, 2)).clamp_min(1.0)
         self.cells = self.height * self.width
