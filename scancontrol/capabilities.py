@@ -63,6 +63,7 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     dose_limit_e_per_a2: float | None = None  # per area; the microscope trips on its own running sum
     samples_per_path_limit: int = 1 << 28
     origin: Literal["simulation", "experiment"] = "simulation"
+    sample_dtype: Literal["<u2", "<f4"] = "<u2"  # of every sample; a recording holds no other
 
     def check(self) -> None:
         """Raise :class:`InvalidInput` if the microscope states something that cannot be."""

@@ -85,6 +85,7 @@ class SimulatorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
             beam_energy_kev=self.probe.energy_kev,
             dose_limit_e_per_a2=stated.dose_limit_e_per_a2,
             origin="simulation",
+            sample_dtype="<f4" if any(fault.kind == "nan_detector" for fault in self.faults) else "<u2",
         )
 
 

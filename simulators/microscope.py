@@ -148,6 +148,8 @@ class SimulatedMicroscope:
         if self._exposing:  # what was exposed before a blank was noted then
             self._note(block, start, stop)
         values = block.values[:, start:stop] if len(block) != stop - start else block.values
+        if self.capabilities.sample_dtype == "<f4":
+            values = values.astype("<f4")
         values = self._spoiled(np.ascontiguousarray(values), block.first_index + start)
         begun_us = block.end_us[start - 1] if start else block.end_us[0]
         made = Block(values, float(block.electrons[start:stop].sum(dtype=np.float64)), self._stamp(float(begun_us)))

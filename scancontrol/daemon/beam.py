@@ -311,8 +311,9 @@ class BeamThread:
         if abs(meant - stated) > 0.01 * stated:
             told = f"the plan counts dose with {meant:g} pA, the microscope states {stated:g} pA"
             self._notice(f"{told}; set one of them right", "warning")
-        if self._held:
-            link.set_blanker("auto")
+        microscope = link.status
+        if self._held or (microscope is not None and microscope.blanker == "blank"):
+            link.set_blanker("auto")  # somebody asked for a scan since it was held, here or at the column
             self._held = False
             self._notice("the emergency blank is lifted by this start", "warning")
         series_id = next(self._series)
@@ -320,6 +321,7 @@ class BeamThread:
         recording = record_plan(
             self._output / file_name(plan, unique), plan, capabilities, series_id=series_id,
             series_unique_id=unique, keep_restorations=self._keep, fsync=self._fsync,  # type: ignore[arg-type]
+            sample_dtype=capabilities.sample_dtype,
         )  # fmt: skip
         return Run(plan, recording, self._acquisition(link, recording, plan, plan.frames), series_id)
 

@@ -66,7 +66,7 @@ _WHATEVER_HAPPENS: dict[Event, Step] = {
     Event.DOSE_LIMIT: Step(State.IDLE, "blank", "dose_limit"),
     Event.OVERRUN: Step(State.IDLE, "blank", "overrun"),
     Event.FAULT: Step(State.IDLE, "blank", "fault"),
-    Event.COLUMN_BLANK: Step(State.IDLE, "blank", "operator_blank"),
+    Event.COLUMN_BLANK: Step(State.HELD, "blank", "operator_blank"),
     Event.HEARTBEAT_LOST: Step(State.IDLE, "blank", "heartbeat_lost"),
     Event.SHUTDOWN: Step(State.CLOSED, "blank", "shutdown"),
 }
