@@ -53,7 +53,7 @@ _PEAK_ERRORS = 5.0  # standard errors above chance that make a peak of the sampl
 
 @dataclass(frozen=True)
 class SpectralStart:
-    """Estimates at half size, (batch, 1, h, w) each: push–pull, after one round and after two; statistics (batch, 7)."""
+    """Half-size estimates, (batch, 1, h, w) each: push–pull, after one round and after two; statistics (batch, 7)."""
 
     fill: Tensor
     first: Tensor

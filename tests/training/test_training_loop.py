@@ -95,6 +95,14 @@ def test_every_optimiser_of_the_poster_takes_a_step(tmp_path: Path) -> None:
         assert not torch.equal(before, training.network.outer.head.weight), kind
 
 
+def test_mixed_precision_follows_full_precision_closely(tmp_path: Path) -> None:
+    full, mixed = (run_of(tiny(mixed_precision=on), tmp_path) for on in (False, True))
+    for _ in range(3):
+        one, two = full.step(), mixed.step()
+    assert two["rmse_lowpass_pct"] == pytest.approx(one["rmse_lowpass_pct"], rel=0.02)
+    assert two["rmse_lowpass_pct"] != one["rmse_lowpass_pct"], "bfloat16 was at work"
+
+
 def test_stages_move_only_the_networks_that_they_name(tmp_path: Path) -> None:
     stages = (("inner", "trainer"), ("outer",), ("inner", "outer"))
     for trains in stages:
