@@ -202,14 +202,15 @@ class Relay:
                         self._pass(selector, key)
 
     def _pass(self, selector: selectors.BaseSelector, key: selectors.SelectorKey) -> None:
-        other = key.data
+        here, other = key.fileobj, key.data
+        if here.fileno() < 0:  # type: ignore[union-attr]
+            return  # closed a moment ago, with the other end
         try:
-            content = key.fileobj.recv(1 << 16)  # type: ignore[union-attr]
+            content = here.recv(1 << 16)  # type: ignore[union-attr]
             other.sendall(content)
         except OSError:
             content = b""
         if not content:
-            for end in (key.fileobj, other):
-                if end in selector.get_map():
-                    selector.unregister(end)
-                end.close()
+            for end in (here, other):
+                selector.unregister(end)
+                end.close()  # type: ignore[union-attr]

@@ -186,6 +186,7 @@ class Daemon:
                 run, status, figures = self._finished.get_nowait()
             except queue.Empty:
                 continue
+            self._last = status  # a short run may have begun and ended between two looks at it
             if orders.frames is not None and status.finish_reason != "interrupted":
                 progress.end()
                 return self._end_of_dry_run(run, status, figures)

@@ -177,7 +177,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     window_chunks: Number = 64  # most credit that is honoured
     retained_bytes: Sequence = 256 << 20  # unacknowledged samples kept; when full the beam blanks and waits
     heartbeat_ms: Number = 40  # how often a heartbeat is due
-    dead_man_ms: Number = 210  # silence after which the beam blanks; leaves 40 ms to act
+    dead_man_ms: Number = 180  # silence after which the beam blanks; leaves 70 ms to act
     lease_ms: Number = 1000  # silence after which another operator may take over
 
     def check(self) -> None:

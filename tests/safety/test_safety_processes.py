@@ -87,7 +87,7 @@ def demo(tmp_path: Path) -> Iterator[Path]:
     microscope = ChildProcess("microscope", "simulators", ["--fast"])
     daemon = None
     plan = tmp_path / "plan.yaml"
-    plan.write_text("name: p\nshape: [64, 64]\nfov_nm: 50.0\ndwell_us: 1.0\nframes: 3\npatterns: [{kind: raster}]\n")
+    plan.write_text("name: p\nshape: [256, 256]\nfov_nm: 50.0\ndwell_us: 1.0\nframes: 3\npatterns: [{kind: raster}]\n")
     config = tmp_path / "daemon.yaml"
     try:
         address = microscope.wait_ready(60)["address"]
@@ -109,7 +109,7 @@ def test_a_running_daemon_tells_the_whole_of_itself_and_takes_no_orders_there(
     with demo(tmp_path) as runs:
         snapshot = _when(runs, lambda s: s.scan.phase == "ended")
         assert snapshot.scan.reason == "completed"
-        assert (snapshot.scan.samples_received, snapshot.scan.samples_lost) == (3 * 64 * 64, 0)
+        assert (snapshot.scan.samples_received, snapshot.scan.samples_lost) == (3 * 256 * 256, 0)
         assert snapshot.beam.on is False
         assert snapshot.beam.lease == "operator"
         assert snapshot.dose.specimen == "grid-3"
@@ -136,7 +136,7 @@ def test_a_running_daemon_tells_the_whole_of_itself_and_takes_no_orders_there(
 def _when(runs: Path, wanted) -> health.Snapshot:
     import time
 
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         try:
             snapshot = health.ask(health.find_daemon(runs))
