@@ -51,6 +51,12 @@ class GeneratorConfig(
             )
         if min(self.widths) < 1 or min(self.inner_blocks) < 0 or self.outer_blocks < 0:
             raise InvalidInput("widths", self.widths, "has an entry below 1", "give positive channel counts")
+        # A file of weights states this, and its hash proves only that somebody computed one.
+        largest = {"widths": (*self.widths, 1024), "spectral_iterations": (*self.spectral_iterations, 1024)}
+        largest["inner_blocks and outer_blocks"] = (*self.inner_blocks, self.outer_blocks, 64)
+        for quantity, (*values, limit) in largest.items():
+            if len(values) > 8 or max(values) > limit:
+                raise InvalidInput(quantity, values, f"has an entry above {limit}, or more than 8", "use a preset")
 
 
 PRESETS: dict[str, GeneratorConfig] = {
