@@ -198,7 +198,7 @@ class BeamThread:
             while not self._stopping.is_set():
                 try:
                     self._serve()
-                except (LinkError, RecordingError) as error:
+                except ScanControlError as error:  # the link, the recording's disk, or that of the dose ledger
                     if self._unfinished is None or not self._ready.is_set():
                         raise
                     self._notice(str(error), "warning")
@@ -233,14 +233,14 @@ class BeamThread:
             self._notice(f"{found:.4g} electrons of scans that were cut off are now in the dose ledger", "warning")
 
     def _carry_on(self, link: MicroscopeLink, unfinished: Interrupted) -> None:
-        """Go on with an acquisition, or end it, as was chosen. Raises :class:`RecordingError` to be called again."""
+        """Go on with an acquisition, or end it, as was chosen. Raises what is to be tried again."""
         try:
-            run = self._rearm(link, unfinished)
+            unfinished.check(link.capabilities)
         except InvalidInput as error:
             self._unfinished = None
             self._notice(f"{unfinished.path.name} cannot be gone on with: {error}", "error")
             return
-        self._run(link, run)
+        self._run(link, self._rearm(link, unfinished))
 
     def _turn(self, link: MicroscopeLink) -> None:
         try:
@@ -291,7 +291,6 @@ class BeamThread:
 
     def _rearm(self, link: MicroscopeLink, unfinished: Interrupted) -> Run:
         plan, ends = unfinished.plan, self._on_interrupted == "end" or self._ends_as is not None
-        unfinished.check(link.capabilities)
         if not ends:
             try:
                 plan.check(link.capabilities)
