@@ -24,7 +24,7 @@ DETECTOR_KINDS = ("HAADF", "ADF", "BF")
 
 _REFERENCE_NUMBER = 38
 _REFERENCE_NM2 = 8.8e-5
-_LOW_TO_HIGH = 3.5  # cot²(θ/2) at 20 against 60 mrad is 9; screening leaves about this
+_LOW_TO_HIGH = 9.0  # cot²(θ/2) at 20 against 60 mrad; multislice of thin SrTiO3 agrees (docs/explanation/simulator.md)
 
 
 def high_angle_nm2(atomic_number: NDArray[np.generic] | float) -> NDArray[np.float64]:
