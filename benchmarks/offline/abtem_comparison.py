@@ -38,23 +38,24 @@ class Case:
     scan: tuple[int, int]
     columns: dict[str, tuple[float, float]]
     ratios: tuple[tuple[str, str], ...]
+    phonons: int  # configurations of frozen phonons
 
 
 CASES = (
     Case(
         "srtio3", (3, 3), (1, 5), (16, 16),
         {"Sr": (0.25, 0.25), "Ti-O": (0.75, 0.75), "O": (0.75, 0.25)},
-        (("Sr", "Ti-O"), ("Ti-O", "O")),
+        (("Sr", "Ti-O"), ("Ti-O", "O")), 3,
     ),
     Case(
         "mos2", (3, 5), (1,), (24, 14),
         {"Mo": (1 / 6, 0.25), "S2": (0.5, 0.25), "hollow": (5 / 6, 0.25)},
-        (("Mo", "S2"), ("S2", "hollow")),
+        (("Mo", "S2"), ("S2", "hollow")), 4,
     ),
 )  # fmt: skip
 
 
-def multislice(case: Case, phonons: int, seed: int = 1) -> dict[str, Array]:
+def multislice(case: Case, seed: int = 1) -> dict[str, Array]:
     """Scattered fractions (thicknesses, *scan) of one unit cell for each detector, from abTEM."""
     import abtem
     from ase import Atoms
@@ -66,7 +67,7 @@ def multislice(case: Case, phonons: int, seed: int = 1) -> dict[str, Array]:
         numbers=[row[0] for row in cell.basis], scaled_positions=[row[1:] for row in cell.basis], cell=lengths, pbc=True
     )
     atoms = unit.repeat((*case.cells, max(case.layers)))
-    configurations = abtem.FrozenPhonons(atoms, phonons, sigmas=10 * cell.thermal_nm, seed=seed)
+    configurations = abtem.FrozenPhonons(atoms, case.phonons, sigmas=10 * cell.thermal_nm, seed=seed)
     slice_a = lengths[2] / (2 if not cell.layered else 6)
     slices_per_cell = 2 if not cell.layered else 6
     planes = tuple(slices_per_cell * layers - 1 for layers in case.layers)
@@ -237,16 +238,15 @@ def main() -> None:
     """The command."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cache", type=Path, required=True, metavar="DIR", help="multislice images are kept here")
-    parser.add_argument("--phonons", type=int, default=4, help="configurations of frozen phonons")
     parser.add_argument("--figure", type=Path, metavar="FILE.png")
     parser.add_argument("--json", type=Path, metavar="FILE.json")
     arguments = parser.parse_args()
     arguments.cache.mkdir(parents=True, exist_ok=True)
     images, figures = {}, []
     for case in CASES:
-        kept = arguments.cache / f"{case.structure}-{arguments.phonons}.npz"
+        kept = arguments.cache / f"{case.structure}-{case.phonons}.npz"
         if not kept.exists():
-            np.savez(kept, **multislice(case, arguments.phonons))
+            np.savez(kept, **multislice(case))
         with np.load(kept) as file:
             images[case.structure] = {kind: file[kind] for kind in INNER_MRAD}
         figures.append(compare(case, images[case.structure]))
