@@ -21,6 +21,9 @@ __all__ = ["FrameFigures", "Summary", "draw_summary", "error_by_distance", "fram
 
 Image = NDArray[np.float32]
 
+_NEVER_VISITED = "#16233a"  # a blue, so that dark specimen and missing sample are never confused
+_PANEL_DOTS = 400  # about how wide a panel is drawn
+
 
 @dataclass(frozen=True)
 class FrameFigures:
@@ -113,6 +116,17 @@ def _show(axes: Axes, image: Image, title: str, fov_nm: float, limits: tuple[flo
         bar.set_label("counts", fontsize=9)
 
 
+def _visible_samples(partial: Image, touched: NDArray[np.bool_]) -> tuple[Image, bool]:
+    """The samples, NaN off the path; grown to discs where single pixels would vanish in print. Whether they grew."""
+    radius_px = 0.9 * max(touched.shape) / _PANEL_DOTS
+    if radius_px < 1:
+        return np.where(touched, partial, np.nan).astype(np.float32), False
+    from scipy.ndimage import distance_transform_edt
+
+    distance, nearest = distance_transform_edt(~touched, return_indices=True)
+    return np.where(distance <= radius_px, partial[tuple(nearest)], np.nan).astype(np.float32), True
+
+
 def draw_summary(summary: Summary, path: Path) -> None:
     """Write one PNG: truth, partial scan, restoration, interval, difference, error against distance to the path."""
     from matplotlib.figure import Figure
@@ -126,12 +140,15 @@ def draw_summary(summary: Summary, path: Path) -> None:
     figure.suptitle(summary.title, fontsize=15, x=0.01, ha="left", fontweight="bold")
 
     touched = summary.weight > 0
-    dark = np.where(touched, summary.partial, limits[0]).astype(np.float32)
     if truth is not None:
         _show(axes[0, 0], truth, "Truth (the simulator's expectation)", summary.fov_nm, limits, "gray")
     else:
         axes[0, 0].axis("off")
-    _show(axes[0, 1], dark, f"Partial scan: {100 * touched.mean():.2f} % of pixels", summary.fov_nm, limits, "gray")
+    seen, larger = _visible_samples(summary.partial, touched)
+    drawn = ", drawn larger than they are" if larger else ""
+    title = f"Partial scan: {100 * touched.mean():.2f} % of pixels{drawn}"
+    _show(axes[0, 1], seen, title, summary.fov_nm, limits, "gray")
+    axes[0, 1].set_facecolor(_NEVER_VISITED)
     if estimate is None:
         axes[0, 2].text(0.5, 0.5, "no restoration", ha="center", va="center", fontsize=13)
         for empty in (axes[0, 2], axes[1, 0], axes[1, 1], axes[1, 2]):
