@@ -1,9 +1,9 @@
 """What calibrating the scan is worth: RMSE of restored frames with nominal, calibrated and true positions.
 
 A simulated microscope whose coils lag by 2 µs, gold particles on carbon. The coils are measured from five ordinary
-scans as ``scancontrol calibrate`` takes them; then partial frames along a spiral and a jittered grid, each at two
-speeds and drawn without settling, are filled by one classical method with three versions of the positions. RMSE is
-against the noise-free truth, scaled so that its 0.1 and 99.9 percentiles are 0 and 1.
+scans as ``scancontrol calibrate`` takes them; then partial frames along a spiral, a jittered grid and random points,
+each at two speeds and drawn without settling, are filled by one classical method with three versions of the positions.
+RMSE is against the noise-free truth, scaled so that its 0.1 and 99.9 percentiles are 0 and 1.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from scancontrol.capabilities import CoilModel
 from scancontrol.commands.calibrate import calibration_recipes
 from scancontrol.paths import PathRecipe, ScanPath, achieved_positions
 from scancontrol.paths.jittered import JitteredGrid
+from scancontrol.paths.scattered import UniformRandom
 from scancontrol.paths.spirals import Archimedean
 from simulators.beam import BeamConfig
 from simulators.coils import CoilConfig
@@ -82,7 +83,8 @@ def run() -> dict[str, Any]:
     coil, estimated = _calibrated()
     patterns = {
         "spiral": Archimedean(turn_spacing_px=4.0, extent="inscribed"),
-        "random": JitteredGrid(points=SHAPE[0] * SHAPE[1] // 8, seed=4),
+        "jittered grid": JitteredGrid(points=SHAPE[0] * SHAPE[1] // 8, seed=4),
+        "random": UniformRandom(points=SHAPE[0] * SHAPE[1] // 8, order="curve", seed=4),
     }
     table: list[dict[str, Any]] = []
     shown: list[tuple[str, np.ndarray]] = []
