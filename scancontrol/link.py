@@ -80,6 +80,7 @@ class MicroscopeLink:
         self._recipes: OrderedDict[str, PathRecipe] = OrderedDict()
         self._control: zmq.Socket[bytes] | None = None
         self._data: zmq.Socket[bytes] | None = None
+        self._data_address: str | None = None
         self._heart: Heart | None = None
         self._poller = zmq.Poller()
         self._retry_at = 0.0
@@ -349,8 +350,11 @@ class MicroscopeLink:
             self._stop_heart()
             self._heart = Heart(self._context, self.address, self._security, welcome, self._patience_s)
             self._alive()
-        if welcome is not None and joined and self._data is None:
+        if welcome is not None and joined and self._data_address != welcome.data_address:
+            # A server that restarted at once is welcome over the old control connection, and its data port is another.
+            self._close_data()
             self._data = self._socket(_beside(self.address, welcome.data_address), MAX_PAYLOAD_BYTES)
+            self._data_address = welcome.data_address
         if protocol.state in (ClientState.OFFLINE, ClientState.REFUSED) and self._control is not None:
             self._disconnect()
             if protocol.state is ClientState.REFUSED:
@@ -369,11 +373,17 @@ class MicroscopeLink:
 
     def _disconnect(self, linger_ms: int = 0) -> None:
         self._stop_heart()
-        for socket in (self._control, self._data):
-            if socket is not None:
-                self._poller.unregister(socket)
-                socket.close(linger_ms)
-        self._control = self._data = None
+        self._close_data(linger_ms)
+        if self._control is not None:
+            self._poller.unregister(self._control)
+            self._control.close(linger_ms)
+            self._control = None
+
+    def _close_data(self, linger_ms: int = 0) -> None:
+        if self._data is not None:
+            self._poller.unregister(self._data)
+            self._data.close(linger_ms)
+        self._data = self._data_address = None
 
     def _stop_heart(self) -> None:
         if self._heart is not None:
