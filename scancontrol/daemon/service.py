@@ -123,6 +123,7 @@ class Daemon:
             health = HealthServer(self.snapshot, port=config.status_port, folder=self._output)
             stack.callback(health.stop)
             print_line(f"status      http://{health.start(os.getpid())}/status")
+            stack.callback(beam.stop, 1.0)  # first of all on the way out, before anything that takes time
             self._restorations.start()
             print_line(f"daemon      {capabilities.name} at {config.microscope}, recordings in {self._output}")
             if plan is not None and orders.frames is not None:

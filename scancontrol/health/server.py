@@ -60,7 +60,7 @@ class HealthServer:
             raise InvalidInput("status_port", port, f"cannot be bound ({error.strerror})",
                                "choose another, or 0 for any free one") from error  # fmt: skip
         self.address = f"127.0.0.1:{self._server.server_address[1]}"
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.2,), name="health", daemon=True)
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), name="health", daemon=True)
 
     def start(self, pid: int) -> str:
         """Begin to answer; returns ``host:port``."""
