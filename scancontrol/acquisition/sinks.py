@@ -26,7 +26,7 @@ _POSITIONS_STEP = 1 << 18
 _GRIDDED_AT_ONCE = 1 << 14
 
 
-_SLOW_SINK_S = 0.02
+_SLOW_SINK_S = 0.1
 
 
 class Fanout:

@@ -67,7 +67,7 @@ class Restorations:
         self.face: str | None = None
         self.withheld_rmse: float | None = None
         self.frames_restored = 0
-        self.dropped = 0
+        self._dropped = 0
         self._sink: _RunSink | None = None
         self._was: str = "off"
         self._ready_ns = 0
@@ -98,6 +98,11 @@ class Restorations:
         """How often the restorer had to be started again."""
         return self._process.status.restarts
 
+    @property
+    def dropped(self) -> int:
+        """Frames passed over because newer samples had come, over all runs."""
+        return self._dropped + (self._sink.passed_over if self._sink is not None else 0)
+
     def state(self) -> RestorerState:
         """The restorer as the page shows it."""
         status = self._process.status
@@ -109,6 +114,7 @@ class Restorations:
 
     def sink_for(self, recording: RecordingWriter, coil: CoilModel) -> _RunSink:
         """What one acquisition's samples go to."""
+        self._dropped = self.dropped
         self._sink = _RunSink(self._process, recording, coil, self._enabled)
         return self._sink
 
@@ -164,7 +170,7 @@ class Restorations:
         if sink is None or missed.stream != sink.stream:
             return
         if missed.reason == "dropped":
-            self.dropped += 1
+            self._dropped += 1
         if not sink.missed(missed):
             self._say(f"frame {missed.frame} is not restored: {missed.reason}", "warning")
 
@@ -190,6 +196,8 @@ class _RunSink:
         self.progress = threading.Event()
         self._process, self._recording, self._coil, self._enabled = process, recording, coil, enabled
         self._lock = threading.RLock()
+        self._only_newest = recording.header.keep_restorations == "last"
+        self.passed_over = 0  # frames that a newer one overtook, and that no recording has a place for
         self._waiting: OrderedDict[int, _Job] = OrderedDict()
         self._bytes = 0
         self._asked: dict[int, _Job] = {}
@@ -247,6 +255,10 @@ class _RunSink:
             self._process.restore(end.frame, job.path_id, values, stream=self.stream, live=True)
             return
         with self._lock:
+            if self._only_newest:  # a later restoration takes the place of an earlier one, so why make that
+                self.passed_over += len(self._waiting)
+                self._waiting.clear()
+                self._bytes = 0
             self._waiting[end.frame] = job
             self._bytes += values.nbytes
             self._shed()
