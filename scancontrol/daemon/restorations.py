@@ -206,7 +206,7 @@ class _RunSink:
         self._path: ScanPath | None = None
         self._frame = -1
         self._filled = 0
-        self._next_progressive = 0.0
+        self._began = self._next_progressive = 0.0
         self._closed = False
 
     # -- from the acquisition's thread ------------------------------------------------------------------
@@ -222,7 +222,8 @@ class _RunSink:
                 before = reader.samples(start.frame, 0, start.first_index)[0]
             self._buffer = np.empty(start.path.count, before.dtype)
             self._buffer[: len(before)] = before
-        self._next_progressive = time.monotonic() + _PROGRESSIVE_S
+        self._began = time.monotonic()
+        self._next_progressive = self._began + _PROGRESSIVE_S
         self._process.register(start.path.recipe, self._coil)
 
     def samples(self, frame: int, first_index: int, values: NDArray[Any]) -> None:
@@ -238,7 +239,9 @@ class _RunSink:
         now = time.monotonic()
         if now >= self._next_progressive and end < path.count and end >= max(_FEWEST_SAMPLES, path.count // 8):
             self._next_progressive = now + _PROGRESSIVE_S
-            if not self._asked:  # a finished frame is worth more than a look at an unfinished one
+            left_s = (now - self._began) * (path.count - end) / end
+            # A finished frame is worth more than a look at an unfinished one, which must not stand in its way.
+            if not self._asked and left_s > _PROGRESSIVE_S:
                 self._process.restore(
                     frame, path.path_id, self._buffer[:end], stream=self.stream, live=True, complete=False
                 )
