@@ -55,7 +55,8 @@ class BeamThread:
         operator: whose lease it is.
         security: keys, where the address is not loopback.
         output: folder of the recordings.
-        sinks: made anew for each run, told the recording that the run is written to.
+        sinks: made anew for each run, told the recording that the run is written to and what the microscope can. Called
+            in this thread, for an interrupted acquisition perhaps before :meth:`connect` has returned.
         on_finished: called in this thread when a run has ended, before the next begins.
         dose: keeps the specimen's dose ledger.
         notice: called with a line for the operator.
@@ -73,7 +74,7 @@ class BeamThread:
         output: Path,
         keep_restorations: str,
         fsync: bool,
-        sinks: Callable[[ScanPlan, RecordingWriter], Sequence[Sink]],
+        sinks: Callable[[ScanPlan, RecordingWriter, Capabilities], Sequence[Sink]],
         on_finished: Callable[[Run, AcquisitionStatus], None],
         dose: DoseKeeper,
         notice: Callable[[str, str], None],
@@ -331,7 +332,7 @@ class BeamThread:
             link,
             recording,
             (plan.recipe(frame, link.capabilities) for frame in range(frames)),
-            self._sinks(plan, recording),
+            self._sinks(plan, recording, link.capabilities),
             frames_planned=plan.frames,
             area=self._dose.area,
             dose=self._dose.series(recording.header.series_unique_id, plan, link.capabilities),

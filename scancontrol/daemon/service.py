@@ -19,6 +19,7 @@ from pathlib import Path
 import msgspec
 
 from scancontrol.acquisition import AcquisitionStatus, Background, Partial, PartialFrames, Sink
+from scancontrol.capabilities import Capabilities
 from scancontrol.child import Shutdown
 from scancontrol.configuration import write_text
 from scancontrol.daemon.beam import BeamThread, Run
@@ -222,10 +223,10 @@ class Daemon:
 
     # -- one acquisition --------------------------------------------------------------------------------
 
-    def _sinks(self, plan: ScanPlan, recording: RecordingWriter) -> Sequence[Sink]:
-        """Called in the beam's thread when a run is armed."""
-        self._first_path = plan.path(0, self._capabilities)
-        self._figures = PlanFigures.of(plan, self._first_path, self._capabilities)
+    def _sinks(self, plan: ScanPlan, recording: RecordingWriter, capabilities: Capabilities) -> Sequence[Sink]:
+        """Called in the beam's thread when a run is armed. It rests on nothing that :meth:`run` has yet to do."""
+        self._first_path = plan.path(0, capabilities)
+        self._figures = PlanFigures.of(plan, self._first_path, capabilities)
         self._series = recording.header.series_unique_id
         series = recording.header.series_id
 
@@ -238,10 +239,10 @@ class Daemon:
                 )
             )  # fmt: skip
 
-        self._background = Background(PartialFrames(recording, self._capabilities.coil, show))
-        names = tuple(channel.name for channel in self._capabilities.detectors)
+        self._background = Background(PartialFrames(recording, capabilities.coil, show))
+        names = tuple(channel.name for channel in capabilities.detectors)
         watch = SignalWatch(names, lambda text: self._say(text, "warning"))
-        return [self._background, self._restorations.sink_for(recording, self._capabilities.coil), watch]
+        return [self._background, self._restorations.sink_for(recording, capabilities.coil), watch]
 
     def _on_finished(self, run: Run, status: AcquisitionStatus) -> None:
         """Called in the beam's thread when a run has ended: frames that wait are restored, then the file is closed."""

@@ -1,0 +1,86 @@
+"""What a crash cut off is taken up in the beam's thread, however far the rest of the daemon has come by then."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from scancontrol.capabilities import Capabilities
+from scancontrol.daemon.beam import BeamThread
+from scancontrol.daemon.config import DaemonConfig, PageConfig, RestorerConfig
+from scancontrol.daemon.service import Daemon, Orders
+from scancontrol.paths import CoverageGoal, JitteredGrid
+from scancontrol.plan import ScanPlan
+from scancontrol.recording import RecordingReader, record_plan
+from scancontrol.serve import serve
+from simulators.config import SimulatorConfig
+from simulators.microscope import SimulatedMicroscope
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(60)]
+
+PLAN = ScanPlan(
+    name="cut-off", shape=(32, 32), fov_nm=10.0, dwell_us=10.0, frames=2,
+    patterns=(JitteredGrid(coverage=CoverageGoal(value=0.1)),),
+)  # fmt: skip
+
+
+@pytest.fixture
+def microscope() -> Iterator[tuple[str, Capabilities]]:
+    ready, stop, address = threading.Event(), threading.Event(), []
+
+    def on_ready(at: str) -> None:
+        address.append(at)
+        ready.set()
+
+    instrument = SimulatedMicroscope(SimulatorConfig())
+    thread = threading.Thread(target=serve, args=(instrument,), kwargs={"shutdown": stop.is_set, "on_ready": on_ready})
+    thread.start()
+    assert ready.wait(30)
+    yield address[0], instrument.capabilities
+    stop.set()
+    thread.join(10)
+
+
+class Until:
+    """Asks the daemon to end as soon as something is so."""
+
+    def __init__(self, condition) -> None:
+        self.requested = condition
+
+
+def is_closed(path: Path) -> bool:
+    with RecordingReader(path) as read:
+        return read.closed
+
+
+@pytest.mark.parametrize(("choice", "reason"), [("end", "interrupted"), ("resume", "completed")])
+def test_what_was_cut_off_does_not_wait_for_the_rest_of_the_daemon(
+    microscope: tuple[str, Capabilities], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, choice, reason: str
+) -> None:
+    address, capabilities = microscope
+    cut_off = record_plan(tmp_path / "cut-off.hspy", PLAN, capabilities, series_id=1, series_unique_id="s")
+    cut_off.begin_frame(0, PLAN.path(0, capabilities))
+    cut_off.abandon()
+    connect = BeamThread.connect
+
+    def slow_connect(beam: BeamThread, timeout_s: float) -> Capabilities:
+        """The main thread is not scheduled again before the beam's has done all that it has to do."""
+        found = connect(beam, timeout_s)
+        deadline = time.monotonic() + 30
+        while beam.busy and beam.alive and time.monotonic() < deadline:
+            time.sleep(0.005)
+        return found
+
+    monkeypatch.setattr(BeamThread, "connect", slow_connect)
+    config = DaemonConfig(
+        microscope=address, output=str(tmp_path), page=PageConfig(enabled=False),
+        restorer=RestorerConfig(enabled=False), on_interrupted=choice,
+    )  # fmt: skip
+    shutdown = Until(lambda: is_closed(cut_off.path))
+    assert Daemon(config, tmp_path).run(Orders(), shutdown) == 0  # type: ignore[arg-type]
+    with RecordingReader(cut_off.path) as read:
+        assert read.reason == reason
