@@ -67,7 +67,7 @@ PATHS: dict[str, PathRecipe] = {
 }
 
 
-def _best(call: Callable[[], None], times: int = 3) -> float:
+def _best(call: Callable[[], None], times: int = 7) -> float:
     took = []
     for _ in range(times):
         begun = time.thread_time()

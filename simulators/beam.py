@@ -74,14 +74,14 @@ class Beam:
             incident *= self._flickering(len(dwell_us), float(dwell_us.mean()), generator)
         if config.blanker_ns == 0 or move_us is None:
             return incident, None
-        moved = np.flatnonzero(move_us > 0)
-        if not len(moved):
-            return incident, None
-        switching_us = config.blanker_ns * 1e-3
+        half_us = 0.5 * config.blanker_ns * 1e-3
         # opening and closing are ramps: half of each is lost, respectively leaks
-        incident[moved] *= np.maximum(1 - 0.5 * switching_us / dwell_us[moved], 0.0).astype(np.float32)
-        leak = np.zeros(len(dwell_us), np.float32)
-        leak[moved] = 0.5 * per_us * np.minimum(switching_us, move_us[moved])
+        leak = np.minimum(move_us, 2 * half_us).astype(np.float32)
+        if not leak.any():
+            return incident, None
+        leak *= np.float32(0.5 * per_us)
+        lost = np.maximum(1 - half_us / dwell_us, 0.0).astype(np.float32)
+        np.multiply(incident, lost, out=incident, where=leak > 0)
         return incident, leak
 
     def _flickering(self, n: int, dwell_us: float, generator: np.random.Generator) -> NDArray[np.float32]:
@@ -95,7 +95,8 @@ class Beam:
         knots[1:] *= math.sqrt(1 - keep**2) * config.flicker_pct / 100
         knots = solve(np.array([keep]), knots)[:, 0]
         self._flicker = float(knots[-1])
-        at = knots.astype(np.float32) + np.float32(1)
+        at = np.maximum(knots + 1, 0).astype(np.float32)
         along = np.arange(_KNOT, dtype=np.float32) * np.float32(1 / _KNOT)
-        relative = np.diff(at)[:, None] * along + at[:-1, None]
-        return np.maximum(relative, 0).reshape(-1)[:n]
+        relative = np.diff(at)[:, None] * along
+        relative += at[:-1, None]
+        return relative.reshape(-1)[:n]

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from scancontrol.capabilities import CoilModel
 from scancontrol.errors import InvalidInput
+from simulators.randomness import normal
 from simulators.recurrence import linger, play
 
 __all__ = ["CoilConfig", "Coils"]
@@ -114,14 +115,11 @@ class Coils:
             np.clip(told, 0, np.float32(codes - 1), out=told)
             told *= np.float32(1 / codes)
         even = bool(dwell_us[0] == dwell_us[-1] and (dwell_us == dwell_us[0]).all())
-        moved = np.zeros(0, np.intp) if move_us is None else np.flatnonzero(move_us > 0)
         jumps = self._jumps(told)
         if math.isfinite(config.slew_fields_per_us):
-            reach = dwell_us * config.slew_fields_per_us
-            if move_us is not None:
-                reach += move_us * config.slew_fields_per_us
-            least = reach.min()
+            least = (dwell_us[0] if even else dwell_us.min()) * config.slew_fields_per_us
             if jumps.min() < -least or jumps.max() > least:
+                reach = (dwell_us if move_us is None else dwell_us + move_us) * config.slew_fields_per_us
                 told = self._slewed(told, jumps, reach)
                 jumps = self._jumps(told)
         self._told = told[:, -1].copy()
@@ -137,7 +135,7 @@ class Coils:
             self._play = played[-1].copy()
             achieved = np.ascontiguousarray(played.T)
         if config.landing_error_fields > 0:
-            achieved += self._landed(moved, len(dwell_us), generator)
+            achieved += self._landed(move_us, len(dwell_us), generator)
         if config.hum_fields > 0:
             ends = end_us
             if ends is None:
@@ -183,13 +181,15 @@ class Coils:
                 position = int(np.searchsorted(too_far, k))
         return told
 
-    def _landed(self, moved: NDArray[np.intp], count: int, generator: np.random.Generator) -> NDArray[np.float32]:
+    def _landed(self, move_us: Array | None, count: int, generator: np.random.Generator) -> NDArray[np.float32]:
         """The landing error of each sample, (2, count) or (2, 1): drawn at each jump and kept until the next."""
+        moved = np.zeros(0, np.intp) if move_us is None else np.flatnonzero(move_us > 0)
         if not len(moved):
             return self._landing[:, None]
-        errors = generator.standard_normal((2, len(moved)), np.float32)
-        errors *= np.float32(self.config.landing_error_fields)
+        errors = normal(2 * len(moved), self.config.landing_error_fields, generator).reshape(2, -1)
         before, self._landing = self._landing, errors[:, -1].copy()
+        if len(moved) == count:
+            return errors
         lasts = np.diff(moved, append=count)
         out = np.empty((2, count), np.float32)
         for axis in (0, 1):

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from scancontrol.capabilities import DetectorChannel
 from scancontrol.errors import InvalidInput
 from simulators.poisson import poisson
+from simulators.randomness import normal
 from simulators.recurrence import linger
 from simulators.specimens.scattering import DETECTOR_KINDS
 
@@ -100,8 +101,7 @@ class Detector:
             return np.full(len(expected), 0 if config.condition == "dead" else top, np.uint16)
         signal = poisson(expected, generator)
         if config.pulse_spread > 0:
-            spread = generator.standard_normal(len(signal), np.float32)
-            spread *= np.float32(config.pulse_spread)
+            spread = normal(len(signal), config.pulse_spread, generator)
             spread *= np.sqrt(signal)
             signal += spread
         if config.decay_us > 0:
@@ -109,9 +109,7 @@ class Detector:
         signal *= np.float32(config.counts_per_electron)
         signal += np.float32(config.offset_counts + 0.5)  # truncation below then rounds
         if config.read_noise_counts > 0:
-            noise = generator.standard_normal(len(signal), np.float32)
-            noise *= np.float32(config.read_noise_counts)
-            signal += noise
+            signal += normal(len(signal), config.read_noise_counts, generator)
         return np.asarray(np.clip(signal, 0, top, out=signal).astype(np.uint16))
 
     def _streaked(

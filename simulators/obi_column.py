@@ -20,6 +20,7 @@ from simulators.damage import Damage, DoseMap
 from simulators.detectors import Detector
 from simulators.obi_device import Pixels
 from simulators.poisson import poisson
+from simulators.randomness import normal
 from simulators.specimens.scattering import detected_fraction
 from simulators.specimens.specimen import Specimen
 
@@ -43,14 +44,13 @@ class _AveragingDetector(Detector):
             return np.full(len(expected), 0 if config.condition == "dead" else top, np.uint16)
         signal = poisson(expected, generator)
         if config.pulse_spread > 0:
-            spread = np.float32(config.pulse_spread) * np.sqrt(signal)
-            signal += generator.standard_normal(len(signal), np.float32) * spread
+            signal += normal(len(signal), config.pulse_spread, generator) * np.sqrt(signal)
         if config.decay_us > 0:
             dwell_us = cycles * CYCLE_US
             signal = self._streaked(signal, dwell_us, np.zeros(len(cycles)))
         code = config.offset_counts + config.counts_per_electron * signal / cycles
         if config.read_noise_counts > 0:
-            code += generator.standard_normal(len(signal)) * (config.read_noise_counts / np.sqrt(cycles))
+            code += normal(len(signal), config.read_noise_counts, generator) / np.sqrt(cycles)
         return np.asarray(np.clip(code, 0, top).astype(np.uint16))
 
 

@@ -16,6 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import gammaln
 
+from simulators.randomness import normal, words
+
 __all__ = ["LARGE", "poisson"]
 
 LARGE = 50.0
@@ -43,23 +45,31 @@ def poisson(mean: NDArray[np.float32], generator: np.random.Generator) -> NDArra
 def _few(mean: NDArray[np.float32], generator: np.random.Generator) -> NDArray[np.float32]:
     threshold, other = _tables()
     rung = (mean * np.float32(_PER_UNIT)).astype(np.int32)
-    drawn = generator.integers(0, 1 << 32, len(mean), np.uint32)
+    both = words(2 * len(mean), generator)
+    drawn, second = both[: len(mean)], both[len(mean) :]
     column = drawn & np.uint32(_COLUMNS - 1)
     at = rung * np.int32(_COLUMNS)
     at += column.view(np.int32)
     drawn >>= np.uint32(7)
-    out = np.where(drawn < threshold.take(at), column, other.take(at)).astype(np.float32)
+    own = (drawn < threshold.take(at)).view(np.uint8)
+    number = other.take(at)
+    number += (column.astype(np.uint8) - number) * own  # a choice without branches; it may wrap, and wraps back
+    out = number.astype(np.float32)
     # the rest, mean − rung/8, is 0 for certain below the smallest chance of a 0 that there is
-    uniform = generator.random(len(mean), np.float32)
-    some = np.flatnonzero(uniform > np.float32(np.exp(-1 / _PER_UNIT)))
+    some = np.flatnonzero(second > np.uint32(2**32 * np.exp(-1 / _PER_UNIT)))
     rest = (mean[some] - rung[some] * np.float32(1 / _PER_UNIT)).astype(np.float64)
-    below = uniform[some]
+    below = second[some] * 2.0**-32
     term = np.exp(-rest)
     total = term.copy()
-    for number in range(1, _MOST_REST + 1):
-        out[some] += below > total
-        term *= rest / number
+    more = np.zeros(len(some), np.float32)
+    for count in range(1, _MOST_REST + 1):
+        above = below > total
+        if not above.any():
+            break
+        more += above
+        term *= rest / count
         total += term
+    out[some] += more
     return out
 
 
@@ -85,7 +95,7 @@ def _tables() -> tuple[NDArray[np.uint32], NDArray[np.uint8]]:
 
 
 def _many(mean: NDArray[np.float32], generator: np.random.Generator) -> NDArray[np.float32]:
-    z = generator.standard_normal(len(mean), np.float32)
+    z = normal(len(mean), 1.0, generator)
     square = z * z
     root = np.sqrt(mean)
     # λ + √λ·z + (z² − 1)/6 + (z − z³)/(72·√λ), rounded

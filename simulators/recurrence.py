@@ -8,7 +8,6 @@ its steps compose, so a block is cut into segments that advance side by side (:f
 
 from __future__ import annotations
 
-import math
 from functools import lru_cache
 
 import numpy as np
@@ -18,8 +17,9 @@ from scipy.linalg.lapack import ctbtrs, dtbtrs, stbtrs, ztbtrs
 __all__ = ["linger", "play", "solve"]
 
 _SOLVE = {"f": stbtrs, "d": dtbtrs, "F": ctbtrs, "D": ztbtrs}
+_SEGMENT = 32  # steps of hysteresis in a segment
 _RUN = 32  # samples that one product of matrices takes along
-_FEW = 64  # blanked moves in a block that are still treated one by one
+_FEW = 64  # blanked moves in a block that are still treated one by one, where more than two systems would be solved
 
 
 def linger(
@@ -47,7 +47,8 @@ def linger(
     """
     n = forcing.shape[1]
     moved = np.zeros(0, np.intp) if move_us is None else np.flatnonzero(move_us > 0)
-    if len(dwell_us) > 1 or len(moved) > _FEW or n < 2 * _RUN:
+    chains = len(rate) * len(forcing)
+    if len(dwell_us) > 1 or n < 2 * _RUN or len(moved) > (_FEW if chains > 2 else 0):
         return _uneven(state, forcing, weight, rate, dwell_us, move_us)
     body = n - n % _RUN
     inside = moved[moved < body]
@@ -122,9 +123,13 @@ def _even(
         fading = _powers(steps, np.arange(_RUN) - at[:, None])  # (modes, m, samples of the run)
         more = np.einsum("vcm,v,vms->cms", struck, weight, fading).real.astype(seen.dtype)
         left = np.einsum("vcm,vm->cmv", struck, _powers(steps, _RUN - at)).astype(ends.dtype)
-        for number, here in enumerate(run):  # several may be in one run
-            seen[:, here] += more[:, number]
-            ends[:, here] += left[:, number]
+        if len(run) == 1 or (np.diff(run) > 0).all():
+            seen[:, run] += more
+            ends[:, run] += left
+        else:
+            for number, here in enumerate(run):  # several are in one run
+                seen[:, here] += more[:, number]
+                ends[:, here] += left[:, number]
         begun = _carried(state, ends, steps)
     seen += begun.view(seen.dtype) @ tail
     after = begun[:, -1] * np.exp(-_RUN * steps) + ends[:, -1]
@@ -193,27 +198,44 @@ def play(start: NDArray[np.floating], command: NDArray[np.floating], width: floa
     ``command`` is (n, m), each column by itself, ``start`` (m,). The elementary rate-independent hysteresis (Brokate &
     Sprekels, Hysteresis and Phase Transitions, 1996, section 2.1). Each step clamps, and clamps compose to clamps.
     """
-    n, columns = command.shape
-    size = max(1, math.isqrt(n))
-    rows = -(-n // size)
-    padded = np.empty((columns, rows * size), command.dtype)
-    padded[:, :n] = command.T
-    padded[:, n:] = command[-1][:, None]
-    steps = np.ascontiguousarray(padded.reshape(columns * rows, size).T)  # one step of every segment after the other
-    low, high = steps - command.dtype.type(width), steps + command.dtype.type(width)
-    clamp = np.empty((size, 2, columns * rows), command.dtype)  # least and most that steps 0…k of each segment leave
+    half = command.dtype.type(width)
+    steps = _by_step(command.T)
+    played = _clamped(np.asarray(start, command.dtype), steps - half, steps + half)
+    return np.asarray(_in_order(played)[:, : len(command)].T)
+
+
+def _clamped(
+    start: NDArray[np.floating], low: NDArray[np.floating], high: NDArray[np.floating]
+) -> NDArray[np.floating]:
+    """``p[k] = clip(p[k−1], low[k], high[k])`` from ``start`` (columns,) on, laid out as :func:`_by_step` does.
+
+    What a segment as a whole does is a clamp again, so where the segments begin is the same problem, smaller.
+    """
+    size, columns, rows = low.shape
+    clamp = np.empty((size, 2, columns, rows), low.dtype)  # least and most that steps 0…k of each segment leave
     clamp[0, 0], clamp[0, 1] = low[0], high[0]
     for before, here, least, most in zip(clamp, clamp[1:], low[1:], high[1:], strict=False):
         np.maximum(before, least, out=here)
         np.minimum(here, most, out=here)
-    begin = np.empty((columns, rows), command.dtype)
-    ends = clamp[-1].reshape(2, columns, rows)
-    for column in range(columns):
-        value, before = float(start[column]), []
-        for least, most in ends[:, column].T.tolist():
-            before.append(value)
-            value = min(max(value, least), most)
-        begin[column] = before
-    here = begin.reshape(-1)
-    played = np.minimum(np.maximum(here, clamp[:, 0]), clamp[:, 1])
-    return np.asarray(played.T.reshape(columns, -1)[:, :n].T)
+    begun = np.empty((columns, rows), low.dtype)
+    begun[:, 0] = start
+    if rows > 1:
+        ends = _clamped(start, _by_step(clamp[-1, 0]), _by_step(clamp[-1, 1]))
+        begun[:, 1:] = _in_order(ends)[:, : rows - 1]
+    played = np.maximum(begun, clamp[:, 0])
+    return np.minimum(played, clamp[:, 1], out=played)
+
+
+def _by_step(values: NDArray[np.floating]) -> NDArray[np.floating]:
+    """(columns, n) as (steps, columns, segments): one step of every segment after the other, the last one repeated."""
+    columns, n = values.shape
+    size = min(_SEGMENT, n)
+    rows = -(-n // size)
+    if n < rows * size:
+        values = np.concatenate((values, np.repeat(values[:, -1:], rows * size - n, axis=1)), axis=1)
+    return np.ascontiguousarray(values.reshape(columns, rows, size).transpose(2, 0, 1))
+
+
+def _in_order(by_step: NDArray[np.floating]) -> NDArray[np.floating]:
+    """The reverse, (columns, steps · segments)."""
+    return by_step.transpose(1, 2, 0).reshape(by_step.shape[1], -1)

@@ -20,7 +20,7 @@ from simulators.probe import Probe
 from simulators.specimens.atoms import Atoms, join
 from simulators.specimens.scattering import high_angle_nm2, low_angle_nm2
 
-__all__ = ["Field", "Film", "Scene", "grid_for", "render", "spread"]
+__all__ = ["Field", "Film", "Scene", "grid_for", "render", "spread", "wrap"]
 
 Image = NDArray[np.float32]
 
@@ -100,8 +100,8 @@ class Field:
         v0, u0 = np.floor(v), np.floor(u)
         v -= v0
         u -= u0
-        i, j = _wrap(v0.astype(np.int32), rows), _wrap(u0.astype(np.int32), cols)
-        below, right = _wrap(i + 1, rows), _wrap(j + 1, cols)
+        i, j = wrap(v0.astype(np.int32), rows), wrap(u0.astype(np.int32), cols)
+        below, right = wrap(i + 1, rows), wrap(j + 1, cols)
         i *= cols
         below *= cols
         corners = (i + j, i + right, below + j, below + right)
@@ -122,7 +122,7 @@ class Field:
         return tuple(found)
 
 
-def _wrap(index: NDArray[np.int32], size: int) -> NDArray[np.int32]:
+def wrap(index: NDArray[np.int32], size: int) -> NDArray[np.int32]:
     """Periodic index; a power of two needs no division."""
     if size & (size - 1) == 0:
         return np.asarray(index & np.int32(size - 1))

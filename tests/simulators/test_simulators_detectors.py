@@ -11,6 +11,7 @@ from scipy import stats
 from scancontrol.errors import InvalidInput
 from simulators.detectors import Detector, DetectorConfig
 from simulators.poisson import LARGE, poisson
+from simulators.randomness import normal
 
 N = 60_000
 
@@ -43,6 +44,19 @@ def _continuous(x: np.ndarray, mean: float) -> np.ndarray:
     """Distribution of a Poisson number plus a uniform one."""
     whole = np.floor(x)
     return stats.poisson.cdf(whole - 1, mean) + (x - whole) * stats.poisson.pmf(whole, mean)
+
+
+@pytest.mark.parametrize("n", [1, 4, 200_001])
+def test_normal_numbers_are_normal_and_independent(n):
+    drawn = normal(n, 2.0, rng()).astype(float)
+    assert drawn.shape == (n,)
+    assert np.isfinite(drawn).all()
+    if n > 1000:
+        assert stats.kstest(drawn / 2, "norm").pvalue > 1e-3
+        assert drawn.std() == pytest.approx(2.0, abs=4 * 2 / math.sqrt(2 * n))
+        for apart in (1, n // 2, n // 2 + 1):  # numbers are drawn in pairs, half the block from one another
+            assert abs(np.corrcoef(drawn[apart:], drawn[:-apart])[0, 1]) < 4 / math.sqrt(n - apart)
+            assert abs(np.corrcoef(drawn[apart:] ** 2, drawn[:-apart] ** 2)[0, 1]) < 4 / math.sqrt(n - apart)
 
 
 def test_a_picture_of_few_and_many_electrons_is_right_on_both_sides_of_the_change_of_method():
