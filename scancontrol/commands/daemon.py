@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 import msgspec
@@ -14,6 +15,8 @@ from scancontrol.daemon.service import Daemon, Orders
 from scancontrol.errors import InvalidInput
 
 __all__ = ["add_parser", "run"]
+
+_SWITCH_S = 0.0005  # ten times oftener than usual: samples and heartbeats must not wait while a thread draws
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -55,6 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
     orders = Orders(start=arguments.start, frames=arguments.frames, repeat=arguments.repeat, truth=arguments.truth,
                     resume=arguments.resume)  # fmt: skip
     shutdown = Shutdown(follow_stdin=arguments.follow_stdin)
+    sys.setswitchinterval(_SWITCH_S)
     return Daemon(config, base).run(orders, shutdown)
 
 

@@ -34,7 +34,8 @@ __all__ = ["Restorations"]
 
 _IN_FLIGHT = 1  # what is handed in cannot be overtaken, and the next choice costs the restorer under a millisecond
 _WAITING_BYTES = 256 << 20  # samples kept in memory for frames that wait; beyond this they are read back
-_PROGRESSIVE_S = 0.25  # how often an unfinished frame is restored, while the restorer has nothing better to do
+_LOOK_S = 0.25  # how often an unfinished frame is looked at, while the restorer has nothing better to do
+_LOOKS_KEPT = 1024  # times that are remembered
 _FEWEST_SAMPLES = 64
 
 
@@ -152,6 +153,8 @@ class Restorations:
                     withheld_rmse=result.withheld_rmse, latency_ms=latency_ms, progressive=not result.complete,
                 )
             )  # fmt: skip
+        if sink is not None and not result.complete:
+            sink.looked(result)
         if job is None or sink is None or latency_ms is None:
             return
         self.frames_restored += 1
@@ -206,7 +209,8 @@ class _RunSink:
         self._path: ScanPath | None = None
         self._frame = -1
         self._filled = 0
-        self._began = self._next_progressive = 0.0
+        self._began = self._next_look = 0.0
+        self._look_s: dict[tuple[str, int], float] = {}  # what a look took, by path and samples
         self._closed = False
 
     # -- from the acquisition's thread ------------------------------------------------------------------
@@ -223,7 +227,7 @@ class _RunSink:
             self._buffer = np.empty(start.path.count, before.dtype)
             self._buffer[: len(before)] = before
         self._began = time.monotonic()
-        self._next_progressive = self._began + _PROGRESSIVE_S
+        self._next_look = self._began + _LOOK_S
         self._process.register(start.path.recipe, self._coil)
 
     def samples(self, frame: int, first_index: int, values: NDArray[Any]) -> None:
@@ -231,38 +235,56 @@ class _RunSink:
         path = self._path
         if not self._enabled or frame != self._frame or path is None:
             return
+        received_ns = time.monotonic_ns()
         if self._buffer is None:
             self._buffer = np.empty(path.count, values.dtype)
         end = first_index + values.shape[1]
         self._buffer[first_index:end] = values[0]
         self._filled = end
-        now = time.monotonic()
-        if now >= self._next_progressive and end < path.count and end >= max(_FEWEST_SAMPLES, path.count // 8):
-            self._next_progressive = now + _PROGRESSIVE_S
-            left_s = (now - self._began) * (path.count - end) / end
-            # A finished frame is worth more than a look at an unfinished one, which must not stand in its way.
-            if not self._asked and left_s > _PROGRESSIVE_S:
-                self._process.restore(
-                    frame, path.path_id, self._buffer[:end], stream=self.stream, live=True, complete=False
-                )
+        if end == path.count:
+            self._hand_in(path, received_ns)  # that the frame has ended follows, and adds nothing
+        else:
+            self._look(path)
 
     def frame_ended(self, end: FrameEnd) -> None:
         """See :class:`scancontrol.acquisition.Sink`."""
-        if not self._enabled or end.frame != self._frame or self._buffer is None or self._filled < _FEWEST_SAMPLES:
+        if end.frame == self._frame and self._path is not None:
+            self._hand_in(self._path, time.monotonic_ns())
+
+    def _look(self, path: ScanPath) -> None:
+        """Have the unfinished frame restored, if there is time for it before it is finished."""
+        now = time.monotonic()
+        # At the same places of every frame, because the restorer prepares each length of a path once.
+        step = max(_FEWEST_SAMPLES, round(path.count * 1e6 * _LOOK_S / path.duration_us))
+        count = self._filled - self._filled % step
+        if self._buffer is None or now < self._next_look or count == 0:
             return
-        values, self._buffer = self._buffer[: self._filled], None
-        job = _Job(end.frame, end.path.path_id, values, time.monotonic_ns())
-        if not self._recording.wants_restoration(end.frame):
+        self._next_look = now + _LOOK_S
+        left_s = (now - self._began) * (path.count - self._filled) / self._filled
+        likely_s = self._look_s.get((path.path_id, count)) or max(self._look_s.values(), default=_LOOK_S)
+        # A finished frame is worth more than a look at an unfinished one, which must not stand in its way.
+        if not self._asked and left_s > 1.5 * likely_s:
+            self._process.restore(
+                self._frame, path.path_id, self._buffer[:count], stream=self.stream, live=True, complete=False
+            )
+
+    def _hand_in(self, path: ScanPath, received_ns: int) -> None:
+        """Have the frame restored from what there is of it; once for each frame."""
+        if not self._enabled or self._buffer is None or self._filled < _FEWEST_SAMPLES:
+            return
+        frame, values, self._buffer = self._frame, self._buffer[: self._filled], None
+        job = _Job(frame, path.path_id, values, received_ns)
+        if not self._recording.wants_restoration(frame):
             with self._lock:
-                self._asked[end.frame] = job
-            self._process.restore(end.frame, job.path_id, values, stream=self.stream, live=True)
+                self._asked[frame] = job
+            self._process.restore(frame, job.path_id, values, stream=self.stream, live=True)
             return
         with self._lock:
             if self._only_newest:  # a later restoration takes the place of an earlier one, so why make that
                 self.passed_over += len(self._waiting)
                 self._waiting.clear()
                 self._bytes = 0
-            self._waiting[end.frame] = job
+            self._waiting[frame] = job
             self._bytes += values.nbytes
             self._shed()
         self.pump()
@@ -308,6 +330,12 @@ class _RunSink:
     def asked(self, frame: int) -> _Job | None:
         """The job that was handed in for a frame and is not settled."""
         return self._asked.get(frame)
+
+    def looked(self, result: RestoredFrame) -> None:
+        """A look at an unfinished frame is done: the next one of its length takes about as long."""
+        if len(self._look_s) >= _LOOKS_KEPT:
+            self._look_s.clear()
+        self._look_s[result.path_id, result.samples_used] = result.turnaround_ms / 1e3
 
     def settled(self, frame: int) -> None:
         """A frame was restored, and stored if it has a place."""

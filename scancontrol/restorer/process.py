@@ -27,7 +27,7 @@ from scancontrol.paths import PathRecipe
 from scancontrol.processes import ChildFailed, ChildProcess
 from scancontrol.restorer.channel import receive_now, request_parts, send_now
 from scancontrol.restorer.ledger import Asked, Ledger, MissedFrame, RestoredFrame
-from scancontrol.restorer.status import Child, RestorerStatus, restorer_arguments
+from scancontrol.restorer.status import Child, RestorerStatus, local_address, restorer_arguments
 from scancontrol.security import ClientSecurity, check_address, secure_client
 from scancontrol.wire import restoring as wire
 from scancontrol.wire.messages import software
@@ -78,7 +78,7 @@ class RestorerProcess:
         self._arguments = restorer_arguments() if arguments is None else arguments
         self._address = address
         self._security = security
-        self._launch = launch or (lambda arguments: ChildProcess("restorer", RESTORE_MODULE, arguments))
+        self._launch = launch or _launch
         self._child: Child | None = None
         self._lock = threading.Lock()
         self._ledger = Ledger(RECORDED_LIMIT)
@@ -374,3 +374,7 @@ class RestorerProcess:
                 self._unregistered.append(asked.path_id)
         if asked.complete:
             self._missed([MissedFrame(asked.stream, asked.frame, message.text)])
+
+
+def _launch(arguments: list[str]) -> Child:
+    return ChildProcess("restorer", RESTORE_MODULE, ["--address", local_address(), *arguments])

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import secrets
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-__all__ = ["Child", "RestorerStatus", "restorer_arguments"]
+__all__ = ["Child", "RestorerStatus", "local_address", "restorer_arguments"]
 
 
 class Child(Protocol):
@@ -46,3 +48,8 @@ def restorer_arguments(
     if threads is not None:
         arguments += ["--threads", str(threads)]
     return arguments
+
+
+def local_address() -> str:
+    """Where a restorer of our own listens: on Linux a local socket without a file, faster than tcp for whole images."""
+    return f"ipc://@scancontrol-restorer-{secrets.token_hex(16)}" if sys.platform == "linux" else "tcp://127.0.0.1:0"

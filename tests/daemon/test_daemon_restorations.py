@@ -1,0 +1,102 @@
+"""Which samples are handed to the restorer, and when: no process, no socket, no disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from scancontrol.acquisition import FrameEnd, FrameStart
+from scancontrol.capabilities import CoilModel
+from scancontrol.daemon import restorations
+from scancontrol.daemon.restorations import _RunSink
+from scancontrol.paths import Archimedean, CoverageGoal, PathRecipe
+from scancontrol.restorer import RestoredFrame
+
+
+class Handed:
+    """Stands for the restorer's client: notes what it is handed."""
+
+    def __init__(self) -> None:
+        self.frames: list[tuple[int, int, bool]] = []
+
+    def register(self, recipe, coil) -> None:
+        pass
+
+    def restore(self, frame, path_id, samples, *, stream, live, complete=True) -> bool:
+        self.frames.append((frame, len(samples), complete))
+        return True
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    now = SimpleNamespace(s=100.0)
+    time = SimpleNamespace(monotonic=lambda: now.s, monotonic_ns=lambda: int(now.s * 1e9))
+    monkeypatch.setattr(restorations, "time", time)
+    return now
+
+
+@pytest.fixture
+def path():
+    recipe = PathRecipe(
+        pattern=Archimedean(coverage=CoverageGoal(value=0.1)), shape=(128, 128), fov_nm=10.0, dwell_us=1000.0
+    )
+    return recipe.solve().expand()
+
+
+def sink(handed: Handed) -> _RunSink:
+    header = SimpleNamespace(series_unique_id="s", series_id=1, keep_restorations="all")
+    recording = SimpleNamespace(header=header, path=Path("r.hspy"), wants_restoration=lambda frame: True)
+    return _RunSink(handed, recording, CoilModel(), True)
+
+
+def scan(sink: _RunSink, path, frame: int, clock, *, until: int | None = None, chunk: int = 16) -> None:
+    """The beam's own time passes while the samples come."""
+    sink.frame_started(FrameStart(1, frame, path, 0, 0, 0))
+    for first in range(0, path.count if until is None else until, chunk):
+        count = min(chunk, path.count - first)
+        clock.s += count * path.duration_us / path.count / 1e6
+        sink.samples(frame, first, np.full((1, count), 7, "<u2"))
+
+
+def test_a_frame_is_handed_in_with_its_last_sample_and_only_once(clock, path):
+    handed = Handed()
+    run = sink(handed)
+    scan(run, path, 0, clock)
+    assert handed.frames[-1] == (0, path.count, True)
+    run.frame_ended(FrameEnd(1, 0, path, "completed", path.count, True, 0, 0))
+    assert [frame for frame in handed.frames if frame[2]] == [(0, path.count, True)]
+
+
+def test_a_frame_that_ended_early_is_handed_in_with_what_there_is(clock, path):
+    handed = Handed()
+    run = sink(handed)
+    scan(run, path, 0, clock, until=800)
+    run.frame_ended(FrameEnd(1, 0, path, "aborted", 800, False, 0, 0))
+    assert handed.frames[-1] == (0, 800, True)
+
+
+def test_looks_at_an_unfinished_frame_come_at_the_same_places_of_every_frame(clock, path):
+    handed = Handed()
+    run = sink(handed)
+    places = []
+    for frame, chunk in enumerate((16, 23)):
+        scan(run, path, frame, clock, chunk=chunk)
+        places.append({count for number, count, complete in handed.frames if number == frame and not complete})
+        run.settled(frame)
+    assert places[0] == places[1] != set()
+
+
+def test_a_look_that_would_not_be_done_before_the_frame_is_not_asked_for(clock, path):
+    handed = Handed()
+    run = sink(handed)
+    slow = RestoredFrame(
+        stream="s", frame=0, path_id=path.path_id, samples_used=1, complete=False, estimate=np.zeros((2, 2)),
+        interval=None, method="m", face="classical", weights_hash="", withheld_rmse=None, compute_ms=0.0, waited_ms=0.0,
+        turnaround_ms=path.duration_us / 1e3,
+    )  # fmt: skip
+    run.looked(slow)
+    scan(run, path, 0, clock)
+    assert handed.frames == [(0, path.count, True)]
