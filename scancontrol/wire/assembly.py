@@ -81,6 +81,7 @@ class Assembly:
         self._frames[scan.series_id, scan.frame] = _Frame(
             scan.series_unique_id, scan.path_id, first, first, first, first
         )
+        self._have.pop((scan.series_unique_id, scan.frame), None)
 
     def expect_no_more(self, scan: Scan) -> None:
         """It was refused."""
@@ -202,6 +203,15 @@ class Assembly:
             self._safe = number + 1
 
     # -- what the microscope must hear ----------------------------------------------------------------
+
+    @property
+    def heard(self) -> int:
+        """First number that the caller has not taken."""
+        return self._next_take
+
+    def all_taken(self, before: int) -> bool:
+        """Whether the caller has taken every message below this number, and all that was made up here."""
+        return self.expected is not None and self.expected >= before and not self._ready and not self._synthetic
 
     @property
     def has_news(self) -> bool:

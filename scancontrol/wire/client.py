@@ -45,6 +45,7 @@ class ClientProtocol:
         self.state = ClientState.OFFLINE
         self.welcome: m.Welcome | None = None
         self.refused: m.Refused | None = None  # why hello was refused
+        self.lost_samples = 0  # of what the caller did not have, let go by the microscope before we came
         self._name = name
         self._role: Any = role
         self._have = None if have is None else dict(have)
@@ -58,6 +59,7 @@ class ClientProtocol:
         self._data_out: list[list[Part]] = []
         self._heard_ns = 0
         self._attach_ns = 0
+        self._ready_ns = 0
         self._resend_ns = 0
         self._acknowledge_ns = 0
         self._was_ready = False
@@ -79,6 +81,8 @@ class ClientProtocol:
             raise LocalProtocolError(f"cannot ask while {self.state.value}: connect first")
         number = self._next_request
         self._next_request += 1
+        if kind is m.Scan:
+            fields.setdefault("heard", self._assembly.heard)
         message = kind(request=number, **fields)
         if isinstance(message, m.Scan):
             self._assembly.expect(message)
@@ -100,6 +104,14 @@ class ClientProtocol:
         if self._notices:
             return self._notices.popleft()
         return self._assembly.take()
+
+    def nothing_left(self, status: m.Status | None) -> bool:
+        """Whether the microscope exposes nothing, and all that it had to say was taken; ``status`` is its latest."""
+        if status is None or self.welcome is None or self.state is not ClientState.READY:
+            return False
+        of_now = status.server_id == self.welcome.server_id and status.client_ns >= self._ready_ns
+        idle = status.frame is None and not status.queued_scans
+        return of_now and idle and self._assembly.all_taken(status.next_sequence)
 
     def acknowledge(self, series_id: int, frame: int, next_index: int) -> None:
         """All samples of this frame below ``next_index`` are safe; the microscope may forget them.
@@ -275,6 +287,8 @@ class ClientProtocol:
         if message.discarded_samples:
             text = f"{message.discarded_samples} samples of another client's series were let go"
             self._notices.append(m.Notice(kind="discarded", message=text))
+        self.lost_samples = max(self.lost_samples, message.lost_samples)
+        self._ready_ns = now_ns
         self._step(ClientEvent.ATTACHED)
         self._ready()
 

@@ -52,7 +52,7 @@ __all__ = [
     "software",
 ]
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 """Raised whenever a message changes meaning; both ends must state the same number."""
 
 
@@ -124,6 +124,7 @@ class Scan(Message, frozen=True, kw_only=True, tag="scan"):
     path_id: PathId
     first_index: Index = 0  # the first sample to expose: above 0 where an interrupted frame goes on
     area: Name = ""  # which area of the specimen (specimen and stage position), for the dose per area
+    heard: Sequence = 0  # data messages before this one were taken by whoever asks; what they said is known to them
 
 
 class Pause(Message, frozen=True, kw_only=True, tag="pause"):
@@ -329,6 +330,7 @@ class Attached(Message, frozen=True, kw_only=True, tag="attached"):
     server_id: Token
     next_sequence: Sequence
     discarded_samples: Index = 0  # retained for another session, and let go because nobody asked for them
+    lost_samples: Index = 0  # of the series that the client named, let go while another client was attached
 
 
 # -- data, client to microscope ------------------------------------------------------------------------

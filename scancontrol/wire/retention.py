@@ -7,7 +7,7 @@ cursor may run; a count of bytes bounds how much is kept.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -18,6 +18,8 @@ from scancontrol.wire.framing import Part, encode
 from scancontrol.wire.messages import ChunkHeader, End, Start
 
 __all__ = ["Retention"]
+
+_LET_GO = 1024  # series remembered
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,8 @@ class Retention:
         self._entries: deque[_Entry] = deque()
         self._first = 0  # sequence number of the head of the log
         self._cursor = 0  # sequence number to send next
+        self._sent = 0  # sequence numbers below this were sent at least once
+        self._let_go: OrderedDict[str, int] = OrderedDict()  # series → samples that nobody asked for
         self._credit_limit = 0  # first sequence number that may not be sent
         self.bytes = 0  # of samples kept
 
@@ -64,13 +68,14 @@ class Retention:
 
         :raises RemoteProtocolError: what was never sent is said to be safe
         """
-        if next_sequence > self._cursor:
+        if next_sequence > self._sent:
             raise RemoteProtocolError(
-                f"data messages before {next_sequence} acknowledged; those before {self._cursor} were sent"
+                f"data messages before {next_sequence} acknowledged; those before {self._sent} were sent"
             )
         while self._first < next_sequence:
             self.bytes -= self._entries.popleft().payload_bytes
             self._first += 1
+        self._cursor = max(self._cursor, self._first)  # one that asked for them again may have had them after all
         self._grant(credit_limit)
 
     def rewind(self, next_sequence: int) -> int:
@@ -81,6 +86,7 @@ class Retention:
         if next_sequence > self.next_sequence:
             raise RemoteProtocolError(f"data message {next_sequence} asked for; the next is {self.next_sequence}")
         self._cursor = max(next_sequence, self._first)
+        self._sent = max(self._sent, self._cursor)  # whoever wants it from here on has had what is before
         return self._cursor
 
     def attach(self, next_sequence: int, credit: int) -> int:
@@ -94,9 +100,10 @@ class Retention:
         """Nobody listens: nothing may be sent."""
         self._credit_limit = 0
 
-    def keep_only(self, have: Mapping[tuple[str, int], int]) -> int:
-        """Forget series that are not named, and samples that are safe; returns the count of samples let go.
+    def keep_only(self, have: Mapping[tuple[str, int], int]) -> tuple[int, int]:
+        """Forget series that are not named, and samples that are safe.
 
+        Returns the count of samples let go now, and of those of the named series that were let go before.
         ``have`` maps (series_unique_id, frame) to the first sample that the client lacks. What stays is
         numbered anew, without gaps, so that a client that just came sees an unbroken sequence. Frames of a
         named series that ``have`` does not list are kept whole.
@@ -107,13 +114,15 @@ class Retention:
         for entry in self._entries:
             message = entry.message
             if message.series_unique_id not in series:
-                discarded += message.count if isinstance(message, ChunkHeader) else 0
+                if isinstance(message, ChunkHeader):
+                    discarded += message.count
+                    self._remember_let_go(message)
                 continue
             safe = have.get((message.series_unique_id, message.frame), 0)
             if isinstance(message, ChunkHeader) and message.first_index + message.count <= safe:
                 continue
             kept.append(entry)
-        self._first = self._cursor = self.next_sequence
+        self._first = self._cursor = self._sent = self.next_sequence
         self._entries = deque(
             _Entry(
                 msgspec.structs.replace(entry.message, sequence=self._first + position),
@@ -122,13 +131,20 @@ class Retention:
             for position, entry in enumerate(kept)
         )  # fmt: skip
         self.bytes = sum(entry.payload_bytes for entry in kept)
-        return discarded
+        return discarded, sum(self._let_go.get(name, 0) for name in series)
+
+    def _remember_let_go(self, chunk: ChunkHeader) -> None:
+        name = chunk.series_unique_id
+        self._let_go[name] = self._let_go.pop(name, 0) + chunk.count
+        while len(self._let_go) > _LET_GO:
+            self._let_go.popitem(last=False)
 
     def to_send(self) -> Iterator[list[Part]]:
         """What may be sent now; the cursor advances over each as it is taken."""
         while self._cursor < min(self._credit_limit, self.next_sequence):
             entry = self._entries[self._cursor - self._first]
             self._cursor += 1
+            self._sent = max(self._sent, self._cursor)
             yield encode(entry.message, entry.payload)
 
     def _grant(self, credit_limit: int) -> None:

@@ -1,9 +1,10 @@
 """The beam's side of the microscope's end: which frame is open, whether the beam is on, what was exposed.
 
-:class:`Scanner` walks the table ``MICROSCOPE`` and knows nothing of connections. It keeps three promises:
+:class:`Scanner` walks the table ``MICROSCOPE`` and knows nothing of connections. It keeps four promises:
 
 - the beam is on only while every sample of it can be sent at once and be kept (credit and room);
 - every accepted scan gets exactly one ``end``, with the reason and the first sample that was not exposed;
+- what cuts a frame off ends every scan behind it too, those that were on their way when it happened included;
 - whatever was exposed before the beam was blanked is in the log before that ``end``.
 """
 
@@ -28,6 +29,7 @@ from scancontrol.wire.transitions import MICROSCOPE, Event, State
 __all__ = ["Action", "BeginScan", "BlankBeam", "ExpandRecipe", "OpenScan", "Scanner"]
 
 _LARGEST_ITEM_BYTES = 4
+_UNASKED: tuple[EndReason, ...] = ("dose_limit", "overrun", "fault", "heartbeat_lost")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +93,7 @@ class Scanner:
         self.queue: deque[OpenScan] = deque()
         self.starved = 0  # times that the beam waited for credit or room
         self.beam_on = False  # what the instrument was last told
+        self.unheard = 0  # a scan must be asked for by one who has taken the data messages before this one
         self._limits = limits
         self._channels = channels
         self._guard = guard
@@ -159,8 +162,13 @@ class Scanner:
         """Accept a scan.
 
         :raises InvalidInput: nothing of it is left to expose, or it would pass a dose limit
-        :raises LocalProtocolError: the table does not allow a scan now
+        :raises LocalProtocolError: the table does not allow a scan now, or whoever asks has not heard that the one
+            before it was cut off
         """
+        if request.heard < self.unheard:
+            raise LocalProtocolError(
+                f"frame {request.frame} was asked for before it was heard that a frame was cut off: take its end first"
+            )
         if request.first_index >= path.count:
             raise InvalidInput("first_index", request.first_index, f"is not below the path's {path.count} samples",
                                "start a frame that is not complete")  # fmt: skip
@@ -280,6 +288,8 @@ class Scanner:
         self.scan = None
         if reason != "completed":
             self.queue.clear()
+        if ending and reason in _UNASKED:
+            self.unheard = self._retention.next_sequence
 
     def _wrong(self, values: Any, electrons: Any, monotonic_ns: Any) -> str:
         """What of a block cannot be, or nothing. An instrument is a driver, perhaps of somebody else's making."""

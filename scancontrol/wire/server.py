@@ -352,16 +352,19 @@ class ServerProtocol:
         ))  # fmt: skip
 
     def _attach(self, session: Session, connection: bytes, message: m.Attach) -> None:
-        first, discarded = message.next_sequence, 0
+        first, discarded, lost = message.next_sequence, 0, 0
         if first is None and session.data == connection:
             first = session.attached_at  # the same message again, because the answer was slow
         elif first is None:
             have = {(item.series_unique_id, item.frame): item.next_index for item in message.have or ()}
-            discarded = self._retention.keep_only(have)
+            discarded, lost = self._retention.keep_only(have)
             first = self._retention.first_sequence
+            self._scanner.unheard = 0  # a client that has just come asks for nothing that went before
         first = self._retention.attach(first, message.credit)
         session.data, session.attached_at = connection, first
-        attached = m.Attached(server_id=self._server_id, next_sequence=first, discarded_samples=discarded)
+        attached = m.Attached(
+            server_id=self._server_id, next_sequence=first, discarded_samples=discarded, lost_samples=lost
+        )
         self._data_out.append((connection, encode(attached)))
 
     def _leave(self, session: Session, text: str, now_ns: int) -> None:

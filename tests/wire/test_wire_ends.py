@@ -461,6 +461,83 @@ def test_an_overrun_has_its_own_reason(pair, operator):
     assert operator.of(m.End)[0].reason == "overrun"
 
 
+@pytest.mark.parametrize("when", ["while it is being blanked", "once it is blanked", "after the end was heard"])
+@pytest.mark.parametrize("overrun", [False, True])
+def test_what_cuts_a_frame_off_starts_nothing_that_was_queued_or_on_its_way(pair, operator, overrun, when):
+    path_id = operator.register(recipe())
+    operator.scan(path_id, 0)
+    operator.scan(path_id, 1)
+    pair.turn(2)
+    wanted = {"series_id": 1, "series_unique_id": "s1", "frame": 2, "path_id": path_id}
+    number = operator.ask(m.Scan, **wanted)  # nobody has heard of anything yet
+    (on_its_way,) = operator.protocol.control_to_send()
+    pair.server.failed("the high tension tripped", pair.now_ns, overrun=overrun)
+    if when == "once it is blanked":
+        pair.act()
+    elif when == "after the end was heard":
+        pair.until(lambda: len(operator.of(m.End)) == 2)
+    pair.server.receive_control(operator.control, [bytes(part) for part in on_its_way], pair.now_ns)
+    pair.turn(60)
+    answer = operator.protocol.answer(number)
+    reason = "overrun" if overrun else "fault"
+    assert [end[:2] for end in ends(operator)][:2] == [(0, reason), (1, reason)]
+    if when == "while it is being blanked":  # it is queued, and ended with the others
+        assert ends(operator)[2:] == [(2, reason, 0)]
+    else:
+        assert (answer.code, answer.message.split(":")[0]) == (
+            "not_now", "frame 2 was asked for before it was heard that a frame was cut off",
+        )  # fmt: skip
+    assert pair.instrument.begins == [(0, 0)]
+    assert isinstance(operator.scan(path_id, 2), m.Done)  # whoever knows may go on
+    pair.until(lambda: operator.samples(2) == list(range(256)))
+
+
+def test_a_client_knows_when_nothing_is_left_to_come(pair, operator):
+    def nothing_left() -> bool:
+        return operator.protocol.nothing_left(operator.pulse.status)
+
+    path_id = operator.register(recipe())
+    operator.reads = False
+    operator.scan(path_id)
+    for _ in range(300):
+        pair.turn(1)
+        assert not (nothing_left() and pair.instrument.exposed)
+    operator.reads = True
+    pair.until(nothing_left)
+    assert operator.samples() == list(range(256))
+    assert len(operator.of(m.End)) == 1
+
+
+def test_a_client_that_comes_back_is_told_of_samples_that_another_let_go(pair, operator):
+    operator.acknowledges = False
+    path_id = operator.register(recipe())
+    operator.scan(path_id)
+    pair.turn(4)
+    operator.alive = False
+    pair.turn(1100)
+    other = pair.ready(Client(pair, "bob"))
+    other.protocol.close()
+    pair.turn(5)
+    other.alive = False
+    again = pair.ready(Client(pair, "ada", have={("s1", 0): 0}))
+    assert again.protocol.lost_samples == len(pair.instrument.exposed)
+    assert pair.ready(Client(pair, "eve", "observer")).protocol.lost_samples == 0
+
+
+def test_a_frame_asked_for_again_begins_where_it_was_asked_for_whatever_an_earlier_process_had(pair, operator):
+    path_id = operator.register(recipe())
+    operator.alive = False
+    pair.turn(1100)
+    again = pair.ready(Client(pair, "ada", have={("s1", 0): 16}))
+    number = again.ask(m.Scan, series_id=1, series_unique_id="s1", frame=0, path_id=path_id, first_index=64)
+    pair.turn(2)
+    again.protocol._assembly.expect_no_more(m.Scan(
+        request=number, series_id=1, series_unique_id="s1", frame=0, path_id=path_id, first_index=64
+    ))  # fmt: skip
+    pair.until(lambda: again.of(m.End))
+    assert again.samples() == list(range(64, 256))
+
+
 def test_the_end_of_the_server_ends_every_scan(pair, operator):
     path_id = operator.register(recipe())
     operator.scan(path_id, 0)

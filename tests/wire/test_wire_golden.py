@@ -27,7 +27,7 @@ MESSAGES = {
     "hello": m.Hello(protocol_version=1, software="scancontrol 1", name="ada", role="operator", session=T),
     "heartbeat": m.Heartbeat(session=T, number=5, client_ns=1_000_000_000),
     "register": m.Register(request=1, path_id=PATH, recipe={"shape": [4, 4]}),
-    "scan": m.Scan(request=2, first_index=96, area="a1", **SCAN),
+    "scan": m.Scan(request=2, first_index=96, area="a1", heard=11, **SCAN),
     "pause": m.Pause(request=3),
     "resume": m.Resume(request=4),
     "abort": m.Abort(request=5, reason="enough"),
@@ -76,8 +76,8 @@ GOLDEN = {
         b"\x81\xa5shape\x92\x04\x04"
     ),
     "scan": (
-        b"\x88\xa4type\xa4scan\xa7request\x02\xa9series_id\x07\xb0series_unique_id\xa2s7\xa5frame\x02\xa7path_"
-        b"id\xd9 00112233445566778899aabbccddeeff\xabfirst_index`\xa4area\xa2a1"
+        b"\x89\xa4type\xa4scan\xa7request\x02\xa9series_id\x07\xb0series_unique_id\xa2s7\xa5frame\x02\xa7path_"
+        b"id\xd9 00112233445566778899aabbccddeeff\xabfirst_index`\xa4area\xa2a1\xa5heard\x0b"
     ),
     "pause": (
         b"\x82\xa4type\xa5pause\xa7request\x03"
@@ -118,7 +118,7 @@ GOLDEN = {
     ),
     "refused": (
         b"\x8b\xa4type\xa7refused\xa7request\xc0\xa4code\xa9malformed\xa7message\xa2no\xa8quantity\xa0\xa5valu"
-        b"e\xa0\xa5limit\xa0\xa6remedy\xa0\xa6holder\xa0\xb0holder_silent_ms\x00\xb0protocol_version\x01"
+        b"e\xa0\xa5limit\xa0\xa6remedy\xa0\xa6holder\xa0\xb0holder_silent_ms\x00\xb0protocol_version\x02"
     ),
     "status": (
         b"\xde\x00\x12\xa4type\xa6status\xa6number\x05\xa9client_ns\x01\xacmonotonic_ns\x02\xa6utc_ns\x03\xa9s"
@@ -147,8 +147,8 @@ GOLDEN = {
         b"ns\x02"
     ),
     "attached": (
-        b"\x84\xa4type\xa8attached\xa9server_id\xb00123456789abcdef\xadnext_sequence\n\xb1discarded_samples"
-        b"\x00"
+        b"\x85\xa4type\xa8attached\xa9server_id\xb00123456789abcdef\xadnext_sequence\n\xb1discarded_samples"
+        b"\x00\xaclost_samples\x00"
     ),
     "attach": (
         b"\x85\xa4type\xa6attach\xa7session\xb00123456789abcdef\xadnext_sequence\xc0\xa4have\x91\x83\xb0series"

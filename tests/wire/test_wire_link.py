@@ -211,7 +211,7 @@ def test_a_microscope_of_another_version_is_named_with_both_versions():
     with context, context.socket(zmq.ROUTER) as fake:
         fake.linger = 0
         port = fake.bind_to_random_port("tcp://127.0.0.1")
-        answer = msgspec.msgpack.encode({"type": "welcome", "protocol_version": 2, "news": True})
+        answer = msgspec.msgpack.encode({"type": "welcome", "protocol_version": 7, "news": True})
 
         def respond() -> None:
             connection, *_ = fake.recv_multipart()
@@ -219,7 +219,7 @@ def test_a_microscope_of_another_version_is_named_with_both_versions():
 
         thread = threading.Thread(target=respond)
         thread.start()
-        with MicroscopeLink(f"tcp://127.0.0.1:{port}") as link, pytest.raises(VersionMismatch, match=r"version 2 .*1"):
+        with MicroscopeLink(f"tcp://127.0.0.1:{port}") as link, pytest.raises(VersionMismatch, match=r"version 7 .*2"):
             link.connect(5)
         thread.join()
 

@@ -87,12 +87,25 @@ def test_a_new_client_gets_what_it_lacks_numbered_without_gaps():
     log.append(chunk(1, 0), memoryview(bytes(6)))
     log.append(chunk(2, 3), memoryview(bytes(6)))
     log.append(chunk(3, 0, frame=3), memoryview(bytes(6)))
-    assert log.keep_only({("s7", 2): 3}) == 3  # samples of the series that nobody wants
+    assert log.keep_only({("s7", 2): 3}) == (3, 0)  # samples of the series that nobody wants
     log.attach(log.first_sequence, 8)
     kept = [msgspec.msgpack.decode(parts[0]) for parts in log.to_send()]
     assert [(header["sequence"], header["frame"], header["first_index"]) for header in kept] == [(4, 2, 3), (5, 3, 0)]
     assert log.bytes == 12
     assert log.next_sequence == 6
+    assert log.keep_only({("old", 0): 0}) == (6, 3)  # whoever wants it later is told
+
+
+def test_what_was_sent_may_be_acknowledged_though_it_was_asked_for_again():
+    log = filled(6)
+    log.attach(0, 4)
+    assert sent(log) == [0, 1, 2, 3]
+    log.rewind(0)
+    log.acknowledge(3, 8)
+    assert log.first_sequence == 3
+    assert sent(log) == [3, 4, 5]
+    with pytest.raises(RemoteProtocolError):
+        log.acknowledge(7, 8)
 
 
 @given(st.lists(st.sampled_from(["append", "ack", "rewind", "attach", "detach", "send"]), max_size=40), st.randoms())
