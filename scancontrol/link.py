@@ -145,6 +145,21 @@ class MicroscopeLink:
         return None if self._heart is None else self._heart.pulse.status
 
     @property
+    def server_id(self) -> str:
+        """Whom requests go to now: differs after every restart of the microscope's server."""
+        return self._welcome().server_id
+
+    @property
+    def drained(self) -> bool:
+        """Whether the microscope exposes nothing, and everything that it had to say was received."""
+        return self._protocol.nothing_left(self.status)
+
+    @property
+    def lost_samples(self) -> int:
+        """Samples of what this client said it had not, that the microscope let go while another was connected."""
+        return self._protocol.lost_samples
+
+    @property
     def clock_offset_ns(self) -> int | None:
         """The microscope's monotonic clock minus this process's."""
         return None if self._heart is None else self._heart.pulse.clock_offset_ns

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from numpy.typing import NDArray
 
 from scancontrol.paths import PathRecipe, ScanPath
-from scancontrol.wire.messages import End, Notice, Start, Status
+from scancontrol.wire.messages import End, Notice, Start
 
 __all__ = ["ChunkLike", "DoseAccount", "FrameEnd", "FrameStart", "MicroscopeLike", "NoAccount", "Sink"]
 
@@ -35,12 +35,17 @@ class ChunkLike(Protocol):
 class MicroscopeLike(Protocol):
     """The client's end of the wire, used by one thread; :class:`scancontrol.link.MicroscopeLink` is one.
 
-    Every accepted ``start`` is answered by exactly one ``End``. Raises
-    :class:`~scancontrol.errors.LinkError` when the microscope is gone for good.
+    Every accepted ``start`` is answered by exactly one ``End``; one made up by the link itself, because the
+    microscope is gone, has a ``utc_ns`` of 0. ``drained`` is whether the microscope exposes nothing and everything
+    that it had to say was received. Raises :class:`~scancontrol.errors.LinkError` when the microscope is gone for good.
     """
 
     @property
-    def status(self) -> Status | None: ...
+    def server_id(self) -> str: ...
+    @property
+    def drained(self) -> bool: ...
+    @property
+    def lost_samples(self) -> int: ...
     def register(self, recipe: PathRecipe) -> str: ...
     def start(
         self, path_id: str, series_id: int, frame: int, first_index: int = 0, *,

@@ -3,6 +3,9 @@
 The order of every chunk is the point of this module: **written, then acknowledged, then handed to the sinks**.
 What is not on the disk is never acknowledged, so the microscope keeps it and sends it again; and no sink can
 keep a sample from the disk, because it is there before the sink hears of it.
+
+Of whom a frame is asked is on the disk before it is asked, until its end has told how far it came. A frame of which
+that is not known is never asked for again: the server that knew is gone, and may have exposed more than it could send.
 """
 
 from __future__ import annotations
@@ -31,6 +34,10 @@ _LOG = logging.getLogger(__name__)
 _TICK_S = 0.01  # how long a command from another thread may have to wait
 _PATHS_REGISTERED = 32  # the microscope forgets the oldest of 64
 _RETRY = ("queue_full", "not_now", "no_session", "unknown_path")  # refusals that pass by themselves
+_UNKNOWN = (
+    "frame {} was asked of a microscope's server that is gone; what it exposed of it is not known, so none of it is"
+    " exposed again"
+)
 
 
 class Acquisition:
@@ -81,6 +88,7 @@ class Acquisition:
         self._stamps: dict[int, int] = {}  # of the last chunk of each open frame
         self._open: dict[int, ScanPath] = {}  # frames asked for whose End has not come
         self._again: deque[tuple[int, ScanPath]] = deque()  # to be asked for again
+        self._doubtful: set[int] = set()  # of the open ones: asked for, and the answer was lost with the session
         self._registered: OrderedDict[str, None] = OrderedDict()
         self._next_frame = 0
         self._lost_since: float | None = None
@@ -140,6 +148,8 @@ class Acquisition:
                 event = self._link.receive(_TICK_S)
                 if event is not None:
                     self._take(event)
+                elif self._doubtful and self._link.drained:
+                    self._settle_doubts()
                 elif self._lost_since is not None and self._clock() - self._lost_since > self._link_patience_s:
                     raise LinkError(f"the microscope was silent for {self._link_patience_s:g} s")
         except ScanControlError as error:
@@ -166,21 +176,34 @@ class Acquisition:
         """Before anything is exposed: samples that an earlier process asked for and never acknowledged."""
         if not self._recording.counts["frames"]:
             return
-        deadline, seen = self._clock() + self._link_patience_s, -1
+        deadline = self._clock() + self._link_patience_s
         while self._failure is None:
             self._obey(ahead)
             event = self._link.receive(_TICK_S)
-            status = self._link.status
             if event is not None:
-                seen = -1 if status is None else status.number
-                if isinstance(event, End):
-                    self._ended_before(event)
-                elif not isinstance(event, Start | Notice):
-                    self._keep(event)
-            elif status is not None and status.number > seen + 1 and status.frame is None and not status.retained_bytes:
+                deadline = self._clock() + self._link_patience_s
+            if isinstance(event, End):
+                self._ended_before(event)
+            elif event is not None and not isinstance(event, Start | Notice):
+                self._keep(event)
+            elif event is None and self._link.drained:
+                if not self._link.lost_samples:
+                    self._recording.settle(self._link.server_id)
                 return
-            if self._clock() > deadline:
+            elif self._clock() > deadline:
                 raise LinkError("the microscope still keeps samples of this recording and does not send them")
+
+    def _settle_doubts(self) -> None:
+        """All has come that there was, and no end of these: they were never taken up, and are asked for again."""
+        for frame in sorted(self._doubtful):
+            self._withdraw(frame)
+            self._again.append((frame, self._open.pop(frame)))
+        self._doubtful.clear()
+
+    def _withdraw(self, frame: int) -> None:
+        """The microscope did not take it up: nothing of it was exposed."""
+        self._dose.refused(frame)
+        self._recording.note_asked(frame, "")
 
     def _obey(self, ahead: PathsAhead) -> None:
         """Do what other threads asked for."""
@@ -205,7 +228,7 @@ class Acquisition:
         """Keep the microscope's queue filled."""
         if self._status.phase not in (Phase.ARMING, Phase.SCANNING):
             return
-        while self._failure is None and len(self._open) <= self._frames_ahead:
+        while self._failure is None and not self._doubtful and len(self._open) <= self._frames_ahead:
             if self._again:
                 frame, path = self._again.popleft()
             else:
@@ -233,6 +256,11 @@ class Acquisition:
         if first_index == path.count:
             self._update(frames_completed=self._status.frames_completed + 1)
             return True
+        if self._recording.asked_of(frame):
+            self._fail("fault", _UNKNOWN.format(frame))
+            self._recording.end_frame(frame, "fault", exposed=first_index)
+            return True
+        asked = False
         try:
             if path.path_id not in self._registered:
                 self._link.register(path.recipe)
@@ -241,19 +269,24 @@ class Acquisition:
             while len(self._registered) > _PATHS_REGISTERED:
                 self._registered.popitem(last=False)
             self._dose.ask(frame, path, first_index)
+            self._recording.note_asked(frame, self._link.server_id)
+            asked = True
             self._link.start(
                 path.path_id, self._status.series_id, frame, first_index,
                 series_unique_id=self._recording.header.series_unique_id, area=self._area,
             )  # fmt: skip
         except RequestRefused as refused:
-            self._dose.refused(frame)
-            if refused.code in _RETRY:
-                self._registered.pop(path.path_id, None)
-                return False
-            self._fail("operator_blank" if refused.code == "beam_held" else "link", str(refused))
-            return True
+            self._registered.pop(path.path_id, None)
+            if asked and refused.code == "no_session":
+                self._doubtful.add(frame)  # it may be taken up: it was asked, and the session ended before the answer
+            else:
+                self._withdraw(frame)
+                if refused.code in _RETRY:
+                    return False
+                self._fail("operator_blank" if refused.code == "beam_held" else "link", str(refused))
+                return True
         except InvalidInput as error:
-            self._dose.refused(frame)
+            self._withdraw(frame)
             self._fail("dose_limit" if "dose" in error.quantity else "planning", str(error))
             return True
         self._open[frame] = path
@@ -326,9 +359,12 @@ class Acquisition:
         path = self._open.pop(end.frame, None)
         if path is None:
             return
+        self._doubtful.discard(end.frame)
         self._dose.ended(end)
         received = self._recording.next_index(end.frame)
         lost = max(0, end.next_index - received)
+        if lost == 0 and end.utc_ns:
+            self._settled(end.frame)
         goes_on = end.reason == "heartbeat_lost" and self._interrupted == "resume" and lost == 0
         if goes_on and self._failure is None:
             self._again.append((end.frame, path))
@@ -337,7 +373,10 @@ class Acquisition:
             return
         reason = end.reason if lost == 0 or end.reason != "completed" else "fault"
         if reason != "completed":
+            was_well = self._failure is None
             self._fail(reason, end.message or f"the microscope ended frame {end.frame}: {reason}")
+            if was_well and self._open:
+                self._blank(f"frame {end.frame} ended: {reason}")  # no time for the frames behind it
         try:
             self._recording.end_frame(
                 end.frame, reason, exposed=end.next_index, electrons=end.electrons, utc_ns=end.utc_ns
@@ -357,6 +396,13 @@ class Acquisition:
             self._stamps.pop(end.frame, None),
         ))  # fmt: skip
         self._on_status(self._status)
+
+    def _settled(self, frame: int) -> None:
+        """The microscope said how far it came, and all of that is on the disk."""
+        try:
+            self._recording.note_asked(frame, "")
+        except RecordingError as error:
+            self._fail("recording", str(error))
 
     def _ended_before(self, end: End) -> None:
         """A frame that an earlier process asked for was ended; one that lacks samples goes on instead."""

@@ -75,7 +75,7 @@ def _copy(reader: RecordingReader, regions: dict[str, Region], target: int, *, s
         sources = reader.regions()
         rows = {name: len(reader.rows(name)) for name in ("status", "frames", "chunks", "paths")}
         for name, region in regions.items():
-            spans = [(0, region.lane_bytes)]
+            spans = [(0, region.lane_bytes if name in sources else 0)]
             if name in rows:
                 spans = [(0, rows[name] * TABLES[name].itemsize)]
             elif name == "partial frames":

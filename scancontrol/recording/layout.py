@@ -30,6 +30,7 @@ __all__ = [
     "CHUNK_ROW",
     "EXPERIMENTS",
     "FRAME_ROW",
+    "LATER",
     "PATH_ROW",
     "RESERVED",
     "RESTORATION_ROW",
@@ -89,9 +90,12 @@ TABLES = {
     "achieved": np.dtype(("<f4", (2,))),
     "dwell_us": np.dtype("<f4"),
     "partials_written": np.dtype("u1"),
+    "asked_of": np.dtype("S64"),
     "restored": RESTORATION_ROW,
 }
-RESERVED = ("raw samples", "chunks", "frames", "paths", "recipes", "status")
+LATER = ("asked_of",)
+"""What the first recordings did not have."""
+RESERVED = ("raw samples", "chunks", "frames", "paths", "recipes", "status", "asked_of")
 """What must not run out of room during a scan."""
 EXPERIMENTS = ("raw samples", "partial frames", "restorations", "intervals")
 
@@ -219,6 +223,7 @@ class Header(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             "achieved": (room.path_samples, 2),
             "dwell_us": (room.path_samples,),
             "partials_written": (room.frames,),
+            "asked_of": (room.frames,),
             "restored": (self.restorations,),
         }[name]
 

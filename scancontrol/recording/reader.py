@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from scancontrol.capabilities import Capabilities
 from scancontrol.errors import InvalidInput, RecordingError
-from scancontrol.recording.layout import EXPERIMENTS, TABLES, VERSION, Header
+from scancontrol.recording.layout import EXPERIMENTS, LATER, TABLES, VERSION, Header
 from scancontrol.recording.regions import Region, pread_all
 
 if TYPE_CHECKING:
@@ -210,6 +210,14 @@ class RecordingReader:
             samples_used=int(values["samples_used"]), utc_ns=int(values["utc_ns"]),
         )  # fmt: skip
 
+    def asked_of(self, frame: int) -> str:
+        """The microscope's server that was asked for this frame and has not said how far it came; empty for none."""
+        self.frame(frame)
+        if "asked_of" not in self._regions:
+            return ""
+        size = TABLES["asked_of"].itemsize
+        return _text(self._read("asked_of", 0, self._row_of[frame] * size, size).rstrip(b"\0"))
+
     def next_unexposed(self, frame: int) -> int:
         """Where to go on with a frame: its first sample that is not here."""
         return self.frame(frame).received if frame in self._row_of else 0
@@ -362,7 +370,7 @@ def _read_regions(file: h5py.File, header: Header) -> dict[str, Region]:
         for name in EXPERIMENTS
     ]
     for place, name, shape, dtype in wanted:
-        if not shape[0]:
+        if not shape[0] or (name in LATER and place not in file):
             continue
         data_set = _local(file, place)
         if data_set.shape != shape or data_set.dtype != dtype:

@@ -36,6 +36,7 @@ from scancontrol.recording.layout import (
     PATH_ROW,
     RESERVED,
     STATUS_ROW,
+    TABLES,
     Header,
     PathLike,
     create_file,
@@ -56,6 +57,7 @@ class _Frame:
     path_id: str
     values: NDArray[Any]  # its row of the frame table
     next_index: int = 0
+    asked_of: str = ""
     chunk_row: int = -1
     chunk: NDArray[Any] = field(default_factory=lambda: np.zeros(1, dtype=CHUNK_ROW))
 
@@ -120,7 +122,7 @@ class RecordingWriter:
             for index, frame in enumerate(reader.frames):
                 resumed = _Frame(
                     index, frame.first, frame.count, reader.paths[frame.path].path_id,
-                    reader.rows("frames")[index : index + 1].copy(), frame.received,
+                    reader.rows("frames")[index : index + 1].copy(), frame.received, reader.asked_of(frame.frame),
                 )  # fmt: skip
                 writer._frames[frame.frame] = resumed
             frames = list(writer._frames.values())
@@ -267,6 +269,31 @@ class RecordingWriter:
             if self._fsync:
                 self._sync()
             return progress.next_index == exposed
+
+    def note_asked(self, frame: int, server_id: str) -> None:
+        """Note whom a frame is about to be asked of; with ``""``, that its end has told how far it came.
+
+        While it is noted, nobody but that server knows which samples were exposed. Raises :class:`RecordingError`.
+        """
+        with self._lock:
+            progress = self._known(frame)
+            if progress.asked_of == server_id or "asked_of" not in self._regions:
+                return
+            size = TABLES["asked_of"].itemsize
+            self._write("asked_of", 0, progress.row * size, server_id.encode()[:size].ljust(size, b"\0"))
+            if self._fsync:
+                self._sync()
+            progress.asked_of = server_id
+
+    def asked_of(self, frame: int) -> str:
+        """The server of :meth:`note_asked`; empty where none is noted."""
+        return self._frames[frame].asked_of if frame in self._frames else ""
+
+    def settle(self, server_id: str) -> None:
+        """This server has told of every frame that it was asked for how far it came. Raises :class:`RecordingError`."""
+        for frame, progress in self._frames.items():
+            if progress.asked_of == server_id:
+                self.note_asked(frame, "")
 
     def next_index(self, frame: int) -> int:
         """The first sample of ``frame`` that is not on the disk; 0 for a frame that has not begun."""

@@ -16,7 +16,7 @@ from scancontrol.capabilities import Capabilities, DetectorChannel
 from scancontrol.paths import Archimedean, CoverageGoal, PathRecipe, ScanPath, Serpentine
 from scancontrol.plan import ScanPlan
 from scancontrol.wire.assembly import Chunk
-from scancontrol.wire.messages import End, Notice, Start, Status
+from scancontrol.wire.messages import End, Notice, Start
 
 SHAPE = (16, 16)
 MICROSCOPE = Capabilities(name="bench", detectors=(DetectorChannel(name="HAADF"),))
@@ -48,7 +48,8 @@ class MemoryMicroscope:
 
     step: int = 16
     script: Callable[[MemoryMicroscope], None] = lambda microscope: None
-    status: Status | None = None
+    server_id: str = "a" * 32
+    lost_samples: int = 0
     exposed: dict[tuple[int, int], int] = field(default_factory=dict)  # (frame, sample) → how often
     acknowledged: dict[int, int] = field(default_factory=dict)
     on_acknowledge: Callable[[int, int], None] = lambda frame, next_index: None
@@ -62,6 +63,10 @@ class MemoryMicroscope:
         self.held = False
         self.longest_queue = 0
         self.thread: threading.Thread | None = None
+
+    @property
+    def drained(self) -> bool:
+        return not self.events and not self.queue
 
     def register(self, recipe: PathRecipe) -> str:
         self._same_thread()

@@ -277,8 +277,6 @@ def test_a_link_that_is_gone_ends_the_acquisition_and_leaves_a_recording_to_go_o
     recording.abandon()
     going_on = RecordingWriter.resume(recording.path)
     second = MemoryMicroscope(exposed=microscope.exposed)
-    second.status = _quiet_status()
-    second.script = _beating
     shown: list[Any] = []
     partial_frames = PartialFrames(going_on, MICROSCOPE.coil, shown.append)
     status = Acquisition(second, going_on, recipes_of(plan), [partial_frames]).run()
@@ -290,21 +288,6 @@ def test_a_link_that_is_gone_ends_the_acquisition_and_leaves_a_recording_to_go_o
     whole, _ = partial_frame(path, values_of(interrupted, 0, path.count)[0])
     with Recording.open(recording.path) as read:
         np.testing.assert_allclose(read.partial(interrupted), whole, rtol=1e-6)
-
-
-def _quiet_status(number: int = 0) -> Any:
-    from scancontrol.wire.messages import Status
-
-    return Status(
-        number=number, client_ns=0, monotonic_ns=0, utc_ns=0, server_id="0" * 16, state="idle", blanker="auto",
-        beam_on=False, operator=None, series_id=None, frame=None, next_index=0, queued_scans=0, next_sequence=0,
-        retained_bytes=0, session_electrons=0.0,
-    )  # fmt: skip
-
-
-def _beating(microscope: MemoryMicroscope) -> None:
-    assert microscope.status is not None
-    microscope.status = _quiet_status(microscope.status.number + 1)
 
 
 def test_a_microscope_that_speaks_nonsense_is_blanked_and_ends_the_acquisition_without_an_exception(

@@ -328,7 +328,7 @@ with Recording.open(folder / "a.hspy") as read:
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     said, figures = done.stdout.strip().split("\n")
-    assert said.startswith("RecordingError: raw samples = 72.6 MB do not fit on the disk")
+    assert said.startswith("RecordingError: raw samples = 73.9 MB do not fit on the disk")
     verified, missing, stored = map(int, figures.split())
     assert verified == 400
     assert missing > 0
