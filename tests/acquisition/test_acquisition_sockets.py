@@ -25,6 +25,8 @@ from scancontrol.link import MicroscopeLink
 from scancontrol.plan import ScanPlan, parse_plan
 from scancontrol.recording import Recording, record_plan
 from scancontrol.serve import serve
+from scancontrol.wire.messages import Scan
+from scancontrol.wire.server import ServerProtocol
 
 HERE = Path(__file__).parent
 pytestmark = pytest.mark.slow
@@ -190,3 +192,63 @@ def test_an_acquisition_killed_mid_frame_goes_on_where_it_was_and_exposes_nothin
         assert read.closed
         for frame, recipe in enumerate(recipes_of(plan)):
             np.testing.assert_array_equal(read.samples(frame), values_of(frame, 0, recipe.expand().count))
+
+
+class Killed(BaseException):
+    """What a SIGKILL is to a server: nothing is sent any more."""
+
+
+@pytest.mark.parametrize("exposed_before", [1, 16, 40])
+def test_a_server_killed_while_its_answer_is_waited_for_has_no_sample_exposed_again_by_its_successor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, exposed_before: int
+) -> None:
+    plan = plan_of(3, dwell_us=200.0)
+    original = recorded(tmp_path / "original.hspy", plan)
+    exposed: dict[tuple[int, int], int] = {}
+    answers, stop, address = [False], threading.Event(), []
+    ready = threading.Event()
+
+    class Mute(ServerProtocol):
+        def _request(self, session: Any, message: Any, now_ns: int) -> None:
+            waiting = len(self._control_out)
+            super()._request(session, message, now_ns)
+            if isinstance(message, Scan) and not answers[0]:
+                del self._control_out[waiting:]
+
+    class Mortal(CountingReplay):
+        def read(self, max_samples: int) -> Any:
+            block = super().read(max_samples)
+            if len(self.exposed) >= exposed_before and not answers[0]:
+                raise Killed
+            return block
+
+    def serve_twice() -> None:
+        for at in ("tcp://127.0.0.1:0", None):
+            instrument = Mortal(original)
+            instrument.exposed = exposed
+            try:
+                serve(instrument, at or address[0], shutdown=stop.is_set, on_ready=on_ready)
+            except Killed:
+                answers[0] = True
+
+    def on_ready(at: str) -> None:
+        address.append(at)
+        ready.set()
+
+    monkeypatch.setattr("scancontrol.serve.ServerProtocol", Mute)
+    thread = threading.Thread(target=serve_twice)
+    thread.start()
+    try:
+        assert ready.wait(5)
+        with MicroscopeLink(address[0]) as link:
+            link.connect(5)
+            recording = record_plan(tmp_path / "new.hspy", plan, link.capabilities, series_id=3, series_unique_id="new")
+            status = Acquisition(link, recording, recipes_of(plan)).run()
+            recording.close(status.finish_reason or "")
+    finally:
+        stop.set()
+        thread.join(5)
+    assert status.finish_reason == "fault"
+    assert set(exposed.values()) == {1}
+    with Recording.open(tmp_path / "new.hspy") as read:
+        assert {(f.frame, sample) for f in read.frames for sample in range(f.received)} <= set(exposed)
