@@ -38,6 +38,7 @@ log = logging.getLogger(__name__)
 
 _POLL_MS = 5  # how long the loop waits where the beam is off
 _RECEIVE_NS = 10_000_000  # of receiving from one socket, before the beam is looked at again
+_EXPOSE_NS = 1_000_000  # of reading blocks, before the sockets are looked at again
 _HANDSHAKE_MS = 5000
 _ZERO_COPY_BYTES = 65536  # below this a copy is cheaper than keeping track of the buffer
 _UTC_EVERY_NS = 1_000_000_000
@@ -220,11 +221,17 @@ class _Server:
         self._collect_expansions()
         self._protocol.tick(now_ns)
         self._act()
-        if self._protocol.beam_on:
-            self._read()
-            self._act()
+        self._expose(now_ns + _EXPOSE_NS)
         self._send()
         self._act()  # a peer that is gone was noticed only now
+
+    def _expose(self, until_ns: int) -> None:
+        """Read and send what there is: fast hardware fills several blocks before the sockets need another look."""
+        more = True
+        while more and self._protocol.beam_on and time.monotonic_ns() < until_ns:
+            more = self._read()
+            self._act()
+            self._send()
 
     def _receive(self, socket: zmq.Socket[bytes], receive: Callable[[bytes, list[Part], int], None]) -> None:
         until_ns = time.monotonic_ns() + _RECEIVE_NS

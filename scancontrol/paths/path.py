@@ -154,7 +154,7 @@ class ScanPath:
         parts = [(float(c.dwell_us.sum()), float(c.dwell_us.min()), float(c.dwell_us.max())) for c in self.chunks()]
         return sum(p[0] for p in parts), min(p[1] for p in parts), max(p[2] for p in parts)
 
-    @property
+    @cached_property
     def weighted(self) -> bool:
         """Whether the samples' dwells differ."""
         # Asked of the layout that is found soonest: an order of visits changes no dwell.

@@ -67,7 +67,7 @@ class DoseGuard:
         self._cells: dict[str, PathCells] = {}
         self._areas: dict[str, dict[tuple[float, int], NDArray[np.float64]]] = {}
         self._background: tuple[str, tuple[float, int], NDArray[np.float64]] | None = None
-        self._frame: NDArray[np.float64] | None = None
+        self._frame = np.zeros(1)  # dose of the running frame by cell
         self._ratio = limits.overcount  # electrons counted over electrons expected: the highest of all blocks so far
         self._rest_us = np.zeros(1)  # of the running scan by cell (or in one sum), as it was checked
         self._short = 0  # samples of a block, where there is little room; 0 is no bound
@@ -119,9 +119,9 @@ class DoseGuard:
 
     def begin_frame(self, path: ScanPath, first_index: int, area: str) -> None:
         """A new frame: its own sum starts at 0, and what is left of it is all of it."""
-        self._frame = None
         if self.needs_cells:
             self._rest_us = self._cells_of(path).exposure_from_us(first_index).copy()
+            self._frame = np.zeros_like(self._rest_us)
         else:
             self._rest_us = np.array([self._sum_us(path, first_index, path.count - first_index)])
         self._look_ahead(path, area)
@@ -135,19 +135,21 @@ class DoseGuard:
         self.session_electrons += electrons
         if self.needs_cells:
             cells = self._cells_of(path)
-            exposure_us = cells.exposure_us(first_index, count)
+            where, exposure_us = cells.exposure_us(first_index, count)
         else:
-            exposure_us = np.array([self._sum_us(path, first_index, count)])
+            where, exposure_us = slice(0, 1), np.array([self._sum_us(path, first_index, count)])
         exposed_us = max(float(exposure_us.sum()), np.finfo(np.float64).tiny)
         expected = self._electrons(exposed_us)
         if expected > 0 and math.isfinite(electrons / expected):
             self._ratio = max(self._ratio, electrons / expected)
-        self._rest_us = np.maximum(self._rest_us - exposure_us, 0.0)
+        self._rest_us[where] = np.maximum(self._rest_us[where] - exposure_us, 0.0)
         if self.needs_cells:
             dose = exposure_us * (electrons / cells.cell_a2 / exposed_us)
-            self._frame = dose if self._frame is None else self._frame + dose
-            own = self._areas.setdefault(area, {}).setdefault((path.fov_nm, cells.rows), np.zeros(cells.rows * CELLS))
-            own += dose
+            self._frame[where] += dose
+            maps, key = self._areas.setdefault(area, {}), (path.fov_nm, cells.rows)
+            if key not in maps:
+                maps[key] = np.zeros(cells.rows * CELLS)
+            maps[key][where] += dose
         return self._look_ahead(path, area)
 
     def _look_ahead(self, path: ScanPath, area: str) -> str | None:
@@ -162,8 +164,7 @@ class DoseGuard:
             cells = self._cells_of(path)
             rest = rest_us * (self._foreseen(1.0) / cells.cell_a2)
             if limits.frame_e_per_a2 is not None:
-                spent = np.zeros_like(rest) if self._frame is None else self._frame
-                trip = self._bounded("frame", "e/Å²", spent, rest, limits.frame_e_per_a2, path) or trip
+                trip = self._bounded("frame", "e/Å²", self._frame, rest, limits.frame_e_per_a2, path) or trip
             if limits.area_e_per_a2 is not None:
                 spent = self._total(area, cells)
                 trip = self._bounded(f"area {area!r}", "e/Å²", spent, rest, limits.area_e_per_a2, path) or trip
@@ -173,6 +174,8 @@ class DoseGuard:
         self, what: str, unit: str, spent: NDArray[np.float64], rest: NDArray[np.float64], limit: float, path: ScanPath
     ) -> str | None:
         """One limit: what of it would be passed by ``rest``, of the places that would get more."""
+        if float(spent.max()) + _MARGIN * float(rest.max()) <= limit:
+            return None  # nowhere near it, which is the usual case and costs least
         more = rest > 0
         if not more.any():
             return None

@@ -53,6 +53,7 @@ def test_the_refusal_says_by_how_much_and_what_would_fit():
 def test_dose_adds_up_over_frames_in_one_area_and_not_in_another():
     watch = guard(area_e_per_a2=1.0)  # a raster gives 0.624
     path = raster()
+    watch.begin_frame(path, 0, "here")
     watch.add(path, 0, path.count, path.count * ELECTRONS_PER_SAMPLE, "here")
     with pytest.raises(InvalidInput, match=r"0\.6241 spent"):
         watch.check(path, 0, "here")
@@ -62,6 +63,7 @@ def test_dose_adds_up_over_frames_in_one_area_and_not_in_another():
 def test_dose_given_with_another_field_of_view_counts():
     watch = guard(area_e_per_a2=1.0)
     wide, narrow = raster(fov_nm=64.0), raster(fov_nm=32.0)
+    watch.begin_frame(narrow, 0, "a")
     watch.add(narrow, 0, narrow.count, narrow.count * ELECTRONS_PER_SAMPLE * 0.3, "a")  # 0.75 e/Å² at the centre
     with pytest.raises(InvalidInput, match=r"0\.749 spent"):
         watch.check(wide, 0, "a")
@@ -180,7 +182,10 @@ def test_a_path_too_long_to_keep_is_mapped_all_the_same(monkeypatch):
     monkeypatch.setattr(dose_cells, "_KEPT_SAMPLES", 100)
     monkeypatch.setattr(dose_cells, "_BLOCK", 1000)
     by_block = PathCells(path)
-    np.testing.assert_allclose(by_block.exposure_us(777, 2222), kept.exposure_us(777, 2222))
+    where, exposure_us = kept.exposure_us(777, 2222)
+    assert by_block.exposure_us(777, 2222)[0] == where
+    np.testing.assert_allclose(by_block.exposure_us(777, 2222)[1], exposure_us)
+    assert exposure_us.sum() == pytest.approx(2222)
     np.testing.assert_allclose(by_block.exposure_from_us(0), kept.exposure_from_us(0))
     np.testing.assert_allclose(by_block.exposure_from_us(3456), kept.exposure_from_us(3000))  # never too little
     assert kept.exposure_from_us(0).sum() == pytest.approx(path.count)
