@@ -3,7 +3,7 @@
 The *inner* network sees the whole frame at half size: the spectral start, what the samples say about its misfit,
 where they lie, and the frame's own statistics. In training only, the *trainer* head turns its features into a
 half-size restoration with its own loss. The *outer* network recombines the features with the full-size input and
-predicts what to add to the start, and the logarithm of the error's scale on every pixel.
+predicts what to add to the low-passed start, and the logarithm of the error's scale on every pixel.
 
 Both networks work on pixel-unshuffled planes with plain 3×3 convolutions: few, fat kernels (Shi et al. 2016,
 https://arxiv.org/abs/1609.05158). There is no batch normalisation; the frame's statistics scale and shift the
@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from restore.low_pass import low_pass
 from restore.spectral import STATISTICS, SpectralStart, spectral_start
 from scancontrol.errors import InvalidInput
 
@@ -34,8 +35,8 @@ class GeneratorConfig(
 ):
     """Size of the generator. ``widths`` are channels at 1/4, 1/8, 1/16, ... of the frame's size."""
 
-    widths: tuple[int, ...] = (32, 64, 128)
-    inner_blocks: tuple[int, ...] = (0, 1, 2)
+    widths: tuple[int, ...] = (32, 64, 128, 192)
+    inner_blocks: tuple[int, ...] = (0, 1, 1, 2)
     outer_blocks: int = 2
     extra_residuals: bool = True  # encoder features added to the mirrored decoder level
     path_information: bool = True  # weight and distance planes; without them only values are seen
@@ -206,13 +207,14 @@ class Generator(nn.Module):
         with torch.autocast(mean.device.type, enabled=False):  # dot products of thousands of terms need float32
             start = spectral_start(mean, weight, float(rows * cols), self.config.spectral_iterations)
         half, full, fill = self.planes(mean, weight, distance, start)
+        smooth = low_pass(fill)
         features = self.inner(half, start.statistics)
         correction, log_scale = self.outer(full, features)
         trained = None
         if self.training:
             trained = (start.second + self.trainer(features))[..., : -(-rows // 2), : -(-cols // 2)]
         noise = (0.5 * start.statistics[:, STATISTICS.index("log noise")]).exp()
-        frame = consistent(fill + correction, mean, weight, noise)[..., :rows, :cols]
+        frame = consistent(smooth + correction, mean, weight, noise, fill - smooth)[..., :rows, :cols]
         return Estimate(frame, log_scale.float().clamp(-8, 4)[..., :rows, :cols], trained)
 
     def planes(
@@ -232,19 +234,25 @@ class Generator(nn.Module):
             [start.second, start.second - start.first, start.second - start.fill, half_misfit, count, far,
              _local_energy(half_misfit)], 1
         )  # fmt: skip
-        layout = torch.channels_last if mean.device.type == "cuda" or not self.training else torch.contiguous_format
         full = torch.cat([fill, misfit, known], 1)
+        layout = torch.channels_last  # a quarter faster than rows of planes, on processors too
         return half.to(memory_format=layout), full.to(memory_format=layout), fill
 
 
-def consistent(frame: Tensor, mean: Tensor, weight: Tensor, noise: Tensor) -> Tensor:
+def consistent(frame: Tensor, mean: Tensor, weight: Tensor, noise: Tensor, detail: Tensor) -> Tensor:
     """The frame, kept within three standard errors of what was measured wherever the beam dwelt.
+
+    What was measured is the reading at one point, or that reading without the detail which a low-passed frame cannot
+    show: anything between the two agrees with it.
 
     Arguments:
         noise: standard deviation of one nominal sample about the spectral start, (batch,), from the frame itself.
+        detail: the start minus the start low-passed, shape of ``frame``.
     """
     limit = 3 * noise[:, None, None, None] * weight.clamp_min(1e-6).rsqrt()
-    return torch.where(weight > 0, torch.maximum(torch.minimum(frame, mean + limit), mean - limit), frame)
+    lowest = mean - detail.clamp_min(0) - limit
+    highest = mean - detail.clamp_max(0) + limit
+    return torch.where(weight > 0, torch.maximum(torch.minimum(frame, highest), lowest), frame)
 
 
 def _local_energy(misfit: Tensor) -> Tensor:

@@ -18,9 +18,10 @@ from torch.nn import functional as F
 from restore.alrc import ALRC, huberise
 from restore.generator import Estimate
 from restore.gridding import Normalisation
+from restore.low_pass import low_pass
 from scancontrol.errors import InvalidInput
 
-__all__ = ["GeneratorLoss", "LossConfig", "LossTerms", "low_pass", "reconstruction_error"]
+__all__ = ["GeneratorLoss", "LossConfig", "LossTerms", "reconstruction_error"]
 
 
 class LossConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -45,8 +46,8 @@ class LossConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     base: Literal["rms", "mse", "l1", "charbonnier"] = "rms"
     lowpass_target: bool = True
-    lowpass_output: bool = True
-    raw_weight: float = 0.2
+    lowpass_output: bool = False
+    raw_weight: float = 0.1
     trainer_weight: float = 0.5
     interval_weight: float = 0.3
     interval: Literal["laplace", "pinball"] = "laplace"
@@ -70,19 +71,6 @@ class LossConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
                 "r1_weight", self.r1_weight, f"has no place in adversarial: {self.adversarial}",
                 "set it to 0, or use hinge or relativistic",
             )  # fmt: skip
-
-
-def _gaussian(size: int, sigma: float, like: Tensor) -> Tensor:
-    line = torch.arange(size, device=like.device, dtype=like.dtype) - (size - 1) / 2
-    kernel = torch.exp(-line.square() / (2 * sigma * sigma))
-    return kernel / kernel.sum()
-
-
-def low_pass(images: Tensor, size: int = 5, sigma: float = 2.5) -> Tensor:
-    """Separable Gaussian with reflected edges of images (batch, 1, rows, cols): the author's B(·)."""
-    kernel = _gaussian(size, sigma, images)
-    padded = F.pad(images, (size // 2,) * 4, mode="reflect")
-    return F.conv2d(F.conv2d(padded, kernel.reshape(1, 1, -1, 1)), kernel.reshape(1, 1, 1, -1))
 
 
 def reconstruction_error(error: Tensor, base: str, weight: Tensor | None = None) -> Tensor:
@@ -185,7 +173,8 @@ class GeneratorLoss(nn.Module):
         if config.interval_weight:
             total = total + self.outer_weight * config.interval_weight * interval
         with torch.no_grad():
-            shown = reconstruction_error(low_pass(output) - low_pass(truth), "rms").mean()
+            shown_output = low_pass(output) if config.lowpass_output else output
+            shown = reconstruction_error(shown_output - low_pass(truth), "rms").mean()
         return LossTerms(total, shown, interval.detach(), per_image.detach())
 
 

@@ -40,6 +40,7 @@ STATISTICS = (
     "log misfit",
     "mean frequency",
     "spectral flatness",
+    "lattice share",
 )
 """What ``SpectralStart.statistics`` holds, in order. All are in units of the samples' own spread."""
 
@@ -49,11 +50,14 @@ _BINS = 64
 _TREND = 0.25  # what is slower than this many cycles per mean sample spacing is trend, not lattice
 _PEAK_BIN = 4  # rings below 1/32 cycle per half-size pixel hold trends and no lattice
 _PEAK_ERRORS = 5.0  # standard errors above chance that make a peak of the samples' power spectrum
+_LATTICE = 0.25  # share of the power in peaks from which on a frame is treated as a crystal altogether
+_RING_SHARE = (0.8, 0.0)  # weight of the ring average in the spectrum: of a rough surface, of a crystal
+_NOISE_FACTOR = (0.7, 2.5)  # assumed noise over the measured one, likewise
 
 
 @dataclass(frozen=True)
 class SpectralStart:
-    """Half-size estimates, (batch, 1, h, w) each: push–pull, after one round and after two; statistics (batch, 7)."""
+    """Half-size estimates, (batch, 1, h, w) each: push–pull, after one round and after two; statistics (batch, 8)."""
 
     fill: Tensor
     first: Tensor
@@ -170,9 +174,23 @@ class _Solver:
         prior, self.multiplicity, self.bins, self.sizes = _frequencies(self.height, self.width, count.device)
         self.power = prior.expand(batch, -1, -1)
         self.noise = count.new_full((batch,), 0.05)
+        self.lattice = count.new_zeros(batch)
         self.effective = count.new_full((batch,), 0.3)
         self.estimate: Tensor | None = None
         self._fixed_point()
+
+    def _graded(self, ends: tuple[float, float]) -> Tensor:
+        """(batch,) between the value for a rough surface and the one for a crystal."""
+        return ends[0] + (ends[1] - ends[0]) * (self.lattice / _LATTICE).clamp(0, 1)
+
+    @property
+    def assumed_noise(self) -> Tensor:
+        """What the solver takes for noise, (batch,).
+
+        Detail of a crystal finer than half-size pixels acts as noise on them, more of it than the misfit shows;
+        between the grains of a rough surface the misfit of a stationary process overstates it.
+        """
+        return self.noise * self._graded(_NOISE_FACTOR)
 
     def _mean(self, values: Tensor) -> Tensor:
         return values.flatten(1) @ self.multiplicity.flatten() / self.cells
@@ -180,7 +198,7 @@ class _Solver:
     def _fixed_point(self, rounds: int = 5) -> None:
         for _ in range(rounds):
             n = self.effective[:, None, None]
-            self.effective = (self.noise + self._mean(self.power * n / (self.power + n))) / self.density
+            self.effective = (self.assumed_noise + self._mean(self.power * n / (self.power + n))) / self.density
 
     def learn(self, estimate: Tensor) -> None:
         """M-step: noise from the misfit, spectrum from the estimate's power plus the variance it lacks."""
@@ -196,8 +214,9 @@ class _Solver:
         n = self.effective[:, None, None]
         power = (self.spectrum.real.square() + self.spectrum.imag.square()) / self.fill_factor
         power = power + self.power * n / (self.power + n)
-        # Half the isotropic spectrum keeps a peak from silencing everything beside it.
-        self.power = (0.5 * power + 0.5 * self._radial(power)).clamp_min(1e-7)
+        # Single bins are one draw each, and a ring average knows no lattice: how much of each, the peaks tell.
+        share = self._graded(_RING_SHARE)[:, None, None]
+        self.power = torch.lerp(power, self._radial(power), share).clamp_min(1e-7)
         self._fixed_point(3)
 
     def learn_from_samples(self) -> None:
@@ -222,10 +241,12 @@ class _Solver:
         chance = variance * (window.square() / pairs).sum((1, 2), keepdim=True).sqrt()
         rings = self._radial(power).clamp_min(0.0)
         excess = power - rings
-        peaks = (excess > _PEAK_ERRORS * chance) & (excess > rings) & (self.bins > _PEAK_BIN)
+        short = self.bins > _PEAK_BIN
+        peaks = torch.where((excess > _PEAK_ERRORS * chance) & (excess > rings) & short, excess, 0.0)
+        self.lattice = (self._mean(peaks) / self._mean(power.clamp_min(0.0) * short).clamp_min(1e-9)).clamp(0, 1)
         slow = torch.exp(-0.5 * (self.bins / cut).square())
         level = torch.maximum(rings, 0.1 * self._radial(self.power))
-        self.power = slow * self.power + (1 - slow) * level + torch.where(peaks, excess, 0.0)
+        self.power = slow * self.power + (1 - slow) * level + peaks
         self._fixed_point(3)
 
     def _radial(self, power: Tensor) -> Tensor:
@@ -245,7 +266,7 @@ class _Solver:
         size = (self.height, self.width)
         twice = self.multiplicity.sqrt()
         root = self.power.sqrt()
-        noise, effective = self.noise[:, None, None], self.effective[:, None, None]
+        noise, effective = self.assumed_noise[:, None, None], self.effective[:, None, None]
         # Real and imaginary parts side by side: a real factor times a complex tensor would be copied to complex first.
         out, back = _pairs(root / twice), _pairs(root * twice / noise)
         inverse = _pairs(1.0 / (1.0 + self.power / (_EFFICIENT_KAPPA * effective)))
@@ -292,11 +313,11 @@ class _Solver:
         return torch.stack([self.noise.log(), self.effective.log(), unresolved, misfit.log()], 1)
 
     def shape_statistics(self) -> Tensor:
-        """Mean frequency in cycles per half-size pixel, and Wiener entropy (0 peaked, 1 white); (batch, 2)."""
+        """Mean frequency (cycles per half-size pixel), Wiener entropy (0 peaked, 1 white), lattice; (batch, 3)."""
         radial = self.power.new_zeros(self.power.shape[0], len(self.sizes)).index_add_(
             1, self.bins.reshape(-1), (self.power * self.multiplicity).flatten(1)
         )
         centre = (torch.arange(len(self.sizes), device=self.power.device) + 0.5) / (2 * _BINS)
         mean = (radial * centre).sum(1) / radial.sum(1)
         flat = (self._mean(self.power.log())).exp() / self._mean(self.power)
-        return torch.stack([mean * 4, flat.clamp_min(1e-6).pow(0.25)], 1)
+        return torch.stack([mean * 4, flat.clamp_min(1e-6).pow(0.25), self.lattice], 1)

@@ -38,7 +38,8 @@ class DrawConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
             "walk": 0.06,
         }
     )
-    coverage: tuple[float, float] = (0.01, 0.2)  # drawn log-uniformly
+    coverage: tuple[float, float] = (0.01, 0.2)
+    coverage_skew: float = 1.0  # 1 draws coverage log-uniformly; above 1, low coverage more often
     subpixel_share: float = 0.35  # values interpolated at the exact position, otherwise the pixel's own
     poisson_share: float = 0.35
     electrons: tuple[float, float] = (10.0, 3000.0)  # per sample at full scale, log-uniform
@@ -191,7 +192,8 @@ def draw_item(image: Tensor, size: int, config: DrawConfig, rng: np.random.Gener
     truth = crop(image, size, config, rng, device)
     names, shares = zip(*config.patterns.items(), strict=True)
     kind = str(rng.choice(names, p=np.array(shares) / sum(shares)))
-    coverage = math.exp(rng.uniform(*np.log(config.coverage)))
+    lowest, highest = np.log(config.coverage)
+    coverage = math.exp(lowest + (highest - lowest) * rng.random() ** config.coverage_skew)
     where, continuous = draw_path(kind, size, coverage, rng, device)
     if len(where) < 32:
         where, continuous = draw_path("random", size, max(coverage, 0.01), rng, device)

@@ -8,7 +8,8 @@ from torch.nn import functional as F
 
 from restore.ede2020 import Ede2020
 from restore.generator import Generator
-from restore.losses import low_pass, reconstruction_error
+from restore.losses import reconstruction_error
+from restore.low_pass import low_pass
 from restore.spectral import spectral_start
 from restore.training.drawing import DrawConfig, collate, draw_item
 from restore.training.images import ImageSet
@@ -23,7 +24,7 @@ _MOST_IMAGES = 8
 def validate(network: Generator | Ede2020, images: ImageSet, device: torch.device) -> dict[str, float]:
     """Mean ``rmse_lowpass`` in per cent on noiseless scans of fixed seeds, per path and coverage.
 
-    ``…_pct`` is the network's, ``…_start`` that of the spectral start which it corrects.
+    ``…_pct`` is the network's, ``…_start`` that of the low-passed spectral start which it corrects.
     """
     chosen = np.linspace(0, len(images) - 1, min(_MOST_IMAGES, len(images))).round().astype(int)
     found: dict[str, float] = {}
@@ -40,9 +41,9 @@ def validate(network: Generator | Ede2020, images: ImageSet, device: torch.devic
             batch = collate([draw_item(image, size, draw, np.random.default_rng((7, int(index))), device)])
             estimate = network(batch.mean, batch.weight, batch.distance).frame
             start = spectral_start(batch.mean, batch.weight)
-            plain = F.interpolate(start.second, scale_factor=2, mode="bicubic", align_corners=False)
+            plain = low_pass(F.interpolate(start.second, scale_factor=2, mode="bicubic", align_corners=False))
             for frame, into in ((estimate, errors), (plain, starts)):
-                error = low_pass(batch.normalisation.invert(frame)) - low_pass(batch.truth)
+                error = batch.normalisation.invert(frame) - low_pass(batch.truth)
                 into.append(float(reconstruction_error(error, "rms")))
         name = f"{kind}_1/{round(1 / coverage)}"
         found[name + "_pct"], found[name + "_start"] = float(np.mean(errors)), float(np.mean(starts))

@@ -10,8 +10,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from restore.ede2020 import Ede2020, EdeConfig, NormalisedConv, same_padding
 from restore.generator import PRESETS, Generator, GeneratorConfig, consistent
+from restore.low_pass import low_pass
 from restore.networks import build_network, network_config
-from restore.spectral import spectral_start
+from restore.spectral import STATISTICS, spectral_start
 from scancontrol.errors import InvalidInput
 
 SMALL = GeneratorConfig(widths=(8, 8), inner_blocks=(1, 1), outer_blocks=1, spectral_iterations=(2, 2))
@@ -120,7 +121,7 @@ def test_our_presets_stay_within_their_operations(name: str, limit: float) -> No
     # The start's FFTs are not counted by the tool; its time is a benchmark's. Count the networks on their planes.
     half, full = torch.empty(1, 7, 256, 256, device="meta"), torch.empty(1, 3, 512, 512, device="meta")
     with FlopCounterMode(display=False) as counter:
-        network.outer(full, network.inner(half, torch.empty(1, 7, device="meta")))
+        network.outer(full, network.inner(half, torch.empty(1, len(STATISTICS), device="meta")))
     assert 0.5 * limit < counter.get_total_flops() <= limit
 
 
@@ -133,10 +134,13 @@ def test_any_frame_size_is_restored_at_its_own_size(shape: tuple[int, int]) -> N
     assert Generator(SMALL).eval()(*_partial(shape)).half is None
 
 
-def test_an_untrained_generator_is_its_spectral_start() -> None:
+def test_an_untrained_generator_is_its_low_passed_spectral_start() -> None:
     network = Generator(SMALL).eval()
     mean, weight, distance = _partial((64, 64), 0.2)
     first = network(mean, weight, distance).frame
+    start = spectral_start(mean, weight, iterations=SMALL.spectral_iterations)
+    smooth = low_pass(F.interpolate(start.second, scale_factor=2, mode="bicubic", align_corners=False))
+    torch.testing.assert_close(first[weight == 0], smooth[weight == 0])
     for parameter in network.inner.parameters():
         parameter.data.normal_()
     torch.testing.assert_close(network(mean, weight, distance).frame, first)
@@ -147,12 +151,22 @@ def test_no_measured_pixel_is_contradicted_beyond_its_noise() -> None:
     mean, weight, distance = _partial((64, 64), 0.2)
     network.outer.head.bias.data[:16] = 100.0  # a network that has gone mad
     frame = network(mean, weight, distance).frame.detach()
-    noise = (0.5 * spectral_start(mean, weight, iterations=(2, 2)).statistics[0, 1]).exp()
+    start = spectral_start(mean, weight, iterations=SMALL.spectral_iterations)
+    noise = (0.5 * start.statistics[0, STATISTICS.index("log noise")]).exp()
+    _, _, fill = network.planes(mean, weight, distance, start)
+    below_the_start = (low_pass(fill) - fill).clamp_min(0)  # what a low-passed frame may stand above a reading
     on_path = weight > 0
-    assert float((frame - mean)[on_path].abs().max()) <= 3 * float(noise) * 1.001
+    assert float((frame - mean - below_the_start)[on_path].max()) <= 3 * float(noise) * 1.001
     assert float(frame[~on_path].min()) > 50
-    twice = consistent(torch.full_like(mean, 9.0), mean * 0, weight * 4, torch.tensor([0.1]))
-    assert float(twice[on_path].max()) == pytest.approx(0.15), "four times the dwell is half the error"
+
+
+def test_a_frame_may_leave_out_the_detail_that_it_cannot_show_and_no_more() -> None:
+    reading, detail, noise = torch.zeros(1, 1, 1, 4), torch.tensor([[[[0.0, 0.0, 0.5, -0.5]]]]), torch.tensor([0.1])
+    weight = torch.tensor([[[[1.0, 4.0, 4.0, 4.0]]]])
+    high = consistent(torch.full_like(reading, 9.0), reading, weight, noise, detail)
+    low = consistent(torch.full_like(reading, -9.0), reading, weight, noise, detail)
+    assert high.flatten().tolist() == pytest.approx([0.3, 0.15, 0.15, 0.65]), "four times the dwell is half the error"
+    assert low.flatten().tolist() == pytest.approx([-0.3, -0.15, -0.65, -0.15])
 
 
 def test_every_parameter_gets_a_gradient() -> None:

@@ -94,3 +94,14 @@ def test_frames_of_one_grey_level_and_of_few_samples_stay_finite() -> None:
     start = spectral_start(torch.zeros(2, 1, 64, 64), weight)
     for found in (start.fill, start.first, start.second, start.statistics):
         assert bool(torch.isfinite(found).all())
+
+
+def test_a_crystal_is_told_from_a_rough_surface() -> None:
+    column = STATISTICS.index("lattice share")
+    draw = torch.Generator().manual_seed(3)
+    rough = F.interpolate(torch.randn(1, 1, 24, 24, generator=draw), size=192, mode="bicubic")[0, 0]
+    shares = [
+        float(spectral_start(*_scan(truth, 0.1)).statistics[0, column]) for truth in (rough, _lattice(192, 11.0))
+    ]
+    assert shares[0] < 0.05
+    assert shares[1] > 0.25
