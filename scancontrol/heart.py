@@ -1,6 +1,5 @@
-"""A client's connections: the sockets that a link and its heart are made of, and the heart itself.
+"""The heart of a link: a thread and a socket of its own, so that it beats on while the caller waits for a slow disk.
 
-The heart has a thread and a socket of its own, so that it beats on while the link's caller waits for a slow disk.
 When it must stop is :class:`~scancontrol.wire.pulse.Pulse`'s to say.
 """
 
@@ -12,15 +11,13 @@ from typing import Any
 
 import zmq
 
-from scancontrol.errors import InvalidInput
-from scancontrol.security import ClientSecurity, secure_client
-from scancontrol.wire.framing import MAX_HEADER_BYTES, Part
+from scancontrol.connections import dealer, send
+from scancontrol.security import ClientSecurity
+from scancontrol.wire.framing import MAX_HEADER_BYTES
 from scancontrol.wire.messages import Welcome
 from scancontrol.wire.pulse import Pulse
 
-__all__ = ["Heart", "dealer", "send"]
-
-_HANDSHAKE_MS = 5000
+__all__ = ["Heart"]
 
 
 class Heart(threading.Thread):
@@ -62,42 +59,3 @@ class Heart(threading.Thread):
         """End the thread and its socket."""
         self._ending.set()
         self.join()
-
-
-def dealer(
-    context: zmq.Context[Any],
-    address: str,
-    security: ClientSecurity | None,
-    max_message_bytes: int,
-    high_water: int = 4096,
-) -> zmq.Socket[bytes]:
-    """A connected DEALER with every bound set. Raises :class:`InvalidInput` for an address that is none."""
-    socket: zmq.Socket[bytes] = context.socket(zmq.DEALER)
-    socket.linger = 0
-    socket.sndhwm = high_water
-    socket.setsockopt(zmq.MAXMSGSIZE, max_message_bytes)
-    socket.setsockopt(zmq.HANDSHAKE_IVL, _HANDSHAKE_MS)
-    socket.setsockopt(zmq.RECONNECT_IVL, 50)
-    socket.setsockopt(zmq.RECONNECT_IVL_MAX, 400)
-    socket.setsockopt(zmq.IPV6, int("[" in address))
-    try:
-        secure_client(socket, security)
-        socket.connect(address)
-    except zmq.ZMQError as error:
-        socket.close(0)
-        raise InvalidInput("address", address, f"cannot be connected to ({error.strerror})",
-                           "give the microscope's address, such as tcp://127.0.0.1:5555") from None  # fmt: skip
-    except BaseException:
-        socket.close(0)
-        raise
-    return socket
-
-
-def send(socket: zmq.Socket[bytes] | None, parts: list[Part]) -> None:
-    """Send, or let go: the protocol repeats whatever matters."""
-    if socket is None:
-        return
-    try:
-        socket.send_multipart(parts, zmq.NOBLOCK)
-    except zmq.Again:
-        return

@@ -1,4 +1,7 @@
-"""The client's side of a microscope: the ZeroMQ shell around :class:`~scancontrol.wire.client.ClientProtocol`.
+"""The client's side of a microscope: what can be asked of it, and what comes. Start reading here.
+
+What follows from what is said is :class:`~scancontrol.wire.client.ClientProtocol`'s to know; the sockets, the heart and
+the clock are :class:`~scancontrol.client_shell.ClientShell`'s.
 
 :class:`MicroscopeLink` belongs to one thread, which must call :meth:`MicroscopeLink.receive` often: samples, answers
 and reconnections move only then. Losing the connection is not an error. The link connects anew by itself, says what
@@ -23,26 +26,22 @@ import msgspec
 import zmq
 
 from scancontrol.capabilities import Capabilities
+from scancontrol.client_shell import ClientShell
 from scancontrol.errors import InvalidInput, LinkError, LocalProtocolError, RequestRefused
-from scancontrol.heart import Heart, dealer, send
 from scancontrol.paths import PathRecipe
 from scancontrol.security import ClientSecurity, check_address
 from scancontrol.wire import messages as m
 from scancontrol.wire.answers import error_of
 from scancontrol.wire.client import Chunk, ClientProtocol
 from scancontrol.wire.client import Event as LinkEvent
-from scancontrol.wire.framing import MAX_CONTROL_BYTES, MAX_PAYLOAD_BYTES
 from scancontrol.wire.messages import End, Notice, Start, Status
 from scancontrol.wire.transitions import ClientState
 
 __all__ = ["Chunk", "End", "LinkEvent", "MicroscopeLink", "Notice", "Start", "Status"]
 
 _POLL_MS = 20
-_RECONNECT_S = 0.1  # between attempts after the microscope fell silent
-_REFUSED_RETRY_S = 0.35  # longer than a living holder of the lease is ever silent
 _ALIVE_MS = 300  # a holder heard within this time is there
 _KEPT_RECIPES = 64
-_MESSAGES_PER_TURN = 64
 
 
 class MicroscopeLink:
@@ -71,19 +70,12 @@ class MicroscopeLink:
     ) -> None:
         check_address(address, security)
         self.address = address
-        self._security = security
-        self._patience_s = patience_s
         self._own_context = context is None
         self._context: zmq.Context[Any] = zmq.Context() if context is None else context
         self._protocol = ClientProtocol(operator, "observer" if observer else "operator", window=window, have=have)
+        self._shell = ClientShell(self._protocol, self._context, address, security, patience_s)
         self._name = operator
         self._recipes: OrderedDict[str, PathRecipe] = OrderedDict()
-        self._control: zmq.Socket[bytes] | None = None
-        self._data: zmq.Socket[bytes] | None = None
-        self._data_address: str | None = None
-        self._heart: Heart | None = None
-        self._poller = zmq.Poller()
-        self._retry_at = 0.0
         self._closed = False
 
     # -- connection -----------------------------------------------------------------------------------
@@ -106,10 +98,10 @@ class MicroscopeLink:
                 # One refusal may be on behalf of a holder who was killed a moment ago.
                 alive = refused is not first and refused.holder_silent_ms < _ALIVE_MS
                 if refused.code != "lease_held" or alive or now >= deadline:
-                    self._disconnect()
+                    self._shell.disconnect()
                     raise error_of(refused)
             if now >= deadline:
-                self._disconnect()
+                self._shell.disconnect()
                 raise LinkError(
                     f"no microscope answers at {self.address} within {timeout_s:g} s; start one there"
                     " ('scancontrol simulate'), or give its address (and its keys, if it has any)"
@@ -142,7 +134,7 @@ class MicroscopeLink:
     @property
     def status(self) -> Status | None:
         """The microscope's latest answer to a heartbeat: its state, beam, lease, dose and queues."""
-        return None if self._heart is None else self._heart.pulse.status
+        return None if self._shell.heart is None else self._shell.heart.pulse.status
 
     @property
     def server_id(self) -> str:
@@ -162,12 +154,12 @@ class MicroscopeLink:
     @property
     def clock_offset_ns(self) -> int | None:
         """The microscope's monotonic clock minus this process's."""
-        return None if self._heart is None else self._heart.pulse.clock_offset_ns
+        return None if self._shell.heart is None else self._shell.heart.pulse.clock_offset_ns
 
     @property
     def clock_error_ns(self) -> int | None:
         """The bound on the error of :attr:`clock_offset_ns`."""
-        return None if self._heart is None else self._heart.pulse.clock_error_ns
+        return None if self._shell.heart is None else self._shell.heart.pulse.clock_error_ns
 
     def close(self) -> None:
         """Give the lease back and let go of the sockets. The microscope ends what still scans. Any number of times."""
@@ -175,8 +167,8 @@ class MicroscopeLink:
             return
         self._closed = True
         self._protocol.close()
-        self._send()
-        self._disconnect(linger_ms=300)
+        self._shell.send()
+        self._shell.disconnect(linger_ms=300)
         if self._own_context:
             self._context.term()
 
@@ -272,7 +264,7 @@ class MicroscopeLink:
             event = self._protocol.next_event()
             if event is not None:
                 if self._protocol.news_is_urgent:
-                    self._send()
+                    self._shell.send()
                 return event
             left_s = deadline - time.monotonic()
             self._turn(max(0, min(_POLL_MS, int(1e3 * left_s + 0.999))))
@@ -286,9 +278,9 @@ class MicroscopeLink:
         """
         self._alive()
         self._protocol.acknowledge(series_id, frame, next_index)
-        self._send()
+        self._shell.send()
 
-    # -- the shell ------------------------------------------------------------------------------------
+    # -- inside ---------------------------------------------------------------------------------------
 
     def _welcome(self) -> m.Welcome:
         if self._protocol.welcome is None:
@@ -298,8 +290,7 @@ class MicroscopeLink:
     def _alive(self) -> None:
         if self._closed:
             raise LocalProtocolError("the link is closed")
-        if self._heart is not None:
-            self._heart.owner_alive_ns = time.monotonic_ns()
+        self._shell.alive()
 
     def _ask(self, kind: type[m.Message], timeout_s: float, **fields: Any) -> None:
         self._alive()
@@ -322,101 +313,5 @@ class MicroscopeLink:
             self._turn(max(1, min(_POLL_MS, int(1e3 * left_s))))
 
     def _turn(self, wait_ms: int) -> None:
-        """Send, wait, receive, look at the time, and connect anew where that is due."""
         self._alive()
-        protocol = self._protocol
-        now = time.monotonic()
-        if protocol.state in (ClientState.OFFLINE, ClientState.REFUSED) and now >= self._retry_at:
-            self._retry_at = now + _RECONNECT_S
-            self._reconnect()
-        self._send()
-        ready = dict(self._poller.poll(wait_ms))
-        try:
-            if self._control in ready:
-                self._drain(self._control, protocol.receive_control)
-            if self._data in ready:
-                self._drain(self._data, protocol.receive_data)
-        finally:
-            self._follow()
-            self._send()
-
-    def _drain(self, socket: zmq.Socket[bytes] | None, receive: Any) -> None:
-        for _ in range(_MESSAGES_PER_TURN):
-            try:
-                parts: list[bytes] = socket.recv_multipart(zmq.NOBLOCK) if socket is not None else []
-            except zmq.Again:
-                return
-            if socket not in (self._control, self._data) or not parts:
-                return
-            receive(parts, time.monotonic_ns())
-
-    def _follow(self) -> None:
-        """Bring sockets and heart in line with the protocol's state."""
-        protocol, now_ns = self._protocol, time.monotonic_ns()
-        welcome, heart = protocol.welcome, self._heart
-        if heart is not None and heart.pulse.status is not None:
-            protocol.heard(heart.pulse.status, heart.pulse.status_ns)
-        if heart is not None and heart.pulse.rejected and heart.session == (welcome.session if welcome else ""):
-            heart.pulse.rejected = False
-            protocol.session_unknown()
-        protocol.tick(now_ns)
-        joined = protocol.state in (ClientState.ATTACHING, ClientState.READY)
-        if welcome is not None and joined and (heart is None or heart.session != welcome.session):
-            self._stop_heart()
-            self._heart = Heart(self._context, self.address, self._security, welcome, self._patience_s)
-            self._alive()
-        if welcome is not None and joined and self._data_address != welcome.data_address:
-            # A server that restarted at once is welcome over the old control connection, and its data port is another.
-            self._close_data()
-            self._data = self._socket(_beside(self.address, welcome.data_address), MAX_PAYLOAD_BYTES)
-            self._data_address = welcome.data_address
-        if protocol.state in (ClientState.OFFLINE, ClientState.REFUSED) and self._control is not None:
-            self._disconnect()
-            if protocol.state is ClientState.REFUSED:
-                self._retry_at = time.monotonic() + _REFUSED_RETRY_S
-
-    def _reconnect(self) -> None:
-        self._disconnect()
-        self._protocol.refused = None
-        self._control = self._socket(self.address, MAX_CONTROL_BYTES)
-        self._protocol.connect(time.monotonic_ns())
-
-    def _socket(self, address: str, max_message_bytes: int) -> zmq.Socket[bytes]:
-        socket = dealer(self._context, address, self._security, max_message_bytes)
-        self._poller.register(socket, zmq.POLLIN)
-        return socket
-
-    def _disconnect(self, linger_ms: int = 0) -> None:
-        self._stop_heart()
-        self._close_data(linger_ms)
-        if self._control is not None:
-            self._poller.unregister(self._control)
-            self._control.close(linger_ms)
-            self._control = None
-
-    def _close_data(self, linger_ms: int = 0) -> None:
-        if self._data is not None:
-            self._poller.unregister(self._data)
-            self._data.close(linger_ms)
-        self._data = self._data_address = None
-
-    def _stop_heart(self) -> None:
-        if self._heart is not None:
-            self._heart.stop()
-            self._heart = None
-
-    def _send(self) -> None:
-        for parts in self._protocol.control_to_send():
-            send(self._control, parts)
-        if self._data is not None:  # before that the protocol keeps what it has to say
-            for parts in self._protocol.data_to_send(time.monotonic_ns()):
-                send(self._data, parts)
-
-
-def _beside(address: str, data_address: str) -> str:
-    """The data socket of the microscope at ``address``: its port is the one told, its host the one we reached."""
-    if address.startswith("tcp://") and data_address.startswith("tcp://"):
-        return f"{address.rsplit(':', 1)[0]}:{data_address.rsplit(':', 1)[1]}"
-    if data_address.split("://", 1)[0] == address.split("://", 1)[0]:
-        return data_address
-    raise LinkError(f"the microscope at {address} names {data_address} for its data; they must be of one kind")
+        self._shell.turn(wait_ms)
