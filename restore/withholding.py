@@ -80,9 +80,9 @@ def _split(geometry: FrameGeometry, share: float, seed: int) -> tuple[FrameGeome
     generator = torch.Generator().manual_seed(seed)
     chosen = torch.zeros(geometry.count, dtype=torch.bool)
     if is_drawn(geometry):
-        # Long enough that the middle of an arc is farther from its ends than from the next turn.
+        # The middle of such an arc is as far from what is kept as a pixel of the gaps is on average.
         spacing = 1 / max(geometry.touched, 1e-6)
-        length = max(4, min(round(2 * spacing), wanted // 8))
+        length = max(4, min(round(0.5 * spacing), wanted // 8))
         arcs = max(1, wanted // length)
         # One arc in each equal part of the path, so that all of the frame is heard.
         part = geometry.count / arcs

@@ -69,12 +69,12 @@ def test_points_are_withheld_from_grids_and_arcs_from_what_is_drawn() -> None:
         assert (held.distance_px > 0).all()
 
 
-def test_arcs_reach_as_far_from_the_kept_path_as_the_gaps_between_turns() -> None:
-    geometry = FrameGeometry.from_path(_path(Archimedean(coverage=CoverageGoal(value=0.1)), shape=(256, 256)))
+def test_arcs_reach_as_far_from_the_kept_path_as_a_pixel_between_turns_is_on_average() -> None:
+    geometry = FrameGeometry.from_path(_path(Archimedean(coverage=CoverageGoal(value=0.05)), shape=(256, 256)))
     _, held = withhold(geometry, 0.04)
     assert held is not None
     gaps = geometry.distance[geometry.distance > 0]
-    assert held.distance_px.quantile(0.9) >= gaps.quantile(0.9)
+    assert held.distance_px.max() >= gaps.mean()
 
 
 def test_too_few_samples_are_all_used_and_nothing_is_claimed_of_the_error() -> None:
