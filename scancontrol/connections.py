@@ -134,10 +134,12 @@ def _received(socket: zmq.Socket[bytes] | None) -> Iterator[list[Part]]:
         return
     for _ in range(_MESSAGES_AT_ONCE):
         try:
-            header, *rest = socket.recv_multipart(zmq.NOBLOCK, copy=False)
+            parts: list[Part] = [socket.recv(zmq.NOBLOCK)]
         except zmq.Again:
             return
-        yield [header.bytes, *(frame.buffer for frame in rest)]
+        while socket.getsockopt(zmq.RCVMORE):
+            parts.append(socket.recv(zmq.NOBLOCK, copy=False).buffer)  # all parts of a message come together
+        yield parts
 
 
 def _beside(address: str, data_address: str) -> str:

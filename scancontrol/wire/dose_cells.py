@@ -37,10 +37,12 @@ class _Runs:
         """Cell and dwell of each run that these samples are part of, as far as they are."""
         low = int(np.searchsorted(self._bounds, first, side="right")) - 1
         high = int(np.searchsorted(self._bounds, first + count, side="left"))
-        bounds = self._bounds[low : high + 1].clip(first, first + count)
+        bounds = self._bounds[low : high + 1].copy()
+        bounds[0], bounds[-1] = first, first + count
         if self._before_us is not None:
-            return self._cells[low:high], np.diff(self._before_us[bounds])
-        return self._cells[low:high], np.diff(bounds) * self._each_us
+            before_us = self._before_us[bounds]
+            return self._cells[low:high], before_us[1:] - before_us[:-1]
+        return self._cells[low:high], (bounds[1:] - bounds[:-1]) * self._each_us
 
 
 class PathCells:

@@ -153,7 +153,10 @@ class DoseGuard:
         return self._look_ahead(path, area)
 
     def _look_ahead(self, path: ScanPath, area: str) -> str | None:
-        """What would be passed by the rest of the scan at the rate seen; short blocks where twice would not fit."""
+        """What would be passed by the rest of the scan at the rate seen; short blocks where twice would not fit.
+
+        Cell by cell only where the largest of each might, because this is asked after every block.
+        """
         limits, rest_us = self.limits, self._rest_us
         self._short = 0
         trip = None
@@ -162,20 +165,21 @@ class DoseGuard:
             trip = self._bounded("session", "electrons", spent, rest, limits.session_electrons, path)
         if self.needs_cells:
             cells = self._cells_of(path)
-            rest = rest_us * (self._foreseen(1.0) / cells.cell_a2)
-            if limits.frame_e_per_a2 is not None:
-                trip = self._bounded("frame", "e/Å²", self._frame, rest, limits.frame_e_per_a2, path) or trip
-            if limits.area_e_per_a2 is not None:
+            scale = self._foreseen(1.0) / cells.cell_a2
+            most = _MARGIN * scale * float(rest_us.max())
+            limit = limits.frame_e_per_a2
+            if limit is not None and float(self._frame.max()) + most > limit:
+                trip = self._bounded("frame", "e/Å²", self._frame, rest_us * scale, limit, path) or trip
+            limit = limits.area_e_per_a2
+            if limit is not None and sum(float(part.max()) for part in self._parts(area, cells)) + most > limit:
                 spent = self._total(area, cells)
-                trip = self._bounded(f"area {area!r}", "e/Å²", spent, rest, limits.area_e_per_a2, path) or trip
+                trip = self._bounded(f"area {area!r}", "e/Å²", spent, rest_us * scale, limit, path) or trip
         return trip
 
     def _bounded(
         self, what: str, unit: str, spent: NDArray[np.float64], rest: NDArray[np.float64], limit: float, path: ScanPath
     ) -> str | None:
         """One limit: what of it would be passed by ``rest``, of the places that would get more."""
-        if float(spent.max()) + _MARGIN * float(rest.max()) <= limit:
-            return None  # nowhere near it, which is the usual case and costs least
         more = rest > 0
         if not more.any():
             return None
@@ -213,7 +217,12 @@ class DoseGuard:
         )  # fmt: skip
 
     def _total(self, area: str, cells: PathCells) -> NDArray[np.float64]:
-        """Dose of the area in this field's cells, from scans with this and with every other field of view.
+        """Dose of the area in this field's cells, from scans with this and with every other field of view."""
+        background, *own = self._parts(area, cells)
+        return background + own[0] if own else background
+
+    def _parts(self, area: str, cells: PathCells) -> list[NDArray[np.float64]]:
+        """What adds up to the total: scans with every other field of view, and with this one, if there were any.
 
         Fields are taken to share their centre. A cell takes the highest dose of all cells of the other map that
         it overlaps, so the sum is never below the truth of the coarse maps.
@@ -226,8 +235,7 @@ class DoseGuard:
                 if (fov_nm, rows) != key:
                     background += _highest_under(dose.reshape(rows, CELLS), fov_nm, cells.rows, key[0])
             self._background = (area, key, background)
-        own = maps.get(key)
-        return self._background[2] if own is None else self._background[2] + own
+        return [self._background[2], *([maps[key]] if key in maps else [])]
 
 
 def _highest_under(dose: NDArray[np.float64], fov_nm: float, rows: int, new_fov_nm: float) -> NDArray[np.float64]:
