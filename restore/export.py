@@ -6,6 +6,7 @@ import argparse
 import logging
 import sys
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 
@@ -26,6 +27,8 @@ log = logging.getLogger(__name__)
 def export(run: Path, images: Path, out: Path, name: str) -> str:
     """Write a run's averaged weights, calibrated on its held-out groups, and their model card; returns their hash.
 
+    A run with an adversarial loss makes the realistic face, any other the faithful one.
+
     Raises:
         InvalidInput: the run has no usable checkpoint or held out no groups.
     """
@@ -40,9 +43,10 @@ def export(run: Path, images: Path, out: Path, name: str) -> str:
     _, holdout = ImageSet.read(images, config.split).without(config.holdout_groups)
     network.eval()
     calibration = calibrate(Weights(name, network, None, "faithful", ""), holdout)
-    digest = save_weights(out, network, name, calibration)
+    face: Literal["faithful", "realistic"] = "faithful" if config.loss.adversarial == "off" else "realistic"
+    digest = save_weights(out, network, name, calibration, face)
     parameters = sum(value.numel() for key, value in network.state_dict().items() if not key.startswith("trainer."))
-    out.with_suffix(".md").write_text(model_card(name, digest, run, notes, images, parameters))
+    out.with_suffix(".md").write_text(model_card(name, face, digest, run, notes, images, parameters))
     log.info("%s: %d steps, %.0f minutes, hash %s", out, notes["steps_done"], notes["minutes"], digest)
     return digest
 

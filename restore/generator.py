@@ -93,7 +93,7 @@ class Block(nn.Module):
         nn.init.zeros_(self.second.bias)  # type: ignore[arg-type]
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.second(F.relu(self.first(F.relu(x))))
+        return self.second(F.relu_(self.first(F.relu(x)))).add_(x)
 
 
 class Inner(nn.Module):
@@ -127,12 +127,12 @@ class Inner(nn.Module):
             if level:
                 x = self.down[level - 1](F.relu(x))
             scale, shift = films[level].chunk(2, 1)
-            x = blocks(x * (1 + scale) + shift)
+            x = blocks(torch.addcmul(shift, x, 1 + scale))
             skips.append(x)
         for level in reversed(range(len(self.up))):
             x = F.interpolate(self.up[level](x), scale_factor=2, mode="bilinear", align_corners=False)
             if self.extra_residuals:
-                x = x + skips[level]
+                x = x.add_(skips[level])
             x = self.decode[level](x)
         return x
 
@@ -164,8 +164,8 @@ class Outer(nn.Module):
         self.head.bias.data[16:] = -1.5  # type: ignore[union-attr, index]
 
     def forward(self, planes: Tensor, features: Tensor) -> tuple[Tensor, Tensor]:
-        x = self.stem(F.pixel_unshuffle(planes, 4)) + features
-        out = F.pixel_shuffle(self.head(F.relu(self.blocks(x))), 4)
+        x = self.stem(F.pixel_unshuffle(planes, 4)).add_(features)
+        out = F.pixel_shuffle(self.head(F.relu_(self.blocks(x))), 4)
         return out[:, :1], out[:, 1:]
 
 

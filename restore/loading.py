@@ -9,6 +9,7 @@ import torch
 from restore.baselines.registry import FILLS
 from restore.engine import FillRestorer, Restorer
 from restore.generator_restorer import GeneratorRestorer
+from restore.weights_io import shipped
 from scancontrol.errors import InvalidInput
 
 __all__ = ["SHIPPED_WEIGHTS", "load_restorer", "pick_device"]
@@ -37,7 +38,7 @@ def load_restorer(method: str, weights: Path | None, device: torch.device) -> Re
     """What restores: a classical fill by its name, the generator, or (``auto``) the best of what is here.
 
     ``auto`` is the generator with ``weights``, or with those that ship; where none ship, the best fill that keeps
-    up with the beam.
+    up with the beam. Weights without an ending, such as ``lite``, are looked up among those that ship.
 
     Raises:
         InvalidInput: no such method; the weights are missing, foreign or damaged.
@@ -52,4 +53,6 @@ def load_restorer(method: str, weights: Path | None, device: torch.device) -> Re
         )
     if weights is None and method == "auto" and not SHIPPED_WEIGHTS.exists():
         return FillRestorer("auto")
+    if weights is not None and not weights.suffix:
+        weights = shipped(weights.name)
     return GeneratorRestorer.load(weights or SHIPPED_WEIGHTS, device)

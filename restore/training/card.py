@@ -15,7 +15,15 @@ from restore.training.config import TrainConfig
 __all__ = ["model_card"]
 
 
-def model_card(name: str, digest: str, run: Path, notes: dict[str, Any], images: Path, parameters: int) -> str:
+_FACES = {
+    "faithful": "faithful face (lowest error)",
+    "realistic": "realistic face (trained adversarially: detail looks as a micrograph's does, and is made up)",
+}
+
+
+def model_card(
+    name: str, face: str, digest: str, run: Path, notes: dict[str, Any], images: Path, parameters: int
+) -> str:
     """Markdown: what the weights are for, what they were trained on and how, and how well they learnt.
 
     Arguments:
@@ -26,14 +34,13 @@ def model_card(name: str, digest: str, run: Path, notes: dict[str, Any], images:
     parts = [
         f"# {name}",
         f"Restores partial scans of any path, coverage 1/5 to 1/100 and frame size. "
-        f"{parameters / 1e6:.2f} M parameters, "
-        f"faithful face (lowest error). Hash `{digest}`.",
+        f"{parameters / 1e6:.2f} M parameters, {_FACES[face]}. Hash `{digest}`.",
         "## Use and limits",
         "For live and offline restoration of electron micrographs. Not a measurement: where the interval is wide the "
         "frame is a guess, and rare structure far from the path is lost or smoothed. Intervals were calibrated on the "
         "held-out groups below; on a specimen unlike any of them only the rescaling by withheld samples protects them.",
         "## Training",
-        f"{notes['steps_done']} steps, {notes['minutes']:.0f} minutes on two CPU cores that other work used too, "
+        f"{notes['steps_done']} steps, {notes['minutes']:.0f} minutes on {notes.get('machine', 'a machine')}, "
         f"{notes['images_drawn']} crops. Learning curve: held-out groups, low-passed error in per cent.",
         _curve(run / "validation.csv"),
         "## Data",
@@ -55,7 +62,7 @@ def _curve(path: Path) -> str:
     for row in rows:
         values = " | ".join(f"{float(row[name]):.2f} ({float(row[name[:-4] + '_start']):.2f})" for name in names)
         lines.append(f"| {float(row['minutes']):.0f} | {float(row['step']):.0f} | {values} |")
-    return "\n".join(lines) + "\n\nIn brackets: the spectral start that the network corrects."
+    return "\n".join(lines) + "\n\nIn brackets: the spectral start that the network corrects, low-passed."
 
 
 def _data(images: Path, config: TrainConfig) -> str:

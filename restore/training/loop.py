@@ -222,10 +222,17 @@ class Training:
             "steps_done": self.steps_done,
             "images_drawn": self.images_drawn,
             "minutes": self.minutes,
+            "machine": self._machine(),
             "replay": self.replay.state(),
             "config": msgspec.to_builtins(self.config),
         }
         save_checkpoint(self.out / CHECKPOINT, parts, notes)
+
+    def _machine(self) -> str:
+        if self.device.type == "cuda":
+            return f"{self.world} × {torch.cuda.get_device_name(self.device)}"
+        threads = torch.get_num_threads() * self.world
+        return f"{threads} processor thread{'s' if threads > 1 else ''}"
 
     def resume(self) -> None:
         """Continue from the run's checkpoint, exactly where it was written.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -190,8 +191,14 @@ def test_a_path_with_fewer_than_sixteen_samples_is_refused_at_registration() -> 
 def test_a_method_or_device_that_is_not_there_is_named_with_what_is() -> None:
     with pytest.raises(InvalidInput, match="push_pull"):
         load_restorer("magic", None, torch.device("cpu"))
+    with pytest.raises(InvalidInput, match=r"use one of: .*lite"):
+        load_restorer("auto", Path("none-such"), torch.device("cpu"))
     with pytest.raises(InvalidInput, match="choose cpu"):
         pick_device("abacus")
+
+
+def test_weights_that_ship_are_called_by_their_name() -> None:
+    assert load_restorer("auto", Path("lite"), torch.device("cpu")).name == "lite"
 
 
 def test_what_restores_is_said_with_every_restoration() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from restore.export import export
 from restore.generator import Generator
 from restore.generator_restorer import GeneratorRestorer, load, run_generator
 from restore.gridding import FrameGeometry
+from restore.losses import LossConfig
 from restore.training.calibrating import calibrate
 from restore.weights_io import Weights, load_weights, save_weights, shipped
 from scancontrol.errors import InvalidInput
@@ -188,18 +190,23 @@ def test_a_calibrated_interval_holds_on_frames_like_those_it_was_calibrated_on()
 
 
 @pytest.mark.slow
-def test_a_run_is_exported_calibrated_and_loads(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("adversarial", "face"), [("off", "faithful"), ("hinge", "realistic")])
+def test_a_run_is_exported_calibrated_and_loads(
+    tmp_path: Path, adversarial: Literal["off", "hinge"], face: str
+) -> None:
     images = tmp_path / "images"
     for group in ("a", "b"):
         (images / group).mkdir(parents=True)
         for name, image in zip(specimens().names, specimens().images, strict=True):
             np.save(images / group / f"{name}.npy", image.numpy())
     training = run_of(tiny(split=None), tmp_path / "run")
-    training.config = tiny(split=None, holdout_groups=("b",))
+    training.config = tiny(split=None, holdout_groups=("b",), loss=LossConfig(adversarial=adversarial))
     training.save()
     digest = export(tmp_path / "run", images, tmp_path / "w.safetensors", "tiny")
     restorer = load(tmp_path / "w.safetensors")
     assert restorer.weights_hash == digest
+    assert load_weights(tmp_path / "w.safetensors").face == face
+    assert f"{face} face" in (tmp_path / "w.md").read_text()
     assert (tmp_path / "w.safetensors").stat().st_size < 16e6
 
 
