@@ -12,6 +12,7 @@ features instead (Perez et al. 2018, https://arxiv.org/abs/1709.07871).
 
 from __future__ import annotations
 
+from functools import lru_cache
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -40,6 +41,7 @@ class GeneratorConfig(
     outer_blocks: int = 2
     extra_residuals: bool = True  # encoder features added to the mirrored decoder level
     path_information: bool = True  # weight and distance planes; without them only values are seen
+    invented_noise: bool = False  # off the path, the outer network sees noise as strong as this frame's
     spectral_iterations: tuple[int, int] = (8, 10)
 
     def __post_init__(self) -> None:
@@ -228,6 +230,9 @@ class Generator(nn.Module):
         half_misfit = F.avg_pool2d(misfit, 2) / count.clamp_min(0.25)
         far = F.avg_pool2d(distance, 2).log1p() - 1.0
         known = torch.log1p(weight.clamp(0, 64))
+        if self.config.invented_noise:
+            noise = (0.5 * start.statistics[:, STATISTICS.index("log noise")]).exp()[:, None, None, None]
+            misfit = torch.where(touched > 0, misfit, noise * _white(*mean.shape[-2:], mean.device))
         if not self.config.path_information:
             count, far, known = torch.zeros_like(count), torch.zeros_like(far), torch.zeros_like(known)
         half = torch.cat(
@@ -253,6 +258,12 @@ def consistent(frame: Tensor, mean: Tensor, weight: Tensor, noise: Tensor, detai
     lowest = mean - detail.clamp_min(0) - limit
     highest = mean - detail.clamp_max(0) + limit
     return torch.where(weight > 0, torch.maximum(torch.minimum(frame, highest), lowest), frame)
+
+
+@lru_cache(maxsize=4)
+def _white(rows: int, cols: int, device: torch.device) -> Tensor:
+    """White noise of unit variance, (rows, cols); the same for every frame of a size, on every device."""
+    return torch.randn(rows, cols, generator=torch.Generator().manual_seed(0)).to(device)
 
 
 def _local_energy(misfit: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 import torch
 from torch import Tensor, nn
@@ -167,6 +168,22 @@ def test_a_frame_may_leave_out_the_detail_that_it_cannot_show_and_no_more() -> N
     low = consistent(torch.full_like(reading, -9.0), reading, weight, noise, detail)
     assert high.flatten().tolist() == pytest.approx([0.3, 0.15, 0.15, 0.65]), "four times the dwell is half the error"
     assert low.flatten().tolist() == pytest.approx([-0.3, -0.15, -0.65, -0.15])
+
+
+def test_invented_noise_is_as_strong_as_the_frames_own_and_lies_off_the_path_only() -> None:
+    mean, weight, distance = _partial((64, 64), 0.2)
+    planes = {}
+    for invents in (False, True):
+        network = Generator(msgspec.structs.replace(SMALL, invented_noise=invents)).eval()
+        start = spectral_start(mean, weight, iterations=SMALL.spectral_iterations)
+        half, full, _ = network.planes(mean, weight, distance, start)
+        planes[invents] = half, full[:, 1:2]
+    on_path = weight > 0
+    torch.testing.assert_close(planes[True][0], planes[False][0])
+    torch.testing.assert_close(planes[True][1][on_path], planes[False][1][on_path])
+    noise = (0.5 * start.statistics[0, STATISTICS.index("log noise")]).exp()
+    assert float(planes[True][1][~on_path].std()) == pytest.approx(float(noise), rel=0.1)
+    assert not planes[False][1][~on_path].any()
 
 
 def test_every_parameter_gets_a_gradient() -> None:
