@@ -21,6 +21,7 @@ from typing import Any, Literal
 from scancontrol.acquisition import contracts
 from scancontrol.acquisition.ahead import PathsAhead
 from scancontrol.acquisition.contracts import ChunkLike, FrameEnd, FrameStart, MicroscopeLike, Sink
+from scancontrol.acquisition.kept import collect_kept
 from scancontrol.acquisition.phases import TRANSITIONS, AcquisitionStatus, Happening, Phase, step
 from scancontrol.acquisition.sinks import Fanout
 from scancontrol.errors import InvalidInput, LinkError, RecordingError, RequestRefused, ScanControlError
@@ -34,10 +35,7 @@ _LOG = logging.getLogger(__name__)
 _TICK_S = 0.01  # how long a command from another thread may have to wait
 _PATHS_REGISTERED = 32  # the microscope forgets the oldest of 64
 _RETRY = ("queue_full", "not_now", "no_session", "unknown_path")  # refusals that pass by themselves
-_UNKNOWN = (
-    "frame {} was asked of a microscope's server that is gone; what it exposed of it is not known, so none of it is"
-    " exposed again"
-)
+_UNKNOWN = "frame {} was begun at a microscope's server that is gone, or lost samples of it: none is exposed again"
 
 
 class Acquisition:
@@ -141,7 +139,8 @@ class Acquisition:
         self._step(Happening.ARM)
         ahead = PathsAhead(self._recipes, self._frames_ahead)
         try:
-            self._collect_what_is_kept(ahead)
+            if self._recording.counts["frames"]:
+                self._collect_what_is_kept(ahead)
             while not self._done(ahead):
                 self._obey(ahead)
                 self._ask_for_frames(ahead)
@@ -173,25 +172,13 @@ class Acquisition:
         return self._failure is not None or (ahead.exhausted and not self._again)
 
     def _collect_what_is_kept(self, ahead: PathsAhead) -> None:
-        """Before anything is exposed: samples that an earlier process asked for and never acknowledged."""
-        if not self._recording.counts["frames"]:
-            return
-        deadline = self._clock() + self._link_patience_s
-        while self._failure is None:
+        def wanted() -> bool:
             self._obey(ahead)
-            event = self._link.receive(_TICK_S)
-            if event is not None:
-                deadline = self._clock() + self._link_patience_s
-            if isinstance(event, End):
-                self._ended_before(event)
-            elif event is not None and not isinstance(event, Start | Notice):
-                self._keep(event)
-            elif event is None and self._link.drained:
-                if not self._link.lost_samples:
-                    self._recording.settle(self._link.server_id)
-                return
-            elif self._clock() > deadline:
-                raise LinkError("the microscope still keeps samples of this recording and does not send them")
+            return self._failure is None
+
+        collect_kept(
+            self._link, self._recording, self._keep, wanted, patience_s=self._link_patience_s, clock=self._clock
+        )
 
     def _settle_doubts(self) -> None:
         """All has come that there was, and no end of these: they were never taken up, and are asked for again."""
@@ -403,14 +390,6 @@ class Acquisition:
             self._recording.note_asked(frame, "")
         except RecordingError as error:
             self._fail("recording", str(error))
-
-    def _ended_before(self, end: End) -> None:
-        """A frame that an earlier process asked for was ended; one that lacks samples goes on instead."""
-        path_is_done = end.reason == "completed" and self._recording.next_index(end.frame) == end.next_index
-        if path_is_done and end.series_id == self._status.series_id:
-            self._recording.end_frame(
-                end.frame, end.reason, exposed=end.next_index, electrons=end.electrons, utc_ns=end.utc_ns
-            )
 
     def _rate_hz(self) -> float:
         times = self._ended_at

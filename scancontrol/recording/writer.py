@@ -47,9 +47,12 @@ from scancontrol.recording.regions import Region, check_room, disk_error, open_e
 __all__ = ["RecordingWriter"]
 
 
-@dataclass
+@dataclass(slots=True)
 class _Frame:
-    """How far one frame has come. ``next_index`` is the first sample not yet on the disk."""
+    """How far one frame has come. ``next_index`` is the first sample not yet on the disk.
+
+    One that is complete is let go: its row in the file says the same, and a long run has very many.
+    """
 
     row: int
     first: int
@@ -75,8 +78,10 @@ class RecordingWriter:
         self._status = status
         self._fsync = fsync
         self._dtype = np.dtype(header.sample_dtype)
-        self._frames: dict[int, _Frame] = {}
-        self._paths: dict[str, tuple[int, int, int]] = {}  # path_id → (row, first, count)
+        self._frames: dict[int, _Frame] = {}  # those that are not complete
+        self._rows: dict[int, int] = {}  # frame → row of its table
+        self._samples = 0  # of complete frames
+        self._paths: dict[str, tuple[int, int, int]] = {}  # path_id → (row, first, count), in the order of rows
         self._frames_with_chunks = 0
         self._lock = threading.Lock()
         self._descriptor = open_exclusively(path)
@@ -124,12 +129,15 @@ class RecordingWriter:
                     index, frame.first, frame.count, reader.paths[frame.path].path_id,
                     reader.rows("frames")[index : index + 1].copy(), frame.received, reader.asked_of(frame.frame),
                 )  # fmt: skip
-                writer._frames[frame.frame] = resumed
+                writer._frames[frame.frame], writer._rows[frame.frame] = resumed, index
             frames = list(writer._frames.values())
             chunks = reader.rows("chunks")
             for index, row in enumerate(chunks["frame_row"]):
                 writer._frames_with_chunks += frames[row].chunk_row < 0
                 frames[row].chunk_row, frames[row].chunk = index, chunks[index : index + 1].copy()
+            for entry, progress in zip(reader.frames, frames, strict=True):
+                if entry.exposed is not None and progress.next_index == progress.count:
+                    writer._let_complete_go(entry.frame, progress)
         return writer
 
     def begin_frame(self, frame: int, path: PathLike) -> None:
@@ -138,15 +146,15 @@ class RecordingWriter:
         Raises :class:`RecordingError` if the recording was not made large enough for it.
         """
         with self._lock:
-            known = self._frames.get(frame)
-            if known is not None:
+            if frame in self._rows:
+                known = self._known(frame)
                 if known.path_id != path.path_id:
                     raise RecordingError(f"frame {frame} began along path {known.path_id}, not {path.path_id}")
                 return
             if tuple(path.shape) != self.header.shape:
                 raise RecordingError(f"frame {frame} is {path.shape} px; the recording holds {self.header.shape} px")
             room = self.header.capacity
-            row, first = len(self._frames), int(self._status["samples"][0])
+            row, first = len(self._rows), int(self._status["samples"][0])
             if row >= room.frames or first + path.count > room.samples:
                 raise RecordingError(
                     f"frame {frame} with {path.count} samples does not fit: the recording was made for "
@@ -162,6 +170,7 @@ class RecordingWriter:
             self._status["samples"] = first + path.count
             self._write_row("status", 0, self._status)
             self._frames[frame] = _Frame(row, first, path.count, path.path_id, values)
+            self._rows[frame] = row
 
     def _begin_path(self, path: PathLike) -> int:
         if path.path_id in self._paths:
@@ -268,6 +277,8 @@ class RecordingWriter:
             self._write_row("frames", progress.row, progress.values)
             if self._fsync:
                 self._sync()
+            if progress.next_index == progress.count:
+                self._let_complete_go(frame, progress)
             return progress.next_index == exposed
 
     def note_asked(self, frame: int, server_id: str) -> None:
@@ -297,14 +308,14 @@ class RecordingWriter:
 
     def next_index(self, frame: int) -> int:
         """The first sample of ``frame`` that is not on the disk; 0 for a frame that has not begun."""
-        return self._frames[frame].next_index if frame in self._frames else 0
+        return self._known(frame).next_index if frame in self._rows else 0
 
     @property
     def counts(self) -> dict[str, int]:
         """Frames begun, samples on the disk, duplicates removed, images that found no room."""
         return {
-            "frames": len(self._frames),
-            "samples": sum(frame.next_index for frame in list(self._frames.values())),
+            "frames": len(self._rows),
+            "samples": self._samples + sum(frame.next_index for frame in list(self._frames.values())),
             "duplicate_samples": int(self._status["duplicate_samples"][0]),
             "images_not_stored": self._images.not_stored,
         }
@@ -323,11 +334,11 @@ class RecordingWriter:
 
     def write_partial(self, frame: int, image: NDArray[Any]) -> bool:
         """Store the gridded samples of a frame, (rows, cols) in sample units; False if there was no room."""
-        return self._images.partial(self._known(frame).row, image)
+        return self._images.partial(self._row(frame), image)
 
     def wants_restoration(self, frame: int) -> bool:
         """Whether a restoration of ``frame`` has a place in this recording."""
-        return frame in self._frames and self.header.restoration_row(self._frames[frame].row) is not None
+        return frame in self._rows and self.header.restoration_row(self._rows[frame]) is not None
 
     def write_restoration(
         self, frame: int, estimate: NDArray[Any], interval: NDArray[Any] | None = None, *,
@@ -338,7 +349,7 @@ class RecordingWriter:
 
         False if this frame has no place for one (see ``Header.keep_restorations``) or the disk no room.
         """
-        row = self.header.restoration_row(self._known(frame).row)
+        row = self.header.restoration_row(self._row(frame))
         if row is None:
             return False
         return self._images.restoration(
@@ -361,7 +372,7 @@ class RecordingWriter:
                 self._write_row("status", 0, self._status)
                 self._sync()
                 room = self.header.capacity
-                if len(self._frames) < room.frames or self._status["samples"][0] < 0.8 * room.samples:
+                if len(self._rows) < room.frames or self._status["samples"][0] < 0.8 * room.samples:
                     compact(self.path)
             finally:
                 self._let_go()
@@ -377,10 +388,30 @@ class RecordingWriter:
             os.close(self._descriptor)
             self._descriptor = -1
 
-    def _known(self, frame: int) -> _Frame:
-        if frame not in self._frames:
+    def _row(self, frame: int) -> int:
+        if frame not in self._rows:
             raise RecordingError(f"frame {frame} has not begun in {self.path}")
-        return self._frames[frame]
+        return self._rows[frame]
+
+    def _known(self, frame: int) -> _Frame:
+        """A frame that has begun; a complete one as its row in the file has it."""
+        known = self._frames.get(frame)
+        if known is not None:
+            return known
+        row = self._row(frame)
+        if self._descriptor < 0:
+            raise RecordingError(f"{self.path} is closed")
+        try:
+            content = self._regions["frames"].read(self._descriptor, 0, row * FRAME_ROW.itemsize, FRAME_ROW.itemsize)
+        except OSError as error:
+            raise disk_error(self.path, "reading", error) from error
+        values = np.frombuffer(bytearray(content), dtype=FRAME_ROW)
+        path_id = list(self._paths)[int(values["path"][0])]
+        return _Frame(row, int(values["first"][0]), int(values["count"][0]), path_id, values, int(values["count"][0]))
+
+    def _let_complete_go(self, frame: int, progress: _Frame) -> None:
+        if self._frames.pop(frame, None) is not None:
+            self._samples += progress.count
 
     def _write_row(self, name: str, row: int, values: NDArray[Any]) -> None:
         self._write(name, 0, row * values.itemsize, values.tobytes())

@@ -176,6 +176,17 @@ def test_where_another_client_had_the_samples_let_go_the_frame_does_not_go_on(
     going_on.abandon()
 
 
+def test_nor_where_the_disk_lost_samples_that_were_safe(recording: RecordingWriter, plan: ScanPlan) -> None:
+    microscope = Answering().answers(1, falls_silent)
+    acquire(microscope, recording, plan)
+    recording.abandon()
+    microscope.events = type(microscope.events)(event for event in microscope.events if isinstance(event, End))
+    going_on = RecordingWriter.resume(recording.path)
+    assert acquire(microscope, going_on, plan).finish_reason == "fault"
+    assert set(microscope.exposed.values()) == {1}
+    going_on.abandon()
+
+
 def test_a_fault_blanks_what_a_microscope_would_still_do_behind_it(recording: RecordingWriter, plan: ScanPlan) -> None:
     microscope = MemoryMicroscope()
     ended: list[int] = []
@@ -192,7 +203,7 @@ def test_a_fault_blanks_what_a_microscope_would_still_do_behind_it(recording: Re
     assert max(frame for frame, _ in microscope.exposed) <= ended[0]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(
     troubles=st.lists(st.tuples(st.integers(1, 3), st.sampled_from(
         [dies, dies_silently, falls_silent, loses_the_session, never_hears]
