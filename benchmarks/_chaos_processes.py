@@ -26,7 +26,7 @@ __all__ = ["Browser", "DaemonProcess", "MicroscopeProcess", "stalled_browser"]
 
 ROOT = Path(__file__).parents[1]
 _ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
-START_S = 90.0
+START_S = 300.0
 
 
 class _Process:
