@@ -135,9 +135,9 @@ class RecordingWriter:
             for index, row in enumerate(chunks["frame_row"]):
                 writer._frames_with_chunks += frames[row].chunk_row < 0
                 frames[row].chunk_row, frames[row].chunk = index, chunks[index : index + 1].copy()
-            for entry, progress in zip(reader.frames, frames, strict=True):
-                if entry.exposed is not None and progress.next_index == progress.count:
-                    writer._let_complete_go(entry.frame, progress)
+            for ended, progress in zip(reader.frames, frames, strict=True):
+                if ended.exposed is not None and progress.next_index == progress.count:
+                    writer._let_complete_go(ended.frame, progress)
         return writer
 
     def begin_frame(self, frame: int, path: PathLike) -> None:
