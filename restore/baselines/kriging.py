@@ -1,7 +1,7 @@
-"""Local ordinary kriging: the best unbiased linear combination of the nearest samples, by a variogram of this frame.
+"""Local ordinary kriging: the best unbiased linear combination of the nearest samples, by a covariance of this frame.
 
-The variogram is fitted to each frame. Pixels of one small block share their neighbours, and so one factorisation;
-all blocks are solved in batches.
+The covariance is chosen for each frame, as the one that predicts samples from their neighbours best. Pixels of one
+small block share their neighbours, and so one factorisation; all blocks are solved in batches.
 
 References: Cressie, "Statistics for Spatial Data", 1993, section 3.2 (the equations) and 3.4.4 (neighbourhoods).
 """
@@ -13,34 +13,12 @@ import torch
 from scipy.spatial import cKDTree
 from torch import Tensor
 
-from restore.baselines.variogram import (
-    Covariance,
-    fast_size,
-    fit_covariance,
-    lag_map,
-    radial_covariance,
-)
+from restore.baselines.leaving_out import covariance_by_leaving_out
+from restore.baselines.variogram import Covariance
 
-__all__ = ["frame_covariance", "kriging", "solve_kriging"]
+__all__ = ["kriging", "solve_kriging"]
 
 _BATCH = 8192  # systems at once: 8192 · 32² · 4 bytes = 34 MB
-
-
-def frame_covariance(positions_px: Tensor, values: Tensor, shape: tuple[int, int]) -> Covariance:
-    """The covariance of values (n,) at positions (n, 2) px about their mean, fitted over three sample spacings."""
-    rows, cols = shape
-    pixel = positions_px.round().long().clamp(min=torch.zeros(2, dtype=torch.long), max=torch.tensor(shape) - 1)
-    index = pixel[:, 0] * cols + pixel[:, 1]
-    count = torch.bincount(index, minlength=rows * cols).to(values.dtype)
-    deviation = values - values.mean()
-    total = torch.bincount(index, weights=deviation, minlength=rows * cols).to(values.dtype)
-    mask = (count > 0).to(values.dtype).reshape(1, 1, rows, cols)
-    image = (total / count.clamp(min=1)).reshape(1, 1, rows, cols)
-    spacing = float(mask.mean()) ** -0.5
-    reach = max(8, int(3 * spacing))
-    size = (fast_size(rows + reach), fast_size(cols + reach))
-    measured, pairs = radial_covariance(lag_map(image, mask, size), reach)
-    return fit_covariance(measured, pairs, deviation.square().mean()[None], reach)
 
 
 def kriging(
@@ -58,14 +36,14 @@ def kriging(
         values: samples, shape ``(n,)``.
         neighbours: samples used for each block, the nearest to its centre.
         block_px: side of the blocks that share their neighbours; 1 gives every pixel its own.
-        covariance: of the frame; fitted to the samples if none is given.
+        covariance: of the frame; chosen by leaving samples out if none is given.
 
     Returns:
         Estimate of the noise-free signal, ``shape``.
     """
     rows, cols = shape
     if covariance is None:
-        covariance = frame_covariance(positions_px, values, shape)
+        covariance = covariance_by_leaving_out(positions_px.cpu(), values.cpu(), neighbours)
     places = positions_px.cpu().double()
     measured = values.cpu().double()
     level = measured.mean()

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-__all__ = ["Covariance", "LagMap", "fast_size", "fit_covariance", "lag_map", "radial_covariance"]
+__all__ = ["Covariance", "LagMap", "correlation", "fast_size", "fit_covariance", "lag_map", "radial_covariance"]
 
-_MODELS = 2  # exponential, Matérn 3/2
+_FITTED = 2  # models: exponential, Matérn 3/2
 _SCARCE_PAIRS = 100.0
 
 
@@ -82,8 +82,8 @@ def radial_covariance(lags: LagMap, reach: int) -> tuple[Tensor, Tensor]:
 class Covariance:
     """A fitted covariance ``sill · k(distance / range_px)``, with ``nugget`` more at distance 0.
 
-    ``model`` 0 is exponential, ``k(t) = exp(−t)``; 1 is Matérn 3/2, ``k(t) = (1 + √3·t) exp(−√3·t)``.
-    Every field has shape ``(b,)``.
+    ``model`` 0 is exponential, ``k(t) = exp(−t)``; 1 is Matérn 3/2, ``k(t) = (1 + √3·t) exp(−√3·t)``; 2 is Matérn 5/2,
+    ``k(t) = (1 + √5·t + 5/3·t²) exp(−√5·t)``. Every field has shape ``(b,)``.
     """
 
     sill: Tensor
@@ -94,12 +94,20 @@ class Covariance:
     def __call__(self, distance_px: Tensor) -> Tensor:
         """Covariance without the nugget at distances ``(b, ...)``."""
         tail = (-1,) + (1,) * (distance_px.dim() - 1)
-        scaled = distance_px / self.range_px.reshape(tail)
-        smooth = math.sqrt(3) * scaled
-        shape = torch.where(
-            self.model.reshape(tail) == 0, torch.exp(-scaled), (1 + smooth) * torch.exp(-smooth)
-        )
+        scaled, model = distance_px / self.range_px.reshape(tail), self.model.reshape(tail)
+        shape = torch.zeros_like(scaled)
+        for number in self.model.unique().tolist():
+            shape = torch.where(model == number, correlation(number, scaled), shape)
         return self.sill.reshape(tail) * shape
+
+
+def correlation(model: int, scaled: Tensor) -> Tensor:
+    """The correlation of a :class:`Covariance`'s ``model`` at distances in units of its range."""
+    if model == 0:
+        return torch.exp(-scaled)
+    smooth = math.sqrt(2 * model + 1) * scaled
+    polynomial = 1 + smooth if model == 1 else 1 + smooth + smooth.square() / 3
+    return polynomial * torch.exp(-smooth)
 
 
 def fit_covariance(
@@ -123,8 +131,7 @@ def fit_covariance(
     weight = weight.sqrt() * (1 + (used / 4) / distance)
     ranges = torch.logspace(math.log10(0.7), math.log10(4.0 * used), 40, device=measured.device, dtype=measured.dtype)
     scaled = distance / ranges[:, None]
-    smooth = math.sqrt(3) * scaled
-    shapes = torch.stack((torch.exp(-scaled), (1 + smooth) * torch.exp(-smooth)))  # (models, ranges, used)
+    shapes = torch.stack([correlation(model, scaled) for model in range(_FITTED)])  # (models, ranges, used)
     dot = torch.einsum("bu,mru,bu->bmr", weight, shapes, target)
     power = torch.einsum("bu,mru->bmr", weight, shapes.square()).clamp(min=1e-20)
     ceiling = ((1 - least_nugget) * variance)[:, None, None]

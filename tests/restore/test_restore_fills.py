@@ -14,7 +14,8 @@ from skimage.restoration import denoise_tv_chambolle
 from restore.baselines import harmonic as membrane
 from restore.baselines import total_variation as tv
 from restore.baselines.gaussian import gaussian, normalised_convolution
-from restore.baselines.kriging import frame_covariance, kriging
+from restore.baselines.kriging import kriging
+from restore.baselines.leaving_out import covariance_by_leaving_out, errors_by_leaving_out
 from restore.baselines.nearest import linear, nearest
 from restore.baselines.push_pull import push_pull
 from restore.baselines.registry import FILLS, fill_named, positions_px
@@ -193,13 +194,36 @@ def _krige_by_hand(places: np.ndarray, values: np.ndarray, target: np.ndarray, m
 def test_kriging_solves_the_ordinary_kriging_system_of_every_pixel() -> None:
     shape, places = (20, 26), _points(150, (20, 26))
     values = torch.from_numpy(_field(shape)[tuple(places.round().long().T.numpy())])
-    model = frame_covariance(places, values, shape)
+    model = covariance_by_leaving_out(places, values)
     found = kriging(places, values, shape, neighbours=12, block_px=1, covariance=model).numpy()
     for row, col in [(0, 0), (7, 13), (19, 25), (12, 3)]:
         target = np.array([row, col], dtype=float)
         near = np.argsort(np.linalg.norm(places.numpy() - target, axis=1))[:12]
         expected = _krige_by_hand(places.numpy()[near].astype(float), values.numpy()[near].astype(float), target, model)
         assert found[row, col] == pytest.approx(expected, abs=2e-3)
+
+
+@pytest.mark.parametrize("model", [0, 1, 2])
+def test_leaving_a_sample_out_is_kriging_it_from_the_others(model: int) -> None:
+    generator = np.random.default_rng(5)
+    places, values = 30 * generator.random((3, 12, 2)), generator.standard_normal((3, 12))
+    errors = errors_by_leaving_out(torch.from_numpy(places), torch.from_numpy(values), model, 6.0, 0.1)
+    one = torch.ones(1, dtype=torch.float64)
+    covariance = Covariance(0.9 * one, 6.0 * one, 0.1 * one, torch.tensor([model]))
+    for group in range(3):
+        predicted = _krige_by_hand(places[group, 1:], values[group, 1:], places[group, 0], covariance)
+        assert float(errors[group]) == pytest.approx(predicted - values[group, 0], abs=1e-9)
+
+
+def test_what_krige_best_without_noise_is_not_what_smooths_it() -> None:
+    shape, places = (64, 64), _points(600, (64, 64))
+    truth = _field(shape, sigma=8)
+    field = truth[tuple(places.round().long().T.numpy())]
+    noisy = torch.from_numpy(field + 0.7 * np.random.default_rng(2).standard_normal(600).astype(np.float32))
+    of_noisy, of_clean = (covariance_by_leaving_out(places, z) for z in (noisy, torch.from_numpy(field)))
+    smoothed, followed = (_rmse(kriging(places, noisy, shape, covariance=c), truth) for c in (of_noisy, of_clean))
+    assert smoothed < 0.35
+    assert smoothed < 0.9 * followed, followed
 
 
 def test_kriging_of_a_plane_by_blocks_is_close_to_pixel_by_pixel() -> None:
