@@ -12,7 +12,6 @@ features instead (Perez et al. 2018, https://arxiv.org/abs/1709.07871).
 
 from __future__ import annotations
 
-from functools import lru_cache
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -23,6 +22,7 @@ from torch.nn import functional as F
 
 from restore.low_pass import low_pass
 from restore.spectral import STATISTICS, SpectralStart, spectral_start
+from restore.texture import TextureStrengths, textured
 from scancontrol.errors import InvalidInput
 
 __all__ = ["PRESETS", "Estimate", "Generator", "GeneratorConfig", "consistent"]
@@ -41,7 +41,7 @@ class GeneratorConfig(
     outer_blocks: int = 2
     extra_residuals: bool = True  # encoder features added to the mirrored decoder level
     path_information: bool = True  # weight and distance planes; without them only values are seen
-    invented_noise: bool = False  # off the path, the outer network sees noise as strong as this frame's
+    texture: bool = False  # the realistic face: detail and noise in place, in strengths that the outer network predicts
     spectral_iterations: tuple[int, int] = (8, 10)
 
     def __post_init__(self) -> None:
@@ -164,11 +164,13 @@ class Outer(nn.Module):
         nn.init.zeros_(self.head.weight)
         nn.init.constant_(self.head.bias, 0.0)  # type: ignore[arg-type]
         self.head.bias.data[16:] = -1.5  # type: ignore[union-attr, index]
+        self.texture = TextureStrengths(width) if config.texture else None
 
-    def forward(self, planes: Tensor, features: Tensor) -> tuple[Tensor, Tensor]:
-        x = self.stem(F.pixel_unshuffle(planes, 4)).add_(features)
-        out = F.pixel_shuffle(self.head(F.relu_(self.blocks(x))), 4)
-        return out[:, :1], out[:, 1:]
+    def forward(self, planes: Tensor, features: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Correction and log scale, (batch, 1, rows, cols) each, and strengths of the texture if there is one."""
+        x = F.relu_(self.blocks(self.stem(F.pixel_unshuffle(planes, 4)).add_(features)))
+        out = F.pixel_shuffle(self.head(x), 4)
+        return out[:, :1], out[:, 1:], None if self.texture is None else self.texture(x)
 
 
 class Generator(nn.Module):
@@ -211,12 +213,15 @@ class Generator(nn.Module):
         half, full, fill = self.planes(mean, weight, distance, start)
         smooth = low_pass(fill)
         features = self.inner(half, start.statistics)
-        correction, log_scale = self.outer(full, features)
+        correction, log_scale, strengths = self.outer(full, features)
         trained = None
         if self.training:
             trained = (start.second + self.trainer(features))[..., : -(-rows // 2), : -(-cols // 2)]
         noise = (0.5 * start.statistics[:, STATISTICS.index("log noise")]).exp()
-        frame = consistent(smooth + correction, mean, weight, noise, fill - smooth)[..., :rows, :cols]
+        frame = smooth + correction
+        if strengths is not None:
+            frame = smooth + low_pass(correction) + textured(strengths, fill - smooth, noise)
+        frame = consistent(frame, mean, weight, noise, fill - smooth)[..., :rows, :cols]
         return Estimate(frame, log_scale.float().clamp(-8, 4)[..., :rows, :cols], trained)
 
     def planes(
@@ -230,9 +235,6 @@ class Generator(nn.Module):
         half_misfit = F.avg_pool2d(misfit, 2) / count.clamp_min(0.25)
         far = F.avg_pool2d(distance, 2).log1p() - 1.0
         known = torch.log1p(weight.clamp(0, 64))
-        if self.config.invented_noise:
-            noise = (0.5 * start.statistics[:, STATISTICS.index("log noise")]).exp()[:, None, None, None]
-            misfit = torch.where(touched > 0, misfit, noise * _white(*mean.shape[-2:], mean.device))
         if not self.config.path_information:
             count, far, known = torch.zeros_like(count), torch.zeros_like(far), torch.zeros_like(known)
         half = torch.cat(
@@ -258,12 +260,6 @@ def consistent(frame: Tensor, mean: Tensor, weight: Tensor, noise: Tensor, detai
     lowest = mean - detail.clamp_min(0) - limit
     highest = mean - detail.clamp_max(0) + limit
     return torch.where(weight > 0, torch.maximum(torch.minimum(frame, highest), lowest), frame)
-
-
-@lru_cache(maxsize=4)
-def _white(rows: int, cols: int, device: torch.device) -> Tensor:
-    """White noise of unit variance, (rows, cols); the same for every frame of a size, on every device."""
-    return torch.randn(rows, cols, generator=torch.Generator().manual_seed(0)).to(device)
 
 
 def _local_energy(misfit: Tensor) -> Tensor:

@@ -8,23 +8,24 @@ from torch import nn
 
 from restore.training.checkpoint import CHECKPOINT, fit, load_checkpoint
 from restore.weights_io import load_weights
-from scancontrol.errors import InvalidInput
 
 __all__ = ["start_from"]
 
 
 def start_from(network: nn.Module, source: Path) -> None:
-    """Load ``source``, a run's folder or a weights file. A weights file leaves the trainer head as it is.
+    """Load ``source``, a run's folder or a weights file.
+
+    A weights file leaves the trainer head as it is, and a faithful network the strengths of a realistic one's texture.
 
     Raises:
         InvalidInput: there are no such weights, or they are another network's.
     """
     if source.is_dir():
         parts, _ = load_checkpoint(source / CHECKPOINT)
-        fit(network, parts["average"], source)
-        return
-    loaded = load_weights(source).network.state_dict()
+        loaded = parts["average"]
+    else:
+        found = load_weights(source).network.state_dict()
+        loaded = {name: value for name, value in found.items() if not name.startswith("trainer.")}
     own = network.state_dict()
-    if loaded.keys() != own.keys() or any(loaded[name].shape != own[name].shape for name in own):
-        raise InvalidInput("start_from", source, "holds another network's weights", "name weights of this preset")
-    network.load_state_dict({n: own[n] if n.startswith("trainer.") else v for n, v in loaded.items()})
+    free = {name: value for name, value in own.items() if name.startswith(("trainer.", "outer.texture."))}
+    fit(network, free | loaded, source)

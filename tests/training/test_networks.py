@@ -14,6 +14,7 @@ from restore.generator import PRESETS, Generator, GeneratorConfig, consistent
 from restore.low_pass import low_pass
 from restore.networks import build_network, network_config
 from restore.spectral import STATISTICS, spectral_start
+from restore.texture import noise_bands
 from scancontrol.errors import InvalidInput
 
 SMALL = GeneratorConfig(widths=(8, 8), inner_blocks=(1, 1), outer_blocks=1, spectral_iterations=(2, 2))
@@ -170,20 +171,28 @@ def test_a_frame_may_leave_out_the_detail_that_it_cannot_show_and_no_more() -> N
     assert low.flatten().tolist() == pytest.approx([-0.3, -0.15, -0.65, -0.15])
 
 
-def test_invented_noise_is_as_strong_as_the_frames_own_and_lies_off_the_path_only() -> None:
+def test_the_realistic_face_begins_with_the_starts_detail_and_noise_of_the_frames_own_strength() -> None:
     mean, weight, distance = _partial((64, 64), 0.2)
-    planes = {}
-    for invents in (False, True):
-        network = Generator(msgspec.structs.replace(SMALL, invented_noise=invents)).eval()
-        start = spectral_start(mean, weight, iterations=SMALL.spectral_iterations)
-        half, full, _ = network.planes(mean, weight, distance, start)
-        planes[invents] = half, full[:, 1:2]
-    on_path = weight > 0
-    torch.testing.assert_close(planes[True][0], planes[False][0])
-    torch.testing.assert_close(planes[True][1][on_path], planes[False][1][on_path])
+    plain, realistic = (
+        Generator(msgspec.structs.replace(SMALL, texture=texture)).eval()(mean, weight, distance).frame
+        for texture in (False, True)
+    )
+    start = spectral_start(mean, weight, iterations=SMALL.spectral_iterations)
+    fill = F.interpolate(start.second, scale_factor=2, mode="bicubic", align_corners=False)
     noise = (0.5 * start.statistics[0, STATISTICS.index("log noise")]).exp()
-    assert float(planes[True][1][~on_path].std()) == pytest.approx(float(noise), rel=0.1)
-    assert not planes[False][1][~on_path].any()
+    added = (realistic - plain - (fill - low_pass(fill)))[weight == 0]
+    all_bands = noise_bands(64, 64, torch.device("cpu")).sum(1).std()
+    assert float(added.detach().std()) == pytest.approx(0.5 * float(noise * all_bands), rel=0.1)
+
+
+def test_the_noise_of_a_texture_is_in_bands_of_unit_variance_and_the_same_every_time() -> None:
+    bands = noise_bands(128, 96, torch.device("cpu"))
+    assert bands.std((2, 3)).tolist() == [pytest.approx([1.0] * 3)]
+    power = torch.fft.rfft2(bands).abs().square()
+    finest = power[0, :, :48, 24:].mean((1, 2)) / power.mean((0, 2, 3))
+    assert finest[0] > finest[1] > finest[2], "from fine to coarse"
+    noise_bands.cache_clear()
+    assert torch.equal(noise_bands(128, 96, torch.device("cpu")), bands)
 
 
 def test_every_parameter_gets_a_gradient() -> None:

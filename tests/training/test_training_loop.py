@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 import pytest
 import torch
-from training_tools import run_of, specimens, tiny
+from training_tools import TINY, run_of, specimens, tiny
 
 from restore.losses import LossConfig
 from restore.training import checkpoint
@@ -123,6 +123,16 @@ def test_a_run_can_start_from_anothers_weights(tmp_path: Path) -> None:
     first.save()
     second = run_of(tiny(start_from=str(tmp_path / "first")), tmp_path / "second")
     assert all(torch.equal(v, first.average[k]) for k, v in second.network.state_dict().items())
+
+
+def test_a_realistic_run_starts_from_a_faithful_one_and_goes_on_from_itself_only(tmp_path: Path) -> None:
+    run_of(tiny(), tmp_path / "faithful").save()
+    textured = tiny(start_from=str(tmp_path / "faithful"), generator=msgspec.structs.replace(TINY, texture=True))
+    realistic = run_of(textured, tmp_path / "realistic")
+    realistic.step()
+    realistic.save()
+    with pytest.raises(InvalidInput, match="another network"):
+        run_of(tiny(start_from=str(tmp_path / "realistic")), tmp_path / "other")
 
 
 def test_a_full_disk_leaves_the_previous_checkpoint_intact(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
