@@ -70,7 +70,7 @@ def _calibrated() -> tuple[CoilModel, dict[str, float]]:
     coil = found.coil
     print(
         f"time constant {coil.time_constant_us:.3f} ± {coil.time_constant_sd_us:.3f} us (true {TAU_US}), "
-        f"delay {coil.delay_us:.3f} ± {coil.delay_sd_us:.3f} us"
+        f"delay {coil.delay_us:.3f} ± {coil.delay_sd_us or 0.0:.3f} us"
     )
     return coil, {
         "true_us": TAU_US, "time_constant_us": coil.time_constant_us, "sd_us": coil.time_constant_sd_us or 0.0,

@@ -3,7 +3,9 @@
 Nothing need be known of the specimen: every scan must see the same one. For a trial time constant the positions of
 all scans are computed, each scan is predicted from the image that the others make, and the sum of squared
 differences is minimised. Scans in both directions show the sum of lag and delay; what parts them is that lag also
-shrinks fast curves and rounds off jumps, so a set should hold turns or jumps about as fast as the coils.
+shrinks fast curves and rounds off jumps, so a set should hold turns or jumps about as fast as the coils. Well below
+the dwell nothing parts them: then the sum is given as the time constant, with a delay of 0, which puts the samples of
+any continuous path into the same places.
 
 The uncertainty is a sandwich estimate over blocks of samples (Liang and Zeger, Biometrika 73, 1986), which holds
 without assuming independent residuals inside a block.
@@ -29,10 +31,13 @@ __all__ = ["CalibrationScan", "CoilEstimate", "estimate"]
 
 Array = NDArray[np.float64]
 
-_COARSE_PX, _FINE_PX = 2.0, 0.8  # widths of the kernel that makes an image of samples
+_COARSE_PX, _FINE_PX = 2.0, 0.8  # widths of all that lies between a sample and what others predict for it
+_SPLINES_PX2 = 0.5  # of their squares: a quadratic spline to spread, another one to look up, wherever between nodes
+_EDGE = 2  # nodes around the field
 _SWEEP_CELLS = 2.0
 _CANDIDATES = 25
 _BLOCKS = 32
+_PARTED = 0.2  # of the time constant: the largest standard deviation at which lag and delay count as told apart
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,13 +60,18 @@ class CalibrationScan:
 
 @dataclass(frozen=True)
 class CoilEstimate:
-    """The result; ``coil`` holds the standard deviations. ``*_rms``: how well scans predict one another, in counts."""
+    """The result; ``coil`` holds the standard deviations. ``*_rms``: how well scans predict one another, in counts.
+
+    ``parted``: whether the scans tell lag from delay. If not, the time constant is the sum of both, its standard
+    deviation that of the sum, and the delay 0 without one.
+    """
 
     coil: CoilModel
     damping_sd: float | None
     nominal_rms: float
     calibrated_rms: float
     samples: int
+    parted: bool
 
 
 def estimate(
@@ -106,9 +116,13 @@ def estimate(
     # the delay joins late: from afar it is a worse guess at the same displacement
     every = list(range(len(theta)))
     lag_only = [k for k in every if k != 1]
-    for sigma, free in ((_COARSE_PX, lag_only), (_FINE_PX, lag_only), (_FINE_PX, every), (_FINE_PX, every)):
-        theta = _refine(model, theta, sigma, shortest_us, high, free)
-    return _result(model, theta, shortest_us)
+    for sigma in (_COARSE_PX, _FINE_PX):
+        theta = _refine(model, theta, sigma, shortest_us, high, lag_only)
+    if _deviations(model, theta, shortest_us, every)[0] > _PARTED * theta[0]:
+        return _result(model, theta, shortest_us, lag_only)
+    for _ in range(2):
+        theta = _refine(model, theta, _FINE_PX, shortest_us, high, every)
+    return _result(model, theta, shortest_us, every)
 
 
 class _Model:
@@ -136,7 +150,7 @@ class _Model:
         p = scan.positions
         if theta is not None:
             p = seen(p, scan.dwell_us, scan.move_us, self.coil(theta))
-        return np.clip(p, 0, 1) * self.shape - 0.5
+        return np.clip(p, 0, 1) * self.shape + (_EDGE - 0.5)
 
     def choose(self, theta: Array) -> None:
         """Leave out samples that swept over several cells: one value and one position do not describe them.
@@ -156,7 +170,8 @@ class _Model:
 
     def compare(self, theta: Array | None, sigma_px: float) -> tuple[Array, Array]:
         """Weighted values and what the other scans predict for them, both (samples,)."""
-        rows, cols = self.shape
+        rows, cols = self.shape[0] + 2 * _EDGE, self.shape[1] + 2 * _EDGE
+        width = math.sqrt(max(sigma_px**2 - _SPLINES_PX2, 0))
         at, parts = [], []
         for scan, used in zip(self.scans, self._used, strict=True):
             pixels = self._pixels(scan, theta)
@@ -165,10 +180,11 @@ class _Model:
         total = sum(parts[1:], parts[0])
         out = []
         for scan, pixels, part, used in zip(self.scans, at, parts, self._used, strict=True):
-            signal, weight = (gaussian_filter(layer, sigma_px, mode="nearest", truncate=3) for layer in total - part)
+            signal, weight = (gaussian_filter(layer, width, mode="nearest", truncate=3) for layer in total - part)
             image = signal / np.maximum(weight, 1e-9)
-            density = map_coordinates(weight, pixels.T, order=1, mode="nearest")
-            predicted = map_coordinates(image, pixels.T, order=1, mode="nearest")
+            density, predicted = (
+                map_coordinates(layer, pixels.T, order=2, mode="nearest", prefilter=False) for layer in (weight, image)
+            )
             trust = np.sqrt(density / (density + 0.3))  # a prediction from few samples counts less
             out.append(used * trust * np.stack([(scan.values - self._mean) / self.scale, predicted]))
         values, predicted = np.concatenate(out, axis=1)
@@ -176,14 +192,21 @@ class _Model:
 
 
 def _splat(pixels: Array, values: Array, used: Array, rows: int, cols: int) -> Array:
-    """Bilinear sums of the used values and of their number: (2, rows, cols)."""
-    corner = np.clip(np.floor(pixels), [0, 0], [rows - 2, cols - 2])
-    fy, fx = np.clip(pixels - corner, 0, 1).T
-    base = (corner[:, 0] * cols + corner[:, 1]).astype(np.int64)
+    """Sums of the used values and of their number, spread over 3 × 3 nodes by the quadratic spline: (2, rows, cols).
+
+    Its width is the same wherever a sample lies. A bilinear one is sharpest on the nodes, where a raster's nominal
+    positions are, and would so speak for having no lag at all.
+    """
+    nearest = np.rint(pixels)
+    offset = pixels - nearest
+    base = (nearest[:, 0] * cols + nearest[:, 1]).astype(np.int64)
+    shares = (0.5 * (0.5 - offset) ** 2, 0.75 - offset**2, 0.5 * (0.5 + offset) ** 2)
     sums = np.zeros((2, rows * cols))
-    for offset, share in ((0, (1 - fy) * (1 - fx)), (1, (1 - fy) * fx), (cols, fy * (1 - fx)), (cols + 1, fy * fx)):
-        sums[0] += np.bincount(base + offset, share * used * values, rows * cols)
-        sums[1] += np.bincount(base + offset, share * used, rows * cols)
+    for down, share_y in zip((-cols, 0, cols), shares, strict=True):
+        for right, share_x in zip((-1, 0, 1), shares, strict=True):
+            share = used * share_y[:, 0] * share_x[:, 1]
+            sums[0] += np.bincount(base + (down + right), share * values, rows * cols)
+            sums[1] += np.bincount(base + (down + right), share, rows * cols)
     return sums.reshape(2, rows, cols)
 
 
@@ -202,7 +225,7 @@ def _directions(theta: Array) -> Array:
 
 
 def _jacobian(model: _Model, theta: Array, sigma: float, shortest_us: float, free: list[int]) -> Array:
-    """Central differences (samples, free); steps are large beside the kinks of the bilinear kernel."""
+    """Central differences (samples, free)."""
     tau_step = max(0.03 * theta[0], 0.02 * shortest_us)
     steps = np.array([tau_step, 2 * tau_step, 0.05])
     columns = []
@@ -213,10 +236,8 @@ def _jacobian(model: _Model, theta: Array, sigma: float, shortest_us: float, fre
     return np.stack(columns, axis=1)
 
 
-def _refine(
-    model: _Model, theta: Array, sigma: float, shortest_us: float, high: float, free: list[int]
-) -> Array:
-    """Levenberg–Marquardt along the directions ``free``; a step never changes τ by more than a third."""
+def _refine(model: _Model, theta: Array, sigma: float, shortest_us: float, high: float, free: list[int]) -> Array:
+    """Levenberg–Marquardt along ``free``; a step never changes τ by more than a third, or a tenth of a dwell."""
     model.choose(theta)
     residuals = model.residuals(theta, sigma)
     damping = 1e-3
@@ -227,7 +248,7 @@ def _refine(
             move = _directions(theta)[:, free] @ np.linalg.solve(
                 normal + damping * np.diag(np.diag(normal) + 1e-12), -slope
             )
-            move /= max(1.0, float(np.max(np.abs(move[:2]))) / (theta[0] / 3))
+            move /= max(1.0, float(np.max(np.abs(move[:2]))) / max(theta[0] / 3, 0.1 * shortest_us))
             trial = theta + move
             trial[0] = min(max(trial[0], 1e-3 * shortest_us), high)
             new = model.residuals(trial, sigma)
@@ -244,32 +265,42 @@ def _refine(
     return theta
 
 
-def _result(model: _Model, theta: Array, shortest_us: float) -> CoilEstimate:
+def _deviations(model: _Model, theta: Array, shortest_us: float, free: list[int]) -> Array:
+    """Standard deviation of every component of ``theta``, by the sandwich; 0 for what is not ``free``."""
     values, predicted = model.compare(theta, _FINE_PX)
     residuals = values - predicted
-    jacobian = _jacobian(model, theta, _FINE_PX, shortest_us, list(range(len(theta))))
+    jacobian = _jacobian(model, theta, _FINE_PX, shortest_us, free)
     inverse = np.linalg.pinv(jacobian.T @ jacobian)
-    scores = np.stack([
-        block_j.T @ block_r
-        for block_j, block_r in zip(
-            np.array_split(jacobian, _BLOCKS * len(model.scans)),
-            np.array_split(residuals, _BLOCKS * len(model.scans)),
-            strict=True,
-        )
-    ])
-    directions = _directions(theta)
+    blocks = _BLOCKS * len(model.scans)
+    scores = np.stack(
+        [
+            block_j.T @ block_r
+            for block_j, block_r in zip(
+                np.array_split(jacobian, blocks), np.array_split(residuals, blocks), strict=True
+            )
+        ]
+    )
+    directions = _directions(theta)[:, free]
     covariance = directions @ inverse @ (scores.T @ scores) @ inverse @ directions.T
-    sd = np.sqrt(np.maximum(np.diag(covariance), 0))
+    return np.sqrt(np.maximum(np.diag(covariance), 0))
+
+
+def _result(model: _Model, theta: Array, shortest_us: float, free: list[int]) -> CoilEstimate:
+    sd = _deviations(model, theta, shortest_us, free)
+    parted = 1 in free
+    values, predicted = model.compare(theta, _FINE_PX)
+    best = _cost(values - predicted)
     nominal = math.sqrt(_cost(model.residuals(None, _FINE_PX)) / model.samples)
-    calibrated = math.sqrt(_cost(residuals) / model.samples)
+    calibrated = math.sqrt(best / model.samples)
     found = CoilEstimate(
         coil=msgspec.structs.replace(
-            model.coil(theta), time_constant_sd_us=float(sd[0]), delay_sd_us=float(sd[1])
+            model.coil(theta), time_constant_sd_us=float(sd[0]), delay_sd_us=float(sd[1]) if parted else None
         ),
         damping_sd=float(sd[2]) if len(sd) > 2 else None,
         nominal_rms=nominal * model.scale, calibrated_rms=calibrated * model.scale, samples=model.samples,
+        parted=parted,
     )  # fmt: skip
-    agree = _cost(residuals) < _cost(values)  # no better than the mean value says: there is nothing to align
+    agree = best < _cost(values)  # no better than the mean value says: there is nothing to align
     if not (np.all(np.isfinite(sd)) and agree and calibrated < nominal and sd[0] < theta[0]):
         raise InvalidInput(
             "calibration scans", f"time constant {theta[0]:.3g} ± {sd[0]:.3g} us",

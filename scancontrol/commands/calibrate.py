@@ -61,7 +61,10 @@ def run(args: argparse.Namespace) -> int:
     print(f"time constant  {coil.time_constant_us:.4g} ± {coil.time_constant_sd_us:.2g} us, order {coil.order}")
     if found.damping_sd is not None:
         print(f"damping        {coil.damping:.3g} ± {found.damping_sd:.2g}")
-    print(f"delay          {coil.delay_us:.3g} ± {coil.delay_sd_us:.2g} us")
+    if found.parted:
+        print(f"delay          {coil.delay_us:.3g} ± {coil.delay_sd_us:.2g} us")
+    else:
+        print("delay          0 us, taken; so fast beside the dwell, lag and delay show only as their sum, given above")
     print(f"agreement      {found.calibrated_rms:.4g} counts rms between scans, {found.nominal_rms:.4g} uncalibrated")
     if args.write is not None:
         today = datetime.now(UTC).date().isoformat()

@@ -68,7 +68,19 @@ def test_a_time_constant_is_recovered_within_five_per_cent_and_its_own_uncertain
     assert found.coil.time_constant_us == pytest.approx(tau_us, rel=0.05)
     assert abs(found.coil.time_constant_us - tau_us) < 4 * found.coil.time_constant_sd_us
     assert abs(found.coil.delay_us - delay_us) < 4 * found.coil.delay_sd_us + 0.05
+    assert found.parted
     assert found.calibrated_rms < 0.8 * found.nominal_rms
+
+
+@pytest.mark.parametrize(("tau_us", "delay_us"), [(0.3, 0.0), (0.2, 0.15)])
+def test_well_below_the_dwell_the_sum_of_lag_and_delay_is_given_and_said_to_be_that(tau_us, delay_us):
+    scans = scan_set(CoilModel(time_constant_us=tau_us), delay_us)
+    found = estimate(scans, SHAPE, start=CoilModel(time_constant_us=0.05))
+    assert not found.parted
+    assert found.coil.delay_us == 0
+    assert found.coil.delay_sd_us is None
+    assert abs(found.coil.time_constant_us - tau_us - delay_us) < 4 * found.coil.time_constant_sd_us
+    assert found.coil.time_constant_sd_us < 0.02
 
 
 @pytest.mark.slow
