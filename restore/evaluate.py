@@ -189,6 +189,7 @@ _COLUMNS = (
     ("method", "method", "{}"), ("rmse_pct", "rmse %", "{:.2f}"), ("rmse_lowpass_pct", "low-passed %", "{:.2f}"),
     ("rmse_lowpass_median_pct", "median %", "{:.2f}"), ("psnr_db", "psnr dB", "{:.2f}"), ("ssim", "ssim", "{:.3f}"),
     ("interval_coverage_pct", "interval %", "{:.1f}"), ("withheld_correlation", "withheld r", "{:.2f}"),
+    ("expected_correlation", "expected r", "{:.2f}"),
     ("seconds_per_frame", "s/frame", "{:.3f}"),
 )  # fmt: skip
 
