@@ -6,7 +6,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/installed
 
-.PHONY: install demo test test-fast lint bench chaos soak clean
+.PHONY: install demo test test-fast lint bench chaos soak lock audit clean
 
 install: $(STAMP)
 
@@ -38,6 +38,18 @@ chaos: install
 
 soak: install
 	$(BIN)/python -m benchmarks.soak --minutes 30
+
+# What a release installs, with hashes; and whether anything of it is known to be weak (asks pypi.org).
+lock:
+	$(PYTHON) -m venv $(VENV)-tools && $(VENV)-tools/bin/pip install --quiet uv
+	head -2 requirements.lock > requirements.lock.new
+	$(VENV)-tools/bin/uv pip compile pyproject.toml --generate-hashes --universal --python-version 3.11 \
+		--no-emit-index-url --no-header --quiet >> requirements.lock.new
+	mv requirements.lock.new requirements.lock
+
+audit:
+	$(PYTHON) -m venv $(VENV)-tools && $(VENV)-tools/bin/pip install --quiet pip-audit
+	$(VENV)-tools/bin/pip-audit --require-hashes --disable-pip -r requirements.lock
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info
