@@ -26,6 +26,7 @@ from restore.engine import Engine, FillRestorer, Restorer
 from restore.figures import draw_all
 from restore.generator_restorer import GeneratorRestorer
 from restore.loading import SHIPPED_WEIGHTS, pick_device
+from restore.metrics import scale_to_truth
 from restore.scoring import ImageScore, score_image, summarise
 from restore.training.images import SUFFIXES, load_image
 from scancontrol.errors import InvalidInput, ScanControlError
@@ -135,7 +136,7 @@ def evaluate(
     coverages: Sequence[float],
     device: torch.device,
 ) -> Iterator[tuple[dict[str, Any], dict[str, np.ndarray]]]:
-    """A row for each pattern, coverage and method, and for figures the first image's estimate and squared errors.
+    """A row for each pattern, coverage and method; for figures the first image's estimate and the mean squared errors.
 
     Rows hold the keys of :func:`restore.scoring.summarise`, ``method``, ``pattern``, ``coverage`` (asked for),
     ``touched`` and ``dose`` (of the path on the first image).
@@ -151,10 +152,14 @@ def evaluate(
                     engine.register(path)
                 scores: list[ImageScore] = []
                 pictures: dict[str, np.ndarray] = {}
+                squares: list[np.ndarray] = []
                 for image in images:
-                    score, drawn = _one(engine, paths[image.pixels.shape], image, with_pictures=not scores)
+                    score, drawn = _one(engine, paths[image.pixels.shape], image)
                     scores.append(score)
-                    pictures.update(drawn)
+                    pictures = pictures or drawn
+                    if image.pixels.shape == images[0].pixels.shape:
+                        squares.append(drawn["square"])
+                pictures["mean_square"] = np.mean(squares, 0)
                 row = {
                     "method": restorer.name, "pattern": pattern, "coverage": coverage,
                     "touched": first.touched, "dose": first.dose, **summarise(scores),
@@ -162,9 +167,7 @@ def evaluate(
                 yield row, pictures
 
 
-def _one(
-    engine: Engine, path: ScanPath, image: Micrograph, *, with_pictures: bool
-) -> tuple[ImageScore, dict[str, np.ndarray]]:
+def _one(engine: Engine, path: ScanPath, image: Micrograph) -> tuple[ImageScore, dict[str, np.ndarray]]:
     geometry = engine.path(path.path_id).geometry
     index = geometry.index.cpu().numpy()
     samples = np.ascontiguousarray(image.pixels).ravel()[index]
@@ -175,13 +178,11 @@ def _one(
     seconds = time.perf_counter() - started
     distance = geometry.distance.cpu().numpy()
     score = score_image(image.name, image.modality, image.pixels, distance, found, seconds)
-    if not with_pictures:
-        return score, {}
     partial = np.full(image.pixels.size, np.nan, dtype=np.float32)
     partial[index] = samples
     drawn = {"truth": image.pixels, "partial": partial.reshape(image.pixels.shape), "estimate": found.estimate.numpy()}
-    if found.interval is not None:
-        drawn["interval"] = found.interval.numpy()
+    truth, estimate = scale_to_truth(image.pixels, drawn["estimate"])
+    drawn["square"] = np.square(estimate - truth)
     return score, drawn
 
 

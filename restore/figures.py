@@ -29,6 +29,7 @@ def draw_all(out: Path, rows: Sequence[dict[str, Any]], pictures: Pictures) -> l
         shown = {row["method"]: pictures[pattern, coverage, row["method"]] for row in group}
         made.append(_panels(out / f"panels-{stem}.png", group, shown))
         made.append(_distance(out / f"distance-{stem}.png", group))
+        made.append(_error_maps(out / f"errors-{stem}.png", group, shown))
     made.append(_coverage(out / "error-against-coverage.png", rows))
     made.append(_calibration(out / "calibration.png", rows))
     return made
@@ -114,6 +115,25 @@ def _distance(path: Path, group: Sequence[dict[str, Any]]) -> Path:
     right.set_ylabel("true pixels within the 90 % interval (%)")
     head = group[0]
     figure.suptitle(f"{head['pattern']}, 1/{1 / head['coverage']:.4g} of pixels, {head['images']} images", fontsize=10)
+    figure.savefig(path, dpi=110)
+    return path
+
+
+def _error_maps(path: Path, group: Sequence[dict[str, Any]], shown: Mapping[str, Mapping[str, np.ndarray]]) -> Path:
+    """Mean squared error of each pixel over the images of the first one's size: what of it has the path's structure.
+
+    As in the poster, each map is shown about its own mean; the numbers beside it say what that is.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(2.7 * len(group), 3.2), layout="constrained")
+    for axes, row in zip(figure.subplots(1, len(group), squeeze=False)[0], group, strict=True):
+        square = shown[row["method"]]["mean_square"]
+        mean, spread = float(square.mean()), float(square.std())
+        axes.imshow(square, cmap="inferno", vmin=mean - 2 * spread, vmax=mean + 2 * spread, interpolation="nearest")
+        title = f"{row['method']}\nmean {100 * mean**0.5:.2f} %, varies by {100 * spread / mean:.0f} %"
+        axes.set_title(title, fontsize=9)
+        axes.set_axis_off()
     figure.savefig(path, dpi=110)
     return path
 
