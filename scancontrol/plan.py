@@ -65,6 +65,14 @@ class ScanPlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     def recipe_of(self, pattern: AnyPattern, capabilities: Capabilities) -> PathRecipe:
         """The solved recipe of one pattern under this plan. Raises :class:`InvalidInput` if it cannot be."""
         coil = capabilities.coil
+        raster_us = self.shape[0] * self.shape[1] * self.dwell_us
+        if coil.time_constant_us > raster_us:  # asked before the path is solved, which would take its time
+            raise InvalidInput(
+                "coil.time_constant_us",
+                f"{coil.time_constant_us:g}",
+                f"is longer than a raster of the frame, {raster_us:g} us: the beam would hardly leave where it starts",
+                "mend what the microscope states of its coils, or raise dwell_us",
+            )
         if isinstance(pattern, Archimedean) and pattern.max_turns_per_sample is None and coil.time_constant_us > 0:
             # Near the centre the beam turns no faster than the coils' −3 dB corner.
             turns = coil.bandwidth_khz * 1e-3 * self.dwell_us
