@@ -118,11 +118,13 @@ def estimate(
     lag_only = [k for k in every if k != 1]
     for sigma in (_COARSE_PX, _FINE_PX):
         theta = _refine(model, theta, sigma, shortest_us, high, lag_only)
-    if _deviations(model, theta, shortest_us, every)[0] > _PARTED * theta[0]:
-        return _result(model, theta, shortest_us, lag_only)
-    for _ in range(2):
-        theta = _refine(model, theta, _FINE_PX, shortest_us, high, every)
-    return _result(model, theta, shortest_us, every)
+    alone = theta
+    if _deviations(model, theta, shortest_us, every)[0] <= _PARTED * theta[0]:
+        for _ in range(2):
+            theta = _refine(model, theta, _FINE_PX, shortest_us, high, every)
+        if _deviations(model, theta, shortest_us, every)[0] <= _PARTED * theta[0]:
+            return _result(model, theta, shortest_us, every)
+    return _result(model, alone, shortest_us, lag_only)
 
 
 class _Model:
