@@ -17,6 +17,7 @@ from itertools import pairwise
 import msgspec
 import torch
 from torch import Tensor
+from torch.utils.weak import WeakIdKeyDictionary
 
 from scancontrol.errors import InvalidInput
 
@@ -35,6 +36,17 @@ def conformal_quantile(scores: Tensor, level: float = LEVEL) -> float:
     if rank > len(scores):
         return math.inf
     return float(scores.kthvalue(rank).values)
+
+
+_known_classes = WeakIdKeyDictionary()  # distances (rows, cols) → class of each pixel
+
+
+def _classes(distance: Tensor) -> Tensor:
+    """Which of the classes of ``DISTANCES`` each pixel is in; remembered, for a path's distances never change."""
+    if distance not in _known_classes:
+        edges = torch.tensor(DISTANCES, dtype=distance.dtype, device=distance.device)
+        _known_classes[distance] = torch.bucketize(distance, edges, out_int32=True)
+    return _known_classes[distance]
 
 
 class Calibration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -76,8 +88,7 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         share = min(1.0, max(0.0, (at - centres[lower]) / span)) if span else 0.0
         table = torch.tensor(self.factors, dtype=scale.dtype, device=scale.device)
         row = torch.lerp(table[lower], table[upper], share)
-        edges = torch.tensor(DISTANCES, dtype=distance.dtype, device=distance.device)
-        return scale * row[torch.bucketize(distance, edges)]
+        return scale * row[_classes(distance)]
 
     def rescale(self, scores: Tensor) -> float:
         """What this frame's half-widths are multiplied with.

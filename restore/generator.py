@@ -12,6 +12,7 @@ features instead (Perez et al. 2018, https://arxiv.org/abs/1709.07871).
 
 from __future__ import annotations
 
+from functools import lru_cache
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -20,6 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from restore.interpolation import doubled
 from restore.low_pass import low_pass
 from restore.spectral import STATISTICS, SpectralStart, spectral_start
 from restore.texture import TextureStrengths, textured
@@ -228,7 +230,7 @@ class Generator(nn.Module):
         self, mean: Tensor, weight: Tensor, distance: Tensor, start: SpectralStart
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Planes of the inner network (batch, 7, rows/2, cols/2) and the outer (batch, 3, rows, cols), and the fill."""
-        fill = F.interpolate(start.second, scale_factor=2, mode="bicubic", align_corners=False)
+        fill = doubled(start.second)
         touched = (weight > 0).to(mean.dtype)
         misfit = (mean - fill) * touched
         count = F.avg_pool2d(touched, 2)
@@ -264,7 +266,21 @@ def consistent(frame: Tensor, mean: Tensor, weight: Tensor, noise: Tensor, detai
 
 def _local_energy(misfit: Tensor) -> Tensor:
     """Log of the misfit's local mean square over 16 full-size pixels: where the start is not to be trusted."""
-    # A square of 81 as a column of nine and a row of nine: the same mean, a third of the time.
-    rows = F.avg_pool2d(misfit.square(), (9, 1), stride=1, padding=(4, 0), count_include_pad=False)
-    energy = F.avg_pool2d(rows, (1, 9), stride=1, padding=(0, 4), count_include_pad=False)
-    return (energy + 1e-4).log() * 0.25 + 1.0
+    total = _nine(_nine(F.pad(misfit.square(), (4, 4, 4, 4)), -2), -1)
+    return (total / _pixels_in_reach(*misfit.shape[-2:], misfit.device) + 1e-4).log() * 0.25 + 1.0
+
+
+def _nine(x: Tensor, axis: int) -> Tensor:
+    """Sums of nine neighbours along an axis, where they are all inside; four additions instead of eight."""
+    sums, length = x, x.shape[axis]
+    for reach in (1, 2, 4):
+        length -= reach
+        sums = sums.narrow(axis, 0, length) + sums.narrow(axis, reach, length)
+    return sums.narrow(axis, 0, length - 1) + x.narrow(axis, 8, length - 1)
+
+
+@lru_cache(maxsize=16)
+def _pixels_in_reach(rows: int, cols: int, device: torch.device) -> Tensor:
+    """How many of the 81 pixels around each lie inside, (rows, cols)."""
+    with torch.inference_mode(False):  # kept, and a later call may be training
+        return _nine(_nine(F.pad(torch.ones(rows, cols, device=device), (4, 4, 4, 4)), -2), -1)

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from restore.baselines.push_pull import push_pull
-from restore.interpolation import half_to_phases, phases_to_half
+from restore.interpolation import doubled, half_to_phases, phases_to_half
 from restore.spectral import STATISTICS, spectral_start
 
 
@@ -105,3 +105,11 @@ def test_a_crystal_is_told_from_a_rough_surface() -> None:
     ]
     assert shares[0] < 0.05
     assert shares[1] > 0.25
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 8, 8), (2, 1, 5, 13), (1, 1, 2, 3)])
+def test_doubling_is_torchs_bicubic_interpolation(shape: tuple[int, ...]) -> None:
+    field = torch.randn(shape, generator=torch.Generator().manual_seed(2))
+    torch.testing.assert_close(
+        doubled(field), F.interpolate(field, scale_factor=2, mode="bicubic", align_corners=False), rtol=1e-5, atol=1e-5
+    )
