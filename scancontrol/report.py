@@ -159,6 +159,19 @@ def draw_summary(summary: Summary, path: Path) -> None:
     figure.savefig(path, dpi=90, bbox_inches="tight", pad_inches=0.2)
 
 
+def _draw_shares(axes: Axes, weight: Image, furthest_px: int) -> None:
+    """Behind the error, how many pixels are so far: the last points are often a few pixels in the corners."""
+    from scipy.ndimage import distance_transform_edt
+
+    pixels = np.bincount(np.minimum(distance_transform_edt(weight <= 0).astype(np.int64), furthest_px).ravel())
+    behind = axes.twinx()
+    behind.bar(np.arange(len(pixels)), 100 * pixels / weight.size, width=0.9, color="#dfe5ec")
+    behind.set_ylabel("share of the pixels / % (bars)", fontsize=11, color="#8794a3")
+    behind.tick_params(colors="#8794a3")
+    axes.set_zorder(behind.get_zorder() + 1)
+    axes.patch.set_visible(False)
+
+
 def _draw_restored(axes: NDArray[np.object_], summary: Summary, estimate: Image, limits: tuple[float, float]) -> None:
     _show(axes[0, 2], estimate, f"Restored: {summary.method}", summary.fov_nm, limits, "gray")
     if summary.interval is not None:
@@ -175,6 +188,7 @@ def _draw_restored(axes: NDArray[np.object_], summary: Summary, estimate: Image,
     reach = float(np.percentile(np.abs(difference), 99.5)) or 1.0
     _show(axes[1, 1], difference, "Restored − truth", summary.fov_nm, (-reach, reach), "RdBu_r")
     distance, rmse = error_by_distance(summary.truth, estimate, summary.weight)
+    _draw_shares(axes[1, 2], summary.weight, int(distance.max(initial=0)))
     axes[1, 2].plot(distance, rmse, "o-", ms=5, lw=1.5, color="#1f5fa8")
     axes[1, 2].set_xlabel("distance to the nearest touched pixel / px", fontsize=11)
     axes[1, 2].set_ylabel("RMSE / % of the truth's range", fontsize=11)

@@ -53,14 +53,14 @@ class _Lines(Pattern, frozen=True, kw_only=True, forbid_unknown_fields=True):
         # The grid nearest to square cells whose count is near enough: few whole numbers multiply to it.
         target = density * canvas.pixels
         square = math.sqrt(target * canvas.height_px / canvas.width_px)
-        for stretch in (1.15, 1.5, 3.0):
+        for stretch, near_enough in ((1.15, 0.003), (1.5, 0.003), (3.0, 0.0045), (8.0, 1.0)):
             candidates = []
             for lines in range(max(1, math.floor(square / stretch)), math.ceil(square * stretch) + 1):
                 samples = max(1, round(target / lines))
                 error = abs(lines * samples / target - 1)
                 candidates.append((max(error, 5e-4), abs(math.log(lines / square)), lines, samples))
             error, _, lines, samples = min(candidates)
-            if error < 0.003:
+            if error < near_enough:
                 break
         return msgspec.structs.replace(self, lines=lines, samples_per_line=samples)
 

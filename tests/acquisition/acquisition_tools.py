@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -102,7 +103,10 @@ class MemoryMicroscope:
         self.script(self)
         if not self.events and self.queue and not self.paused:
             self._expose()
-        return self.events.popleft() if self.events else None
+        if not self.events:
+            time.sleep(0)  # a link that waits lets others run, such as who expands the next path
+            return None
+        return self.events.popleft()
 
     def acknowledge(self, series_id: int, frame: int, next_index: int) -> None:
         self.on_acknowledge(frame, next_index)

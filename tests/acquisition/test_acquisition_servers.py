@@ -203,6 +203,7 @@ def test_a_fault_blanks_what_a_microscope_would_still_do_behind_it(recording: Re
     assert max(frame for frame, _ in microscope.exposed) <= ended[0]
 
 
+@pytest.mark.slow
 @settings(max_examples=30, deadline=None)
 @given(
     troubles=st.lists(st.tuples(st.integers(1, 3), st.sampled_from(
