@@ -60,8 +60,10 @@ def run(plans: int = 106_000, seed: int = 1) -> dict[str, Any]:
     return {"rows": rows, "plans": total, "passed": passed}
 
 
-def _recipe(rng: np.random.Generator, fov_nm: float | None = None) -> PathRecipe:
-    rows, cols = (int(n) for n in rng.integers(2, 24, 2))
+def _recipe(
+    rng: np.random.Generator, fov_nm: float | None = None, shape: tuple[int, int] | None = None
+) -> PathRecipe:
+    rows, cols = shape or _shape(rng)
     height, width = rng.uniform(0.3, 1.0, 2)
     return PathRecipe(
         pattern=Raster(), shape=(rows, cols), fov_nm=fov_nm or float(10 ** rng.uniform(0, 4)),
@@ -69,6 +71,11 @@ def _recipe(rng: np.random.Generator, fov_nm: float | None = None) -> PathRecipe
         region=Region(y=float(rng.uniform(0, 1 - height)), x=float(rng.uniform(0, 1 - width)), height=float(height),
                       width=float(width)),
     )  # fmt: skip
+
+
+def _shape(rng: np.random.Generator) -> tuple[int, int]:
+    rows, cols = (int(n) for n in rng.integers(2, 24, 2))
+    return rows, cols
 
 
 def _electrons(path: ScanPath) -> np.ndarray:
@@ -140,8 +147,9 @@ def _microscope(plans: int, rng: np.random.Generator, overcount: float, stated: 
         scanner = Scanner(Limits(), ("HAADF",), guard, retention)
         scanner.blanked(0)
         session, area = 0.0, {}
+        shapes = [_shape(rng) for _ in range(3)]  # of the scans of one place; each has a map of its own
         for frame in range(25):
-            path = ScanPath(_recipe(rng, fov_nm))
+            path = ScanPath(_recipe(rng, fov_nm, shapes[int(rng.integers(3))]))
             cells, count, cell_a2 = _cells(path)
             done += 1
             request = Scan(request=frame, series_id=1, series_unique_id="s", frame=frame, path_id=path.path_id)

@@ -246,9 +246,10 @@ def _highest_under(dose: NDArray[np.float64], fov_nm: float, rows: int, new_fov_
         edges = (np.arange(count + 1) - count / 2) * new_size / size + dose.shape[axis] / 2
         low = np.clip(np.floor(edges[:-1]), -1, dose.shape[axis]).astype(int)
         high = np.clip(np.ceil(edges[1:]), 0, dose.shape[axis]).astype(int)
-        slices = []
-        for first, stop in zip(np.maximum(low, 0), high, strict=True):
-            part = result.take(range(first, stop), axis=axis)
-            slices.append(part.max(axis=axis) if stop > first else np.zeros(np.delete(result.shape, axis)))
-        result = np.stack(slices, axis=axis)
+        first = np.maximum(low, 0)
+        bounds = np.stack([first, np.maximum(high, first)], axis=1).ravel()
+        beyond = np.zeros([1 if i == axis else n for i, n in enumerate(result.shape)])  # for bounds at the end
+        highest = np.maximum.reduceat(np.concatenate([result, beyond], axis=axis), bounds, axis=axis)
+        result = highest.take(range(0, 2 * count, 2), axis=axis)
+        np.moveaxis(result, axis, 0)[high <= first] = 0.0  # none of the other's cells lies there
     return result.ravel()
