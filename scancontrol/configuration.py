@@ -91,9 +91,12 @@ def convert(content: Any, kind: type[T], source: str) -> T:
         if isinstance(error.__cause__, InvalidInput):  # a structure's own check says it better
             raise error.__cause__ from error
         message, _, place = str(error).partition(" - at `")
-        place = place.rstrip("`") or "$"
+        place, remedy = place.rstrip("`") or "$", "mend that entry"
+        unknown = re.fullmatch(r"Object contains (unknown field `(.+)`)", message)
+        if unknown is not None:  # the entry itself says more than the whole that it stands in
+            place, message, remedy = f"{place}.{unknown[2]}", unknown[1], "mend its spelling, or take it out"
         raise InvalidInput(
-            f"{place} in {source}", _value_at(content, place), f"is not valid: {message}", "mend that entry"
+            f"{place} in {source}", _value_at(content, place), f"is not valid: {message}", remedy
         ) from error
 
 
