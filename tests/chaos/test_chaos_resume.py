@@ -73,6 +73,8 @@ class Bench:
     def wait(self, condition: Callable[[], bool], timeout_s: float = 60) -> None:
         deadline = time.monotonic() + timeout_s
         while not condition():
+            for process in self.running:
+                assert process.poll() in (None, 0, -signal.SIGKILL), process.stdout and process.stdout.read()
             assert time.monotonic() < deadline, f"still waiting after {timeout_s} s"
             time.sleep(0.01)
 
