@@ -10,8 +10,8 @@ import pytest
 
 from scancontrol.acquisition import FrameEnd, FrameStart
 from scancontrol.capabilities import CoilModel
-from scancontrol.daemon import restorations
-from scancontrol.daemon.restorations import _RunSink
+from scancontrol.daemon import run_sink
+from scancontrol.daemon.run_sink import RunSink
 from scancontrol.paths import Archimedean, CoverageGoal, PathRecipe
 from scancontrol.restorer import RestoredFrame
 
@@ -34,7 +34,7 @@ class Handed:
 def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     now = SimpleNamespace(s=100.0)
     time = SimpleNamespace(monotonic=lambda: now.s, monotonic_ns=lambda: int(now.s * 1e9))
-    monkeypatch.setattr(restorations, "time", time)
+    monkeypatch.setattr(run_sink, "time", time)
     return now
 
 
@@ -46,13 +46,13 @@ def path():
     return recipe.solve().expand()
 
 
-def sink(handed: Handed) -> _RunSink:
+def sink(handed: Handed) -> RunSink:
     header = SimpleNamespace(series_unique_id="s", series_id=1, keep_restorations="all")
     recording = SimpleNamespace(header=header, path=Path("r.hspy"), wants_restoration=lambda frame: True)
-    return _RunSink(handed, recording, CoilModel(), True)
+    return RunSink(handed, recording, CoilModel(), True)
 
 
-def scan(sink: _RunSink, path, frame: int, clock, *, until: int | None = None, chunk: int = 16) -> None:
+def scan(sink: RunSink, path, frame: int, clock, *, until: int | None = None, chunk: int = 16) -> None:
     """The beam's own time passes while the samples come."""
     sink.frame_started(FrameStart(1, frame, path, 0, 0, 0))
     for first in range(0, path.count if until is None else until, chunk):
