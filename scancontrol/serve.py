@@ -43,6 +43,7 @@ _HANDSHAKE_MS = 5000
 _ZERO_COPY_BYTES = 65536  # below this a copy is cheaper than keeping track of the buffer
 _UTC_EVERY_NS = 1_000_000_000
 _FLUSH_S = 0.3  # how long the last messages may take to leave
+_HAND_OVER_S = 4.0  # how long samples are kept for an operator who did not say goodbye: a disk or a link may be slow
 
 
 class BeamOff(Exception):
@@ -198,14 +199,18 @@ class _Server:
         return socket
 
     def run(self, shutdown: Callable[[], bool]) -> None:
-        """The loop, until ``shutdown`` is true; then every open scan gets its end, and a moment to leave."""
+        """The loop, until ``shutdown`` is true; then open scans get their ends, and what was exposed is handed over."""
         while not shutdown():
             self.turn(0 if self._protocol.beam_on else _POLL_MS)
         self._protocol.shut_down(time.monotonic_ns())
         self._act()
-        deadline = time.monotonic() + _FLUSH_S
-        while not self._protocol.drained and time.monotonic() < deadline:
+        began = time.monotonic()
+        while not self._protocol.drained:
+            if time.monotonic() - began > (_HAND_OVER_S if self._protocol.owes_samples else _FLUSH_S):
+                break
             self.turn(_POLL_MS)
+        if self._protocol.owes_samples:
+            log.warning("ended with %d bytes of samples that nobody has taken", self._protocol.retained_bytes)
 
     def turn(self, wait_ms: int) -> None:
         """Receive, look at the time, act, read, send."""

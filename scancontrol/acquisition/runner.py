@@ -152,8 +152,7 @@ class Acquisition:
                 elif self._lost_since is not None and self._clock() - self._lost_since > self._link_patience_s:
                     raise LinkError(f"the microscope was silent for {self._link_patience_s:g} s")
         except ScanControlError as error:
-            kinds = {LinkError: "link", RecordingError: "recording"}
-            self._fail(next((name for kind, name in kinds.items() if isinstance(error, kind)), "fault"), str(error))
+            self._fail(_reason_of(error), str(error))
             self._blank(str(error))
         except BaseException as error:
             self._fail("fault", f"{type(error).__name__}: {error}")
@@ -274,7 +273,7 @@ class Acquisition:
                 return True
         except InvalidInput as error:
             self._withdraw(frame)
-            self._fail("dose_limit" if "dose" in error.quantity else "planning", str(error))
+            self._fail(_reason_of(error), str(error))
             return True
         self._open[frame] = path
         return True
@@ -420,3 +419,16 @@ class Acquisition:
 
     def _update(self, **changes: Any) -> None:
         self._status = replace(self._status, **changes)
+
+
+def _reason_of(error: ScanControlError) -> str:
+    """The finish reason that an error is; a ledger that cannot be written is a disk to wait for, as a recording's."""
+    if isinstance(error, LinkError):
+        return "link"
+    if isinstance(error, RecordingError):
+        return "recording"
+    if isinstance(error, InvalidInput):
+        if error.quantity == "dose ledger" and error.limit.startswith("cannot be written"):
+            return "recording"
+        return "dose_limit" if "dose" in error.quantity else "planning"
+    return "fault"

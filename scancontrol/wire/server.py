@@ -72,6 +72,7 @@ class ServerProtocol:
         self._guard = DoseGuard(dose_limits or DoseLimits(), capabilities)
         channels = tuple(detector.name for detector in capabilities.detectors)
         self._scanner = Scanner(self.limits, channels, self._guard, self._retention)
+        self._farewell = False  # whether the last operator took leave
         self._expansions: list[Action] = []
         self._control_out: list[Outgoing] = []
         self._data_out: list[Outgoing] = []  # answers on the data connection, before any samples
@@ -92,6 +93,16 @@ class ServerProtocol:
     def drained(self) -> bool:
         """Whether every data message was acknowledged."""
         return self._retention.first_sequence == self._retention.next_sequence
+
+    @property
+    def owes_samples(self) -> bool:
+        """Whether samples are kept for an operator who is there, or has fallen silent without a goodbye."""
+        return self._retention.bytes > 0 and not self._farewell
+
+    @property
+    def retained_bytes(self) -> int:
+        """Of samples that nobody has said are safe."""
+        return self._retention.bytes
 
     def actions(self) -> list[Action]:
         """What to do now, in order; the beam comes first."""
@@ -146,6 +157,7 @@ class ServerProtocol:
             if session is None:
                 self._refuse(connection, None, "no_session", "say hello first")
             elif isinstance(message, m.Goodbye):
+                self._farewell |= session.operator
                 self._leave(session, f"{session.name} left", now_ns)
             else:
                 self._sessions.hear(session, now_ns)
@@ -339,6 +351,7 @@ class ServerProtocol:
             self._send(connection, greeted)
             return
         session, resumed = greeted
+        self._farewell &= not session.operator
         self._sessions.hear(session, now_ns)
         self._send(connection, m.Welcome(
             protocol_version=m.PROTOCOL_VERSION,

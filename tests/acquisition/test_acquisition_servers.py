@@ -12,7 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scancontrol.acquisition import Acquisition, AcquisitionStatus
-from scancontrol.errors import LinkError, RequestRefused
+from scancontrol.acquisition.contracts import NoAccount
+from scancontrol.errors import InvalidInput, LinkError, RequestRefused
+from scancontrol.paths import ScanPath
 from scancontrol.plan import ScanPlan
 from scancontrol.recording import Recording, RecordingReader, RecordingWriter, record_plan
 from scancontrol.wire.messages import End
@@ -184,6 +186,36 @@ def test_nor_where_the_disk_lost_samples_that_were_safe(recording: RecordingWrit
     going_on = RecordingWriter.resume(recording.path)
     assert acquire(microscope, going_on, plan).finish_reason == "fault"
     assert set(microscope.exposed.values()) == {1}
+    going_on.abandon()
+
+
+@pytest.mark.parametrize("at", ["ask", "ended"])
+def test_a_ledger_whose_disk_is_full_is_waited_for_like_the_recordings_own(
+    recording: RecordingWriter, plan: ScanPlan, at: str
+) -> None:
+    full = [True]
+
+    class Ledger(NoAccount):
+        def _write(self, when: str) -> None:
+            if full[0] and when == at:
+                raise InvalidInput("dose ledger", "journal", "cannot be written (No space left on device)", "make room")
+
+        def ask(self, frame: int, path: ScanPath, first_index: int) -> None:
+            self._write("ask")
+
+        def ended(self, end: End) -> None:
+            self._write("ended")
+
+    microscope = MemoryMicroscope()
+    status = Acquisition(microscope, recording, recipes_of(plan), dose=Ledger()).run()
+    assert (status.finish_reason, status.resumable) == ("recording", True)
+    recording.abandon()
+    full[0] = False
+    going_on = RecordingWriter.resume(recording.path)
+    status = Acquisition(microscope, going_on, recipes_of(plan), dose=Ledger()).run()
+    assert (status.finish_reason, status.frames_completed) == ("completed", 3)
+    assert set(microscope.exposed.values()) == {1}
+    assert set(microscope.exposed) == recorded(recording.path)
     going_on.abandon()
 
 

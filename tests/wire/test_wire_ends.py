@@ -538,6 +538,35 @@ def test_a_frame_asked_for_again_begins_where_it_was_asked_for_whatever_an_earli
     assert again.samples() == list(range(64, 256))
 
 
+def test_a_server_that_ends_owes_samples_to_whoever_did_not_say_goodbye(pair, operator):
+    operator.acknowledges = False
+    operator.scan(operator.register(recipe()))
+    pair.turn(4)
+    pair.server.shut_down(pair.now_ns)
+    pair.act()
+    assert pair.server.owes_samples
+    operator.alive = False  # killed, or cut off; perhaps to come back
+    pair.turn(1100)
+    assert pair.server.owes_samples
+    again = pair.ready(Client(pair, have={("s1", 0): 0}))
+    again.acknowledges = False
+    pair.until(lambda: again.of(m.End))
+    assert pair.server.owes_samples
+    again.protocol.acknowledge(1, 0, again.of(m.End)[0].next_index)
+    pair.until(lambda: not pair.server.owes_samples)
+    assert again.samples() == [index for _, index in pair.instrument.exposed]
+
+
+def test_a_server_that_ends_owes_nothing_to_an_operator_who_took_leave(pair, operator):
+    operator.acknowledges = False
+    operator.scan(operator.register(recipe()))
+    pair.turn(4)
+    operator.protocol.close()
+    pair.turn(1)
+    assert pair.server.retained_bytes > 0
+    assert not pair.server.owes_samples
+
+
 def test_the_end_of_the_server_ends_every_scan(pair, operator):
     path_id = operator.register(recipe())
     operator.scan(path_id, 0)
