@@ -136,15 +136,22 @@ class Chaos:
         while not (fresh and all(_closed(path) for path in fresh)) and time.monotonic() < deadline:
             time.sleep(0.1)
             fresh = sorted(set(self.out.glob("*.hspy")) - before)
-        self._count(fresh, offset, kinds, killed=killed, ended=time.monotonic() < deadline)
-        for path in fresh:
-            path.unlink()
+        ended = time.monotonic() < deadline
+        self._count(fresh, offset, kinds, killed=killed, ended=ended)
+        if ended:
+            for path in fresh:
+                path.unlink()
+        else:
+            self._begin_anew()  # it must not spoil the next one
 
     def give_up(self, kinds: list[str], error: Exception) -> None:
         """A scan that could not even be carried out counts as one that did not end; all begins anew."""
         self.tally.scans += 1
         self.tally.not_ended += 1
         self.tally.problems.append(f"scan {self.tally.scans} {kinds}: {error}")
+        self._begin_anew()
+
+    def _begin_anew(self) -> None:
         self._relay.mend()
         self.daemon.kill()
         self.browser.close()
@@ -354,9 +361,8 @@ def _closed(path: Path) -> bool:
         return False
 
 
-def _draw(random: np.random.Generator, scans: int) -> list[list[str]]:
+def _draw(random: np.random.Generator, scans: int, names: list[str]) -> list[list[str]]:
     """One or two faults a scan; every kind comes equally often, in a random order."""
-    names = list(FAULTS)
     deck: list[str] = []
     drawn = []
     for _ in range(scans):
@@ -419,7 +425,8 @@ def run(
     try:
         with ExitStack() as stack:
             chaos = Chaos(folder, seed, stack, restorer=restorer)
-            drawn = [[kind] for kind in kinds] if kinds else _draw(chaos.random, scans)
+            names = [name for name in FAULTS if restorer or not name.startswith("restorer")]
+            drawn = [[kind] for kind in kinds] if kinds else _draw(chaos.random, scans, names)
             for number, faults in enumerate(drawn):
                 if time.monotonic() - began > limit_s:
                     break
