@@ -200,7 +200,8 @@ class BeamThread:
                 try:
                     self._serve()
                 except ScanControlError as error:  # the link, the recording's disk, or that of the dose ledger
-                    if self._unfinished is None or not self._ready.is_set():
+                    passes = self._unfinished is not None or isinstance(error, LinkError)
+                    if not (passes and self._ready.is_set()):
                         raise
                     self._notice(str(error), "warning")
                     self._put_off(str(error))

@@ -13,6 +13,8 @@ from scancontrol.capabilities import Capabilities
 from scancontrol.daemon.beam import BeamThread
 from scancontrol.daemon.config import DaemonConfig, PageConfig, RestorerConfig
 from scancontrol.daemon.service import Daemon, Orders
+from scancontrol.errors import LinkError
+from scancontrol.link import MicroscopeLink
 from scancontrol.paths import CoverageGoal, JitteredGrid
 from scancontrol.plan import ScanPlan
 from scancontrol.recording import RecordingReader, record_plan
@@ -84,3 +86,27 @@ def test_what_was_cut_off_does_not_wait_for_the_rest_of_the_daemon(
     assert Daemon(config, tmp_path).run(Orders(), shutdown) == 0  # type: ignore[arg-type]
     with RecordingReader(cut_off.path) as read:
         assert read.reason == reason
+
+
+def test_a_microscope_that_does_not_answer_for_a_while_is_waited_for_by_a_daemon_that_runs(
+    microscope: tuple[str, Capabilities], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address, capabilities = microscope
+    cut_off = record_plan(tmp_path / "cut-off.hspy", PLAN, capabilities, series_id=1, series_unique_id="s")
+    cut_off.begin_frame(0, PLAN.path(0, capabilities))
+    cut_off.abandon()
+    connect, attempts = MicroscopeLink.connect, []
+
+    def often_in_vain(link: MicroscopeLink, timeout_s: float = 5.0) -> Capabilities:
+        attempts.append(address)
+        if len(attempts) == 2:  # after what was cut off is ended, for the next thing to do
+            raise LinkError("no microscope answers")
+        return connect(link, timeout_s)
+
+    monkeypatch.setattr(MicroscopeLink, "connect", often_in_vain)
+    config = DaemonConfig(
+        microscope=address, output=str(tmp_path), page=PageConfig(enabled=False),
+        restorer=RestorerConfig(enabled=False), on_interrupted="end",
+    )  # fmt: skip
+    shutdown = Until(lambda: len(attempts) == 3)
+    assert Daemon(config, tmp_path).run(Orders(), shutdown) == 0  # type: ignore[arg-type]
