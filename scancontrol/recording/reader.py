@@ -89,10 +89,14 @@ class RecordingReader:
         self.path = Path(path)
         self._descriptor = -1
         try:
-            with h5py.File(self.path, "r", locking=False) as file:
-                self.header, self.plan_text, self.capabilities = _read_head(file)
-                self._regions = _read_regions(file, self.header)
-            self._descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+            while True:
+                self._descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+                with h5py.File(self.path, "r", locking=False) as file:
+                    self.header, self.plan_text, self.capabilities = _read_head(file)
+                    self._regions = _read_regions(file, self.header)
+                if os.path.samestat(os.fstat(self._descriptor), self.path.stat()):
+                    break
+                self.close()  # its compact copy took its place meanwhile: what was read is of two files
             self._check_extent()
             self._read_tables()
         except FileNotFoundError:
