@@ -59,6 +59,10 @@ class ScheduleConfig(_Strict, frozen=True, kw_only=True):
     warmup_steps: int = 200
     cooldown_share: float = 0.25
 
+    def is_over(self, step: int, minutes: float) -> bool:
+        """Whether a run has had its steps, or its minutes where they are given."""
+        return step >= self.steps or (self.minutes is not None and minutes >= self.minutes)
+
     def factor(self, step: int, minutes: float = 0.0) -> float:
         """What the learning rate is multiplied with at this step, after so many minutes."""
         warm = min(1.0, (step + 1) / max(1, self.warmup_steps)) if self.kind != "ede2020" else 1.0

@@ -256,10 +256,11 @@ class Training:
             self.curves.forget_after(self.steps_done)
 
     def run(self, minutes: float | None, stop: Callable[[], bool] = lambda: False, progress: bool = True) -> None:
-        """Train until the schedule's steps, the given minutes of this call, or ``stop`` end it; then save."""
+        """Train until the schedule, the given minutes of this call, or ``stop`` end it; then save."""
         ends = time.monotonic() + 60 * minutes if minutes is not None else float("inf")
         saved = validated = time.monotonic()
-        while self.steps_done < self.config.schedule.steps and time.monotonic() < ends and not stop():
+        over = self.config.schedule.is_over
+        while not over(self.steps_done, self.minutes) and time.monotonic() < ends and not stop():
             row = self.step()
             if self.curves is not None:
                 self.curves.add(row, self.config.schedule.steps, progress)
