@@ -198,7 +198,7 @@ class Killed(BaseException):
     """What a SIGKILL is to a server: nothing is sent any more."""
 
 
-@pytest.mark.parametrize("exposed_before", [1, 8, 24])  # by credit, some 32 come before the answer must
+@pytest.mark.parametrize("exposed_before", [1, 5, 10])  # credit lets so many come before the answer
 def test_a_server_killed_while_its_answer_is_waited_for_has_no_sample_exposed_again_by_its_successor(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, exposed_before: int
 ) -> None:
