@@ -152,7 +152,10 @@ def _microscope(plans: int, rng: np.random.Generator, overcount: float, stated: 
             path = ScanPath(_recipe(rng, fov_nm, shapes[int(rng.integers(3))]))
             cells, count, cell_a2 = _cells(path)
             done += 1
-            request = Scan(request=frame, series_id=1, series_unique_id="s", frame=frame, path_id=path.path_id)
+            request = Scan(
+                request=frame, series_id=1, series_unique_id="s", frame=frame, path_id=path.path_id,
+                heard=retention.next_sequence,
+            )  # fmt: skip
             try:
                 scanner.enqueue(request, path, 0)
             except InvalidInput:
