@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import h5py
 import msgspec
@@ -22,7 +23,8 @@ from hypothesis import strategies as st
 from recording_tools import SHAPE, new_recording, samples_of, serpentine, spiral, write_frame
 
 from scancontrol.errors import RecordingError
-from scancontrol.recording import Capacity, Recording
+from scancontrol.recording import Capacity, Recording, reader
+from scancontrol.recording.compact import compact
 
 HERE = Path(__file__).parent
 
@@ -334,3 +336,28 @@ with Recording.open(folder / "a.hspy") as read:
     assert missing > 0
     assert stored + missing == 400
     assert done.stderr.count("raw samples go on") == 1
+
+
+def test_a_recording_that_its_compact_copy_replaces_while_it_is_opened_is_read_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "scan.hspy"
+    paths = [spiral(), serpentine(), serpentine()]
+    recording = new_recording(path, paths)
+    write_frame(recording, 0, paths[0])
+    recording.abandon()  # as a crash leaves it: room for two more frames, nothing copied yet
+    open_file, before = h5py.File, path.stat().st_size
+    raced: list[int] = []
+
+    def opened_after_the_replacement(*arguments: Any, **options: Any) -> h5py.File:
+        if not raced:
+            raced.append(before)
+            assert compact(path)
+        return open_file(*arguments, **options)
+
+    monkeypatch.setattr(reader.h5py, "File", opened_after_the_replacement)
+    with Recording.open(path) as read:
+        assert raced
+        assert path.stat().st_size < before, "the copy lies elsewhere in its file"
+        read.verify()
+        np.testing.assert_array_equal(read.samples(0), samples_of(0, 0, paths[0].count))
