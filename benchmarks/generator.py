@@ -14,6 +14,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from restore.generator import PRESETS, Generator
+from restore.planes import network_planes
 from restore.spectral import spectral_start
 
 SIDE, FRAMES, COVERAGE = 512, 12, 0.05
@@ -37,10 +38,11 @@ def run() -> dict[str, Any]:
             "gflop": round(counter.get_total_flops() / 1e9, 2),
         }
         start = spectral_start(mean, weight, iterations=config.spectral_iterations)
-        half, full, _ = network.planes(mean, weight, weight, start)
+        half, full, _ = network_planes(mean, weight, weight, start)
         features = network.inner(half, start.statistics)
         parts: dict[str, Callable[[], object]] = {
             "start": lambda c=config: spectral_start(mean, weight, iterations=c.spectral_iterations),
+            "planes": lambda s=start: network_planes(mean, weight, weight, s),
             "inner": lambda n=network, h=half, s=start: n.inner(h, s.statistics),
             "outer": lambda n=network, f=full, x=features: n.outer(f, x),
             "frame": lambda n=network: n(mean, weight, weight),

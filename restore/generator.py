@@ -5,14 +5,13 @@ where they lie, and the frame's own statistics. In training only, the *trainer* 
 half-size restoration with its own loss. The *outer* network recombines the features with the full-size input and
 predicts what to add to the low-passed start, and the logarithm of the error's scale on every pixel.
 
-Both networks work on pixel-unshuffled planes with plain 3×3 convolutions: few, fat kernels (Shi et al. 2016,
-https://arxiv.org/abs/1609.05158). There is no batch normalisation; the frame's statistics scale and shift the
-features instead (Perez et al. 2018, https://arxiv.org/abs/1709.07871).
+Both networks work at a quarter of the frame's size with plain 3×3 convolutions: few, fat kernels. There is no batch
+normalisation; the frame's statistics scale and shift the features instead (Perez et al. 2018,
+https://arxiv.org/abs/1709.07871).
 """
 
 from __future__ import annotations
 
-from functools import lru_cache
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -21,16 +20,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from restore.interpolation import doubled
 from restore.low_pass import low_pass
-from restore.spectral import STATISTICS, SpectralStart, spectral_start
+from restore.planes import FULL_CHANNELS, HALF_CHANNELS, network_planes
+from restore.spectral import STATISTICS, spectral_start
 from restore.texture import TextureStrengths, textured
 from scancontrol.errors import InvalidInput
 
 __all__ = ["PRESETS", "Estimate", "Generator", "GeneratorConfig", "consistent"]
-
-_HALF_PLANES = 7
-_FULL_PLANES = 3
 
 
 class GeneratorConfig(
@@ -101,13 +97,13 @@ class Block(nn.Module):
 
 
 class Inner(nn.Module):
-    """Large-scale features at 1/4 size, (batch, widths[0], rows/4, cols/4), from the half-size planes."""
+    """Large-scale features at 1/4 size, (batch, widths[0], rows/4, cols/4), from ``Planes.half``."""
 
     def __init__(self, config: GeneratorConfig) -> None:
         super().__init__()
         widths = config.widths
         self.extra_residuals = config.extra_residuals
-        self.stem = nn.Conv2d(_HALF_PLANES * 4, widths[0], 3, padding=1)
+        self.stem = nn.Conv2d(HALF_CHANNELS, widths[0], 3, padding=1)
         self.condition = nn.Sequential(nn.Linear(len(STATISTICS), 64), nn.ReLU(), nn.Linear(64, 2 * sum(widths)))
         nn.init.zeros_(self.condition[2].weight)
         nn.init.zeros_(self.condition[2].bias)
@@ -125,7 +121,7 @@ class Inner(nn.Module):
 
     def forward(self, planes: Tensor, statistics: Tensor) -> Tensor:
         films = self.condition(statistics)[:, :, None, None].split([2 * w for w in self.widths], 1)
-        x = self.stem(F.pixel_unshuffle(planes, 2))
+        x = self.stem(planes)
         skips: list[Tensor] = []
         for level, blocks in enumerate(self.levels):
             if level:
@@ -155,12 +151,12 @@ class Trainer(nn.Module):
 
 
 class Outer(nn.Module):
-    """Correction and log scale at full size from the full-size planes and the inner features."""
+    """Correction and log scale at full size from ``Planes.full`` and the inner features."""
 
     def __init__(self, config: GeneratorConfig) -> None:
         super().__init__()
         width = config.widths[0]
-        self.stem = nn.Conv2d(_FULL_PLANES * 16, width, 3, padding=1)
+        self.stem = nn.Conv2d(FULL_CHANNELS, width, 3, padding=1)
         self.blocks = nn.Sequential(*(Block(width) for _ in range(config.outer_blocks)))
         self.head = nn.Conv2d(width, 32, 3, padding=1)
         nn.init.zeros_(self.head.weight)
@@ -170,7 +166,7 @@ class Outer(nn.Module):
 
     def forward(self, planes: Tensor, features: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
         """Correction and log scale, (batch, 1, rows, cols) each, and strengths of the texture if there is one."""
-        x = F.relu_(self.blocks(self.stem(F.pixel_unshuffle(planes, 4)).add_(features)))
+        x = F.relu_(self.blocks(self.stem(planes).add_(features)))
         out = F.pixel_shuffle(self.head(x), 4)
         return out[:, :1], out[:, 1:], None if self.texture is None else self.texture(x)
 
@@ -212,7 +208,7 @@ class Generator(nn.Module):
             distance = F.pad(distance, (0, right, 0, below), mode="replicate")
         with torch.autocast(mean.device.type, enabled=False):  # dot products of thousands of terms need float32
             start = spectral_start(mean, weight, float(rows * cols), self.config.spectral_iterations)
-        half, full, fill = self.planes(mean, weight, distance, start)
+        half, full, fill = network_planes(mean, weight, distance, start, self.config.path_information)
         smooth = low_pass(fill)
         features = self.inner(half, start.statistics)
         correction, log_scale, strengths = self.outer(full, features)
@@ -225,27 +221,6 @@ class Generator(nn.Module):
             frame = smooth + low_pass(correction) + textured(strengths, fill - smooth, noise)
         frame = consistent(frame, mean, weight, noise, fill - smooth)[..., :rows, :cols]
         return Estimate(frame, log_scale.float().clamp(-8, 4)[..., :rows, :cols], trained)
-
-    def planes(
-        self, mean: Tensor, weight: Tensor, distance: Tensor, start: SpectralStart
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Planes of the inner network (batch, 7, rows/2, cols/2) and the outer (batch, 3, rows, cols), and the fill."""
-        fill = doubled(start.second)
-        touched = (weight > 0).to(mean.dtype)
-        misfit = (mean - fill) * touched
-        count = F.avg_pool2d(touched, 2)
-        half_misfit = F.avg_pool2d(misfit, 2) / count.clamp_min(0.25)
-        far = F.avg_pool2d(distance, 2).log1p() - 1.0
-        known = torch.log1p(weight.clamp(0, 64))
-        if not self.config.path_information:
-            count, far, known = torch.zeros_like(count), torch.zeros_like(far), torch.zeros_like(known)
-        half = torch.cat(
-            [start.second, start.second - start.first, start.second - start.fill, half_misfit, count, far,
-             _local_energy(half_misfit)], 1
-        )  # fmt: skip
-        full = torch.cat([fill, misfit, known], 1)
-        layout = torch.channels_last  # a quarter faster than rows of planes, on processors too
-        return half.to(memory_format=layout), full.to(memory_format=layout), fill
 
 
 def consistent(frame: Tensor, mean: Tensor, weight: Tensor, noise: Tensor, detail: Tensor) -> Tensor:
@@ -262,25 +237,3 @@ def consistent(frame: Tensor, mean: Tensor, weight: Tensor, noise: Tensor, detai
     lowest = mean - detail.clamp_min(0) - limit
     highest = mean - detail.clamp_max(0) + limit
     return torch.where(weight > 0, torch.maximum(torch.minimum(frame, highest), lowest), frame)
-
-
-def _local_energy(misfit: Tensor) -> Tensor:
-    """Log of the misfit's local mean square over 16 full-size pixels: where the start is not to be trusted."""
-    total = _nine(_nine(F.pad(misfit.square(), (4, 4, 4, 4)), -2), -1)
-    return (total / _pixels_in_reach(*misfit.shape[-2:], misfit.device) + 1e-4).log() * 0.25 + 1.0
-
-
-def _nine(x: Tensor, axis: int) -> Tensor:
-    """Sums of nine neighbours along an axis, where they are all inside; four additions instead of eight."""
-    sums, length = x, x.shape[axis]
-    for reach in (1, 2, 4):
-        length -= reach
-        sums = sums.narrow(axis, 0, length) + sums.narrow(axis, reach, length)
-    return sums.narrow(axis, 0, length - 1) + x.narrow(axis, 8, length - 1)
-
-
-@lru_cache(maxsize=16)
-def _pixels_in_reach(rows: int, cols: int, device: torch.device) -> Tensor:
-    """How many of the 81 pixels around each lie inside, (rows, cols)."""
-    with torch.inference_mode(False):  # kept, and a later call may be training
-        return _nine(_nine(F.pad(torch.ones(rows, cols, device=device), (4, 4, 4, 4)), -2), -1)

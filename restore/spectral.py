@@ -25,7 +25,6 @@ from functools import lru_cache
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from restore.baselines.push_pull import push_pull
 from restore.interpolation import half_to_phases, phases_to_half
@@ -133,18 +132,19 @@ def spectral_start(
     rows, cols = mean.shape[-2:]
     h, w = rows // 2, cols // 2
     share = 1.0 if area is None else area / (rows * cols)
-    touched = (weight > 0).float()
-    phases, readings = F.pixel_unshuffle(touched, 2), F.pixel_unshuffle(mean.float() * touched, 2)
-    count, total = phases.sum(1), readings.sum(1)
     height, width = _fast_size(h + 2 * _MARGIN), _fast_size(w + 2 * _MARGIN)
-    edges = (_MARGIN, width - w - _MARGIN, _MARGIN, height - h - _MARGIN)
-    count, total = F.pad(count, edges), F.pad(total, edges)
-    phases, readings = F.pad(phases, edges), F.pad(readings, edges)
+    inner = (..., slice(_MARGIN, _MARGIN + h), slice(_MARGIN, _MARGIN + w))
+    touched = (weight[:, 0] > 0).float()
+    measured = mean[:, 0].float() * touched
+    phases, readings = mean.new_zeros(2, 4, len(mean), height, width, dtype=torch.float32)
+    for n, (below, right) in enumerate(((0, 0), (0, 1), (1, 0), (1, 1))):
+        phases[n][inner] = touched[:, below::2, right::2]
+        readings[n][inner] = measured[:, below::2, right::2]
+    count, total = phases.sum(0), readings.sum(0)
     solver = _Solver(count, total, phases, readings, h * w * share)
     fill = push_pull((total / count.clamp_min(1.0))[:, None], count[:, None])[:, 0]
     solver.learn(fill * _taper(h, w, height, width, mean.device))
     solver.learn_from_samples()
-    inner = (..., slice(_MARGIN, _MARGIN + h), slice(_MARGIN, _MARGIN + w))
     first = solver.solve(iterations[0], exact=False)
     solver.learn(first)
     second = solver.solve(iterations[1], exact=True)
@@ -166,7 +166,7 @@ class _Solver:
     def __init__(self, count: Tensor, total: Tensor, phases: Tensor, readings: Tensor, area: float) -> None:
         batch, self.height, self.width = count.shape
         self.count, self.total = count, total
-        self.phases, self.readings = ([plane.contiguous() for plane in x.unbind(1)] for x in (phases, readings))
+        self.phases, self.readings = list(phases), list(readings)
         self.samples = count.sum((1, 2)).clamp_min(1.0)
         self.cells = self.height * self.width
         self.fill_factor = area / self.cells

@@ -13,6 +13,7 @@ from restore.ede2020 import Ede2020, EdeConfig, NormalisedConv, same_padding
 from restore.generator import PRESETS, Generator, GeneratorConfig, consistent
 from restore.low_pass import low_pass
 from restore.networks import build_network, network_config
+from restore.planes import FULL_CHANNELS, HALF_CHANNELS, network_planes
 from restore.spectral import STATISTICS, spectral_start
 from restore.texture import noise_bands
 from scancontrol.errors import InvalidInput
@@ -121,7 +122,7 @@ def test_our_presets_stay_within_their_operations(name: str, limit: float) -> No
     with torch.device("meta"):
         network = Generator(PRESETS[name]).eval()
     # The start's FFTs are not counted by the tool; its time is a benchmark's. Count the networks on their planes.
-    half, full = torch.empty(1, 7, 256, 256, device="meta"), torch.empty(1, 3, 512, 512, device="meta")
+    half, full = (torch.empty(1, channels, 128, 128, device="meta") for channels in (HALF_CHANNELS, FULL_CHANNELS))
     with FlopCounterMode(display=False) as counter:
         network.outer(full, network.inner(half, torch.empty(1, len(STATISTICS), device="meta")))
     assert 0.5 * limit < counter.get_total_flops() <= limit
@@ -155,7 +156,7 @@ def test_no_measured_pixel_is_contradicted_beyond_its_noise() -> None:
     frame = network(mean, weight, distance).frame.detach()
     start = spectral_start(mean, weight, iterations=SMALL.spectral_iterations)
     noise = (0.5 * start.statistics[0, STATISTICS.index("log noise")]).exp()
-    _, _, fill = network.planes(mean, weight, distance, start)
+    fill = network_planes(mean, weight, distance, start).fill
     below_the_start = (low_pass(fill) - fill).clamp_min(0)  # what a low-passed frame may stand above a reading
     on_path = weight > 0
     assert float((frame - mean - below_the_start)[on_path].max()) <= 3 * float(noise) * 1.001
