@@ -25,6 +25,7 @@ from functools import lru_cache
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from restore.baselines.push_pull import push_pull
 from restore.interpolation import half_to_phases, phases_to_half
@@ -46,7 +47,10 @@ STATISTICS = (
 _MARGIN = 16  # half-size pixels between the frame and its periodic copies, on each side
 _EFFICIENT_KAPPA = 16.0  # samples along an arc are not independent: a preconditioner for 1/16 of them converges best
 _BINS = 64
-_TREND = 0.25  # what is slower than this many cycles per mean sample spacing is trend, not lattice
+_TREND = 0.2  # what is slower than this many cycles per mean sample spacing is trend, not lattice
+_SECTORS = 12  # of half a turn, in which a ring's power is told apart
+_SECTOR_RINGS = 2  # a sector is averaged over so many rings to either side too
+_SECTOR_DOUBT = 20.0  # coefficients' worth of belief that all directions are alike
 _PEAK_BIN = 4  # rings below 1/32 cycle per half-size pixel hold trends and no lattice
 _PEAK_ERRORS = 5.0  # standard errors above chance that make a peak of the samples' power spectrum
 _LATTICE = 0.25  # share of the power in peaks from which on a frame is treated as a crystal altogether
@@ -91,6 +95,18 @@ def _frequencies(h: int, w: int, device: torch.device) -> tuple[Tensor, Tensor, 
     sizes = torch.zeros(int(_BINS * 1.42) + 1, device=device)
     sizes.index_add_(0, bins.reshape(-1), multiplicity.reshape(-1))
     return prior, multiplicity, bins, sizes.clamp_min(1.0)
+
+
+@lru_cache(maxsize=32)
+def _sectors(h: int, w: int, device: torch.device) -> tuple[tuple[Tensor, Tensor], ...]:
+    """For each rfft bin of an (h, w) torus the two nearest sectors of its ring and their weights, flat, each."""
+    fy, fx = torch.fft.fftfreq(h, device=device)[:, None], torch.fft.rfftfreq(w, device=device)[None]
+    *_, bins, _ = _frequencies(h, w, device)
+    at = (torch.atan2(fy.expand(bins.shape), fx.expand(bins.shape)) / torch.pi + 0.5) * _SECTORS - 0.5
+    below = at.floor()
+    places = (bins * _SECTORS + (below.long() + n) % _SECTORS for n in (0, 1))
+    weights = (1 - (at - below), at - below)
+    return tuple((place.flatten(), weight.flatten()) for place, weight in zip(places, weights, strict=True))
 
 
 @lru_cache(maxsize=32)
@@ -177,6 +193,7 @@ class _Solver:
         self.lattice = count.new_zeros(batch)
         self.effective = count.new_full((batch,), 0.3)
         self.estimate: Tensor | None = None
+        self.level: Tensor | None = None  # what the samples' covariance says of each ring
         self._fixed_point()
 
     def _graded(self, ends: tuple[float, float]) -> Tensor:
@@ -216,7 +233,9 @@ class _Solver:
         power = power + self.power * n / (self.power + n)
         # Single bins are one draw each, and a ring average knows no lattice: how much of each, the peaks tell.
         share = self._graded(_RING_SHARE)[:, None, None]
-        self.power = torch.lerp(power, self._radial(power), share).clamp_min(1e-7)
+        # An estimate is smooth where samples are far apart, so its rings lack power; its directions do not.
+        rings = self._radial(power) if self.level is None else self.level
+        self.power = torch.lerp(power, rings * self._directions(power), share).clamp_min(1e-7)
         self._fixed_point(3)
 
     def learn_from_samples(self) -> None:
@@ -245,8 +264,10 @@ class _Solver:
         peaks = torch.where((excess > _PEAK_ERRORS * chance) & (excess > rings) & short, excess, 0.0)
         self.lattice = (self._mean(peaks) / self._mean(power.clamp_min(0.0) * short).clamp_min(1e-9)).clamp(0, 1)
         slow = torch.exp(-0.5 * (self.bins / cut).square())
+        rings = rings / (1 - slow).clamp_min(0.15).square()  # the trend took its part of every wave
         level = torch.maximum(rings, 0.1 * self._radial(self.power))
-        self.power = slow * self.power + (1 - slow) * level + peaks
+        self.level = torch.lerp(level, self._radial(self.power), slow)
+        self.power = torch.lerp(level, self.power, slow) + peaks
         self._fixed_point(3)
 
     def _radial(self, power: Tensor) -> Tensor:
@@ -255,6 +276,22 @@ class _Solver:
             1, self.bins.reshape(-1), (power * self.multiplicity).flatten(1)
         )
         return (rings / self.sizes)[:, self.bins.reshape(-1)].reshape(power.shape)
+
+    def _directions(self, power: Tensor) -> Tensor:
+        """How much more power each bin's direction has than its ring on average; about 1 where few bins could tell."""
+        sectors = _sectors(self.height, self.width, power.device)
+        counted = torch.cat([(power * self.multiplicity).flatten(1), self.multiplicity.flatten()[None]])
+        sums = counted.new_zeros(len(counted), len(self.sizes) * _SECTORS)
+        for place, weight in sectors:
+            sums.index_add_(1, place, counted * weight)
+        rings = F.pad(sums.unflatten(1, (-1, _SECTORS)), (0, 0, _SECTOR_RINGS, _SECTOR_RINGS))
+        sums = rings.unfold(1, 2 * _SECTOR_RINGS + 1, 1).sum(-1)
+        sums, counts = sums[:-1], sums[-1]
+        average = sums.sum(-1, keepdim=True) / counts.sum(-1, keepdim=True).clamp_min(1.0)
+        ratio = (sums / average.clamp_min(1e-12) + _SECTOR_DOUBT) / (counts + _SECTOR_DOUBT)
+        flat = ratio.flatten(1)
+        found = sum(flat[:, place] * weight for place, weight in sectors)
+        return torch.as_tensor(found).reshape(power.shape)
 
     def solve(self, iterations: int, exact: bool) -> Tensor:
         """E-step: conjugate gradients on whitened coefficients, preconditioned by the mean sampling density.
