@@ -54,13 +54,16 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     Attributes:
         factors: one row for each class of coverage, one entry for each class of distance.
-        trust: exponent of the rescaling, 0 to 1.
+        trust: exponent of the rescaling, 0 to 1, for a frame with very many withheld samples.
         bias: what the rescaling is multiplied with: withheld samples lie closer to the path than real gaps do.
+        rms_share: root mean square error of a frame over what :func:`~restore.withholding.carried_over` says, the
+            median of many frames; of normally distributed errors whose interval is promised well, 1/1.645.
     """
 
     factors: tuple[tuple[float, ...], ...]
     trust: float = 0.0
     bias: float = 1.0
+    rms_share: float = 1 / 1.645
 
     def __post_init__(self) -> None:
         wide = {len(row) for row in self.factors}
@@ -70,7 +73,8 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
                 "calibration.factors", f"{len(self.factors)} × {wide}",
                 f"is not {len(COVERAGES) + 1} × {len(DISTANCES) + 1}", "calibrate the weights again",
             )  # fmt: skip
-        if not all(math.isfinite(value) and value > 0 for value in (*flat, self.bias)) or not 0 <= self.trust <= 1:
+        positive = (*flat, self.bias, self.rms_share)
+        if not all(math.isfinite(value) and value > 0 for value in positive) or not 0 <= self.trust <= 1:
             raise InvalidInput("calibration", self, "has entries that are no positive numbers", "calibrate again")
 
     def half_width(self, scale: Tensor, distance: Tensor, touched: float) -> Tensor:
@@ -90,16 +94,17 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         row = torch.lerp(table[lower], table[upper], share)
         return scale * row[_classes(distance)]
 
-    def rescale(self, scores: Tensor) -> float:
+    def rescale(self, scores: Tensor, say: float) -> float:
         """What this frame's half-widths are multiplied with.
 
         Arguments:
             scores: |withheld sample − estimate| / half-width at the withheld samples, shape (k,).
+            say: how much they may say, 0 to 1: :attr:`~restore.withholding.Withheld.say`.
         """
         if len(scores) < 24 or self.trust == 0:
             return 1.0
         quantile = conformal_quantile(scores)
-        return self.bias * min(4.0, max(0.25, quantile)) ** self.trust
+        return self.bias * min(4.0, max(0.25, quantile)) ** (self.trust * say)
 
 
 class CalibrationCounts:

@@ -21,7 +21,7 @@ from torch.utils.weak import WeakIdKeyDictionary
 
 from restore.baselines.registry import FILLS, Fill, fill_named
 from restore.gridding import MIN_SAMPLES, FrameGeometry
-from restore.withholding import growth_along, half_widths, withhold
+from restore.withholding import carried_over, growth_along, half_widths, withhold
 from scancontrol.capabilities import CoilModel
 from scancontrol.errors import InvalidInput
 from scancontrol.paths import ScanPath, achieved_positions
@@ -55,6 +55,7 @@ class Restoration:
         interval: (rows, cols) float32, half-width of the 90 % interval in the same units, or None.
         method, face, weights_hash: what made it; the hash is empty for a classical fill.
         withheld_rmse: error on the samples that were withheld from it, same units; None if too few to tell.
+        expected_rmse: that error carried over to every pixel of the frame, same units; None likewise.
     """
 
     estimate: Tensor
@@ -63,6 +64,7 @@ class Restoration:
     face: Face
     weights_hash: str
     withheld_rmse: float | None
+    expected_rmse: float | None = None
 
 
 class Restorer(Protocol):
@@ -144,7 +146,8 @@ class FillRestorer:
         growth = growth_along(samples, geometry)
         widths = half_widths(residual, held.distance_px, kept.distance, growth=growth)
         rmse = float(residual.square().mean().sqrt())
-        return Restoration(estimate, widths, fill.name, "classical", "", rmse)
+        expected = carried_over(residual, held, widths)
+        return Restoration(estimate, widths, fill.name, "classical", "", rmse, expected)
 
 
 @dataclass(frozen=True)

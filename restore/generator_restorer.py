@@ -10,7 +10,7 @@ from torch import Tensor
 from restore.engine import Restoration
 from restore.gridding import FrameGeometry, Normalisation
 from restore.weights_io import Weights, load_weights, shipped
-from restore.withholding import half_widths, withhold
+from restore.withholding import carried_over, half_widths, withhold
 
 __all__ = ["GeneratorRestorer", "load", "run_generator"]
 
@@ -59,18 +59,22 @@ class GeneratorRestorer:
         kept, held = withhold(geometry, self._share)
         used = samples if held is None else samples[held.kept]
         estimate, scale = run_generator(self._weights, used, kept)
-        residual = None if held is None else held.residual(samples, estimate)
         widths: Tensor | None = None
+        measured = expected = None
         calibration = self._weights.calibration
         if calibration is not None:
             widths = calibration.half_width(scale, kept.distance, kept.touched)
-            if residual is not None and held is not None:
+        if held is not None:
+            residual = held.residual(samples, estimate)
+            measured = float(residual.square().mean().sqrt())
+            if calibration is not None and widths is not None:
+                expected = calibration.rms_share * carried_over(residual, held, widths, held.say)
                 scores = residual.abs() / widths.flatten()[held.pixel].clamp_min(1e-30)
-                widths = widths * calibration.rescale(scores)
-        elif residual is not None and held is not None:
-            widths = half_widths(residual, held.distance_px, kept.distance)
-        measured = None if residual is None else float(residual.square().mean().sqrt())
-        return Restoration(estimate, widths, self.name, self._weights.face, self.weights_hash, measured)
+                widths = widths * calibration.rescale(scores, held.say)
+            else:
+                widths = half_widths(residual, held.distance_px, kept.distance)
+                expected = carried_over(residual, held, widths)
+        return Restoration(estimate, widths, self.name, self._weights.face, self.weights_hash, measured, expected)
 
 
 load = GeneratorRestorer.load

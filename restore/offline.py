@@ -53,11 +53,12 @@ def restore_frames(file: Path, frames: Sequence[int], engine: Engine, shutdown: 
             target.write_restoration(
                 frame, result.estimate.numpy(), None if result.interval is None else result.interval.numpy(),
                 method=result.method, face=result.face, weights_hash=result.weights_hash,
-                withheld_rmse=result.withheld_rmse, samples_used=len(samples),
+                withheld_rmse=result.withheld_rmse, expected_rmse=result.expected_rmse, samples_used=len(samples),
             )  # fmt: skip
             done += 1
             _say(
-                restored=number, of=len(frames), frame=frame, method=result.method, withheld_rmse=result.withheld_rmse
+                restored=number, of=len(frames), frame=frame, method=result.method,
+                withheld_rmse=result.withheld_rmse, expected_rmse=result.expected_rmse,
             )
     return done
 

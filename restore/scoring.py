@@ -14,25 +14,10 @@ from numpy.typing import NDArray
 from restore import metrics
 from restore.engine import Restoration
 
-__all__ = ["DISTANCE_EDGES_PX", "ImageScore", "expected_rmse", "score_image", "summarise"]
+__all__ = ["DISTANCE_EDGES_PX", "ImageScore", "score_image", "summarise"]
 
 DISTANCE_EDGES_PX = (0.0, 0.5, 1.5, 2.5, 3.5, 5.0, 7.0, 10.0, 14.0, 20.0, 30.0)
 
-
-_MEASURED_SHARE = 0.3  # fitted on training micrographs: withheld arcs are few, the interval sees every gap
-
-
-def expected_rmse(found: Restoration) -> float | None:
-    """What a restored frame says of its own error: the measured one and the interval's, geometrically averaged.
-
-    The error on the withheld samples is measured but hears of a few places, in sparse spirals of a few arcs; the
-    interval's root mean square speaks for every pixel but was predicted. Only comparisons between frames mean
-    anything: the factor to the true error is about the same for all.
-    """
-    if found.withheld_rmse is None or found.interval is None:
-        return None
-    promised = float(found.interval.square().mean().sqrt())
-    return found.withheld_rmse**_MEASURED_SHARE * promised ** (1 - _MEASURED_SHARE)
 
 
 @dataclass(frozen=True)
@@ -50,7 +35,7 @@ class ImageScore:
     interval_coverage_unseen: float | None  # of the pixels that hold no sample
     interval_width: float | None  # mean half-width
     withheld_rmse: float | None
-    expected_rmse: float | None  # of the whole frame, as the frame itself tells it, up to a factor
+    expected_rmse: float | None  # of the whole frame, as the restoration itself tells it
     seconds: float
     square_by_distance: NDArray[np.float64]  # mean squared error between DISTANCE_EDGES_PX
     pixels_by_distance: NDArray[np.int64]
@@ -69,7 +54,6 @@ def score_image(
     smooth = metrics.lowpass(target)
     square, count = metrics.error_by_distance(estimate, target, distance_px, DISTANCE_EDGES_PX)
     coverage = unseen = width = within = None
-    expected = expected_rmse(found)
     if found.interval is not None:
         half = found.interval.numpy().astype(np.float64) / (high - low)
         coverage = metrics.interval_coverage(estimate, half, target)
@@ -85,7 +69,7 @@ def score_image(
         psnr_db=metrics.psnr_db(estimate, target), ssim=metrics.ssim(estimate, target),
         interval_coverage=coverage, interval_coverage_unseen=unseen, interval_width=width,
         withheld_rmse=None if found.withheld_rmse is None else found.withheld_rmse / (high - low),
-        expected_rmse=None if expected is None else expected / (high - low),
+        expected_rmse=None if found.expected_rmse is None else found.expected_rmse / (high - low),
         seconds=seconds, square_by_distance=square, pixels_by_distance=count, within_by_distance=within,
     )  # fmt: skip
 
@@ -122,7 +106,7 @@ def summarise(scores: Sequence[ImageScore]) -> dict[str, Any]:
         score.name: {
             "rmse_pct": _percent(score.rmse), "rmse_lowpass_pct": _percent(score.rmse_lowpass),
             "interval_coverage_pct": _percent(score.interval_coverage),
-            "withheld_rmse_pct": _percent(score.withheld_rmse),
+            "withheld_rmse_pct": _percent(score.withheld_rmse), "expected_rmse_pct": _percent(score.expected_rmse),
         }
         for score in scores
     }  # fmt: skip

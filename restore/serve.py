@@ -132,8 +132,8 @@ class _Worker(threading.Thread):
             count=request.count, complete=request.complete,
             rows=images[0].shape[0], cols=images[0].shape[1], has_interval=result.interval is not None,
             method=result.method, face=result.face, weights_hash=result.weights_hash,
-            withheld_rmse=result.withheld_rmse, compute_ms=(time.monotonic_ns() - started_ns) / 1e6,
-            waited_ms=(started_ns - job.received_ns) / 1e6,
+            withheld_rmse=result.withheld_rmse, expected_rmse=result.expected_rmse,
+            compute_ms=(time.monotonic_ns() - started_ns) / 1e6, waited_ms=(started_ns - job.received_ns) / 1e6,
         )  # fmt: skip
         return job.client, wire.encode(answer, *images)
 

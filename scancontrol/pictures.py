@@ -69,6 +69,8 @@ def pictures_of(recording: RecordingReader, frame: int) -> list[Picture]:
     weights = f", weights {stored.weights_hash[:12]}" if stored.weights_hash else ""
     origin = f"{stored.method} ({stored.face}){weights}"
     withheld = "" if stored.withheld_rmse is None else f", RMSE on withheld samples {stored.withheld_rmse:.4g} counts"
+    if stored.expected_rmse is not None:
+        withheld += f", of every pixel expected {stored.expected_rmse:.4g}"
     pictures.append(Picture(
         "restoration", frame, stored.estimate, pixel_nm, f"RESTORED: {stored.method}\nfrom {percent:.3g} % of pixels",
         f"{common}; RESTORED, not measured: {origin} from {stored.samples_used or entry.received} samples{withheld}",

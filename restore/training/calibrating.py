@@ -14,7 +14,7 @@ from restore.gridding import FrameGeometry
 from restore.training.drawing import draw_path
 from restore.training.images import ImageSet
 from restore.weights_io import Weights
-from restore.withholding import withhold
+from restore.withholding import Withheld, carried_over, withhold
 
 __all__ = ["calibrate"]
 
@@ -43,7 +43,7 @@ def calibrate(weights: Weights, images: ImageSet, seed: int = 11) -> Calibration
     its withheld samples asked for.
     """
     counts = CalibrationCounts()
-    kept_frames: list[tuple[Tensor, Tensor, FrameGeometry, Tensor]] = []
+    kept_frames: list[tuple[Tensor, Tensor, FrameGeometry, Withheld, Tensor]] = []
     for truth, geometry in _frames(images, seed):
         kept, held = withhold(geometry, _SHARE)
         samples = truth.flatten()[geometry.index]
@@ -51,16 +51,18 @@ def calibrate(weights: Weights, images: ImageSet, seed: int = 11) -> Calibration
         error = (truth - estimate).abs()
         counts.add(error, scale.clamp_min(1e-6), kept.distance, kept.touched)
         if held is not None:
-            kept_frames.append((error, scale.clamp_min(1e-6), kept, held.pixel))
+            kept_frames.append((error, scale.clamp_min(1e-6), kept, held, held.residual(samples, estimate)))
     calibration = Calibration(factors=counts.factors())
-    asked, needed = [], []
-    for error, scale, kept, pixel in kept_frames:
+    asked, needed, shares = [], [], []
+    for error, scale, kept, held, residual in kept_frames:
         width = calibration.half_width(scale, kept.distance, kept.touched)
         score = (error / width).flatten()
-        asked.append(np.log(np.clip(conformal_quantile(score[pixel]), 0.25, 4)))
+        asked.append(held.say * np.log(np.clip(conformal_quantile(score[held.pixel]), 0.25, 4)))
         needed.append(np.log(conformal_quantile(score)))
+        shares.append(float(error.square().mean().sqrt()) / carried_over(residual, held, width, held.say))
     x, y = np.array(asked), np.array(needed)
     slope = float(np.clip(np.cov(x, y)[0, 1] / np.var(x, ddof=1), 0, 1)) if len(x) > 2 else 0.0
     # Over frames, the mean of coverage is wanted, not of log width; the median serves both closely.
     bias = float(np.exp(np.median(y - slope * x))) if len(x) > 2 else 1.0
-    return Calibration(factors=calibration.factors, trust=round(slope, 4), bias=round(bias, 4))
+    share = round(float(np.median(shares)), 4) if shares else 1 / 1.645
+    return Calibration(factors=calibration.factors, trust=round(slope, 4), bias=round(bias, 4), rms_share=share)

@@ -3,7 +3,7 @@
 The restorer runs as a process of its own, ``python -m restore.offline``, which reads the samples and puts the
 restorations into the file; here is the choice of frames, the copy where one is needed, and the progress bar.
 Its standard output is one JSON object a line: ``{"ready": "offline", "method": ...}``, then
-``{"restored": n, "of": total, "frame": ..., "withheld_rmse": ...}`` for each frame.
+``{"restored": n, "of": total, "frame": ..., "withheld_rmse": ..., "expected_rmse": ...}`` for each frame.
 """
 
 from __future__ import annotations

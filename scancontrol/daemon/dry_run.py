@@ -46,6 +46,7 @@ class RunFigures(msgspec.Struct, frozen=True, kw_only=True):
     method: str
     face: str
     withheld_rmse: float | None
+    expected_rmse: float | None
     coverage: dict[str, float]
     dose_frame_e_per_a2: float
     restorer_restarts: int
@@ -158,7 +159,10 @@ def _summarise(
         ),
     ]
     if stored is not None and stored.withheld_rmse is not None:
-        lines.append(f"withheld   error measured on samples kept from the restorer: {stored.withheld_rmse:.4g} counts")
+        error = f"error      {stored.withheld_rmse:.4g} counts RMSE on samples kept from the restorer"
+        if stored.expected_rmse is not None:
+            error += f"; carried over to every pixel {stored.expected_rmse:.4g}"
+        lines.append(error)
     return Summary(
         title=f"{recording.header.name} · {rows} × {cols} px · frame {frame}",
         truth=truth, partial=partial, weight=weight,

@@ -41,6 +41,7 @@ class Restorations:
         self.method: str | None = None
         self.face: str | None = None
         self.withheld_rmse: float | None = None
+        self.expected_rmse: float | None = None
         self.frames_restored = 0
         self._dropped = 0
         self._sink: RunSink | None = None
@@ -117,14 +118,16 @@ class Restorations:
         now_ns = time.monotonic_ns()
         sink = self._sink
         job = sink.asked(result.frame) if sink and result.complete and result.stream == sink.stream else None
-        self.method, self.face, self.withheld_rmse = result.method, result.face, result.withheld_rmse
+        self.method, self.face = result.method, result.face
+        self.withheld_rmse, self.expected_rmse = result.withheld_rmse, result.expected_rmse
         latency_ms = None if job is None else (now_ns - job.received_ns) / 1e6
         if sink is not None and (not result.complete or sink.is_newest(result.frame)):
             self._hub.publish_restoration(
                 RestorationView(
                     series_id=sink.series_id, frame=result.frame, estimate=result.estimate, interval=result.interval,
                     method=result.method, face=result.face, weights_hash=result.weights_hash,
-                    withheld_rmse=result.withheld_rmse, latency_ms=latency_ms, progressive=not result.complete,
+                    withheld_rmse=result.withheld_rmse, expected_rmse=result.expected_rmse, latency_ms=latency_ms,
+                    progressive=not result.complete,
                 )
             )  # fmt: skip
         if sink is not None and not result.complete:

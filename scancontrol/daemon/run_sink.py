@@ -214,7 +214,7 @@ class RunSink:
                 self._recording.write_restoration(
                     result.frame, result.estimate, result.interval, method=result.method, face=result.face,
                     weights_hash=result.weights_hash, withheld_rmse=result.withheld_rmse,
-                    samples_used=result.samples_used,
+                    expected_rmse=result.expected_rmse, samples_used=result.samples_used,
                 )  # fmt: skip
             except ScanControlError as error:
                 raise LinkError(f"frame {result.frame} is restored and not stored: {error}") from error

@@ -209,7 +209,7 @@ class Daemon:
             beam_frame_time_ms=figures.beam_frame_time_ms, restore_latency_ms=restored.latency.percentiles(),
             restore_compute_ms=restored.compute.percentiles(), restore_overhead_ms=restored.overhead.percentiles(),
             method=restored.method or "", face=restored.face or "",
-            withheld_rmse=restored.withheld_rmse,
+            withheld_rmse=restored.withheld_rmse, expected_rmse=restored.expected_rmse,
             coverage={
                 "nominal": figures.coverage_nominal, "touched": figures.coverage_touched, "dose": figures.coverage_dose,
             },

@@ -87,8 +87,8 @@ def encode_frame(kind: str, seq: int, view: PartialView | RestorationView | Trut
             add_scaled("interval", _binned(view.interval, None)[0])
         header |= {
             "series": str(view.series_id), "frame": view.frame, "method": view.method, "face": view.face,
-            "weights": view.weights_hash, "withheld_rmse": view.withheld_rmse, "latency_ms": view.latency_ms,
-            "progressive": view.progressive,
+            "weights": view.weights_hash, "withheld_rmse": view.withheld_rmse, "expected_rmse": view.expected_rmse,
+            "latency_ms": view.latency_ms, "progressive": view.progressive,
         }  # fmt: skip
     elif view.image is None:
         shape, binning, image = (0, 0), 1, np.zeros((0, 0), np.float32)

@@ -64,6 +64,7 @@ class RestorationView:
     face: str
     weights_hash: str
     withheld_rmse: float | None  # measured on samples the restorer did not see, in sample units
+    expected_rmse: float | None  # that error, carried over to every pixel
     latency_ms: float | None
     progressive: bool = False  # made before the frame's last sample
 

@@ -39,7 +39,7 @@ class Annotator:
     def write_restoration(
         self, frame: int, estimate: NDArray[Any], interval: NDArray[Any] | None = None, *,
         method: str, face: str, weights_hash: str = "", withheld_rmse: float | None = None,
-        samples_used: int = 0, utc_ns: int | None = None,
+        expected_rmse: float | None = None, samples_used: int = 0, utc_ns: int | None = None,
     ) -> None:  # fmt: skip
         """Store a restoration, as :meth:`RecordingWriter.write_restoration` does.
 
@@ -50,7 +50,7 @@ class Annotator:
             raise RecordingError(f"{self.path} has no place for a restoration of frame {frame}; restore into a copy")
         if not self._images.restoration(
             row, frame, estimate, interval, method=method, face=face, weights_hash=weights_hash,
-            withheld_rmse=withheld_rmse, samples_used=samples_used, utc_ns=utc_ns,
+            withheld_rmse=withheld_rmse, expected_rmse=expected_rmse, samples_used=samples_used, utc_ns=utc_ns,
         ):  # fmt: skip
             raise RecordingError(f"{self.path}: the disk has no room for the restoration of frame {frame}")
 

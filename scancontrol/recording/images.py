@@ -60,7 +60,8 @@ class ImageWriter:
 
     def restoration(
         self, row: int, frame: int, estimate: NDArray[Any], interval: NDArray[Any] | None, *,
-        method: str, face: str, weights_hash: str, withheld_rmse: float | None, samples_used: int, utc_ns: int | None,
+        method: str, face: str, weights_hash: str, withheld_rmse: float | None, expected_rmse: float | None,
+        samples_used: int, utc_ns: int | None,
     ) -> bool:  # fmt: skip
         """Store an estimate and its interval (rows, cols) in place ``row``, and where they come from."""
         values = np.zeros(1, dtype=RESTORATION_ROW)
@@ -79,6 +80,9 @@ class ImageWriter:
             done = done and self._put("restorations", row * estimate.nbytes, estimate)
             if interval is not None:
                 done = done and self._put("intervals", row * estimate.nbytes, self._checked(interval))
+            if "expected_rmse" in self._regions:
+                expected = np.array([np.nan if expected_rmse is None else expected_rmse], dtype="<f8")
+                done = done and self._put("expected_rmse", row * expected.itemsize, expected.view("u1"))
             return done and self._put("restored", row * values.itemsize, values)
 
     def close(self) -> None:

@@ -92,8 +92,9 @@ TABLES = {
     "partials_written": np.dtype("u1"),
     "asked_of": np.dtype("S64"),
     "restored": RESTORATION_ROW,
+    "expected_rmse": np.dtype("<f8"),
 }
-LATER = ("asked_of",)
+LATER = ("asked_of", "expected_rmse")
 """What the first recordings did not have."""
 RESERVED = ("raw samples", "chunks", "frames", "paths", "recipes", "status", "asked_of")
 """What must not run out of room during a scan."""
@@ -225,6 +226,7 @@ class Header(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             "partials_written": (room.frames,),
             "asked_of": (room.frames,),
             "restored": (self.restorations,),
+            "expected_rmse": (self.restorations,),
         }[name]
 
     def experiment_shape(self, name: str) -> tuple[int, ...]:

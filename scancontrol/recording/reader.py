@@ -75,6 +75,7 @@ class StoredRestoration:
     face: str
     weights_hash: str
     withheld_rmse: float | None
+    expected_rmse: float | None
     samples_used: int
     utc_ns: int
 
@@ -205,12 +206,15 @@ class RecordingReader:
         values = np.frombuffer(self._read("restored", 0, row * dtype.itemsize, dtype.itemsize), dtype=dtype)[0]
         if not values["written"] or int(values["frame"]) != frame:
             return None
-        rmse = float(values["withheld_rmse"])
+        rmse, expected = float(values["withheld_rmse"]), np.nan
+        if "expected_rmse" in self._regions:
+            expected = float(np.frombuffer(self._read("expected_rmse", 0, 8 * row, 8), dtype="<f8")[0])
         return StoredRestoration(
             frame=int(values["frame"]), estimate=self._picture("restorations", row),
             interval=self._picture("intervals", row) if values["has_interval"] else None,
             method=_text(values["method"]), face=_text(values["face"]), weights_hash=_text(values["weights_hash"]),
             withheld_rmse=None if np.isnan(rmse) else rmse,
+            expected_rmse=expected if expected > 0 else None,
             samples_used=int(values["samples_used"]), utc_ns=int(values["utc_ns"]),
         )  # fmt: skip
 

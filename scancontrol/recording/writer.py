@@ -343,7 +343,7 @@ class RecordingWriter:
     def write_restoration(
         self, frame: int, estimate: NDArray[Any], interval: NDArray[Any] | None = None, *,
         method: str, face: str, weights_hash: str = "", withheld_rmse: float | None = None,
-        samples_used: int = 0, utc_ns: int | None = None,
+        expected_rmse: float | None = None, samples_used: int = 0, utc_ns: int | None = None,
     ) -> bool:  # fmt: skip
         """Store a restoration, (rows, cols) in sample units, and what made it; a later one replaces it.
 
@@ -355,7 +355,7 @@ class RecordingWriter:
         return self._images.restoration(
             row, frame, estimate, interval,
             method=method, face=face, weights_hash=weights_hash, withheld_rmse=withheld_rmse,
-            samples_used=samples_used, utc_ns=utc_ns,
+            expected_rmse=expected_rmse, samples_used=samples_used, utc_ns=utc_ns,
         )  # fmt: skip
 
     def close(self, reason: str = "completed") -> None:

@@ -36,6 +36,7 @@ class RestoredFrame:
     face: str
     weights_hash: str
     withheld_rmse: float | None
+    expected_rmse: float | None
     compute_ms: float
     waited_ms: float
     turnaround_ms: float

@@ -346,7 +346,7 @@ class RestorerProcess:
                 stream=asked.stream, frame=asked.frame, path_id=asked.path_id, samples_used=message.count,
                 complete=asked.complete, estimate=estimate, interval=interval, method=message.method,
                 face=message.face, weights_hash=message.weights_hash, withheld_rmse=message.withheld_rmse,
-                compute_ms=message.compute_ms, waited_ms=message.waited_ms,
+                expected_rmse=message.expected_rmse, compute_ms=message.compute_ms, waited_ms=message.waited_ms,
                 turnaround_ms=(time.monotonic_ns() - asked.asked_ns) / 1e6,
             )  # fmt: skip
             self._tell(self._on_restored, frame)

@@ -137,7 +137,8 @@ class Restored(_Message, frozen=True, kw_only=True, tag="restored"):
     """An estimate, (rows, cols) ``<f4`` in sample units, in the second part; its interval in the third.
 
     The interval is the half-width that 90 % of true pixels lie within. ``withheld_rmse``, in sample units, was
-    measured on samples kept from the restorer. ``compute_ms`` was spent restoring, ``waited_ms`` in the queue.
+    measured on samples kept from the restorer; ``expected_rmse`` is that, carried over to every pixel. ``compute_ms``
+    was spent restoring, ``waited_ms`` in the queue.
     """
 
     request: Count
@@ -153,6 +154,7 @@ class Restored(_Message, frozen=True, kw_only=True, tag="restored"):
     face: Literal["classical", "faithful", "realistic"]
     weights_hash: Name
     withheld_rmse: float | None
+    expected_rmse: float | None
     compute_ms: float
     waited_ms: float
 

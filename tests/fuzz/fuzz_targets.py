@@ -151,8 +151,8 @@ def _recipe(data: bytes) -> bool:
 
 _RESTORED = restoring.Restored(
     request=1, stream="live", frame=0, path_id=RECIPE.path_id, count=6, complete=True, rows=2, cols=3,
-    has_interval=True, method="lite", face="faithful", weights_hash="", withheld_rmse=None, compute_ms=1.0,
-    waited_ms=0.0,
+    has_interval=True, method="lite", face="faithful", weights_hash="", withheld_rmse=None,
+    expected_rmse=None, compute_ms=1.0, waited_ms=0.0,
 )  # fmt: skip
 _RESTORE = restoring.Restore(
     request=1, stream="live", frame=0, path_id=RECIPE.path_id, count=3, dtype="<u2", live=True, complete=True

@@ -159,7 +159,7 @@ class SyntheticDaemon:
                 self.hub.publish_restoration(
                     RestorationView(
                         self.series, self.frame, estimate, interval, "normalised convolution", "classical", "",
-                        withheld, self.latencies[-1], progressive=not complete,
+                        withheld, withheld, self.latencies[-1], progressive=not complete,
                     )
                 )  # fmt: skip
             self.publish_status()

@@ -84,12 +84,13 @@ def test_every_measured_pixel_is_marked_however_short_its_dwell() -> None:
 
 def test_the_header_carries_what_the_page_says() -> None:
     image = np.zeros((3, 5), np.float32)
-    view = RestorationView(9, 4, image, image + 2, "lite", "faithful", "ab12", 0.5, 7.5, progressive=True)
+    view = RestorationView(9, 4, image, image + 2, "lite", "faithful", "ab12", 0.5, 0.75, 7.5, progressive=True)
     header, planes = decode(encode_frame("restoration", 17, view))
     assert list(planes) == ["estimate", "interval"]
     wanted = {
         "type": "restoration", "seq": 17, "series": "9", "frame": 4, "method": "lite", "face": "faithful",
-        "weights": "ab12", "withheld_rmse": 0.5, "latency_ms": 7.5, "progressive": True, "rows": 3, "cols": 5,
+        "weights": "ab12", "withheld_rmse": 0.5, "expected_rmse": 0.75, "latency_ms": 7.5, "progressive": True,
+        "rows": 3, "cols": 5,
     }  # fmt: skip
     assert {key: header[key] for key in wanted} == wanted
 
@@ -113,7 +114,7 @@ def test_an_image_beyond_the_screen_is_binned_by_its_dwell() -> None:
 def test_no_shape_is_sent_larger_than_the_screen(shape: tuple[int, int]) -> None:
     image = np.arange(shape[0] * shape[1], dtype=np.float32).reshape(shape)
     header, planes = decode(
-        encode_frame("restoration", 1, RestorationView(1, 0, image, image, "m", "f", "", None, None))
+        encode_frame("restoration", 1, RestorationView(1, 0, image, image, "m", "f", "", None, None, None))
     )
     assert max(planes["estimate"].shape) <= MAX_SIDE
     assert header["binning"] == -(-max(shape) // MAX_SIDE)

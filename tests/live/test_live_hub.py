@@ -91,7 +91,9 @@ SHAPE = (4, 6)
             PartialView(1, 0, np.zeros((4, 6), np.float32), np.ones((6, 4), np.uint8), False, 1, "p")
         ),
         lambda hub: hub.publish_restoration(
-            RestorationView(1, 0, np.zeros(SHAPE, np.float32), np.zeros((4, 5), np.float32), "m", "f", "", None, None)
+            RestorationView(
+                1, 0, np.zeros(SHAPE, np.float32), np.zeros((4, 5), np.float32), "m", "f", "", None, None, None
+            )
         ),
         lambda hub: hub.publish_truth(np.zeros(24, np.float32)),
         lambda hub: hub.publish_truth(np.zeros((0, 6), np.float32)),

@@ -19,7 +19,7 @@ def show_partial(hub: LiveHub, frame: int) -> None:
 
 
 def show_restoration(hub: LiveHub, frame: int) -> None:
-    hub.publish_restoration(RestorationView(1, frame, IMAGE, None, "m", "classical", "", None, 1.0))
+    hub.publish_restoration(RestorationView(1, frame, IMAGE, None, "m", "classical", "", None, None, 1.0))
 
 
 def everything(outbox: Outbox, hub: LiveHub, now_s: float) -> list[Outgoing]:

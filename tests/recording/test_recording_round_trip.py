@@ -16,6 +16,7 @@ from scancontrol.errors import RecordingError
 from scancontrol.paths import achieved_positions
 from scancontrol.recording import Capacity, Recording
 from scancontrol.recording import layout as layout_module
+from scancontrol.recording.compact import copy_recording
 
 
 @pytest.fixture
@@ -36,7 +37,7 @@ def test_samples_positions_and_pictures_come_back_as_they_went_in(tmp_path: Path
         recording.write_partial(1, images[0])
         recording.write_restoration(
             2, images[0], images[1], method="harmonic", face="classical", weights_hash="ab" * 16,
-            withheld_rmse=0.25, samples_used=99, utc_ns=7,
+            withheld_rmse=0.25, expected_rmse=0.1, samples_used=99, utc_ns=7,
         )  # fmt: skip
     with Recording.open(tmp_path / "a.hspy") as read:
         assert read.closed
@@ -62,8 +63,29 @@ def test_samples_positions_and_pictures_come_back_as_they_went_in(tmp_path: Path
         np.testing.assert_array_equal(stored.estimate, images[0])
         np.testing.assert_array_equal(stored.interval, images[1])
         assert (stored.method, stored.face, stored.weights_hash) == ("harmonic", "classical", "ab" * 16)
-        assert (stored.withheld_rmse, stored.samples_used, stored.utc_ns) == (0.25, 99, 7)
+        assert (stored.withheld_rmse, stored.expected_rmse) == (0.25, 0.1)
+        assert (stored.samples_used, stored.utc_ns) == (99, 7)
         assert 20 < read.verify() <= len(read.rows("chunks"))
+
+
+def test_a_recording_from_before_a_table_was_there_is_read_and_copied(tmp_path: Path, images: tuple) -> None:
+    path = serpentine()
+    with new_recording(tmp_path / "a.hspy", [path]) as recording:
+        write_frame(recording, 0, path)
+        recording.write_restoration(0, *images, method="harmonic", face="classical", expected_rmse=0.5)
+        recording.end_frame(0, "completed", exposed=path.count)
+    with h5py.File(tmp_path / "a.hspy", "r+") as file:
+        for name in layout_module.LATER:
+            del file[f"recording/{name}"]
+    copy_recording(tmp_path / "a.hspy", tmp_path / "b.hspy")
+    for name in ("a.hspy", "b.hspy"):
+        with Recording.open(tmp_path / name) as read:
+            stored = read.restoration(0)
+            assert stored is not None
+            assert stored.expected_rmse is None
+            np.testing.assert_array_equal(stored.estimate, images[0])
+            assert read.asked_of(0) == ""
+            np.testing.assert_array_equal(read.samples(0), samples_of(0, 0, path.count))
 
 
 @pytest.mark.slow

@@ -14,7 +14,7 @@ from restore.baselines.registry import FILLS
 from restore.engine import Engine, FillRestorer, Restoration
 from restore.gridding import FrameGeometry
 from restore.loading import load_restorer, pick_device
-from restore.withholding import half_widths, is_drawn, withhold
+from restore.withholding import carried_over, half_widths, is_drawn, withhold
 from scancontrol.capabilities import CoilModel
 from scancontrol.errors import InvalidInput
 from scancontrol.paths import Archimedean, CoverageGoal, JitteredGrid, PathRecipe, Points, ScanPath
@@ -53,6 +53,30 @@ def test_the_error_on_withheld_samples_is_that_of_an_estimate_that_never_saw_the
     assert torch.equal(found.estimate, again.estimate)
     truth = samples[held.index.numpy()] - found.estimate.numpy().ravel()[held.pixel.numpy()]
     assert found.withheld_rmse == pytest.approx(float(np.sqrt(np.mean(truth**2))), rel=1e-4)
+
+
+def test_the_error_to_expect_is_the_measured_one_carried_over_by_the_interval() -> None:
+    geometry = FrameGeometry.from_path(SPIRAL)
+    _, held = withhold(geometry, 0.04)
+    assert held is not None
+    widths = torch.full(SPIRAL.shape, 4.0)
+    widths.view(-1)[held.pixel] = 2.0  # promised to be easier than the rest of the frame
+    residual = torch.full((len(held.pixel),), 1.0)
+    promise, nearly = carried_over(residual, held, widths, 0.0), carried_over(residual, held, widths)
+    whole = float(widths.square().mean().sqrt())
+    assert promise == pytest.approx(whole)
+    assert nearly == pytest.approx(whole / 2), "half of what was promised there is half of it everywhere"
+    assert nearly < carried_over(residual, held, widths, 0.3) < promise
+    assert carried_over(2 * residual, held, widths) == pytest.approx(2 * nearly)
+
+
+def test_an_arc_of_a_drawn_path_is_one_place_and_each_point_of_a_grid_another() -> None:
+    for path in (SPIRAL, GRID):
+        _, held = withhold(FrameGeometry.from_path(path), 0.04)
+        assert held is not None
+        runs = 1 + int((held.index.diff() > 1).sum())
+        assert held.places == pytest.approx(runs, rel=0.1)
+        assert 0 < held.say < 1
 
 
 def test_points_are_withheld_from_grids_and_arcs_from_what_is_drawn() -> None:

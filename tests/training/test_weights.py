@@ -168,9 +168,10 @@ def test_intervals_do_not_jump_as_a_frame_fills() -> None:
 
 def test_a_frame_that_is_harder_than_promised_gets_wider_intervals() -> None:
     scores = torch.rand(200) * 2  # 90 % lie below 1.8 half-widths
-    assert FLAT.rescale(scores) == pytest.approx(1.8**0.5, rel=0.05)
-    assert FLAT.rescale(scores[:10]) == 1.0, "too few samples say nothing"
-    assert Calibration(factors=FLAT.factors).rescale(scores) == 1.0
+    assert FLAT.rescale(scores, 1.0) == pytest.approx(1.8**0.5, rel=0.05)
+    assert FLAT.rescale(scores, 0.2) == pytest.approx(1.8**0.1, rel=0.05), "a few arcs may say little"
+    assert FLAT.rescale(scores[:10], 1.0) == 1.0, "too few samples say nothing"
+    assert Calibration(factors=FLAT.factors).rescale(scores, 1.0) == 1.0
 
 
 @pytest.mark.slow

@@ -47,6 +47,15 @@ const oneIn = (share) => (share ? `1/${Number((1 / share).toPrecision(3))}` : NO
 
 const RESTORER_KIND = { ready: 'good', starting: 'warn', restarting: 'bad', dead: 'bad', off: 'none' };
 
+/** What the frame says of its own error: measured on withheld samples, carried over to every pixel. */
+function expectedError(restoration, range) {
+  const error = restoration?.expected_rmse;
+  const share = error != null && range && range[1] > range[0] ? ` · ${Number((100 * error / (range[1] - range[0])).toPrecision(2))} %` : '';
+  put('expected-error', error == null ? NONE : figure(error) + share);
+  const measured = restoration?.withheld_rmse == null ? '' : ` (${figure(restoration.withheld_rmse)} there)`;
+  byId('expected-error').title = `root-mean-square error to expect of the frame: measured on samples that the restorer was not given${measured}, carried over to every pixel by its interval; in sample units, and as a share of the contrast window`;
+}
+
 function restorer(status, restoration) {
   const state = status.restorer;
   const restarts = state.restarts ? ` · ${state.restarts} restart${state.restarts > 1 ? 's' : ''}` : '';
@@ -93,10 +102,7 @@ export function showStatus(status, restoration, range) {
   put('received', received < sent ? `${count(received)} of ${count(sent)}` : count(received));
   put('lost', `${count(lost)} · ${count(late)}`, lost ? 'bad' : late ? 'warn' : 'good');
   restorer(status, restoration);
-  const error = restoration?.withheld_rmse;
-  const share = error != null && range && range[1] > range[0] ? ` · ${Number((100 * error / (range[1] - range[0])).toPrecision(2))} %` : '';
-  put('withheld', error == null ? NONE : figure(error) + share);
-  byId('withheld').title = 'root-mean-square error on samples of this frame that the restorer was not given; in sample units, and as a share of the contrast window';
+  expectedError(restoration, range);
   microscope(status);
   put('origin', 'simulated microscope');
   byId('origin').hidden = status.origin !== 'simulation';
