@@ -63,6 +63,7 @@ stated: {{dose_limit_e_per_a2: null}}
 _SCAN_S = 1.0  # about what the plan takes undisturbed
 _DEAD_MAN_S = 0.3  # the beam may still be on for so long after the daemon was killed
 _LIMIT_S = 120.0  # for one scan, damage included, on a machine that does other work
+_SLOW_S = 15.0  # a scan that takes longer is told of
 
 
 @dataclass
@@ -82,6 +83,7 @@ class Tally:
     recovery_s: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     endings: Counter[str] = field(default_factory=Counter)
     problems: list[str] = field(default_factory=list)
+    slow: list[str] = field(default_factory=list)  # scans that took long, and where
 
 
 class Chaos:
@@ -121,6 +123,7 @@ class Chaos:
         """One acquisition with these faults, and the count after it."""
         before = set(self.out.glob("*.hspy"))
         offset = self.log.stat().st_size
+        pressed = time.monotonic()
         self._begin(before)
         began = time.monotonic()
         fresh: list[Path] = []
@@ -132,11 +135,17 @@ class Chaos:
             recovery_s = FAULTS[kind](self)
             if recovery_s is not None:
                 self.tally.recovery_s[kind].append(recovery_s)
+        damaged = time.monotonic()
         deadline = began + _LIMIT_S
         while not (fresh and all(_closed(path) for path in fresh)) and time.monotonic() < deadline:
             time.sleep(0.1)
             fresh = sorted(set(self.out.glob("*.hspy")) - before)
         ended = time.monotonic() < deadline
+        if time.monotonic() - pressed > _SLOW_S:
+            times = (began - pressed, damaged - began, time.monotonic() - damaged)
+            spent = "start {:.1f} s, damage {:.1f} s, end {:.1f} s".format(*times)
+            said = " / ".join(self.daemon.lines[-8:])
+            self.tally.slow.append(f"scan {self.tally.scans + 1} {kinds}: {spent}; the daemon said: {said}")
         self._count(fresh, offset, kinds, killed=killed, ended=ended)
         if ended:
             for path in fresh:
@@ -381,7 +390,7 @@ def _as_result(total: Tally, seed: int, took_s: float) -> dict[str, Any]:
         "samples_recorded": total.recorded, "samples_lost": total.lost,
         "samples_lost_with_a_killed_microscope": total.lost_with_microscope,
         "samples_exposed_twice": total.duplicated, "samples_recorded_unexposed": total.never_exposed,
-        "endings": dict(total.endings), "problems": total.problems,
+        "endings": dict(total.endings), "problems": total.problems, "slow": total.slow,
         "load_average": round(os.getloadavg()[0], 1),
         "faults": {
             name: {
@@ -406,6 +415,8 @@ def _print(result: dict[str, Any]) -> None:
         "scans_not_ended", "load_average",
     ):  # fmt: skip
         print(f"{key.replace('_', ' '):<42}{result[key]:>12}")
+    for slow in result["slow"]:
+        print("slow:", slow)
     for problem in result["problems"]:
         print("problem:", problem)
 

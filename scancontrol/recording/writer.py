@@ -13,11 +13,9 @@ Samples are written by one thread; images and positions may be written by anothe
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 import zlib
-from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -31,7 +29,6 @@ from scancontrol.errors import RecordingError
 from scancontrol.recording.compact import compact
 from scancontrol.recording.images import ImageWriter
 from scancontrol.recording.layout import (
-    CHUNK_ROW,
     FRAME_ROW,
     PATH_ROW,
     RESERVED,
@@ -41,28 +38,12 @@ from scancontrol.recording.layout import (
     PathLike,
     create_file,
 )
+from scancontrol.recording.progress import FrameProgress, fill_row, new_row
 from scancontrol.recording.reader import RecordingReader
-from scancontrol.recording.regions import Region, check_room, disk_error, open_exclusively, reserve
+from scancontrol.recording.region_file import RegionFile
+from scancontrol.recording.regions import Region, check_room, disk_error, reserve
 
 __all__ = ["RecordingWriter"]
-
-
-@dataclass(slots=True)
-class _Frame:
-    """How far one frame has come. ``next_index`` is the first sample not yet on the disk.
-
-    One that is complete is let go: its row in the file says the same, and a long run has very many.
-    """
-
-    row: int
-    first: int
-    count: int
-    path_id: str
-    values: NDArray[Any]  # its row of the frame table
-    next_index: int = 0
-    asked_of: str = ""
-    chunk_row: int = -1
-    chunk: NDArray[Any] = field(default_factory=lambda: np.zeros(1, dtype=CHUNK_ROW))
 
 
 class RecordingWriter:
@@ -74,18 +55,17 @@ class RecordingWriter:
     ) -> None:
         self.path = path
         self.header = header
-        self._regions = regions
         self._status = status
         self._fsync = fsync
         self._dtype = np.dtype(header.sample_dtype)
-        self._frames: dict[int, _Frame] = {}  # those that are not complete
+        self._frames: dict[int, FrameProgress] = {}  # those that are not complete
         self._rows: dict[int, int] = {}  # frame → row of its table
         self._samples = 0  # of complete frames
         self._paths: dict[str, tuple[int, int, int]] = {}  # path_id → (row, first, count), in the order of rows
         self._frames_with_chunks = 0
         self._lock = threading.Lock()
-        self._descriptor = open_exclusively(path)
-        self._images = ImageWriter(path, header, regions, self._descriptor)
+        self._file = RegionFile(path, regions)
+        self._images = ImageWriter(path, header, regions, self._file.descriptor)
 
     @classmethod
     def create(
@@ -103,9 +83,9 @@ class RecordingWriter:
         writer = cls(path, header, regions, np.zeros(1, dtype=STATUS_ROW), fsync=fsync)
         try:
             for name in RESERVED:
-                reserve(writer._descriptor, regions[name])
+                reserve(writer._file.descriptor, regions[name])
             writer._status["reason"] = b"recording"
-            writer._write_row("status", 0, writer._status)
+            writer._file.write_row("status", 0, writer._status)
         except (OSError, RecordingError) as error:
             writer.abandon()
             path.unlink(missing_ok=True)
@@ -125,7 +105,7 @@ class RecordingWriter:
             for index, entry in enumerate(reader.paths):
                 writer._paths[entry.path_id] = (index, entry.first, entry.count)
             for index, frame in enumerate(reader.frames):
-                resumed = _Frame(
+                resumed = FrameProgress(
                     index, frame.first, frame.count, reader.paths[frame.path].path_id,
                     reader.rows("frames")[index : index + 1].copy(), frame.received, reader.asked_of(frame.frame),
                 )  # fmt: skip
@@ -161,15 +141,14 @@ class RecordingWriter:
                     f"{room.frames} frames and {room.samples} samples; make it larger"
                 )
             path_row = self._begin_path(path)
-            values = np.zeros(1, dtype=FRAME_ROW)
-            for name, value in (("frame", frame), ("path", path_row), ("first", first), ("count", path.count)):
-                values[name] = value
-            values["reason"] = b"recording"
-            self._write_row("frames", row, values)
+            values = new_row(
+                FRAME_ROW, frame=frame, path=path_row, first=first, count=path.count, reason=b"recording"
+            )
+            self._file.write_row("frames", row, values)
             self._status["frame_rows"] = row + 1
             self._status["samples"] = first + path.count
-            self._write_row("status", 0, self._status)
-            self._frames[frame] = _Frame(row, first, path.count, path.path_id, values)
+            self._file.write_row("status", 0, self._status)
+            self._frames[frame] = FrameProgress(row, first, path.count, path.path_id, values)
             self._rows[frame] = row
 
     def _begin_path(self, path: PathLike) -> int:
@@ -184,14 +163,12 @@ class RecordingWriter:
                 f"path {path.path_id} does not fit: the recording was made for {room.paths} paths of "
                 f"{room.path_samples} samples and {room.recipe_bytes} bytes of recipes in all; make it larger"
             )
-        values = np.zeros(1, dtype=PATH_ROW)
-        values["path_id"] = path.path_id.encode()
-        for name, value in (
-            ("first", first), ("count", path.count), ("recipe_first", recipe_first), ("recipe_bytes", len(recipe)),
-        ):  # fmt: skip
-            values[name] = value
-        self._write("recipes", 0, recipe_first, recipe)
-        self._write_row("paths", row, values)
+        values = new_row(
+            PATH_ROW, path_id=path.path_id.encode(), first=first, count=path.count, recipe_first=recipe_first,
+            recipe_bytes=len(recipe),
+        )  # fmt: skip
+        self._file.write("recipes", 0, recipe_first, recipe)
+        self._file.write_row("paths", row, values)
         self._status["path_rows"] = row + 1
         self._status["path_samples"] = first + path.count
         self._status["recipe_bytes"] = recipe_first + len(recipe)
@@ -228,38 +205,37 @@ class RecordingWriter:
             return progress.next_index
 
     def _write_samples(
-        self, progress: _Frame, values: NDArray[Any], monotonic_ns: int, utc_ns: int, electrons: float
+        self, progress: FrameProgress, values: NDArray[Any], monotonic_ns: int, utc_ns: int, electrons: float
     ) -> None:
         count = values.shape[1]
         crc = 0
         for lane in range(values.shape[0]):
             data = memoryview(values[lane]).cast("B")
             crc = zlib.crc32(data, crc)
-            self._write("raw samples", lane, (progress.first + progress.next_index) * self._dtype.itemsize, data)
+            self._file.write("raw samples", lane, (progress.first + progress.next_index) * self._dtype.itemsize, data)
         used, chunk = int(self._status["chunk_rows"][0]), progress.chunk
         still_without = self.header.capacity.frames - self._frames_with_chunks
         if progress.chunk_row < 0 or self.header.capacity.chunks - used > still_without:
             self._frames_with_chunks += progress.chunk_row < 0
             progress.chunk_row, used = used, used + 1
-            for name, value in (
-                ("frame_row", progress.row), ("first_index", progress.next_index), ("count", count),
-                ("monotonic_ns", monotonic_ns), ("utc_ns", utc_ns), ("crc32", crc), ("checked", 1),
-            ):  # fmt: skip
-                chunk[name] = value
+            fill_row(
+                chunk, frame_row=progress.row, first_index=progress.next_index, count=count,
+                monotonic_ns=monotonic_ns, utc_ns=utc_ns, crc32=crc, checked=1,
+            )  # fmt: skip
         else:  # the rows left belong to frames still to come: this chunk shares the row of its neighbour
             chunk["count"] += count
             chunk["checked"] = 0
         chunk["electrons"] = electrons
-        self._write_row("chunks", progress.chunk_row, chunk)
+        self._file.write_row("chunks", progress.chunk_row, chunk)
         if progress.next_index == 0:
             progress.values["started_monotonic_ns"] = monotonic_ns
             progress.values["started_utc_ns"] = utc_ns
-            self._write_row("frames", progress.row, progress.values)
+            self._file.write_row("frames", progress.row, progress.values)
         self._status["chunk_rows"] = used
         self._status["electrons"] = max(electrons, float(self._status["electrons"][0]))
-        self._write_row("status", 0, self._status)
+        self._file.write_row("status", 0, self._status)
         if self._fsync:
-            self._sync()
+            self._file.sync()
         progress.next_index += count
 
     def end_frame(
@@ -268,15 +244,14 @@ class RecordingWriter:
         """Note why a frame ended and how many samples were exposed; True if the disk has all of those."""
         with self._lock:
             progress = self._known(frame)
-            for name, value in (
-                ("received", progress.next_index), ("exposed", exposed), ("electrons", electrons),
-                ("ended_utc_ns", time.time_ns() if utc_ns is None else utc_ns), ("ended", 1),
-                ("complete", progress.next_index == progress.count), ("reason", reason.encode()[:24]),
-            ):  # fmt: skip
-                progress.values[name] = value
-            self._write_row("frames", progress.row, progress.values)
+            fill_row(
+                progress.values, received=progress.next_index, exposed=exposed, electrons=electrons,
+                ended_utc_ns=time.time_ns() if utc_ns is None else utc_ns, ended=1,
+                complete=progress.next_index == progress.count, reason=reason.encode()[:24],
+            )  # fmt: skip
+            self._file.write_row("frames", progress.row, progress.values)
             if self._fsync:
-                self._sync()
+                self._file.sync()
             if progress.next_index == progress.count:
                 self._let_complete_go(frame, progress)
             return progress.next_index == exposed
@@ -288,12 +263,12 @@ class RecordingWriter:
         """
         with self._lock:
             progress = self._known(frame)
-            if progress.asked_of == server_id or "asked_of" not in self._regions:
+            if progress.asked_of == server_id or "asked_of" not in self._file.regions:
                 return
             size = TABLES["asked_of"].itemsize
-            self._write("asked_of", 0, progress.row * size, server_id.encode()[:size].ljust(size, b"\0"))
+            self._file.write("asked_of", 0, progress.row * size, server_id.encode()[:size].ljust(size, b"\0"))
             if self._fsync:
-                self._sync()
+                self._file.sync()
             progress.asked_of = server_id
 
     def asked_of(self, frame: int) -> str:
@@ -361,7 +336,7 @@ class RecordingWriter:
     def close(self, reason: str = "completed") -> None:
         """End the recording cleanly and give back the room of what was planned but never scanned."""
         with self._lock:
-            if self._descriptor < 0:
+            if self._file.closed:
                 return
             self._images.close()
             self._status["closed"] = 1
@@ -369,66 +344,39 @@ class RecordingWriter:
             self._status["reason"] = reason.encode()[:24]
             self._status["images_not_stored"] = self._images.not_stored
             try:
-                self._write_row("status", 0, self._status)
-                self._sync()
+                self._file.write_row("status", 0, self._status)
+                self._file.sync()
                 room = self.header.capacity
                 if len(self._rows) < room.frames or self._status["samples"][0] < 0.8 * room.samples:
                     compact(self.path)
             finally:
-                self._let_go()
+                self._file.close()
 
     def abandon(self) -> None:
         """Let go of the file as a crash would, to be resumed later."""
         with self._lock:
             self._images.close()
-            self._let_go()
-
-    def _let_go(self) -> None:
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
+            self._file.close()
 
     def _row(self, frame: int) -> int:
         if frame not in self._rows:
             raise RecordingError(f"frame {frame} has not begun in {self.path}")
         return self._rows[frame]
 
-    def _known(self, frame: int) -> _Frame:
+    def _known(self, frame: int) -> FrameProgress:
         """A frame that has begun; a complete one as its row in the file has it."""
         known = self._frames.get(frame)
         if known is not None:
             return known
         row = self._row(frame)
-        if self._descriptor < 0:
-            raise RecordingError(f"{self.path} is closed")
-        try:
-            content = self._regions["frames"].read(self._descriptor, 0, row * FRAME_ROW.itemsize, FRAME_ROW.itemsize)
-        except OSError as error:
-            raise disk_error(self.path, "reading", error) from error
-        values = np.frombuffer(bytearray(content), dtype=FRAME_ROW)
+        values = self._file.read_row("frames", row)
         path_id = list(self._paths)[int(values["path"][0])]
-        return _Frame(row, int(values["first"][0]), int(values["count"][0]), path_id, values, int(values["count"][0]))
+        first, count = int(values["first"][0]), int(values["count"][0])
+        return FrameProgress(row, first, count, path_id, values, count)
 
-    def _let_complete_go(self, frame: int, progress: _Frame) -> None:
+    def _let_complete_go(self, frame: int, progress: FrameProgress) -> None:
         if self._frames.pop(frame, None) is not None:
             self._samples += progress.count
-
-    def _write_row(self, name: str, row: int, values: NDArray[Any]) -> None:
-        self._write(name, 0, row * values.itemsize, values.tobytes())
-
-    def _write(self, name: str, lane: int, first: int, data: memoryview | bytes) -> None:
-        if self._descriptor < 0:
-            raise RecordingError(f"{self.path} is closed")
-        try:
-            self._regions[name].write(self._descriptor, lane, first, data)
-        except OSError as error:
-            raise disk_error(self.path, "writing", error) from error
-
-    def _sync(self) -> None:
-        try:
-            os.fdatasync(self._descriptor)
-        except OSError as error:
-            raise disk_error(self.path, "flushing", error) from error
 
     def __enter__(self) -> Self:
         return self

@@ -113,8 +113,8 @@ def test_pictures_that_find_no_room_are_counted_and_the_samples_go_on(
     """The file may not grow past its end here, so the sparse pictures fail and the reserved samples do not."""
     path = serpentine()
     recording = new_recording(tmp_path / "a.hspy", [path])
-    at_picture = int(recording._regions["partial frames"].offsets[0, 0])
-    samples_end = recording._regions["raw samples"].end
+    at_picture = int(recording._file.regions["partial frames"].offsets[0, 0])
+    samples_end = recording._file.regions["raw samples"].end
     assert samples_end <= at_picture, "the reserved part lies first in the file"
     resource.setrlimit(resource.RLIMIT_FSIZE, (samples_end, resource.RLIM_INFINITY))
     recording.begin_frame(0, path)
