@@ -26,6 +26,7 @@ from restore.engine import Engine, FillRestorer, Restorer
 from restore.figures import draw_all
 from restore.generator_restorer import GeneratorRestorer
 from restore.loading import SHIPPED_WEIGHTS, pick_device
+from restore.memory import keep_freed_memory
 from restore.metrics import scale_to_truth
 from restore.scoring import ImageScore, score_image, summarise
 from restore.training.images import SUFFIXES, load_image
@@ -240,6 +241,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.limit is not None and options.limit < 1:
             raise InvalidInput("limit", options.limit, "is below 1", "leave it out to use every image")
         device = pick_device(options.device)
+        keep_freed_memory()
         names = options.methods.split(",") if options.methods else None
         restorers = _methods(names, options.weights, device, options.share)
         images = read_micrographs(options.images, options.limit)

@@ -81,12 +81,9 @@ def distance_to_path(touched: Tensor) -> Tensor:
 class Normalisation:
     """The affine map that takes samples to about zero mean and unit spread, from the samples alone.
 
-    ``centre`` and ``scale`` are the mean and standard deviation of the samples clipped to their own 0.5 and
-    99.5
-    percentiles, so that they follow any gain and offset of the detector exactly and hot samples hardly at
-    all.
-    Both have shape (batch,). ``scale`` is 0 for samples of one grey level; such frames map to 0 and back to
-    that level.
+    ``centre`` and ``scale`` are the mean and standard deviation of the samples clipped to their own 0.5 and 99.5
+    percentiles, so that they follow any gain and offset of the detector exactly and hot samples hardly at all. Both
+    have shape (batch,). ``scale`` is 0 for samples of one grey level; such frames map to 0 and back to that level.
     """
 
     centre: Tensor
@@ -97,8 +94,7 @@ class Normalisation:
         """Measure samples of shape (batch, n); samples of zero weight are left out."""
         values = samples.double()
         if weights is None:
-            low, high = _percentiles(values, 0.005), _percentiles(values, 0.995)
-            clipped = values.clamp(low[:, None], high[:, None])
+            clipped = _clipped(values, 0.005)
             centre, scale = clipped.mean(1), clipped.std(1, correction=0)
         else:
             used = weights > 0
@@ -106,9 +102,7 @@ class Normalisation:
             median = torch.where(used, values, torch.nan).nanmedian(1, keepdim=True).values
             inner = torch.where(used, values, median)
             share = 0.005 * float(used.sum(1).min()) / values.shape[1]
-            clipped = inner.clamp(
-                _percentiles(inner, share)[:, None], _percentiles(inner, 1 - share)[:, None]
-            )
+            clipped = _clipped(inner, share)
             count = used.sum(1).double()
             centre = torch.where(used, clipped, 0.0).sum(1) / count
             scale = (torch.where(used, clipped - centre[:, None], 0.0).square().sum(1) / count).sqrt()
@@ -135,10 +129,12 @@ class Normalisation:
         return self.centre.reshape(-1, *tail), self.scale.reshape(-1, *tail)
 
 
-def _percentiles(values: Tensor, share: float) -> Tensor:
-    """The ``share`` quantile of each row by sorting; torch.quantile refuses more than 2**24 values."""
-    ordered = values.sort(1).values
-    return ordered[:, round(share * (values.shape[1] - 1))]
+def _clipped(values: Tensor, share: float) -> Tensor:
+    """Each row clipped to its own ``share`` and ``1 − share`` quantiles."""
+    ordered = values.sort(1).values  # torch.quantile refuses more than 2**24 values
+    last = values.shape[1] - 1
+    low, high = (ordered[:, round(part * last), None] for part in (share, 1 - share))
+    return values.clamp(low, high)
 
 
 @dataclass(frozen=True)

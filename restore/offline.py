@@ -19,6 +19,7 @@ import torch
 from restore.engine import Engine
 from restore.gridding import MIN_SAMPLES
 from restore.loading import SHIPPED_WEIGHTS, load_restorer, pick_device
+from restore.memory import keep_freed_memory
 from scancontrol.child import Shutdown
 from scancontrol.errors import InvalidInput, ScanControlError
 from scancontrol.recording import Recording
@@ -91,6 +92,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     shutdown = Shutdown(follow_stdin=options.follow_stdin)
     try:
         device = pick_device(options.device)
+        keep_freed_memory()
         method = options.method
         if method == "auto" and options.weights is None and not SHIPPED_WEIGHTS.exists():
             method = _STRONGEST_FILL

@@ -26,6 +26,7 @@ import zmq
 from restore.backlog import Backlog, Job
 from restore.engine import Engine
 from restore.loading import load_restorer, pick_device
+from restore.memory import keep_freed_memory
 from scancontrol import logs
 from scancontrol.child import Shutdown, announce
 from scancontrol.errors import InvalidInput, RemoteProtocolError, ScanControlError
@@ -284,6 +285,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not 1 <= threads <= 1024:
             raise InvalidInput("threads", threads, "is outside 1 to 1024", "give the cores to use")
         torch.set_num_threads(threads)
+        keep_freed_memory()
         sys.setswitchinterval(_SWITCH_S)
         if (options.secret_key is None) != (options.allow is None):
             raise InvalidInput("keys", "one of two", "is half of what CURVE needs", "give --secret-key and --allow")

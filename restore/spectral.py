@@ -21,14 +21,13 @@ References:
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from restore.baselines.push_pull import push_pull
 from restore.interpolation import half_to_phases, phases_to_half
+from restore.torus import BINS, MARGIN, fast_size, frequencies, lag_window, sectors_of, taper
 
 __all__ = ["STATISTICS", "SpectralStart", "spectral_start"]
 
@@ -44,12 +43,8 @@ STATISTICS = (
 )
 """What ``SpectralStart.statistics`` holds, in order. All are in units of the samples' own spread."""
 
-_MARGIN = 16  # half-size pixels between the frame and its periodic copies, on each side
 _CLUMPED = (3.0, 100.0)  # preconditioned best for 1 in 3·clumping³ samples, at the most 1 in 100: see _clumping
-_BINS = 64
 _TREND = 0.2  # what is slower than this many cycles per mean sample spacing is trend, not lattice
-_SECTORS = 12  # of half a turn, in which a ring's power is told apart
-_SECTOR_RINGS = 2  # a sector is averaged over so many rings to either side too
 _SECTOR_DOUBT = 20.0  # coefficients' worth of belief that all directions are alike
 _PEAK_BIN = 4  # rings below 1/32 cycle per half-size pixel hold trends and no lattice
 _PEAK_ERRORS = 5.0  # standard errors above chance that make a peak of the samples' power spectrum
@@ -68,72 +63,9 @@ class SpectralStart:
     statistics: Tensor
 
 
-def _fast_size(n: int) -> int:
-    """The next even size whose FFT is fast (factors 2, 3 and 5 only)."""
-    while True:
-        rest = n
-        for factor in (2, 3, 5):
-            while rest % factor == 0:
-                rest //= factor
-        if rest == 1 and n % 2 == 0:
-            return n
-        n += 1
-
-
-@lru_cache(maxsize=32)
-def _frequencies(h: int, w: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Prior spectrum, multiplicity of each rfft bin, radial bin of each, and bin sizes, for an (h, w) torus."""
-    fy = torch.fft.fftfreq(h, device=device)[:, None]
-    fx = torch.fft.rfftfreq(w, device=device)[None]
-    radius2 = fy.square() + fx.square()
-    multiplicity = torch.full((1, w // 2 + 1), 2.0, device=device)
-    multiplicity[0, 0] = multiplicity[0, -1] = 1.0
-    multiplicity = multiplicity.expand(h, -1).contiguous()
-    prior = (radius2 + 64.0**-2).pow(-1.5)
-    prior = prior * (h * w) / (prior * multiplicity).sum()
-    bins = (radius2.sqrt() * 2 * _BINS).long().clamp_max(int(_BINS * 1.42))
-    sizes = torch.zeros(int(_BINS * 1.42) + 1, device=device)
-    sizes.index_add_(0, bins.reshape(-1), multiplicity.reshape(-1))
-    return prior, multiplicity, bins, sizes.clamp_min(1.0)
-
-
-@lru_cache(maxsize=32)
-def _sectors(h: int, w: int, device: torch.device) -> tuple[tuple[Tensor, Tensor], ...]:
-    """For each rfft bin of an (h, w) torus the two nearest sectors of its ring and their weights, flat, each."""
-    fy, fx = torch.fft.fftfreq(h, device=device)[:, None], torch.fft.rfftfreq(w, device=device)[None]
-    *_, bins, _ = _frequencies(h, w, device)
-    at = (torch.atan2(fy.expand(bins.shape), fx.expand(bins.shape)) / torch.pi + 0.5) * _SECTORS - 0.5
-    below = at.floor()
-    places = (bins * _SECTORS + (below.long() + n) % _SECTORS for n in (0, 1))
-    weights = (1 - (at - below), at - below)
-    return tuple((place.flatten(), weight.flatten()) for place, weight in zip(places, weights, strict=True))
-
-
-@lru_cache(maxsize=32)
-def _lag_window(h: int, w: int, device: torch.device) -> Tensor:
-    """Gaussian over the lags of an (h, w) torus: products of few or folded pairs stay out of the spectrum."""
-    y = torch.fft.fftfreq(h, device=device)[:, None]
-    x = torch.fft.fftfreq(w, device=device)[None]
-    return torch.exp(-0.5 * (y.square() + x.square()) / 0.12**2)
-
-
-@lru_cache(maxsize=32)
-def _taper(h: int, w: int, height: int, width: int, device: torch.device) -> Tensor:
-    """1 on the frame, falling to 0 over the margins, so that a fill does not jump where the torus closes."""
-
-    def ramp(inner: int, outer: int) -> Tensor:
-        line = torch.zeros(outer, device=device)
-        rise = 0.5 - 0.5 * torch.cos(torch.pi * (torch.arange(_MARGIN, device=device) + 0.5) / _MARGIN)
-        line[:_MARGIN], line[_MARGIN : _MARGIN + inner] = rise, 1.0
-        line[_MARGIN + inner : 2 * _MARGIN + inner] = rise.flip(0)
-        return line
-
-    return ramp(h, height)[:, None] * ramp(w, width)
-
-
 @torch.no_grad()
 def spectral_start(
-    mean: Tensor, weight: Tensor, area: float | None = None, iterations: tuple[int, int] = (8, 10)
+    mean: Tensor, weight: Tensor, area: float | None = None, iterations: tuple[int, int] = (8, 8)
 ) -> SpectralStart:
     """Estimate the half-size frame from a partial one.
 
@@ -148,8 +80,8 @@ def spectral_start(
     rows, cols = mean.shape[-2:]
     h, w = rows // 2, cols // 2
     share = 1.0 if area is None else area / (rows * cols)
-    height, width = _fast_size(h + 2 * _MARGIN), _fast_size(w + 2 * _MARGIN)
-    inner = (..., slice(_MARGIN, _MARGIN + h), slice(_MARGIN, _MARGIN + w))
+    height, width = fast_size(h + 2 * MARGIN), fast_size(w + 2 * MARGIN)
+    inner = (..., slice(MARGIN, MARGIN + h), slice(MARGIN, MARGIN + w))
     touched = (weight[:, 0] > 0).float()
     measured = mean[:, 0].float() * touched
     phases, readings = mean.new_zeros(2, 4, len(mean), height, width, dtype=torch.float32)
@@ -159,7 +91,7 @@ def spectral_start(
     count, total = phases.sum(0), readings.sum(0)
     solver = _Solver(count, total, phases, readings, h * w * share)
     fill = push_pull((total / count.clamp_min(1.0))[:, None], count[:, None])[:, 0]
-    solver.learn(fill * _taper(h, w, height, width, mean.device))
+    solver.learn(fill * taper(h, w, height, width, mean.device))
     solver.learn_from_samples()
     first = solver.solve(iterations[0], exact=False)
     solver.learn(first)
@@ -187,7 +119,7 @@ class _Solver:
         self.cells = self.height * self.width
         self.fill_factor = area / self.cells
         self.density = self.samples / area
-        prior, self.multiplicity, self.bins, self.sizes = _frequencies(self.height, self.width, count.device)
+        prior, self.multiplicity, self.bins, self.sizes = frequencies(self.height, self.width, count.device)
         self.power = prior.expand(batch, -1, -1)
         self.noise = count.new_full((batch,), 0.05)
         self.lattice = count.new_zeros(batch)
@@ -213,10 +145,11 @@ class _Solver:
     def _mean(self, values: Tensor) -> Tensor:
         return values.flatten(1) @ self.multiplicity.flatten() / self.cells
 
-    def _fixed_point(self, rounds: int = 5) -> None:
+    def _fixed_point(self, rounds: int = 3) -> None:
         for _ in range(rounds):
             n = self.effective[:, None, None]
-            self.effective = (self.assumed_noise + self._mean(self.power * n / (self.power + n))) / self.density
+            unresolved = self.effective * self._mean(self.power / (self.power + n))
+            self.effective = (self.assumed_noise + unresolved) / self.density
 
     def learn(self, estimate: Tensor) -> None:
         """M-step: noise from the misfit, spectrum from the estimate's power plus the variance it lacks."""
@@ -237,7 +170,7 @@ class _Solver:
         # An estimate is smooth where samples are far apart, so its rings lack power; its directions do not.
         rings = self._radial(power) if self.level is None else self.level
         self.power = torch.lerp(power, rings * self._directions(power), share).clamp_min(1e-7)
-        self._fixed_point(3)
+        self._fixed_point()
 
     def learn_from_samples(self) -> None:
         """Replace what the fill says of short waves by what the samples' own covariance says, lattice peaks included.
@@ -249,14 +182,14 @@ class _Solver:
         """
         size = (self.height, self.width)
         mask = (self.count > 0).to(self.count.dtype)
-        cut = (_TREND * self.density.sqrt())[:, None, None] * (2 * _BINS)
+        cut = (_TREND * self.density.sqrt())[:, None, None] * (2 * BINS)
         trend = torch.fft.irfft2(self.spectrum * torch.exp(-0.5 * (self.bins / cut).square()), s=size, norm="ortho")
         values = (self.total / self.count.clamp_min(1.0) - trend) * mask
         sums = torch.fft.rfft2(torch.stack([values, mask]))
         squares = torch.fft.irfft2(sums.real.square() + sums.imag.square(), s=size)
         self.clumping = self._clumping(squares[1])
         pairs = squares[1].clamp_min(0.5)
-        window = _lag_window(*size, values.device)
+        window = lag_window(*size, values.device)
         power = torch.fft.rfft2(squares[0] / pairs * window).real
         variance = squares[0][:, :1, :1] / pairs[:, :1, :1]
         chance = variance * (window.square() / pairs).sum((1, 2), keepdim=True).sqrt()
@@ -270,7 +203,7 @@ class _Solver:
         level = torch.maximum(rings, 0.1 * self._radial(self.power))
         self.level = torch.lerp(level, self._radial(self.power), slow)
         self.power = torch.lerp(level, self.power, slow) + peaks
-        self._fixed_point(3)
+        self._fixed_point()
 
     def _clumping(self, pairs: Tensor) -> Tensor:
         """How many more samples a sample has within the mean spacing than if they lay anywhere; (batch,).
@@ -297,19 +230,11 @@ class _Solver:
 
     def _directions(self, power: Tensor) -> Tensor:
         """How much more power each bin's direction has than its ring on average; about 1 where few bins could tell."""
-        sectors = _sectors(self.height, self.width, power.device)
-        counted = torch.cat([(power * self.multiplicity).flatten(1), self.multiplicity.flatten()[None]])
-        sums = counted.new_zeros(len(counted), len(self.sizes) * _SECTORS)
-        for place, weight in sectors:
-            sums.index_add_(1, place, counted * weight)
-        rings = F.pad(sums.unflatten(1, (-1, _SECTORS)), (0, 0, _SECTOR_RINGS, _SECTOR_RINGS))
-        sums = rings.unfold(1, 2 * _SECTOR_RINGS + 1, 1).sum(-1)
-        sums, counts = sums[:-1], sums[-1]
-        average = sums.sum(-1, keepdim=True) / counts.sum(-1, keepdim=True).clamp_min(1.0)
-        ratio = (sums / average.clamp_min(1e-12) + _SECTOR_DOUBT) / (counts + _SECTOR_DOUBT)
-        flat = ratio.flatten(1)
-        found = sum(flat[:, place] * weight for place, weight in sectors)
-        return torch.as_tensor(found).reshape(power.shape)
+        sectors = sectors_of(self.height, self.width, power.device)
+        sums = sectors.sums((power * self.multiplicity).flatten(1))
+        average = sums.sum(-1, keepdim=True) / sectors.counts.sum(-1, keepdim=True).clamp_min(1.0)
+        ratio = (sums / average.clamp_min(1e-12) + _SECTOR_DOUBT) / (sectors.counts + _SECTOR_DOUBT)
+        return sectors.at_bins(ratio).reshape(power.shape)
 
     def solve(self, iterations: int, exact: bool) -> Tensor:
         """E-step: conjugate gradients on whitened coefficients, preconditioned by the mean sampling density.
@@ -373,7 +298,7 @@ class _Solver:
         radial = self.power.new_zeros(self.power.shape[0], len(self.sizes)).index_add_(
             1, self.bins.reshape(-1), (self.power * self.multiplicity).flatten(1)
         )
-        centre = (torch.arange(len(self.sizes), device=self.power.device) + 0.5) / (2 * _BINS)
+        centre = (torch.arange(len(self.sizes), device=self.power.device) + 0.5) / (2 * BINS)
         mean = (radial * centre).sum(1) / radial.sum(1)
         flat = (self._mean(self.power.log())).exp() / self._mean(self.power)
         return torch.stack([mean * 4, flat.clamp_min(1e-6).pow(0.25), self.lattice], 1)
