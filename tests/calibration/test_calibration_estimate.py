@@ -54,6 +54,7 @@ def scan_set(coil: CoilModel, delay_us: float) -> list[CalibrationScan]:
     return [scanned(path, coil, delay_us, seed) for seed, path in enumerate(paths)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("tau_us", "delay_us", "start"),
     [
@@ -72,6 +73,7 @@ def test_a_time_constant_is_recovered_within_five_per_cent_and_its_own_uncertain
     assert found.calibrated_rms < 0.8 * found.nominal_rms
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("tau_us", "delay_us"), [(0.3, 0.0), (0.2, 0.15)])
 def test_well_below_the_dwell_the_sum_of_lag_and_delay_is_given_and_said_to_be_that(tau_us, delay_us):
     scans = scan_set(CoilModel(time_constant_us=tau_us), delay_us)

@@ -83,6 +83,7 @@ def test_a_truth_of_another_shape_is_refused_and_a_missing_one_is_none(tmp_path:
         read_truth(path, (4, 4))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("restored", [True, False], ids=["restored", "not restored"])
 @pytest.mark.parametrize("with_truth", [True, False], ids=["truth", "no truth"])
 def test_a_summary_is_drawn_with_whatever_there_is(tmp_path: Path, restored: bool, with_truth: bool) -> None:

@@ -60,6 +60,7 @@ def test_anything_else_is_a_typed_error(text: str | bytes) -> None:
         decode_from_page(text)
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(st.one_of(st.text(max_size=200), st.binary(max_size=200), st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),

@@ -191,6 +191,7 @@ def _krige_by_hand(places: np.ndarray, values: np.ndarray, target: np.ndarray, m
     return float(np.linalg.solve(system, right)[:n] @ values)
 
 
+@pytest.mark.slow
 def test_kriging_solves_the_ordinary_kriging_system_of_every_pixel() -> None:
     shape, places = (20, 26), _points(150, (20, 26))
     values = torch.from_numpy(_field(shape)[tuple(places.round().long().T.numpy())])
@@ -215,6 +216,7 @@ def test_leaving_a_sample_out_is_kriging_it_from_the_others(model: int) -> None:
         assert float(errors[group]) == pytest.approx(predicted - values[group, 0], abs=1e-9)
 
 
+@pytest.mark.slow
 def test_what_krige_best_without_noise_is_not_what_smooths_it() -> None:
     shape, places = (64, 64), _points(600, (64, 64))
     truth = _field(shape, sigma=8)
@@ -226,6 +228,7 @@ def test_what_krige_best_without_noise_is_not_what_smooths_it() -> None:
     assert smoothed < 0.9 * followed, followed
 
 
+@pytest.mark.slow
 def test_kriging_of_a_plane_by_blocks_is_close_to_pixel_by_pixel() -> None:
     shape, places = (32, 32), _points(200, (32, 32))
     values = 0.3 * places[:, 0] - 0.2 * places[:, 1]
