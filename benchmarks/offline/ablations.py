@@ -1,10 +1,12 @@
 """What each part of the generator is worth: one short training a variant, the same processor minutes for each.
 
-    python -m benchmarks.offline.ablations --images MANIFEST --minutes 5 [--only NAME ...]
+    python -m benchmarks.offline.ablations --images MANIFEST --minutes 5 [--start-from WEIGHTS] [--only NAME ...]
 
 Every variant begins anew from the same seed, on one thread, and is stopped by the processor time that it used, so that
-other work on the machine does not count. The error is ``rmse_lowpass`` in per cent on specimen groups that no variant
-trains on. ``one path`` is the network specialised to spirals at 1/20; ``ede2020`` the author's 106 M parameters.
+other work on the machine does not count. With ``--start-from`` it begins with trained weights instead and shows what
+it cannot make up for without the part that was taken away; ``lite`` is then the control. The error is ``rmse_lowpass``
+in per cent on specimen groups that no variant trains on. ``one path`` is the network specialised to spirals at 1/20;
+``ede2020`` the author's 106 M parameters.
 """
 
 from __future__ import annotations
@@ -60,14 +62,17 @@ VARIANTS: dict[str, Callable[[TrainConfig], TrainConfig]] = {
 }
 
 
-def _base(minutes: float) -> TrainConfig:
+def _base(minutes: float, start_from: Path | None = None) -> TrainConfig:
     """``lite``'s own recipe with smaller batches, which a few minutes have more steps of."""
     return TrainConfig(
+        start_from=None if start_from is None else str(start_from),
         holdout_groups=load_config(Path("config/train-lite.yaml")).holdout_groups,
         draw=DrawConfig(coverage=(0.008, 0.2), coverage_skew=1.5, poisson_share=0.25),
         crops=(Crop(size=256, batch=4, share=0.5), Crop(size=512, batch=1, share=0.5)),
         loss=LossConfig(raw_weight=0.1, trainer_weight=0.3, interval_weight=0.5),
-        optimiser=OptimiserConfig(learning_rate=1e-3, betas=(0.9, 0.99), clip_gradient=5.0),
+        optimiser=OptimiserConfig(
+            learning_rate=1e-3 if start_from is None else 3e-4, betas=(0.9, 0.99), clip_gradient=5.0
+        ),
         schedule=ScheduleConfig(minutes=minutes, steps=100_000, warmup_steps=50, cooldown_share=0.5),
         average_decay=0.98,
         seed=1,
@@ -87,9 +92,9 @@ class _ByProcessorTime(Training):
         self._began = time.process_time()
 
 
-def train(name: str, minutes: float, images: ImageSet) -> dict[str, Any]:
+def train(name: str, minutes: float, images: ImageSet, start_from: Path | None = None) -> dict[str, Any]:
     """Train one variant for so many processor minutes; its steps, parameters and held-out errors."""
-    config = VARIANTS[name](_base(minutes))
+    config = VARIANTS[name](_base(minutes, start_from))
     with tempfile.TemporaryDirectory() as folder:
         training = _ByProcessorTime(config, images, Path(folder))
         training.begin()
@@ -97,7 +102,7 @@ def train(name: str, minutes: float, images: ImageSet) -> dict[str, Any]:
             training.step()
         steps = training.steps_done
         # The running average of a network that took a handful of steps is still mostly its random start.
-        if steps < 300:
+        if steps < 300 and start_from is None:
             training.average = training.network.state_dict()
         errors = training.validate()
     network = training.network
@@ -111,6 +116,7 @@ def main() -> int:
     parser.add_argument("--images", type=Path, required=True, help="manifest of micrographs with specimen groups")
     parser.add_argument("--minutes", type=float, default=5.0, help="processor minutes for each variant")
     parser.add_argument("--only", nargs="*", choices=list(VARIANTS), default=list(VARIANTS), metavar="NAME")
+    parser.add_argument("--start-from", type=Path, help="weights that every variant begins with")
     parser.add_argument("--json", type=Path, default=Path("benchmarks/results/ablations.json"))
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
@@ -118,9 +124,9 @@ def main() -> int:
     images = ImageSet.read(options.images, "train")
     found = json.loads(options.json.read_text())["figures"] if options.json.exists() else {}
     for name in options.only:
-        row = {"processor_minutes": options.minutes, **train(name, options.minutes, images)}
+        row = {"processor_minutes": options.minutes, **train(name, options.minutes, images, options.start_from)}
         log.info("%-38s %s", name, row)
-        found[name] = row
+        found[name if options.start_from is None else f"{name}, from {options.start_from.stem}"] = row
         text = json.dumps({"benchmark": "ablations", "figures": found}, indent=2)
         options.json.write_text(text + "\n")  # after each, so that a long run that is stopped has said what it knows
     return 0
