@@ -175,11 +175,15 @@ class Chaos:
         size = self.log.stat().st_size
         deadline = time.monotonic() + _LIMIT_S
         while time.monotonic() < deadline:
+            told = len(self.browser.notices)
             self.browser.send(type="start", plan="chaos")
             again = time.monotonic() + 30
             while time.monotonic() < again:
                 if self.log.stat().st_size > size:
                     return
+                if any("start" in notice.lower() for notice in self.browser.notices[told:]):
+                    time.sleep(0.2)  # it was refused, and said why: press again
+                    break
                 time.sleep(0.005)
             if set(self.out.glob("*.hspy")) - before:
                 return

@@ -305,7 +305,9 @@ class Daemon:
                 done = done or self._beam.give_up()
             case Record():
                 self._say("every acquisition is recorded: raw samples reach the disk first", "info")
-        if not done:
+        if not done and isinstance(command, Start):
+            self._say("start: an acquisition runs or is still ending; start again when it has ended", "warning")
+        elif not done:
             self._say(f"{type(command).__name__.lower()}: nothing to do that with now", "warning")
 
     def _say(self, text: str, level: str = "info") -> None:
