@@ -70,8 +70,8 @@ def text_of(s: health.Snapshot) -> str:
     lines = [
         f"phase       {scan.phase}{reason}{frames}, {_rate(scan.frame_rate_hz)}, {scan.plan or 'no plan'}",
         f"recording   {scan.recording or 'none'}, scan {scan.series_unique_id or 'none'}",
-        f"samples     {scan.samples_received} on disk, {scan.samples_exposed} exposed, {scan.samples_lost} lost, "
-        f"{scan.samples_duplicate} sent twice, {scan.interruptions} interruptions",
+        f"samples     {scan.samples_received} on disk, {scan.samples_exposed} exposed in frames that ended, "
+        f"{scan.samples_lost} lost, {scan.samples_duplicate} sent twice, {scan.interruptions} interruptions",
         f"beam        {lit}, blanker {beam.blanker or 'unknown'}{', held by an emergency blank' if beam.held else ''}",
         f"microscope  {beam.microscope} at {beam.address}, {'answers' if beam.connected else 'DOES NOT ANSWER'}, "
         f"{beam.state or 'state unknown'}, clock {clock}",

@@ -144,11 +144,11 @@ def find_daemon(folder: Path) -> str:
 
 
 def ask(address: str, timeout_s: float = 2.0) -> Snapshot:
-    """The snapshot of the daemon at ``host:port`` of loopback.
+    """The snapshot of the daemon at ``host:port`` of loopback, or at the ``http://host:port/status`` that it prints.
 
     Raises :class:`InvalidInput` for an address that is none, and :class:`LinkError` if no daemon answers there.
     """
-    host, _, port = address.rpartition(":")
+    host, _, port = address.removeprefix("http://").removesuffix("/").removesuffix("/status").rpartition(":")
     if not _loopback_name(f"{host}:{port}") or not port.isdecimal() or not 0 < int(port) < 65536:
         raise InvalidInput("daemon", address, "is not an address of loopback", "give one such as 127.0.0.1:8766")
     connection = http.client.HTTPConnection(host, int(port), timeout=timeout_s)

@@ -117,7 +117,9 @@ def test_a_running_daemon_tells_the_whole_of_itself_and_takes_no_orders_there(
         assert snapshot.dose.area_e_per_a2 == pytest.approx(snapshot.dose.total_electrons / 500.0**2, rel=0.3)
         assert main(["status", "--runs", str(runs), "--json"]) == 0
         assert json.loads(capsys.readouterr().out)["scan"]["phase"] == "ended"
-        host, port = health.find_daemon(runs).split(":")
+        address = health.find_daemon(runs)
+        host, port = address.split(":")
+        assert health.ask(f"http://{address}/status").pid == health.ask(address).pid, "as the daemon prints it"
         for method, path, name, code in (
             ("GET", "/metrics", "127.0.0.1", 200), ("GET", "/metrics", "evil.example", 421),
             ("POST", "/status", "127.0.0.1", 501), ("GET", "/../secret", "127.0.0.1", 404),
