@@ -26,8 +26,9 @@ __all__ = ["COVERAGES", "DISTANCES", "LEVEL", "Calibration", "CalibrationCounts"
 LEVEL = 0.9
 COVERAGES = (0.015, 0.03, 0.06, 0.12)
 """Edges between the classes of touched pixels' share."""
-DISTANCES = (0.5, 1.5, 2.5, 4.5, 8.5, 16.5, 32.5)
+DISTANCES = (0.5, 1.5, 2.5, 4.5, 6.5, 8.5, 11.5, 16.5, 24.5, 32.5, 45.5)
 """Edges between the classes of distance to the path, in pixels; the first class is the path itself."""
+_UNSTATED = (0.5, 1.5, 2.5, 4.5, 8.5, 16.5, 32.5)  # of files that do not say theirs
 
 
 def conformal_quantile(scores: Tensor, level: float = LEVEL) -> float:
@@ -38,15 +39,16 @@ def conformal_quantile(scores: Tensor, level: float = LEVEL) -> float:
     return float(scores.kthvalue(rank).values)
 
 
-_known_classes = WeakIdKeyDictionary()  # distances (rows, cols) → class of each pixel
+_known_classes = WeakIdKeyDictionary()  # distances (rows, cols) → edges → class of each pixel
 
 
-def _classes(distance: Tensor) -> Tensor:
-    """Which of the classes of ``DISTANCES`` each pixel is in; remembered, for a path's distances never change."""
-    if distance not in _known_classes:
-        edges = torch.tensor(DISTANCES, dtype=distance.dtype, device=distance.device)
-        _known_classes[distance] = torch.bucketize(distance, edges, out_int32=True)
-    return _known_classes[distance]
+def _classes(distance: Tensor, edges: tuple[float, ...]) -> Tensor:
+    """Which class between ``edges`` each pixel is in; remembered, for a path's distances never change."""
+    known = _known_classes.setdefault(distance, {})
+    if edges not in known:
+        between = torch.tensor(edges, dtype=distance.dtype, device=distance.device)
+        known[edges] = torch.bucketize(distance, between, out_int32=True)
+    return known[edges]
 
 
 class Calibration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -58,21 +60,25 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         bias: what the rescaling is multiplied with: withheld samples lie closer to the path than real gaps do.
         rms_share: root mean square error of a frame over what :func:`~restore.withholding.carried_over` says, the
             median of many frames; of normally distributed errors whose interval is promised well, 1/1.645.
+        distances: edges between the classes of distance, rising, in pixels.
     """
 
     factors: tuple[tuple[float, ...], ...]
     trust: float = 0.0
     bias: float = 1.0
     rms_share: float = 1 / 1.645
+    distances: tuple[float, ...] = _UNSTATED
 
     def __post_init__(self) -> None:
         wide = {len(row) for row in self.factors}
         flat = [value for row in self.factors for value in row]
-        if len(self.factors) != len(COVERAGES) + 1 or wide != {len(DISTANCES) + 1}:
+        if len(self.factors) != len(COVERAGES) + 1 or wide != {len(self.distances) + 1}:
             raise InvalidInput(
                 "calibration.factors", f"{len(self.factors)} × {wide}",
-                f"is not {len(COVERAGES) + 1} × {len(DISTANCES) + 1}", "calibrate the weights again",
+                f"is not {len(COVERAGES) + 1} × {len(self.distances) + 1}", "calibrate the weights again",
             )  # fmt: skip
+        if len(self.distances) > 64 or any(not 0 < a < b for a, b in pairwise(self.distances)):
+            raise InvalidInput("calibration.distances", self.distances, "do not rise", "calibrate the weights again")
         positive = (*flat, self.bias, self.rms_share)
         if not all(math.isfinite(value) and value > 0 for value in positive) or not 0 <= self.trust <= 1:
             raise InvalidInput("calibration", self, "has entries that are no positive numbers", "calibrate again")
@@ -92,7 +98,7 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         share = min(1.0, max(0.0, (at - centres[lower]) / span)) if span else 0.0
         table = torch.tensor(self.factors, dtype=scale.dtype, device=scale.device)
         row = torch.lerp(table[lower], table[upper], share)
-        return scale * row[_classes(distance)]
+        return scale * row[_classes(distance, self.distances)]
 
     def rescale(self, scores: Tensor, say: float) -> float:
         """What this frame's half-widths are multiplied with.

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
+from msgspec.structs import replace
 from torch import Tensor
 
-from restore.calibration import Calibration, CalibrationCounts, conformal_quantile
+from restore.calibration import DISTANCES, Calibration, CalibrationCounts, conformal_quantile
 from restore.generator_restorer import run_generator
 from restore.gridding import FrameGeometry
 from restore.training.drawing import draw_path
@@ -52,7 +53,7 @@ def calibrate(weights: Weights, images: ImageSet, seed: int = 11) -> Calibration
         counts.add(error, scale.clamp_min(1e-6), kept.distance, kept.touched)
         if held is not None:
             kept_frames.append((error, scale.clamp_min(1e-6), kept, held, held.residual(samples, estimate)))
-    calibration = Calibration(factors=counts.factors())
+    calibration = Calibration(factors=counts.factors(), distances=DISTANCES)
     asked, needed, shares = [], [], []
     for error, scale, kept, held, residual in kept_frames:
         width = calibration.half_width(scale, kept.distance, kept.touched)
@@ -65,4 +66,4 @@ def calibrate(weights: Weights, images: ImageSet, seed: int = 11) -> Calibration
     # Over frames, the mean of coverage is wanted, not of log width; the median serves both closely.
     bias = float(np.exp(np.median(y - slope * x))) if len(x) > 2 else 1.0
     share = round(float(np.median(shares)), 4) if shares else 1 / 1.645
-    return Calibration(factors=calibration.factors, trust=round(slope, 4), bias=round(bias, 4), rms_share=share)
+    return replace(calibration, trust=round(slope, 4), bias=round(bias, 4), rms_share=share)
