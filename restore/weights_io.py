@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Literal
 
 import msgspec
 import torch
@@ -39,6 +39,19 @@ def shipped(name: str = "lite") -> Path:
     return found[name]
 
 
+Face = Literal["faithful", "realistic"]
+
+
+class _Notes(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """What a file says of its tensors."""
+
+    format: str
+    name: Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+    face: Face
+    config: NetworkConfig
+    calibration: Calibration | None
+
+
 @dataclass(frozen=True)
 class Weights:
     """A generator ready to restore, its calibration, which face of the restoration it shows, and its hash."""
@@ -46,7 +59,7 @@ class Weights:
     name: str
     network: Generator | Ede2020
     calibration: Calibration | None
-    face: Literal["faithful", "realistic"]
+    face: Face
     hash: str
 
 
@@ -64,7 +77,7 @@ def save_weights(
     network: Generator | Ede2020,
     name: str,
     calibration: Calibration | None = None,
-    face: Literal["faithful", "realistic"] = "faithful",
+    face: Face = "faithful",
 ) -> str:
     """Write what restoring needs (the trainer head stays behind), atomically; returns the hash."""
     tensors = {
@@ -103,12 +116,10 @@ def load_weights(path: Path, device: torch.device | str = "cpu") -> Weights:
     except (OSError, SafetensorError) as error:
         raise InvalidInput("weights", path, f"cannot be read ({error})", "copy the file again") from error
     try:
-        notes: dict[str, Any] = json.loads(metadata["notes"])
-        if notes["format"] != _FORMAT:
-            raise KeyError(notes["format"])
-        config = msgspec.convert(notes["config"], NetworkConfig)
-        calibration = None if notes["calibration"] is None else msgspec.convert(notes["calibration"], Calibration)
-    except (KeyError, ValueError, msgspec.ValidationError) as error:
+        notes = msgspec.json.decode(metadata["notes"], type=_Notes)
+        if notes.format != _FORMAT:
+            raise KeyError(notes.format)
+    except (KeyError, ValueError, RecursionError, msgspec.MsgspecError) as error:
         raise InvalidInput(
             "weights", path, f"are not of this program ({_FORMAT})", "export them with python -m restore.export"
         ) from error
@@ -116,13 +127,14 @@ def load_weights(path: Path, device: torch.device | str = "cpu") -> Weights:
         raise InvalidInput("weights", path, "were altered: their hash does not match", "copy the file again")
     if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors.values()):
         raise InvalidInput("weights", path, "hold NaN or Inf", "train again, or export an earlier checkpoint")
-    network = build_network(config)
-    missing = set(network.state_dict()) - set(tensors)
-    if any(not name.startswith("trainer.") for name in missing) or set(tensors) - set(network.state_dict()):
+    with torch.device("meta"):  # a configuration may ask for far more memory than the file has tensors for
+        network = build_network(notes.config)
+    wanted = {name: value for name, value in network.state_dict().items() if not name.startswith("trainer.")}
+    if {n: (t.shape, t.dtype) for n, t in wanted.items()} != {n: (t.shape, t.dtype) for n, t in tensors.items()}:
         raise InvalidInput("weights", path, "do not fit their own configuration", "export them again")
-    try:
-        network.load_state_dict(tensors, strict=False)
-    except RuntimeError as error:
-        raise InvalidInput("weights", path, "do not fit their own configuration", "export them again") from error
+    network.load_state_dict(tensors, strict=False, assign=True)
+    network.trainer.to_empty(device="cpu")  # restoring does not need it, and files do not have it
+    for parameter in network.trainer.parameters():
+        torch.nn.init.zeros_(parameter)
     network = network.to(device=device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
-    return Weights(notes["name"], network, calibration, notes["face"], metadata["hash"])
+    return Weights(notes.name, network, notes.calibration, notes.face, metadata["hash"])

@@ -16,7 +16,11 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 
+from restore.weights_io import _digest, load_weights, shipped
 from scancontrol.capabilities import Capabilities
 from scancontrol.configuration import config_file, load_yaml
 from scancontrol.daemon.config import DaemonConfig
@@ -303,6 +307,25 @@ def _small_recording() -> bytes:
     return path.read_bytes()
 
 
+def _weights_notes(data: bytes) -> bool:
+    """A weights file that says ``data`` of itself, with the hash that fits: whoever makes a file can compute one."""
+    tensors = {"one": torch.ones(2)}
+    text = data.decode("utf-8", "replace")
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "w.safetensors"
+        save_file(tensors, path, {"notes": text, "hash": _digest(tensors, text)})
+        try:
+            load_weights(path)
+        except InvalidInput as error:
+            return "do not fit their own" in str(error)  # the notes were accepted
+    return True
+
+
+def _true_notes() -> bytes:
+    with safe_open(shipped("lite"), framework="pt") as file:
+        return str(file.metadata()["notes"]).encode()
+
+
 def _npy() -> bytes:
     file = io.BytesIO()
     np.save(file, np.array([[0.1, 0.2], [0.3, 0.4]]))
@@ -358,4 +381,5 @@ TARGETS: dict[str, Target] = {
     "points_npy": Target(_points("npy"), (_npy(),)),
     "points_csv": Target(_points("csv"), (b"y,x\n0.1,0.2\n0.3,0.4 # so\n", b"0.1,0.2,3\n"), factor=512),
     "recording": Target(_recording, (_small_recording(),)),
+    "weights_notes": Target(_weights_notes, (_true_notes(),), factor=4096),
 }

@@ -11,7 +11,7 @@ from fuzz_targets import TARGETS, Target
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-_SLOW = ("yaml_", "recording")  # milliseconds an input
+_SLOW = ("yaml_", "recording", "weights_")  # milliseconds an input
 _FAST_EXAMPLES, _SLOW_EXAMPLES = 80, 15
 
 

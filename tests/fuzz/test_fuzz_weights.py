@@ -76,12 +76,31 @@ def test_truncated_weights_are_refused(whole: Path, tmp_path: Path, keep: int) -
         {"widths": []},
         {"inner_blocks": [0, 1 << 30]},
         {"outer_blocks": 1 << 30},
+        {"widths": [1024] * 8, "inner_blocks": [16] * 8},
     ],
-    ids=["wide", "negative", "none", "many inner blocks", "many outer blocks"],
+    ids=["wide", "negative", "none", "many inner blocks", "many outer blocks", "the most that any may ask for: 10 GB"],
 )
 def test_a_configuration_that_asks_for_all_memory_is_refused_though_its_hash_is_right(
     whole: Path, tmp_path: Path, change: dict[str, Any]
 ) -> None:
     target = forged(whole, tmp_path / "forged.safetensors", lambda notes: notes["config"].update(change))
     with pytest.raises(InvalidInput):
+        load_weights(target)
+
+
+@pytest.mark.parametrize("notes", ["[1]", "3", "null", "{}", "[" * 100_000, '{"format": "scancontrol-generator/1"}'])
+def test_notes_that_are_no_notes_are_refused_though_their_hash_is_right(
+    whole: Path, tmp_path: Path, notes: str
+) -> None:
+    target = tmp_path / "forged.safetensors"
+    tensors = {"one": torch.ones(2)}
+    save_file(tensors, target, {"notes": notes, "hash": _digest(tensors, notes)})
+    with pytest.raises(InvalidInput, match="are not of this program"):
+        load_weights(target)
+
+
+@pytest.mark.parametrize("change", [{"name": "n" * 65}, {"name": 5}, {"face": "third"}, {"more": 1}])
+def test_notes_say_what_they_must_and_nothing_else(whole: Path, tmp_path: Path, change: dict[str, Any]) -> None:
+    target = forged(whole, tmp_path / "forged.safetensors", lambda notes: notes.update(change))
+    with pytest.raises(InvalidInput, match="are not of this program"):
         load_weights(target)
