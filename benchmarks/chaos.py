@@ -426,8 +426,14 @@ def _print(result: dict[str, Any]) -> None:
 
 
 def run(
-    scans: int = 12, seed: int = 1, *, restorer: bool = True, limit_s: float = 1200.0, keep: Path | None = None,
-    kinds: list[str] | None = None, save: Callable[[dict[str, Any]], None] = lambda result: None,
+    scans: int = 12,
+    seed: int = 1,
+    *,
+    restorer: bool = True,
+    limit_s: float = 1200.0,
+    keep: Path | None = None,
+    kinds: list[str] | None = None,
+    save: Callable[[dict[str, Any]], None] = lambda result: None,
 ) -> dict[str, Any]:
     """Damage ``scans`` acquisitions and count; ends early, saying so by the count, after ``limit_s``.
 

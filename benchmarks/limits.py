@@ -55,14 +55,14 @@ def run(plans: int = 106_000, seed: int = 1) -> dict[str, Any]:
               f"{row['highest']:>18.6f}{row['seconds']:>7.1f}")  # fmt: skip
     passed = sum(row["passed"] for row in rows[:3])
     total = sum(row["plans"] for row in rows[:3])
-    print(f"limits passed {passed} times in {total} plans; where an instrument counts more than it said, the first"
-          f" samples of a cell can pass its limit before anybody knows: {rows[3]['passed']} of {rows[3]['plans']}")
+    print(
+        f"limits passed {passed} times in {total} plans; where an instrument counts more than it said, the first"
+        f" samples of a cell can pass its limit before anybody knows: {rows[3]['passed']} of {rows[3]['plans']}"
+    )
     return {"rows": rows, "plans": total, "passed": passed}
 
 
-def _recipe(
-    rng: np.random.Generator, fov_nm: float | None = None, shape: tuple[int, int] | None = None
-) -> PathRecipe:
+def _recipe(rng: np.random.Generator, fov_nm: float | None = None, shape: tuple[int, int] | None = None) -> PathRecipe:
     rows, cols = shape or _shape(rng)
     height, width = rng.uniform(0.3, 1.0, 2)
     return PathRecipe(

@@ -181,9 +181,7 @@ class FrameGeometry:
             raise InvalidInput("shape", shape, "is smaller than 16 × 16", "scan a larger frame")
         where = torch.as_tensor(positions, dtype=torch.float64)
         if where.dim() != 2 or where.shape[1] != 2:
-            raise InvalidInput(
-                "positions", tuple(where.shape), "is not (n, 2)", "give (y, x) of every sample"
-            )
+            raise InvalidInput("positions", tuple(where.shape), "is not (n, 2)", "give (y, x) of every sample")
         if not bool(torch.isfinite(where).all()):
             raise InvalidInput("positions", "NaN or Inf", "is no place", "give finite fractions of the field")
         dwell = (

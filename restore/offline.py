@@ -58,8 +58,12 @@ def restore_frames(file: Path, frames: Sequence[int], engine: Engine, shutdown: 
             )  # fmt: skip
             done += 1
             _say(
-                restored=number, of=len(frames), frame=frame, method=result.method,
-                withheld_rmse=result.withheld_rmse, expected_rmse=result.expected_rmse,
+                restored=number,
+                of=len(frames),
+                frame=frame,
+                method=result.method,
+                withheld_rmse=result.withheld_rmse,
+                expected_rmse=result.expected_rmse,
             )
     return done
 

@@ -19,7 +19,6 @@ __all__ = ["DISTANCE_EDGES_PX", "ImageScore", "score_image", "summarise"]
 DISTANCE_EDGES_PX = (0.0, 0.5, 1.5, 2.5, 3.5, 5.0, 7.0, 10.0, 14.0, 20.0, 30.0)
 
 
-
 @dataclass(frozen=True)
 class ImageScore:
     """One image, one path, one method. Errors are fractions of the truth's 0.1 to 99.9 percentile range."""
@@ -98,9 +97,7 @@ def summarise(scores: Sequence[ImageScore]) -> dict[str, Any]:
     groups: dict[str, list[ImageScore]] = defaultdict(list)
     for score in scores:
         groups[score.modality].append(score)
-    row["by_modality"] = {
-        name: {"images": len(group), **_errors(group)} for name, group in sorted(groups.items())
-    }
+    row["by_modality"] = {name: {"images": len(group), **_errors(group)} for name, group in sorted(groups.items())}
     row["by_distance"] = _by_distance(scores)
     row["by_image"] = {
         score.name: {

@@ -84,8 +84,10 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
                 raise InvalidInput(quantity, value, f"is outside {low} to {high}", remedy)
         if self.longest_dwell_us < self.shortest_dwell_us:
             raise InvalidInput(
-                "longest_dwell_us", self.longest_dwell_us,
-                f"is below shortest_dwell_us, {self.shortest_dwell_us}", remedy,
+                "longest_dwell_us",
+                self.longest_dwell_us,
+                f"is below shortest_dwell_us, {self.shortest_dwell_us}",
+                remedy,
             )
         if not (math.isfinite(self.coil.time_constant_us) and 0 <= self.coil.time_constant_us <= 1e6):
             raise InvalidInput("coil.time_constant_us", self.coil.time_constant_us, "is outside 0 to 1e6", remedy)

@@ -17,6 +17,7 @@ from scancontrol.errors import ScanControlError
 
 __all__ = ["build_parser", "main"]
 
+
 def build_parser(command: str | None = None) -> argparse.ArgumentParser:
     """The parser with every command's own arguments; with ``command``, the name of one, with only that one's.
 

@@ -98,8 +98,14 @@ def _draw_scale_bar(axes: Axes, shape: tuple[int, int], fov_nm: float) -> None:
     axes.plot([margin, margin + width], [y, y], color="black", lw=6, solid_capstyle="butt")
     axes.plot([margin + 1, margin + width - 1], [y, y], color="white", lw=3.5, solid_capstyle="butt")
     axes.text(
-        margin + width / 2, y - 0.025 * rows, length_label(length), color="white", ha="center", va="bottom",
-        fontsize=10, fontweight="bold",
+        margin + width / 2,
+        y - 0.025 * rows,
+        length_label(length),
+        color="white",
+        ha="center",
+        va="bottom",
+        fontsize=10,
+        fontweight="bold",
         bbox={"facecolor": "black", "alpha": 0.55, "pad": 1.5, "edgecolor": "none"},
     )
 

@@ -91,6 +91,4 @@ def fill_named(name: str) -> Fill:
     try:
         return FILLS[name]
     except KeyError:
-        raise InvalidInput(
-            "fill", repr(name), "is not a known method", f"choose one of {', '.join(FILLS)}"
-        ) from None
+        raise InvalidInput("fill", repr(name), "is not a known method", f"choose one of {', '.join(FILLS)}") from None

@@ -98,7 +98,10 @@ def spectral(
 
         dual = conjugate_gradients(
             lambda values, k=covariance: (k(values) + noise * values) * mask,
-            residual, dual if turn else None, iterations, tolerance,
+            residual,
+            dual if turn else None,
+            iterations,
+            tolerance,
         )
         estimate = covariance(dual)
         if turn < rounds - 1:

@@ -88,6 +88,4 @@ class DaemonConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         if not 0 <= self.status_port <= 65535:
             raise InvalidInput("status_port", self.status_port, "is outside 0 to 65535", "give a free port, or 0")
         if not 0 < self.connect_timeout_s <= 600:
-            raise InvalidInput(
-                "connect_timeout_s", self.connect_timeout_s, "is outside 0 to 600", "give a few seconds"
-            )
+            raise InvalidInput("connect_timeout_s", self.connect_timeout_s, "is outside 0 to 600", "give a few seconds")

@@ -103,9 +103,7 @@ def read_truth(path: Path, shape: tuple[int, int]) -> NDArray[np.float32] | None
     return truth
 
 
-def _compare(
-    recording: RecordingReader, truth: NDArray[np.float32] | None
-) -> tuple[dict[str, Any], int | None]:
+def _compare(recording: RecordingReader, truth: NDArray[np.float32] | None) -> tuple[dict[str, Any], int | None]:
     """Errors over all stored restorations, and the last frame that has one."""
     rmse: list[float] = []
     last: int | None = None

@@ -123,10 +123,17 @@ class NidaqInstrument:
         self._read_ticks = 0
         total = None
         if self._config.generation == "finite":
-            total = sum(
-                int(sum(part.sum() for part in self._whole_ticks(path.chunk(first, min(_PIECE, path.count - first)))))
-                for first in range(first_index, path.count, _PIECE)
-            ) + self._tail_ticks
+            total = (
+                sum(
+                    int(
+                        sum(
+                            part.sum() for part in self._whole_ticks(path.chunk(first, min(_PIECE, path.count - first)))
+                        )
+                    )
+                    for first in range(first_index, path.count, _PIECE)
+                )
+                + self._tail_ticks
+            )
         try:
             self._lit = True
             self._tasks.arm(total, self._rate_hz, max(2, round(self._config.buffer_ms * 1e-3 * self._rate_hz)))

@@ -232,9 +232,7 @@ class ObiInstrument:
         move = np.ceil(self._piece.move_us[part] / CYCLE_US - 1e-9).astype(np.int64)
         spent_us = np.cumsum(dwell + move) * CYCLE_US
         count = max(1, int(np.searchsorted(spent_us, self._config.latency_ms * 1e3, side="right")))
-        codes = field_codes(
-            self._piece.positions[at : at + count], path.shape, path.fov_nm, self._config.full_field_nm
-        )
+        codes = field_codes(self._piece.positions[at : at + count], path.shape, path.fov_nm, self._config.full_field_nm)
         return encode(codes, dwell[:count], move[:count], split=self._config.averaging == "split"), count
 
     # -- what comes back ----------------------------------------------------------------------------------

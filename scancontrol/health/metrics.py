@@ -73,9 +73,13 @@ def _samples(s: Snapshot) -> Iterator[_Sample]:
     yield "restorer_restored_total", "counter", "Frames restored.", s.restorer.restored, none
     yield "restorer_dropped_total", "counter", "Frames not restored live.", s.restorer.dropped, none
     for name, latency in (("0.5", s.restorer.latency_p50_ms), ("0.99", s.restorer.latency_p99_ms)):
-        yield "restore_latency_seconds", "gauge", "Last sample to restored frame.", _scaled(latency, 1e-3), {
-            "quantile": name
-        }
+        yield (
+            "restore_latency_seconds",
+            "gauge",
+            "Last sample to restored frame.",
+            _scaled(latency, 1e-3),
+            {"quantile": name},
+        )
     yield "warnings", "gauge", "What is wrong now.", len(s.warnings), none
 
 

@@ -141,9 +141,7 @@ class RecordingWriter:
                     f"{room.frames} frames and {room.samples} samples; make it larger"
                 )
             path_row = self._begin_path(path)
-            values = new_row(
-                FRAME_ROW, frame=frame, path=path_row, first=first, count=path.count, reason=b"recording"
-            )
+            values = new_row(FRAME_ROW, frame=frame, path=path_row, first=first, count=path.count, reason=b"recording")
             self._file.write_row("frames", row, values)
             self._status["frame_rows"] = row + 1
             self._status["samples"] = first + path.count
@@ -303,9 +301,7 @@ class RecordingWriter:
         Once per path; False if the disk had no room (the recipe is stored anyway).
         """
         row, start, count = self._paths[path_id]
-        return self._images.positions(
-            row, start + first, first + len(nominal) == count, nominal, achieved, dwell_us
-        )
+        return self._images.positions(row, start + first, first + len(nominal) == count, nominal, achieved, dwell_us)
 
     def write_partial(self, frame: int, image: NDArray[Any]) -> bool:
         """Store the gridded samples of a frame, (rows, cols) in sample units; False if there was no room."""

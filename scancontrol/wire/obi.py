@@ -114,9 +114,7 @@ class Command:
         words = self.words()
         for word in words:
             if not 0 <= word <= 0xFFFF:
-                raise InvalidInput(
-                    f"a field of {type(self).__name__}", word, "does not fit 16 bits", "give 0 to 65535"
-                )
+                raise InvalidInput(f"a field of {type(self).__name__}", word, "does not fit 16 bits", "give 0 to 65535")
         return struct.pack(f">B{len(words)}H", self.opcode << 4 | self.flags(), *words)
 
 

@@ -260,9 +260,7 @@ class Scanner:
             )
         self.beam_on = True
         request = self.scan.request
-        self._actions.append(
-            BeginScan(self.scan.path, self.scan.next_index, request.frame, request.series_unique_id)
-        )
+        self._actions.append(BeginScan(self.scan.path, self.scan.next_index, request.frame, request.series_unique_id))
 
     def _end(self, reason: EndReason, text: str, now_ns: int) -> None:
         ending = self.open_scans if reason != "completed" else self.open_scans[:1]

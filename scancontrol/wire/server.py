@@ -220,9 +220,7 @@ class ServerProtocol:
         event = Event.OVERRUN if overrun else Event.COLUMN_BLANK if by_operator else Event.FAULT
         self._happen(event, error, now_ns)
 
-    def expanded(
-        self, path_id: str, path: ScanPath | None, cells: PathCells | None, error: Exception | None
-    ) -> None:
+    def expanded(self, path_id: str, path: ScanPath | None, cells: PathCells | None, error: Exception | None) -> None:
         """The answer to :class:`ExpandRecipe`: the path (and its cells, if they were asked for), or why not."""
         if path is not None:
             if cells is not None:

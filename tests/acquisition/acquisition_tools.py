@@ -75,8 +75,14 @@ class MemoryMicroscope:
         return recipe.path_id
 
     def start(
-        self, path_id: str, series_id: int, frame: int, first_index: int = 0, *,
-        series_unique_id: str = "", area: str = "",
+        self,
+        path_id: str,
+        series_id: int,
+        frame: int,
+        first_index: int = 0,
+        *,
+        series_unique_id: str = "",
+        area: str = "",
     ) -> None:
         self._same_thread()
         self.queue.append([frame, self.paths[path_id], first_index, first_index, False])

@@ -155,9 +155,7 @@ def test_a_session_that_ends_before_the_answer_costs_no_sample_and_exposes_none_
 
 
 @pytest.mark.parametrize("at", [1, 2, 3])
-def test_a_scan_that_was_never_taken_up_is_asked_for_again(
-    recording: RecordingWriter, plan: ScanPlan, at: int
-) -> None:
+def test_a_scan_that_was_never_taken_up_is_asked_for_again(recording: RecordingWriter, plan: ScanPlan, at: int) -> None:
     microscope = Answering().answers(at, never_hears, taken_up=False)
     status = acquire(microscope, recording, plan)
     assert (status.finish_reason, status.frames_completed) == ("completed", 3)

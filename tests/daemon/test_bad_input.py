@@ -190,7 +190,5 @@ def test_a_truncated_recording_is_refused_by_every_command_that_reads_one(tmp_pa
     ],
     ids=["headless without end", "no frames", "no microscope named", "no configuration"],
 )
-def test_orders_that_contradict_themselves_are_refused(
-    tmp_path: Path, arguments: list[str], words: list[str]
-) -> None:
+def test_orders_that_contradict_themselves_are_refused(tmp_path: Path, arguments: list[str], words: list[str]) -> None:
     refused(run(*arguments, folder=tmp_path), *words)

@@ -14,10 +14,7 @@ def reply(device: ObiDevice, *commands: obi.Command) -> bytes:
     """Encode, parse and execute; all bytes that come back."""
     data = b"".join(command.encode() for command in commands)
     return b"".join(
-        step.reply
-        for command in CommandParser().feed(data)
-        if not device.stalled
-        for step in device.execute(command)
+        step.reply for command in CommandParser().feed(data) if not device.stalled for step in device.execute(command)
     )
 
 

@@ -342,9 +342,7 @@ TARGETS: dict[str, Target] = {
     "wire_server_control": Target(
         _codec(SERVER_CONTROL), (_joined(encode(_WELCOME)), _joined(encode(m.Done(request=1))))
     ),
-    "wire_server_data": Target(
-        _codec(SERVER_DATA), (_joined(encode(_HEADER, b"abcdefghijkl")), _joined(encode(_END)))
-    ),
+    "wire_server_data": Target(_codec(SERVER_DATA), (_joined(encode(_HEADER, b"abcdefghijkl")), _joined(encode(_END)))),
     "wire_server": Target(
         _server, tuple(lead + b"\xc1\xc1".join(bytes(encode(x)[0]) for x in _CONTROL) for lead in (b"\x00", b"\xff"))
     ),

@@ -130,9 +130,7 @@ def test_hyperspys_reader_loads_the_file_lazily(tmp_path: Path) -> None:
     _close_tracked_handles(tmp_path / "a.hspy")
 
 
-def test_samples_that_cross_the_storage_blocks_come_back_whole(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_samples_that_cross_the_storage_blocks_come_back_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(layout_module, "SAMPLES_PER_BLOCK", 101)
     path = serpentine()
     with new_recording(tmp_path / "a.hspy", [path, path]) as recording:

@@ -41,17 +41,13 @@ def test_gridding_is_the_dwell_weighted_mean_and_keeps_the_total() -> None:
     samples = torch.randn(2, 3000, dtype=torch.float64)
     mean, weight = geometry.grid(samples)
     assert mean.shape == (2, 32, 32)
-    np.testing.assert_allclose(
-        (mean * weight).sum((1, 2)), (samples * geometry.dwell).sum(1), rtol=1e-5, atol=1e-4
-    )
+    np.testing.assert_allclose((mean * weight).sum((1, 2)), (samples * geometry.dwell).sum(1), rtol=1e-5, atol=1e-4)
     assert torch.all(mean[:, weight == 0] == 0)
 
 
 def test_a_frame_still_being_scanned_equals_the_path_cut_short() -> None:
     geometry, positions = _random_geometry(2, 400, (24, 24))
-    assert torch.equal(
-        geometry.prefix(200).index, FrameGeometry.from_positions(positions[:200], (24, 24)).index
-    )
+    assert torch.equal(geometry.prefix(200).index, FrameGeometry.from_positions(positions[:200], (24, 24)).index)
     assert geometry.prefix(200).touched < geometry.touched
 
 

@@ -231,9 +231,14 @@ def test_killed_with_sigkill_it_is_started_again_and_every_frame_is_accounted_fo
     assert sorted([frame.frame for frame in got] + [frame.frame for frame in missed]) == [0, 1, 2, 3, 4, 5, 100]
     assert {frame.frame for frame in missed} == {1, 2, 3, 4}
     assert states[-1] == "off"
-    assert [
-        state for at, state in enumerate(states) if at == 0 or states[at - 1] != state
-    ] == ["starting", "ready", "dead", "restarting", "ready", "off"]
+    assert [state for at, state in enumerate(states) if at == 0 or states[at - 1] != state] == [
+        "starting",
+        "ready",
+        "dead",
+        "restarting",
+        "ready",
+        "off",
+    ]
 
 
 def test_it_goes_down_in_a_second_and_leaves_no_process(tmp_path: Path) -> None:

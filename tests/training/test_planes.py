@@ -20,9 +20,7 @@ def test_full_planes_are_the_fill_the_misfit_and_the_dwell_space_to_depth() -> N
     mean, weight, distance = _scene()
     start = spectral_start(mean, weight)
     half, full, fill = network_planes(mean, weight, distance, start)
-    torch.testing.assert_close(
-        fill, F.interpolate(start.second, scale_factor=2, mode="bicubic", align_corners=False)
-    )
+    torch.testing.assert_close(fill, F.interpolate(start.second, scale_factor=2, mode="bicubic", align_corners=False))
     stacked = torch.cat([fill, (mean - fill) * (weight > 0), weight.log1p()], 1)
     torch.testing.assert_close(full, F.pixel_unshuffle(stacked, 4))
     assert full.shape[1] == FULL_CHANNELS

@@ -100,9 +100,7 @@ def test_a_crystal_is_told_from_a_rough_surface() -> None:
     column = STATISTICS.index("lattice share")
     draw = torch.Generator().manual_seed(3)
     rough = F.interpolate(torch.randn(1, 1, 24, 24, generator=draw), size=192, mode="bicubic")[0, 0]
-    shares = [
-        float(spectral_start(*_scan(truth, 0.1)).statistics[0, column]) for truth in (rough, _lattice(192, 11.0))
-    ]
+    shares = [float(spectral_start(*_scan(truth, 0.1)).statistics[0, column]) for truth in (rough, _lattice(192, 11.0))]
     assert shares[0] < 0.05
     assert shares[1] > 0.25
 

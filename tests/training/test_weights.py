@@ -25,9 +25,7 @@ from restore.training.calibrating import calibrate
 from restore.weights_io import Weights, load_weights, save_weights, shipped
 from scancontrol.errors import InvalidInput
 
-FLAT = Calibration(
-    factors=((2.0,) * (len(DISTANCES) + 1),) * (len(COVERAGES) + 1), trust=0.5, distances=DISTANCES
-)
+FLAT = Calibration(factors=((2.0,) * (len(DISTANCES) + 1),) * (len(COVERAGES) + 1), trust=0.5, distances=DISTANCES)
 
 
 def _network() -> Generator:

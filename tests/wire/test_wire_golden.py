@@ -79,24 +79,12 @@ GOLDEN = {
         b"\x89\xa4type\xa4scan\xa7request\x02\xa9series_id\x07\xb0series_unique_id\xa2s7\xa5frame\x02\xa7path_"
         b"id\xd9 00112233445566778899aabbccddeeff\xabfirst_index`\xa4area\xa2a1\xa5heard\x0b"
     ),
-    "pause": (
-        b"\x82\xa4type\xa5pause\xa7request\x03"
-    ),
-    "resume": (
-        b"\x82\xa4type\xa6resume\xa7request\x04"
-    ),
-    "abort": (
-        b"\x83\xa4type\xa5abort\xa7request\x05\xa6reason\xa6enough"
-    ),
-    "blank": (
-        b"\x83\xa4type\xa5blank\xa7request\x06\xa4name\xa3eve"
-    ),
-    "blanker": (
-        b"\x83\xa4type\xa7blanker\xa7request\x07\xa5state\xa4auto"
-    ),
-    "goodbye": (
-        b"\x82\xa4type\xa7goodbye\xa7session\xb00123456789abcdef"
-    ),
+    "pause": (b"\x82\xa4type\xa5pause\xa7request\x03"),
+    "resume": (b"\x82\xa4type\xa6resume\xa7request\x04"),
+    "abort": (b"\x83\xa4type\xa5abort\xa7request\x05\xa6reason\xa6enough"),
+    "blank": (b"\x83\xa4type\xa5blank\xa7request\x06\xa4name\xa3eve"),
+    "blanker": (b"\x83\xa4type\xa7blanker\xa7request\x07\xa5state\xa4auto"),
+    "goodbye": (b"\x82\xa4type\xa7goodbye\xa7session\xb00123456789abcdef"),
     "welcome": (
         b"\x8a\xa4type\xa7welcome\xb0protocol_version\x01\xa8software\xadscancontrol 1\xa9server_id\xb00123456"
         b"789abcdef\xa7session\xb00123456789abcdef\xa7resumed\xc2\xacdata_address\xb1tcp://127.0.0.1:2\xaccapa"
@@ -113,9 +101,7 @@ GOLDEN = {
         b"\xadwindow_chunks@\xaeretained_bytes\xce\x10\x00\x00\x00\xacheartbeat_ms(\xabdead_man_ms\xcc\xb4\xa8"
         b"lease_ms\xcd\x03\xe8\xa8features\x90"
     ),
-    "done": (
-        b"\x82\xa4type\xa4done\xa7request\x03"
-    ),
+    "done": (b"\x82\xa4type\xa4done\xa7request\x03"),
     "refused": (
         b"\x8b\xa4type\xa7refused\xa7request\xc0\xa4code\xa9malformed\xa7message\xa2no\xa8quantity\xa0\xa5valu"
         b"e\xa0\xa5limit\xa0\xa6remedy\xa0\xa6holder\xa0\xb0holder_silent_ms\x00\xb0protocol_version\x02"
@@ -126,9 +112,7 @@ GOLDEN = {
         b"eries_id\xc0\xa5frame\xc0\xaanext_index\x00\xacqueued_scans\x00\xadnext_sequence\t\xaeretained_bytes"
         b"\x00\xb1session_electrons\xcb?\xe0\x00\x00\x00\x00\x00\x00\xa7starved\x00"
     ),
-    "notice": (
-        b"\x83\xa4type\xa6notice\xa4kind\xa7starved\xa7message\xa3why"
-    ),
+    "notice": (b"\x83\xa4type\xa6notice\xa4kind\xa7starved\xa7message\xa3why"),
     "start": (
         b"\x8b\xa4type\xa5start\xa8sequence\n\xa9series_id\x07\xb0series_unique_id\xa2s7\xa5frame\x02\xa7path_"
         b"id\xd9 00112233445566778899aabbccddeeff\xabfirst_index\x00\xacsample_count\x10\xa8channels\x91\xa5HA"
@@ -157,9 +141,7 @@ GOLDEN = {
     "acknowledge": (
         b"\x84\xa4type\xabacknowledge\xa7session\xb00123456789abcdef\xadnext_sequence\x0c\xaccredit_limit\x1c"
     ),
-    "resend": (
-        b"\x83\xa4type\xa6resend\xa7session\xb00123456789abcdef\xadnext_sequence\x0b"
-    ),
+    "resend": (b"\x83\xa4type\xa6resend\xa7session\xb00123456789abcdef\xadnext_sequence\x0b"),
 }
 
 CODECS = {

@@ -23,7 +23,8 @@ from scancontrol.security import (
 
 
 @pytest.mark.parametrize(
-    "address", ["tcp://127.0.0.1:0", "tcp://127.3.2.1:5", "tcp://localhost:*", "tcp://[::1]:5", "ipc:///x", "inproc://x"]
+    "address",
+    ["tcp://127.0.0.1:0", "tcp://127.3.2.1:5", "tcp://localhost:*", "tcp://[::1]:5", "ipc:///x", "inproc://x"],
 )
 def test_these_addresses_are_this_machine_alone(address):
     assert is_local(address)
@@ -40,7 +41,9 @@ def test_these_are_refused_without_keys(address):
         check_address(address, None)
 
 
-@pytest.mark.parametrize("address", ["", "127.0.0.1:5", "tcp://", "tcp://127.0.0.1", "tcp://127.0.0.1:99999", "pgm://x;y"])
+@pytest.mark.parametrize(
+    "address", ["", "127.0.0.1:5", "tcp://", "tcp://127.0.0.1", "tcp://127.0.0.1:99999", "pgm://x;y"]
+)
 def test_what_is_no_endpoint_is_refused(address):
     with pytest.raises(InvalidInput, match="not an endpoint"):
         check_address(address, None)
