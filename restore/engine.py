@@ -193,8 +193,9 @@ class Engine:
         Raises:
             InvalidInput: the path has too few samples inside the field, or the frame is too small.
         """
-        exact = coil is None or coil.time_constant_us == coil.delay_us == 0
-        achieved = None if exact else achieved_positions(path, coil)
+        achieved = None
+        if coil is not None and (coil.time_constant_us != 0 or coil.delay_us != 0):
+            achieved = achieved_positions(path, coil)
         geometry = FrameGeometry.from_path(path, self.device, achieved)
         self.restorer.prepare(geometry, path.duration_us)
         trial = trial_samples(geometry)

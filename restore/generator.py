@@ -104,9 +104,10 @@ class Inner(nn.Module):
         widths = config.widths
         self.extra_residuals = config.extra_residuals
         self.stem = nn.Conv2d(HALF_CHANNELS, widths[0], 3, padding=1)
-        self.condition = nn.Sequential(nn.Linear(len(STATISTICS), 64), nn.ReLU(), nn.Linear(64, 2 * sum(widths)))
-        nn.init.zeros_(self.condition[2].weight)
-        nn.init.zeros_(self.condition[2].bias)
+        films = nn.Linear(64, 2 * sum(widths))
+        nn.init.zeros_(films.weight)
+        nn.init.zeros_(films.bias)
+        self.condition = nn.Sequential(nn.Linear(len(STATISTICS), 64), nn.ReLU(), films)
         self.down = nn.ModuleList(nn.Conv2d(a, b, 3, stride=2, padding=1) for a, b in pairwise(widths))
         self.levels = nn.ModuleList(
             nn.Sequential(*(Block(width) for _ in range(blocks)))
@@ -161,7 +162,7 @@ class Outer(nn.Module):
         self.head = nn.Conv2d(width, 32, 3, padding=1)
         nn.init.zeros_(self.head.weight)
         nn.init.constant_(self.head.bias, 0.0)  # type: ignore[arg-type]
-        self.head.bias.data[16:] = -1.5  # type: ignore[union-attr, index]
+        self.head.bias.data[16:] = -1.5  # type: ignore[union-attr]
         self.texture = TextureStrengths(width) if config.texture else None
 
     def forward(self, planes: Tensor, features: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:

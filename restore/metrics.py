@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -101,7 +102,7 @@ def ssim(estimate: Image, truth: Image) -> float:
 
 
 def error_by_distance(
-    estimate: Image, truth: Image, distance_px: NDArray[np.generic], edges_px: Sequence[float]
+    estimate: Image, truth: Image, distance_px: NDArray[np.floating[Any]], edges_px: Sequence[float]
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Mean squared error, and number of pixels, between successive distances to the path.
 

@@ -115,7 +115,7 @@ def _correlation(pairs: Sequence[tuple[float | None, float]]) -> float | None:
     known = np.array([pair for pair in pairs if pair[0] is not None], dtype=np.float64)
     if len(known) < 3 or not np.ptp(known, axis=0).all():
         return None
-    return round(float(np.corrcoef(known.T)[0, 1]), 4)
+    return round(float(np.asarray(np.corrcoef(known.T))[0, 1]), 4)
 
 
 def _errors(scores: Sequence[ImageScore]) -> dict[str, Any]:

@@ -211,7 +211,8 @@ class RestorerServer:
         received_ns = time.monotonic_ns()
         client, *frames = self._socket.recv_multipart(copy=False)
         identity = client.bytes
-        parts = [frames[0].bytes if frames else b"", *(frame.buffer for frame in frames[1:])]
+        parts: list[bytes | memoryview] = [frames[0].bytes if frames else b""]
+        parts += [memoryview(frame.buffer) for frame in frames[1:]]
         try:
             message, payload = wire.FROM_DAEMON.decode(parts)
         except RemoteProtocolError as error:

@@ -99,8 +99,8 @@ def spectral_start(
     solver.learn(second)
     statistics = torch.cat([solver.statistics(), solver.shape_statistics()], 1)
     statistics = torch.cat([(solver.samples / (4 * h * w * share)).log()[:, None], statistics], 1)
-    images = (image[inner][:, None].contiguous() for image in (fill, first, second))
-    return SpectralStart(*images, statistics)
+    seen = [image[inner][:, None].contiguous() for image in (fill, first, second)]
+    return SpectralStart(seen[0], seen[1], seen[2], statistics)
 
 
 def _pairs(factor: Tensor) -> Tensor:

@@ -32,7 +32,7 @@ class TextureStrengths(nn.Module):
         super().__init__()
         self.head = nn.Conv2d(width, 1 + len(_KERNELS), 3, padding=1)
         nn.init.zeros_(self.head.weight)
-        self.head.bias.data = torch.tensor([1.0] + [0.5] * len(_KERNELS))
+        self.head.bias = nn.Parameter(torch.tensor([1.0] + [0.5] * len(_KERNELS)))
 
     def forward(self, features: Tensor) -> Tensor:
         return F.interpolate(self.head(features), scale_factor=4, mode="bilinear", align_corners=False)

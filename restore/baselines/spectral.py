@@ -96,8 +96,11 @@ def spectral(
         def covariance(values: Tensor, power: Tensor = power) -> Tensor:
             return torch.fft.irfft2(torch.fft.rfft2(values, s=size) * power, s=size)[..., :rows, :cols]
 
+        def normal(values: Tensor, k: Callable[[Tensor], Tensor] = covariance) -> Tensor:
+            return (k(values) + noise * values) * mask
+
         dual = conjugate_gradients(
-            lambda values, k=covariance: (k(values) + noise * values) * mask,
+            normal,
             residual,
             dual if turn else None,
             iterations,

@@ -10,6 +10,7 @@ Cressie, "Fitting variogram models by weighted least squares", Mathematical Geol
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -60,7 +61,7 @@ def lag_map(values: Tensor, mask: Tensor, size: tuple[int, int]) -> LagMap:
     )
 
 
-def _radius(size: tuple[int, int], device: torch.device) -> Tensor:
+def _radius(size: Sequence[int], device: torch.device) -> Tensor:
     y = torch.fft.fftfreq(size[0], device=device) * size[0]
     x = torch.fft.fftfreq(size[1], device=device) * size[1]
     return (y[:, None].square() + x.square()).sqrt()

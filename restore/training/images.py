@@ -10,6 +10,7 @@ import csv
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -125,7 +126,7 @@ class ImageSet:
         return ImageSet(self.images + other.images, self.groups + other.groups, self.names + other.names)
 
     def _where(self, keep: Sequence[bool]) -> ImageSet:
-        def chosen(values: tuple) -> tuple:
+        def chosen(values: tuple[Any, ...]) -> tuple[Any, ...]:
             return tuple(v for v, k in zip(values, keep, strict=True) if k)
 
         return ImageSet(chosen(self.images), chosen(self.groups), chosen(self.names))
