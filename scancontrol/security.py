@@ -10,15 +10,18 @@ Every process that opens a ZeroMQ socket uses these functions, so that there is 
 Key files are text as ``zmq.auth`` reads it: ``NAME.key`` is public, ``NAME.key_secret`` is for its owner alone (mode
 0600, checked at each load). The allow-list is a folder of public key files. It is read anew at every handshake: add a
 file to let a client in, remove it to keep the client out from its next connection on. Clients' own keys are read at
-every (re)connection. CURVE is CurveZMQ, https://rfc.zeromq.org/spec/26/ ; the allow-list is ZAP, spec 27.
+every (re)connection, and a server takes a new key of its own without a restart (:class:`KeyWatch`). CURVE is CurveZMQ,
+https://rfc.zeromq.org/spec/26/ ; the allow-list is ZAP, spec 27.
 """
 
 from __future__ import annotations
 
 import ipaddress
+import logging
 import os
 import re
 import stat
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -33,8 +36,10 @@ from scancontrol.errors import InvalidInput
 __all__ = [
     "ClientSecurity",
     "Gatekeeper",
+    "KeyWatch",
     "ServerSecurity",
     "bind",
+    "bind_again",
     "check_address",
     "is_local",
     "load_public_key",
@@ -44,7 +49,10 @@ __all__ = [
     "secure_server",
 ]
 
+_LOG = logging.getLogger(__name__)
 _ZAP_DOMAIN = "scancontrol"
+_LOOK_AT_KEYS_NS = 1_000_000_000
+_BIND_AGAIN_S = 2.0
 _MAX_KEY_FILE_BYTES = 4096
 _MAX_ALLOWED = 4096
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
@@ -131,6 +139,51 @@ def secure_client(socket: zmq.Socket[Any], security: ClientSecurity | None) -> N
     socket.curve_serverkey = load_public_key(security.server_key_file)
     socket.curve_publickey = public
     socket.curve_secretkey = secret
+
+
+class KeyWatch:
+    """Sees that a server's key file holds another key than the one in use."""
+
+    def __init__(self, security: ServerSecurity) -> None:
+        self._security = security
+        self._used = load_secret_key(security.secret_key_file)
+        self._looked_ns = 0
+        self._complaint = ""
+
+    def changed(self, now_ns: int) -> bool:
+        """True once for each new key; looks at the file once a second. One that cannot be used changes nothing."""
+        if now_ns - self._looked_ns < _LOOK_AT_KEYS_NS:
+            return False
+        self._looked_ns = now_ns
+        try:
+            found = load_secret_key(self._security.secret_key_file)
+        except InvalidInput as error:
+            if str(error) != self._complaint:
+                self._complaint = str(error)
+                _LOG.warning("the key in use stays in use: %s", error)
+            return False
+        self._complaint = ""
+        used, self._used = self._used, found
+        return found != used
+
+
+def bind_again(socket: zmq.Socket[Any], endpoint: str, security: ServerSecurity) -> None:
+    """Listen at the same endpoint with the key that is in the file now. All who are connected have to come again.
+
+    :raises InvalidInput: another process took the port meanwhile
+    """
+    socket.unbind(endpoint)
+    secure_server(socket, security)
+    deadline = time.monotonic() + _BIND_AGAIN_S
+    while True:
+        try:
+            bind(socket, endpoint)
+        except InvalidInput:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)  # the listener is let go of by another thread
+        else:
+            return
 
 
 def is_local(address: str) -> bool:

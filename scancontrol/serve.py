@@ -24,7 +24,7 @@ from scancontrol.capabilities import Capabilities
 from scancontrol.errors import InvalidInput, ScanControlError
 from scancontrol.logs import set_scan
 from scancontrol.paths import ScanPath
-from scancontrol.security import Gatekeeper, ServerSecurity, bind, check_address, secure_server
+from scancontrol.security import Gatekeeper, KeyWatch, ServerSecurity, bind, bind_again, check_address, secure_server
 from scancontrol.wire.dose_cells import PathCells
 from scancontrol.wire.dose_guard import DoseLimits
 from scancontrol.wire.framing import MAX_CONTROL_BYTES, MAX_HEADER_BYTES, Part
@@ -161,6 +161,7 @@ class _Server:
         self._expansions: list[tuple[str, Future[tuple[ScanPath, PathCells | None]]]] = []
         self._sockets: list[zmq.Socket[bytes]] = []
         self._security = security
+        self._keys = None if security is None else KeyWatch(security)
         self._gate = ExitStack()
         try:
             if security is not None:
@@ -168,13 +169,13 @@ class _Server:
             self._control = self._socket(MAX_CONTROL_BYTES, 4096)
             self.address = bind(self._control, address)
             self._data = self._socket(MAX_HEADER_BYTES, 4096)
-            data_address = bind(self._data, _beside(address))
+            self._data_address = bind(self._data, _beside(address))
             self._protocol = ServerProtocol(
                 instrument.capabilities,
                 server_id=secrets.token_hex(16),
                 new_token=lambda: secrets.token_hex(16),
                 software=software(),
-                data_address=data_address,
+                data_address=self._data_address,
                 limits=limits,
                 dose_limits=dose_limits,
             )
@@ -223,12 +224,21 @@ class _Server:
         if now_ns - self._utc_at_ns >= _UTC_EVERY_NS:
             self._utc_at_ns = now_ns
             self._protocol.set_utc_offset(time.time_ns() - time.monotonic_ns())
+        if self._keys is not None and not self._protocol.beam_on and self._keys.changed(now_ns):
+            self._use_new_keys()
         self._collect_expansions()
         self._protocol.tick(now_ns)
         self._act()
         self._expose(now_ns + _EXPOSE_NS)
         self._send()
         self._act()  # a peer that is gone was noticed only now
+
+    def _use_new_keys(self) -> None:
+        """Sessions, doses and samples that nobody has acknowledged stay; every client has to connect again."""
+        assert self._security is not None  # noqa: S101  where keys are watched
+        for socket, endpoint in ((self._control, self.address), (self._data, self._data_address)):
+            bind_again(socket, endpoint, self._security)
+        log.info("a new key is in use: clients need %s", self._security.secret_key_file.with_suffix(".key").name)
 
     def _expose(self, until_ns: int) -> None:
         """Read and send what there is: fast hardware fills several blocks before the sockets need another look."""

@@ -20,7 +20,7 @@ import pytest
 import zmq
 
 from scancontrol.capabilities import Capabilities
-from scancontrol.errors import InvalidInput, LeaseHeld, LinkError, RequestRefused, VersionMismatch
+from scancontrol.errors import InvalidInput, LeaseHeld, LinkError, RequestRefused, ScanControlError, VersionMismatch
 from scancontrol.link import Chunk, End, MicroscopeLink, Notice
 from scancontrol.paths import PathRecipe, Raster, ScanPath
 from scancontrol.security import ClientSecurity, ServerSecurity, make_keys
@@ -470,6 +470,59 @@ def test_unknown_clients_get_no_answer_until_their_key_is_put_into_the_folder(ke
         (server.allowed_clients / "bob.key").unlink()
         with MicroscopeLink(address, security=bob) as link, pytest.raises(LinkError, match="no microscope"):
             link.connect(0.6)
+
+
+@pytest.mark.slow
+def test_a_new_key_of_the_microscope_is_used_without_a_restart_and_the_old_one_opens_nothing(keys):
+    server, client, folder = keys
+    old = folder / "old.key"
+    old.write_bytes(client.server_key_file.read_bytes())
+    with microscope(security=server) as address, MicroscopeLink(address, security=client) as link:
+        link.connect(5)
+        link.start(link.register(recipe(16)), 1, 0)
+        collect(link, 1)
+        _wait_for(link, 256.0)
+        (folder / "next").mkdir()
+        server.secret_key_file.with_suffix(".broken").write_text("curve")
+        server.secret_key_file.with_suffix(".broken").chmod(0o600)
+        server.secret_key_file.with_suffix(".broken").replace(server.secret_key_file)  # changes nothing
+        public, secret = make_keys(folder / "next", "microscope")
+        secret.replace(server.secret_key_file)
+        public.replace(client.server_key_file)
+        deadline = time.monotonic() + 20
+        same = link.status.server_id
+        while time.monotonic() < deadline and not _answers(address, client):
+            link.receive(0.05)
+        behind = ClientSecurity(client.secret_key_file, old)
+        with MicroscopeLink(address, security=behind) as late, pytest.raises(LinkError, match="no microscope"):
+            late.connect(0.6)
+        while True:  # the operator's session ended with the connection, and begins anew by itself
+            try:
+                link.start(link.register(recipe(16)), 2, 0)
+                break
+            except ScanControlError:
+                assert time.monotonic() < deadline
+                link.receive(0.05)
+        assert link.status.server_id == same, "the same server goes on"
+        samples, _ = collect(link, 1)
+        assert samples[0] == list(range(256))
+        _wait_for(link, 512.0)  # what the specimen had before is not forgotten
+
+
+def _wait_for(link: MicroscopeLink, electrons: float) -> None:
+    deadline = time.monotonic() + 10
+    while link.status.session_electrons < electrons:
+        assert time.monotonic() < deadline
+        link.receive(0.05)
+
+
+def _answers(address: str, security: ClientSecurity) -> bool:
+    with MicroscopeLink(address, security=security, operator="eve", observer=True) as link:
+        try:
+            link.connect(0.5)
+        except LinkError:
+            return False
+    return True
 
 
 def test_a_silent_microscope_is_noticed_and_said(tmp_path):
