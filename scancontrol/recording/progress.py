@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 
 from scancontrol.recording.layout import CHUNK_ROW
 
-__all__ = ["FrameProgress", "fill_row", "new_row"]
+__all__ = ["FrameProgress", "FrameRows", "fill_row", "new_row"]
 
 
 @dataclass(slots=True)
@@ -29,6 +30,31 @@ class FrameProgress:
     asked_of: str = ""
     chunk_row: int = -1
     chunk: NDArray[Any] = field(default_factory=lambda: np.zeros(1, dtype=CHUNK_ROW))
+
+
+class FrameRows:
+    """Which row of the frame table each frame has. Frames nearly always begin in order: 8 bytes each are enough."""
+
+    def __init__(self) -> None:
+        self._frames = array("Q")  # by row
+        self._elsewhere: dict[int, int] = {}  # frames that are not in the row of their own number
+
+    def __len__(self) -> int:
+        return len(self._frames)
+
+    def get(self, frame: int) -> int | None:
+        """The frame's row; None if it has not begun."""
+        if 0 <= frame < len(self._frames) and self._frames[frame] == frame:
+            return frame
+        return self._elsewhere.get(frame)
+
+    def add(self, frame: int) -> int:
+        """Give a new frame the next row."""
+        row = len(self._frames)
+        self._frames.append(frame)
+        if row != frame:
+            self._elsewhere[frame] = row
+        return row
 
 
 def fill_row(row: NDArray[Any], **values: Any) -> None:

@@ -38,7 +38,7 @@ from scancontrol.recording.layout import (
     PathLike,
     create_file,
 )
-from scancontrol.recording.progress import FrameProgress, fill_row, new_row
+from scancontrol.recording.progress import FrameProgress, FrameRows, fill_row, new_row
 from scancontrol.recording.reader import RecordingReader
 from scancontrol.recording.region_file import RegionFile
 from scancontrol.recording.regions import Region, check_room, disk_error, reserve
@@ -59,7 +59,7 @@ class RecordingWriter:
         self._fsync = fsync
         self._dtype = np.dtype(header.sample_dtype)
         self._frames: dict[int, FrameProgress] = {}  # those that are not complete
-        self._rows: dict[int, int] = {}  # frame → row of its table
+        self._rows = FrameRows()
         self._samples = 0  # of complete frames
         self._paths: dict[str, tuple[int, int, int]] = {}  # path_id → (row, first, count), in the order of rows
         self._frames_with_chunks = 0
@@ -109,7 +109,8 @@ class RecordingWriter:
                     index, frame.first, frame.count, reader.paths[frame.path].path_id,
                     reader.rows("frames")[index : index + 1].copy(), frame.received, reader.asked_of(frame.frame),
                 )  # fmt: skip
-                writer._frames[frame.frame], writer._rows[frame.frame] = resumed, index
+                writer._frames[frame.frame] = resumed
+                writer._rows.add(frame.frame)
             frames = list(writer._frames.values())
             chunks = reader.rows("chunks")
             for index, row in enumerate(chunks["frame_row"]):
@@ -126,7 +127,7 @@ class RecordingWriter:
         Raises :class:`RecordingError` if the recording was not made large enough for it.
         """
         with self._lock:
-            if frame in self._rows:
+            if self._rows.get(frame) is not None:
                 known = self._known(frame)
                 if known.path_id != path.path_id:
                     raise RecordingError(f"frame {frame} began along path {known.path_id}, not {path.path_id}")
@@ -147,7 +148,7 @@ class RecordingWriter:
             self._status["samples"] = first + path.count
             self._file.write_row("status", 0, self._status)
             self._frames[frame] = FrameProgress(row, first, path.count, path.path_id, values)
-            self._rows[frame] = row
+            self._rows.add(frame)
 
     def _begin_path(self, path: PathLike) -> int:
         if path.path_id in self._paths:
@@ -281,7 +282,7 @@ class RecordingWriter:
 
     def next_index(self, frame: int) -> int:
         """The first sample of ``frame`` that is not on the disk; 0 for a frame that has not begun."""
-        return self._known(frame).next_index if frame in self._rows else 0
+        return 0 if self._rows.get(frame) is None else self._known(frame).next_index
 
     @property
     def counts(self) -> dict[str, int]:
@@ -309,7 +310,8 @@ class RecordingWriter:
 
     def wants_restoration(self, frame: int) -> bool:
         """Whether a restoration of ``frame`` has a place in this recording."""
-        return frame in self._rows and self.header.restoration_row(self._rows[frame]) is not None
+        row = self._rows.get(frame)
+        return row is not None and self.header.restoration_row(row) is not None
 
     def write_restoration(
         self, frame: int, estimate: NDArray[Any], interval: NDArray[Any] | None = None, *,
@@ -355,9 +357,10 @@ class RecordingWriter:
             self._file.close()
 
     def _row(self, frame: int) -> int:
-        if frame not in self._rows:
+        row = self._rows.get(frame)
+        if row is None:
             raise RecordingError(f"frame {frame} has not begun in {self.path}")
-        return self._rows[frame]
+        return row
 
     def _known(self, frame: int) -> FrameProgress:
         """A frame that has begun; a complete one as its row in the file has it."""

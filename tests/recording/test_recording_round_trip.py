@@ -68,6 +68,22 @@ def test_samples_positions_and_pictures_come_back_as_they_went_in(tmp_path: Path
         assert 20 < read.verify() <= len(read.rows("chunks"))
 
 
+def test_frames_may_begin_in_any_order_and_each_is_found_in_its_row(tmp_path: Path) -> None:
+    path = serpentine()
+    with new_recording(tmp_path / "a.hspy", [path] * 4) as recording:
+        for frame in (0, 7, 2, 3):
+            assert recording.next_index(frame) == 0
+            write_frame(recording, frame, path)
+            assert recording.next_index(frame) == path.count
+            recording.end_frame(frame, "completed", exposed=path.count)
+        with pytest.raises(RecordingError, match="frame 1 has not begun"):
+            recording.end_frame(1, "completed", exposed=0)
+    with Recording.open(tmp_path / "a.hspy") as read:
+        assert [frame.frame for frame in read.frames] == [0, 7, 2, 3]
+        for frame in (0, 7, 2, 3):
+            np.testing.assert_array_equal(read.samples(frame), samples_of(frame, 0, path.count))
+
+
 def test_a_recording_from_before_a_table_was_there_is_read_and_copied(tmp_path: Path, images: tuple) -> None:
     path = serpentine()
     with new_recording(tmp_path / "a.hspy", [path]) as recording:
