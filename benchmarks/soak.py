@@ -75,7 +75,7 @@ def _mute_observer(address: str, stack: ExitStack) -> None:
 
 
 def _growth_pct(minutes: NDArray[Any], rss_mb: NDArray[Any]) -> float:
-    """From the minute after settling to the last minute: the least of each, for a frozen restorer's frames wait a while."""
+    """From the minute after settling to the last: the least of each, for a frozen restorer's frames wait a while."""
     settled = minutes * 60 >= min(_SETTLED_S, 20 * minutes[-1])
     minutes, rss_mb = minutes[settled], rss_mb[settled]
     early = np.nanmin(rss_mb[minutes <= minutes[0] + 1])
