@@ -43,7 +43,7 @@ __all__ = [
     "read_samples",
 ]
 
-VERSION = 1
+VERSION = 2
 MAX_HEADER_BYTES = 32 << 20  # a recipe may carry a list of points: 10⁶ of them take 18 MB
 MAX_SAMPLE_BYTES = 256 << 20  # 64 million samples as <f4
 MAX_SIDE = 1 << 15
