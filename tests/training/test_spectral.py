@@ -7,9 +7,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from restore import spectral
 from restore.baselines.push_pull import push_pull
+from restore.gridding import FrameGeometry
 from restore.interpolation import doubled, half_to_phases, phases_to_half
-from restore.spectral import STATISTICS, spectral_start
+from restore.spectral import STATISTICS, _Solver, spectral_start
+from scancontrol.paths import Archimedean, CoverageGoal, JitteredGrid, PathRecipe
+from scancontrol.paths.pattern import Pattern
 
 
 def _scan(truth: Tensor, share: float, seed: int = 0) -> tuple[Tensor, Tensor]:
@@ -111,3 +115,46 @@ def test_doubling_is_torchs_bicubic_interpolation(shape: tuple[int, ...]) -> Non
     torch.testing.assert_close(
         doubled(field), F.interpolate(field, scale_factor=2, mode="bicubic", align_corners=False), rtol=1e-5, atol=1e-5
     )
+
+
+def _scanned(pattern: Pattern, size: int) -> tuple[Tensor, Tensor]:
+    """Weight (size, size) of a pattern, and the half-size count on the solver's torus."""
+    path = PathRecipe(pattern=pattern, shape=(size, size), fov_nm=float(size), dwell_us=1.0).expand()
+    weight = torch.zeros(size * size)
+    weight[FrameGeometry.from_path(path).index] = 1.0
+    return weight.view(size, size), F.pad(F.avg_pool2d(weight.view(1, size, size), 2) * 4, (16,) * 4)
+
+
+def _clumping(pattern: Pattern, size: int = 256) -> float:
+    _, count = _scanned(pattern, size)
+    mask = (count > 0).float()
+    pairs = torch.fft.irfft2(torch.fft.rfft2(mask).abs().square(), s=mask.shape[-2:])
+    planes = torch.zeros(4, *count.shape)
+    return float(_Solver(count, 0 * count, planes, planes, size * size / 4.0)._clumping(pairs))
+
+
+def test_samples_along_one_arc_clump_and_those_of_a_grid_do_not() -> None:
+    assert _clumping(JitteredGrid(coverage=CoverageGoal(value=0.05))) == pytest.approx(1, abs=0.15)
+    twentieth = _clumping(Archimedean(coverage=CoverageGoal(value=0.05)))
+    hundredth = _clumping(Archimedean(coverage=CoverageGoal(value=0.01)))
+    assert 1.6 < twentieth < 3
+    assert hundredth > 1.5 * twentieth
+
+
+def test_stripes_are_carried_across_the_gaps_of_a_spiral_along_their_own_direction() -> None:
+    draw = torch.Generator().manual_seed(5)
+    size = 256
+    fy, fx = torch.fft.fftfreq(size)[:, None], torch.fft.rfftfreq(size)
+    across, along = 0.94 * fx + 0.34 * fy, 0.94 * fy - 0.34 * fx
+    spectrum = (1 + (across / 0.02) ** 2 + (along / 0.002) ** 2) ** -1.5
+    white = torch.fft.rfft2(torch.randn(size, size, generator=draw))
+    truth = torch.fft.irfft2(white * spectrum.sqrt(), s=(size, size))
+    truth = (truth - truth.mean()) / truth.std()
+    weight, _ = _scanned(Archimedean(coverage=CoverageGoal(value=0.05)), size)
+    start = spectral_start((truth * weight)[None, None], weight[None, None])
+    error = start.second[0, 0] - F.avg_pool2d(truth[None, None], 2)[0, 0]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(spectral, "_SECTOR_DOUBT", 1e12)  # all directions alike
+        alike = spectral_start((truth * weight)[None, None], weight[None, None])
+    isotropic = alike.second[0, 0] - F.avg_pool2d(truth[None, None], 2)[0, 0]
+    assert _rms(error) < 0.97 * _rms(isotropic)
