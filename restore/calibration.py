@@ -28,7 +28,6 @@ COVERAGES = (0.015, 0.03, 0.06, 0.12)
 """Edges between the classes of touched pixels' share."""
 DISTANCES = (0.5, 1.5, 2.5, 4.5, 6.5, 8.5, 11.5, 16.5, 24.5, 32.5, 45.5)
 """Edges between the classes of distance to the path, in pixels; the first class is the path itself."""
-_UNSTATED = (0.5, 1.5, 2.5, 4.5, 8.5, 16.5, 32.5)  # of files that do not say theirs
 
 
 def conformal_quantile(scores: Tensor, level: float = LEVEL) -> float:
@@ -67,7 +66,7 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     trust: float = 0.0
     bias: float = 1.0
     rms_share: float = 1 / 1.645
-    distances: tuple[float, ...] = _UNSTATED
+    distances: tuple[float, ...] = DISTANCES
 
     def __post_init__(self) -> None:
         wide = {len(row) for row in self.factors}

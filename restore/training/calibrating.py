@@ -9,7 +9,7 @@ import torch
 from msgspec.structs import replace
 from torch import Tensor
 
-from restore.calibration import DISTANCES, Calibration, CalibrationCounts, conformal_quantile
+from restore.calibration import Calibration, CalibrationCounts, conformal_quantile
 from restore.generator_restorer import run_generator
 from restore.gridding import FrameGeometry
 from restore.training.drawing import draw_path
@@ -53,7 +53,7 @@ def calibrate(weights: Weights, images: ImageSet, seed: int = 11) -> Calibration
         counts.add(error, scale.clamp_min(1e-6), kept.distance, kept.touched)
         if held is not None:
             kept_frames.append((error, scale.clamp_min(1e-6), kept, held, held.residual(samples, estimate)))
-    calibration = Calibration(factors=counts.factors(), distances=DISTANCES)
+    calibration = Calibration(factors=counts.factors())
     asked, needed, shares = [], [], []
     for error, scale, kept, held, residual in kept_frames:
         width = calibration.half_width(scale, kept.distance, kept.touched)

@@ -25,7 +25,7 @@ from restore.training.calibrating import calibrate
 from restore.weights_io import Weights, load_weights, save_weights, shipped
 from scancontrol.errors import InvalidInput
 
-FLAT = Calibration(factors=((2.0,) * (len(DISTANCES) + 1),) * (len(COVERAGES) + 1), trust=0.5, distances=DISTANCES)
+FLAT = Calibration(factors=((2.0,) * (len(DISTANCES) + 1),) * (len(COVERAGES) + 1), trust=0.5)
 
 
 def _network() -> Generator:
@@ -151,7 +151,7 @@ def test_factors_are_found_by_coverage_and_distance() -> None:
     for touched, spread in ((0.01, 3.0), (0.3, 1.0)):
         error = spread * (1 + (distance > 4.5)) * torch.rand(200, 200, generator=draw)
         counts.add(error, torch.ones_like(error), distance, touched, most=20_000)
-    table = Calibration(factors=counts.factors(), distances=DISTANCES)
+    table = Calibration(factors=counts.factors())
     width = table.half_width(torch.ones(1, 4), torch.tensor([[0.0, 2.0, 8.0, 16.0]]), 0.3)
     assert width[0].tolist() == pytest.approx([0.9, 0.9, 1.8, 1.8], rel=0.05)
     assert float(table.half_width(torch.ones(1, 1), torch.zeros(1, 1), 0.005)) == pytest.approx(2.7, rel=0.05)
@@ -159,7 +159,7 @@ def test_factors_are_found_by_coverage_and_distance() -> None:
 
 def test_intervals_do_not_jump_as_a_frame_fills() -> None:
     rows = tuple((float(k + 1),) * (len(DISTANCES) + 1) for k in range(len(COVERAGES) + 1))
-    table = Calibration(factors=rows, distances=DISTANCES)
+    table = Calibration(factors=rows)
     widths = [float(table.half_width(torch.ones(1, 1), torch.zeros(1, 1), t)) for t in np.geomspace(0.003, 0.5, 200)]
     assert widths[0] == 1
     assert widths[-1] == len(COVERAGES) + 1
@@ -171,7 +171,7 @@ def test_a_frame_that_is_harder_than_promised_gets_wider_intervals() -> None:
     assert FLAT.rescale(scores, 1.0) == pytest.approx(1.8**0.5, rel=0.05)
     assert FLAT.rescale(scores, 0.2) == pytest.approx(1.8**0.1, rel=0.05), "a few arcs may say little"
     assert FLAT.rescale(scores[:10], 1.0) == 1.0, "too few samples say nothing"
-    assert Calibration(factors=FLAT.factors, distances=DISTANCES).rescale(scores, 1.0) == 1.0
+    assert Calibration(factors=FLAT.factors).rescale(scores, 1.0) == 1.0
 
 
 @pytest.mark.slow
