@@ -184,7 +184,7 @@ def _calibration(path: Path, rows: Sequence[dict[str, Any]]) -> Path:
         inside = sorted(value for value in stated if value is not None)
         if inside:
             left.plot(np.linspace(0, 100, len(inside)), inside, label=method, **style)
-        pairs = [(i["withheld_rmse_pct"], i["rmse_pct"]) for i in images if i["withheld_rmse_pct"] is not None]
+        pairs = [(i["expected_rmse_pct"], i["rmse_pct"]) for i in images if i["expected_rmse_pct"] is not None]
         if pairs:
             right.plot(*zip(*pairs, strict=True), linestyle="", label=method, **{**style, "linewidth": 0})
     left.axhline(90, color="black", linewidth=0.8, linestyle=":")
@@ -193,7 +193,7 @@ def _calibration(path: Path, rows: Sequence[dict[str, Any]]) -> Path:
     left.legend(fontsize=7)
     reach = max(right.get_xlim()[1], right.get_ylim()[1])
     right.plot((0, reach), (0, reach), color="black", linewidth=0.8, linestyle=":")
-    right.set_xlabel("error measured on withheld samples (%)")
+    right.set_xlabel("error to expect, from withheld samples and interval (%)")
     right.set_ylabel("true error (%)")
     figure.savefig(path, dpi=110)
     return path
