@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -236,7 +237,7 @@ class FrameGeometry:
         """Where the tensors live."""
         return self.index.device
 
-    @property
+    @cached_property
     def touched(self) -> float:
         """Fraction of pixels on which the beam dwelt at all."""
         return float((self.weight > 0).float().mean())
