@@ -124,10 +124,12 @@ def secure_server(socket: zmq.Socket[Any], security: ServerSecurity | None) -> N
     """Make a socket, not yet bound, take none but encrypted connections of known clients."""
     if security is None:
         return
-    public, secret = load_secret_key(security.secret_key_file)
+    _use_key(socket, load_secret_key(security.secret_key_file))
+
+
+def _use_key(socket: zmq.Socket[Any], key: tuple[bytes, bytes]) -> None:
     socket.curve_server = True
-    socket.curve_publickey = public
-    socket.curve_secretkey = secret
+    socket.curve_publickey, socket.curve_secretkey = key
     socket.zap_domain = _ZAP_DOMAIN.encode()
 
 
@@ -146,7 +148,7 @@ class KeyWatch:
 
     def __init__(self, security: ServerSecurity) -> None:
         self._security = security
-        self._used = load_secret_key(security.secret_key_file)
+        self.key = load_secret_key(security.secret_key_file)  # the one in use: public and secret
         self._looked_ns = 0
         self._complaint = ""
 
@@ -163,17 +165,17 @@ class KeyWatch:
                 _LOG.warning("the key in use stays in use: %s", error)
             return False
         self._complaint = ""
-        used, self._used = self._used, found
+        used, self.key = self.key, found
         return found != used
 
 
-def bind_again(socket: zmq.Socket[Any], endpoint: str, security: ServerSecurity) -> None:
-    """Listen at the same endpoint with the key that is in the file now. All who are connected have to come again.
+def bind_again(socket: zmq.Socket[Any], endpoint: str, key: tuple[bytes, bytes]) -> None:
+    """Listen at the same endpoint with another key (public, secret). All who are connected have to come again.
 
     :raises InvalidInput: another process took the port meanwhile
     """
     socket.unbind(endpoint)
-    secure_server(socket, security)
+    _use_key(socket, key)
     deadline = time.monotonic() + _BIND_AGAIN_S
     while True:
         try:

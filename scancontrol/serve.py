@@ -225,7 +225,7 @@ class _Server:
             self._utc_at_ns = now_ns
             self._protocol.set_utc_offset(time.time_ns() - time.monotonic_ns())
         if self._keys is not None and not self._protocol.beam_on and self._keys.changed(now_ns):
-            self._use_new_keys()
+            self._use_new_key(self._keys.key)
         self._collect_expansions()
         self._protocol.tick(now_ns)
         self._act()
@@ -233,12 +233,11 @@ class _Server:
         self._send()
         self._act()  # a peer that is gone was noticed only now
 
-    def _use_new_keys(self) -> None:
-        """Sessions, doses and samples that nobody has acknowledged stay; every client has to connect again."""
-        assert self._security is not None  # noqa: S101  where keys are watched
+    def _use_new_key(self, key: tuple[bytes, bytes]) -> None:
+        """Doses, and samples that nobody has acknowledged, stay; every client has to connect again."""
         for socket, endpoint in ((self._control, self.address), (self._data, self._data_address)):
-            bind_again(socket, endpoint, self._security)
-        log.info("a new key is in use: clients need %s", self._security.secret_key_file.with_suffix(".key").name)
+            bind_again(socket, endpoint, key)
+        log.info("a new key is in use: clients need its public half, %s", key[0].decode())
 
     def _expose(self, until_ns: int) -> None:
         """Read and send what there is: fast hardware fills several blocks before the sockets need another look."""
