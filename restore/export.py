@@ -16,7 +16,7 @@ from restore.training.card import model_card
 from restore.training.checkpoint import CHECKPOINT, load_checkpoint
 from restore.training.config import TrainConfig
 from restore.training.images import ImageSet
-from restore.weights_io import Weights, save_weights
+from restore.weights_io import Weights, round_to_file, save_weights
 from scancontrol.errors import InvalidInput, ScanControlError
 
 __all__ = ["export", "main"]
@@ -42,6 +42,7 @@ def export(run: Path, images: Path, out: Path, name: str) -> str:
     network.load_state_dict(parts["average"])
     _, holdout = ImageSet.read(images, config.split).without(config.holdout_groups)
     network.eval()
+    round_to_file(network)  # what is calibrated is what ships
     calibration = calibrate(Weights(name, network, None, "faithful", ""), holdout)
     face: Literal["faithful", "realistic"] = "faithful" if config.loss.adversarial == "off" else "realistic"
     digest = save_weights(out, network, name, calibration, face)

@@ -63,7 +63,7 @@ class GeneratorConfig(
 PRESETS: dict[str, GeneratorConfig] = {
     "lite": GeneratorConfig(),
     "live": GeneratorConfig(
-        widths=(96, 160, 256), inner_blocks=(1, 2, 4), outer_blocks=3, spectral_iterations=(20, 20)
+        widths=(64, 128, 192, 224), inner_blocks=(1, 1, 2, 2), outer_blocks=2, spectral_iterations=(20, 20)
     ),
 }
 

@@ -4,28 +4,39 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from torch import nn
+import msgspec
+from torch import Tensor, nn
 
+from restore.generator import Generator, GeneratorConfig
+from restore.networks import NetworkConfig
 from restore.training.checkpoint import CHECKPOINT, fit, load_checkpoint
+from restore.training.config import TrainConfig
+from restore.training.growing import grown, is_larger
 from restore.weights_io import load_weights
 
 __all__ = ["start_from"]
 
 
 def start_from(network: nn.Module, source: Path) -> None:
-    """Load ``source``, a run's folder or a weights file.
+    """Load ``source``, a run's folder or a weights file; a smaller generator's weights are grown to this one's size.
 
     A weights file leaves the trainer head as it is, and a faithful network the strengths of a realistic one's texture.
 
     Raises:
         InvalidInput: there are no such weights, or they are another network's.
     """
-    if source.is_dir():
-        parts, _ = load_checkpoint(source / CHECKPOINT)
-        loaded = parts["average"]
-    else:
-        found = load_weights(source).network.state_dict()
-        loaded = {name: value for name, value in found.items() if not name.startswith("trainer.")}
+    loaded, config = _read(source)
+    if isinstance(network, Generator) and isinstance(config, GeneratorConfig) and is_larger(network.config, config):
+        loaded = grown(network, loaded, config.widths)
     own = network.state_dict()
     free = {name: value for name, value in own.items() if name.startswith(("trainer.", "outer.texture."))}
     fit(network, free | loaded, source)
+
+
+def _read(source: Path) -> tuple[dict[str, Tensor], NetworkConfig]:
+    if source.is_dir():
+        parts, notes = load_checkpoint(source / CHECKPOINT)
+        return parts["average"], msgspec.convert(notes["config"], TrainConfig).network
+    weights = load_weights(source)
+    state = weights.network.state_dict()
+    return {name: value for name, value in state.items() if not name.startswith("trainer.")}, weights.network.config

@@ -125,7 +125,7 @@ def test_our_presets_stay_within_their_operations(name: str, limit: float) -> No
     half, full = (torch.empty(1, channels, 128, 128, device="meta") for channels in (HALF_CHANNELS, FULL_CHANNELS))
     with FlopCounterMode(display=False) as counter:
         network.outer(full, network.inner(half, torch.empty(1, len(STATISTICS), device="meta")))
-    assert 0.5 * limit < counter.get_total_flops() <= limit
+    assert 0.3 * limit < counter.get_total_flops() <= limit
 
 
 @pytest.mark.parametrize("shape", [(64, 64), (61, 83), (17, 130)])

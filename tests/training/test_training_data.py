@@ -12,7 +12,7 @@ from PIL import Image
 from training_tools import specimens
 
 from restore.training.config import ScheduleConfig, TrainConfig, load_config
-from restore.training.drawing import KINDS, DrawConfig, collate, draw_item, draw_path
+from restore.training.drawing import KINDS, DrawConfig, collate, crop, draw_item, draw_path
 from restore.training.images import ImageSet, epoch_order, load_image
 from restore.training.replay import HardExamples, Item, ReplayConfig
 from restore.training.simulated import simulated_images
@@ -141,6 +141,35 @@ def test_counting_noise_has_the_variance_of_its_dose() -> None:
     item = draw_item(flat, 96, draw, np.random.default_rng(0), CPU)
     assert float(item.values.mean()) == pytest.approx(0.5, abs=0.01)
     assert float(item.values.var()) == pytest.approx((0.5 + 0.02) / 100, rel=0.1)
+
+
+def test_turned_crops_show_waves_of_the_micrograph_at_every_angle_and_near_their_length() -> None:
+    y, x = np.mgrid[:128, :128]
+    image = torch.from_numpy((127.5 + 127.5 * np.cos(2 * np.pi * (x + 0.5 * y) / 12)).astype(np.uint8))
+    draw = DrawConfig(turn_share=1.0, stretch=1.2, zoom_share=0, gamma_share=0, invert_share=0)
+    angles, lengths = [], []
+    for seed in range(150):
+        patch = crop(image, 64, draw, np.random.default_rng(seed), CPU)
+        assert float(patch.min()) >= 0
+        assert float(patch.max()) <= 1
+        power = torch.fft.rfft2((patch - patch.mean()) * torch.outer(*2 * [torch.hann_window(64)]), s=(256, 256)).abs()
+        row, col = divmod(int(power.argmax()), power.shape[1])
+        wave = np.array([row if row < 128 else row - 256, col]) / 256
+        angles.append(np.degrees(np.arctan2(*wave)) % 180)
+        lengths.append(1 / np.hypot(*wave))
+    assert (np.histogram(angles, 6, (0, 180))[0] > 10).all(), "some sixth of half a turn was not seen"
+    true = 12 / np.hypot(1, 0.5)
+    assert true / 1.2 < min(lengths) < true < max(lengths) < true * 1.25
+
+
+def test_turned_crops_never_leave_the_micrograph() -> None:
+    image = torch.arange(1, 101, dtype=torch.uint8)[:, None].repeat(1, 140)  # its border would be mirrored
+    draw = DrawConfig(turn_share=1.0, zoom_share=0.5, gamma_share=0, invert_share=0)
+    for seed in range(40):
+        patch = crop(image, 96, draw, np.random.default_rng(seed), CPU)
+        for line in (patch, patch.T):
+            slopes = line[:, 1:] - line[:, :-1]
+            assert float(slopes.max()) <= 1e-6 or float(slopes.min()) >= -1e-6, "a ramp turned back"
 
 
 def test_the_same_seed_draws_the_same_scan() -> None:

@@ -125,6 +125,29 @@ def test_a_run_can_start_from_anothers_weights(tmp_path: Path) -> None:
     assert all(torch.equal(v, first.average[k]) for k, v in second.network.state_dict().items())
 
 
+def test_a_larger_generator_starts_by_saying_what_the_smaller_one_says(tmp_path: Path) -> None:
+    first = run_of(tiny(), tmp_path / "first")
+    for _ in range(5):
+        first.step()
+    first.save()
+    large = msgspec.structs.replace(TINY, widths=(12, 16), inner_blocks=(1, 3), outer_blocks=2)
+    second = run_of(tiny(generator=large, start_from=str(tmp_path / "first")), tmp_path / "second")
+    batch, _ = first.draw(7)
+    small, grown = (
+        network.eval()(batch.mean, batch.weight, batch.distance) for network in (first.averaged(), second.network)
+    )
+    torch.testing.assert_close(grown.frame, small.frame)
+    torch.testing.assert_close(grown.log_scale, small.log_scale)
+    before = {name: value.clone() for name, value in second.network.state_dict().items()}
+    for _ in range(3):
+        second.step()
+    second.save()
+    new = second.network.state_dict()["inner.down.0.weight"][8:] - before["inner.down.0.weight"][8:]
+    assert float(new.abs().max()) > 0, "what is new does not learn"
+    with pytest.raises(InvalidInput, match="another network"):
+        run_of(tiny(start_from=str(tmp_path / "second"), generator=TINY), tmp_path / "shrunk")
+
+
 def test_a_realistic_run_starts_from_a_faithful_one_and_goes_on_from_itself_only(tmp_path: Path) -> None:
     run_of(tiny(), tmp_path / "faithful").save()
     textured = tiny(start_from=str(tmp_path / "faithful"), generator=msgspec.structs.replace(TINY, texture=True))

@@ -17,7 +17,7 @@ from training_tools import TINY, run_of, specimens, tiny
 
 from restore.calibration import COVERAGES, DISTANCES, Calibration, CalibrationCounts, conformal_quantile
 from restore.export import export
-from restore.generator import Generator
+from restore.generator import PRESETS, Generator
 from restore.generator_restorer import GeneratorRestorer, load, run_generator
 from restore.gridding import FrameGeometry
 from restore.losses import LossConfig
@@ -49,6 +49,19 @@ def test_weights_come_back_as_they_were_saved(tmp_path: Path) -> None:
     one = run_generator(Weights("a", network, None, "faithful", ""), samples, geometry)
     two = run_generator(found, samples, geometry)
     torch.testing.assert_close(one, two, rtol=1e-4, atol=1e-5)
+
+
+def test_large_weights_ship_in_half_precision_and_restore_what_was_saved(tmp_path: Path) -> None:
+    torch.manual_seed(2)
+    network = Generator(PRESETS["live"]).eval()
+    path = tmp_path / "w.safetensors"
+    save_weights(path, network, "live", FLAT)
+    assert path.stat().st_size < 16_000_000
+    found = load_weights(path).network.state_dict()
+    for name, value in network.state_dict().items():
+        if not name.startswith("trainer."):
+            assert found[name].dtype == torch.float32
+            assert torch.equal(found[name], value), f"{name} was rounded before it was saved"
 
 
 def _rewrite(path: Path, change: str) -> None:
