@@ -28,6 +28,7 @@ from restore.generator_restorer import GeneratorRestorer
 from restore.loading import SHIPPED_WEIGHTS, pick_device
 from restore.memory import keep_freed_memory
 from restore.metrics import scale_to_truth
+from restore.resident import PRECISIONS, Precision
 from restore.scoring import ImageScore, score_image, summarise
 from restore.training.images import SUFFIXES, load_image
 from scancontrol.errors import InvalidInput, ScanControlError
@@ -114,7 +115,9 @@ def _path(pattern: str, coverage: float, shape: tuple[int, int]) -> ScanPath:
     return PathRecipe(pattern=laid, shape=shape, fov_nm=float(shape[1]), dwell_us=1.0).expand()
 
 
-def _methods(names: Sequence[str] | None, weights: Path | None, device: torch.device, share: float) -> list[Restorer]:
+def _methods(
+    names: Sequence[str] | None, weights: Path | None, device: torch.device, share: float, precision: Precision
+) -> list[Restorer]:
     """The fills, and the generator where weights are given or ship."""
     chosen = list(FILLS) if names is None else list(names)
     if names is None and (weights is not None or SHIPPED_WEIGHTS.exists()):
@@ -122,7 +125,7 @@ def _methods(names: Sequence[str] | None, weights: Path | None, device: torch.de
     found: list[Restorer] = []
     for name in chosen:
         if name == "generator":
-            found.append(GeneratorRestorer.load(weights or SHIPPED_WEIGHTS, device, share))
+            found.append(GeneratorRestorer.load(weights or SHIPPED_WEIGHTS, device, share, precision))
         elif name in FILLS:
             found.append(FillRestorer(name, share))
         else:
@@ -234,6 +237,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", type=Path, help="where to write the rows (default: OUT/rows.json)")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--share", type=float, default=0.04, help="of the samples, withheld to measure the error")
+    parser.add_argument("--precision", choices=PRECISIONS, default="auto", help="of the generator")
     parser.add_argument("--no-figures", action="store_true")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
@@ -243,7 +247,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         device = pick_device(options.device)
         keep_freed_memory()
         names = options.methods.split(",") if options.methods else None
-        restorers = _methods(names, options.weights, device, options.share)
+        restorers = _methods(names, options.weights, device, options.share, options.precision)
         images = read_micrographs(options.images, options.limit)
         options.out.mkdir(parents=True, exist_ok=True)
         rows, pictures = [], {}

@@ -121,7 +121,8 @@ class Inner(nn.Module):
         self.widths = widths
 
     def forward(self, planes: Tensor, statistics: Tensor) -> Tensor:
-        films = self.condition(statistics)[:, :, None, None].split([2 * w for w in self.widths], 1)
+        conditions = self.condition(statistics).to(planes.dtype)
+        films = conditions[:, :, None, None].split([2 * w for w in self.widths], 1)
         x = self.stem(planes)
         skips: list[Tensor] = []
         for level, blocks in enumerate(self.levels):
@@ -169,7 +170,7 @@ class Outer(nn.Module):
         """Correction and log scale, (batch, 1, rows, cols) each, and strengths of the texture if there is one."""
         x = F.relu_(self.blocks(self.stem(planes).add_(features)))
         out = F.pixel_shuffle(self.head(x), 4)
-        return out[:, :1], out[:, 1:], None if self.texture is None else self.texture(x)
+        return out[:, :1], out[:, 1:], None if self.texture is None else self.texture(x).float()
 
 
 class Generator(nn.Module):
@@ -188,6 +189,12 @@ class Generator(nn.Module):
         self.inner = Inner(self.config)
         self.trainer = Trainer(self.config)
         self.outer = Outer(self.config)
+
+    def compute_in(self, precision: torch.dtype) -> None:
+        """Change the convolutions to a precision; the start, the frame and its statistics stay in float32."""
+        self.inner.to(precision)
+        self.inner.condition.float()
+        self.outer.to(precision)
 
     @property
     def stride(self) -> int:
@@ -211,8 +218,9 @@ class Generator(nn.Module):
             start = spectral_start(mean, weight, float(rows * cols), self.config.spectral_iterations)
         half, full, fill = network_planes(mean, weight, distance, start, self.config.path_information)
         smooth = low_pass(fill)
-        features = self.inner(half, start.statistics)
-        correction, log_scale, strengths = self.outer(full, features)
+        precision = self.outer.stem.weight.dtype
+        features = self.inner(half.to(precision), start.statistics)
+        correction, log_scale, strengths = self.outer(full.to(precision), features)
         trained = None
         if self.training:
             trained = (start.second + self.trainer(features))[..., : -(-rows // 2), : -(-cols // 2)]

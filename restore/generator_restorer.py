@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from restore.engine import Restoration
+from restore.generator import Estimate
 from restore.gridding import FrameGeometry, Normalisation
+from restore.resident import Precision, Resident
 from restore.weights_io import Weights, load_weights, shipped
 from restore.withholding import carried_over, half_widths, withhold
 
-__all__ = ["GeneratorRestorer", "load", "run_generator"]
+__all__ = ["GeneratorRestorer", "Network", "load", "run_generator"]
+
+Network = Callable[[Tensor, Tensor, Tensor], Estimate]
+"""A trained network: normalised partial frame, dwell and distance to the path in, estimate out."""
 
 
 @torch.inference_mode()
-def run_generator(weights: Weights, samples: Tensor, geometry: FrameGeometry) -> tuple[Tensor, Tensor]:
+def run_generator(network: Network, samples: Tensor, geometry: FrameGeometry) -> tuple[Tensor, Tensor]:
     """Estimate and predicted scale, (rows, cols) each, in the units of samples (n,). Exactly gain-equivariant."""
     normalisation: Normalisation = geometry.normalisation(samples)
     mean, weight = geometry.grid(normalisation.apply(samples[None])[0])
-    found = weights.network(mean[None, None], weight[None, None], geometry.distance[None, None])
+    found = network(mean[None, None], weight[None, None], geometry.distance[None, None])
     estimate = normalisation.invert(found.frame)[0, 0]
     return estimate, normalisation.invert_width(found.log_scale.exp())[0, 0]
 
@@ -29,36 +35,43 @@ class GeneratorRestorer:
     """Restores with trained weights; an error on withheld samples and a calibrated interval with every frame.
 
     Arguments:
-        weights: as loaded. share: of each frame's samples that are withheld; 0 uses all of them and measures nothing.
+        weights: as loaded; their network is changed to the precision that it computes in.
+        share: of each frame's samples that are withheld; 0 uses all of them and measures nothing.
+        precision: of the networks: ``single`` gives the same frame on every machine, ``auto`` the fastest.
     """
 
-    def __init__(self, weights: Weights, share: float = 0.04) -> None:
+    def __init__(self, weights: Weights, share: float = 0.04, precision: Precision = "auto") -> None:
         self.name = weights.name
         self.weights_hash = weights.hash
         self._weights, self._share = weights, share
+        self._network = Resident(weights.network, precision)
 
     @classmethod
     def load(
-        cls, path: Path | None = None, device: torch.device | str = "cpu", share: float = 0.04
+        cls,
+        path: Path | None = None,
+        device: torch.device | str = "cpu",
+        share: float = 0.04,
+        precision: Precision = "auto",
     ) -> GeneratorRestorer:
         """From a weights file; the shipped ``lite`` if none is named.
 
         Raises:
             InvalidInput: there is no such file, or it is damaged or foreign.
         """
-        return cls(load_weights(path or shipped("lite"), device), share)
+        return cls(load_weights(path or shipped("lite"), device), share, precision)
 
     def prepare(self, geometry: FrameGeometry, beam_us: float) -> None:
         """Split the geometry and warm the network up at this frame size."""
         kept, _ = withhold(geometry, self._share)
         trial = torch.linspace(0, 1, kept.count, device=kept.device)
-        run_generator(self._weights, trial, kept)
+        run_generator(self._network, trial, kept)
 
     def restore(self, samples: Tensor, geometry: FrameGeometry) -> Restoration:
         """Restore from all but the withheld samples; their error is measured and their fall rescales the interval."""
         kept, held = withhold(geometry, self._share)
         used = samples if held is None else samples[held.kept]
-        estimate, scale = run_generator(self._weights, used, kept)
+        estimate, scale = run_generator(self._network, used, kept)
         widths: Tensor | None = None
         measured = expected = None
         calibration = self._weights.calibration

@@ -9,6 +9,7 @@ import torch
 from restore.baselines.registry import FILLS
 from restore.engine import FillRestorer, Restorer
 from restore.generator_restorer import GeneratorRestorer
+from restore.resident import Precision
 from restore.weights_io import shipped
 from scancontrol.errors import InvalidInput
 
@@ -34,7 +35,7 @@ def pick_device(name: str = "auto") -> torch.device:
     return device
 
 
-def load_restorer(method: str, weights: Path | None, device: torch.device) -> Restorer:
+def load_restorer(method: str, weights: Path | None, device: torch.device, precision: Precision = "auto") -> Restorer:
     """What restores: a classical fill by its name, the generator, or (``auto``) the best of what is here.
 
     ``auto`` is the generator with ``weights``, or with those that ship; where none ship, the best fill that keeps
@@ -55,4 +56,4 @@ def load_restorer(method: str, weights: Path | None, device: torch.device) -> Re
         return FillRestorer("auto")
     if weights is not None and not weights.suffix:
         weights = shipped(weights.name)
-    return GeneratorRestorer.load(weights or SHIPPED_WEIGHTS, device)
+    return GeneratorRestorer.load(weights or SHIPPED_WEIGHTS, device, precision=precision)

@@ -20,6 +20,7 @@ from restore.engine import Engine
 from restore.gridding import MIN_SAMPLES
 from restore.loading import SHIPPED_WEIGHTS, load_restorer, pick_device
 from restore.memory import keep_freed_memory
+from restore.resident import PRECISIONS
 from scancontrol.child import Shutdown
 from scancontrol.errors import InvalidInput, ScanControlError
 from scancontrol.recording import Recording
@@ -91,6 +92,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--method", default="auto", help="auto, generator, or the name of a classical fill")
     parser.add_argument("--weights", type=Path, help="weights of the generator, in place of those that ship")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 …")
+    parser.add_argument(
+        "--precision", choices=PRECISIONS, default="auto",
+        help="of the generator; single gives the same frame on every machine, auto is the fastest here",
+    )  # fmt: skip
     parser.add_argument("--follow-stdin", action="store_true", help="end when standard input ends")
     options = parser.parse_args(arguments)
     shutdown = Shutdown(follow_stdin=options.follow_stdin)
@@ -100,7 +105,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         method = options.method
         if method == "auto" and options.weights is None and not SHIPPED_WEIGHTS.exists():
             method = _STRONGEST_FILL
-        engine = Engine(load_restorer(method, options.weights, device), device)
+        engine = Engine(load_restorer(method, options.weights, device, options.precision), device)
         _say(ready="offline", method=engine.restorer.name, device=str(device), threads=torch.get_num_threads())
         restore_frames(options.file, _frames(options.frames), engine, shutdown)
     except ScanControlError as error:

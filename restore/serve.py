@@ -27,6 +27,7 @@ from restore.backlog import Backlog, Job
 from restore.engine import Engine
 from restore.loading import load_restorer, pick_device
 from restore.memory import keep_freed_memory
+from restore.resident import PRECISIONS
 from scancontrol import logs
 from scancontrol.child import Shutdown, announce
 from scancontrol.errors import InvalidInput, RemoteProtocolError, ScanControlError
@@ -276,6 +277,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--threads", type=int, help="processor threads to compute with")
     parser.add_argument("--secret-key", type=Path, help="this server's CURVE secret key file")
     parser.add_argument("--allow", type=Path, help="folder of the public keys of clients to let in")
+    parser.add_argument(
+        "--precision", choices=PRECISIONS, default="auto",
+        help="of the generator; single gives the same frame on every machine, auto is the fastest here",
+    )  # fmt: skip
     parser.add_argument("--follow-stdin", action="store_true", help="end when standard input ends")
     parser.add_argument("--verbose", action="store_true")
     options = parser.parse_args(arguments)
@@ -292,7 +297,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise InvalidInput("keys", "one of two", "is half of what CURVE needs", "give --secret-key and --allow")
         security = None if options.secret_key is None else ServerSecurity(options.secret_key, options.allow)
         device = pick_device(options.device)
-        restorer = load_restorer(options.method, options.weights, device)
+        restorer = load_restorer(options.method, options.weights, device, options.precision)
         server = RestorerServer(Engine(restorer, device), options.address, security)
     except ScanControlError as error:
         sys.stderr.write(f"restorer: {error}\n")

@@ -48,7 +48,7 @@ def calibrate(weights: Weights, images: ImageSet, seed: int = 11) -> Calibration
     for truth, geometry in _frames(images, seed):
         kept, held = withhold(geometry, _SHARE)
         samples = truth.flatten()[geometry.index]
-        estimate, scale = run_generator(weights, samples if held is None else samples[held.kept], kept)
+        estimate, scale = run_generator(weights.network, samples if held is None else samples[held.kept], kept)
         error = (truth - estimate).abs()
         counts.add(error, scale.clamp_min(1e-6), kept.distance, kept.touched)
         if held is not None:

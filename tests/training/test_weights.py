@@ -46,8 +46,8 @@ def test_weights_come_back_as_they_were_saved(tmp_path: Path) -> None:
     found = load_weights(tmp_path / "w.safetensors")
     assert (found.name, found.hash, found.calibration, found.face) == ("tiny", digest, FLAT, "faithful")
     geometry, samples = _geometry(), torch.rand(900)
-    one = run_generator(Weights("a", network, None, "faithful", ""), samples, geometry)
-    two = run_generator(found, samples, geometry)
+    one = run_generator(network, samples, geometry)
+    two = run_generator(found.network, samples, geometry)
     torch.testing.assert_close(one, two, rtol=1e-4, atol=1e-5)
 
 
@@ -118,11 +118,11 @@ def test_truncated_missing_and_unfinite_weights_are_refused(tmp_path: Path) -> N
 @settings(max_examples=15, deadline=None)
 @given(gain=st.floats(1e-2, 1e3), offset=st.floats(-1e3, 1e3))
 def test_restorations_follow_gain_and_offset_exactly(gain: float, offset: float) -> None:
-    weights = Weights("tiny", _network(), FLAT, "faithful", "")
+    network = _network()
     geometry = _geometry(500, (48, 64))
     samples = torch.rand(500, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    base, scale = run_generator(weights, samples, geometry)
-    moved, moved_scale = run_generator(weights, samples * gain + offset, geometry)
+    base, scale = run_generator(network, samples, geometry)
+    moved, moved_scale = run_generator(network, samples * gain + offset, geometry)
     torch.testing.assert_close(moved, base * gain + offset, rtol=2e-4, atol=2e-4 * gain + 1e-6 * abs(offset))
     torch.testing.assert_close(moved_scale, scale * gain, rtol=2e-3, atol=1e-6)
 

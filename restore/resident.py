@@ -1,0 +1,112 @@
+"""A network as it stays on its device: in the precision that the device is fast in, and recorded if launches cost more.
+
+A GPU spends more time on being told of hundreds of small kernels than on computing them, so there the whole network is
+recorded once for each frame size, as a CUDA graph (https://docs.pytorch.org/docs/stable/notes/cuda.html#cuda-graphs),
+and replayed with new inputs in the same places.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from restore.ede2020 import Ede2020
+from restore.generator import Estimate, Generator
+from scancontrol.errors import InvalidInput
+
+__all__ = ["PRECISIONS", "Precision", "Recorded", "Resident", "fast_precision"]
+
+Precision = Literal["auto", "single", "bfloat16"]
+PRECISIONS: tuple[Precision, ...] = ("auto", "single", "bfloat16")
+
+_RECORDINGS = 4  # frame sizes that stay recorded
+_WARM_UPS = 3  # calls before recording, in which libraries choose their algorithms and allocate
+
+
+def fast_precision(device: torch.device, capabilities: dict[str, Any] | None = None) -> torch.dtype:
+    """bfloat16 where the device multiplies it faster than single precision, else float32.
+
+    Arguments:
+        capabilities: of the processor, as ``torch.cpu.get_capabilities`` says; asked for if not given.
+    """
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float32
+    if device.type != "cpu":
+        return torch.float32
+    found = torch.cpu.get_capabilities() if capabilities is None else capabilities
+    return torch.bfloat16 if found.get("avx512_bf16") or found.get("amx_bf16") else torch.float32
+
+
+class Recorded:
+    """A function of tensors of fixed shapes, with fixed places for them; on a GPU a graph that is replayed.
+
+    What a call returns lies in fixed places too, and is overwritten by the next. On a processor the function is
+    called on the fixed places, without a graph.
+    """
+
+    def __init__(self, function: Callable[..., Estimate], *examples: Tensor) -> None:
+        self._function, self._inputs = function, tuple(example.clone() for example in examples)
+        self._graph: torch.cuda.CUDAGraph | None = None
+        if examples[0].device.type != "cuda":
+            return
+        device = examples[0].device
+        aside = torch.cuda.Stream(device)
+        aside.wait_stream(torch.cuda.current_stream(device))
+        with torch.cuda.stream(aside):  # recording wants everything allocated and chosen before, on another stream
+            for _ in range(_WARM_UPS):
+                function(*self._inputs)
+        torch.cuda.current_stream(device).wait_stream(aside)
+        self._graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self._graph):
+            self._outputs = function(*self._inputs)
+
+    def __call__(self, *inputs: Tensor) -> Estimate:
+        for own, given in zip(self._inputs, inputs, strict=True):
+            own.copy_(given)
+        if self._graph is None:
+            return self._function(*self._inputs)
+        self._graph.replay()
+        return self._outputs
+
+
+class Resident:
+    """Calls a trained network in its device's fast precision; the network is changed to it.
+
+    Only the two networks are: the spectral start, the frame and the interval stay in single precision.
+
+    Arguments:
+        precision: ``auto`` for :func:`fast_precision`, or which; the author's networks keep single precision.
+        recorded: replay recordings; by default on GPUs.
+
+    Raises:
+        InvalidInput: no such precision.
+    """
+
+    def __init__(
+        self, network: Generator | Ede2020, precision: Precision = "auto", recorded: bool | None = None
+    ) -> None:
+        if precision not in PRECISIONS:
+            raise InvalidInput("precision", repr(precision), "is unknown", f"choose {', '.join(PRECISIONS)}")
+        self.network = network
+        device = next(network.parameters()).device
+        self._recorded = device.type == "cuda" if recorded is None else recorded
+        self._recordings: OrderedDict[torch.Size, Recorded] = OrderedDict()
+        fast = {"auto": fast_precision(device), "single": torch.float32, "bfloat16": torch.bfloat16}[precision]
+        if isinstance(network, Generator):
+            network.compute_in(fast)
+
+    def __call__(self, mean: Tensor, weight: Tensor, distance: Tensor) -> Estimate:
+        """As :meth:`restore.generator.Generator.forward`; with recordings, overwritten by the next call."""
+        if not self._recorded:
+            found: Estimate = self.network(mean, weight, distance)
+            return found
+        if mean.shape not in self._recordings:
+            self._recordings[mean.shape] = Recorded(self.network, mean, weight, distance)
+            while len(self._recordings) > _RECORDINGS:
+                self._recordings.popitem(last=False)
+        self._recordings.move_to_end(mean.shape)
+        return self._recordings[mean.shape](mean, weight, distance)
