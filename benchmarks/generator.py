@@ -1,7 +1,9 @@
 """What a restored frame costs: parameters, operations, and milliseconds of each part of the generator.
 
-``engine`` is the whole of it as the restorer does it: the weights that ship, samples of a spiral at 1/20 in; estimate,
-interval and measured error out.
+``engine`` is the whole of it as the restorer does it: weights that ship, samples of a spiral at 1/20 in; estimate,
+interval and measured error out. ``frame`` is the network with its start, as it is resident: in the device's fast
+precision and, on a GPU, replayed from a recording. Its share of the machine's peak is that of both networks'
+multiplications and additions, against those of large matrices multiplied in the same precision on the same device.
 
 On a processor the figures are the shortest of many wall times, and the processor time beside them, which other work on
 the machine lengthens less. On a GPU they are the median of many frames, by events.
@@ -21,7 +23,9 @@ from restore.generator import PRESETS, Generator
 from restore.generator_restorer import GeneratorRestorer
 from restore.memory import keep_freed_memory
 from restore.planes import network_planes
+from restore.resident import Resident, fast_precision
 from restore.spectral import spectral_start
+from restore.weights_io import shipped
 from scancontrol.paths import Archimedean, CoverageGoal, PathRecipe
 
 SIDE, FRAMES, COVERAGE = 512, 24, 0.05
@@ -31,46 +35,73 @@ SIDE, FRAMES, COVERAGE = 512, 24, 0.05
 def run() -> dict[str, Any]:
     """Return figures by preset."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    figures: dict[str, Any] = {"device": str(device), "threads": torch.get_num_threads()}
+    precision = fast_precision(device)
+    peak_gflops = _peak_gflops(device, precision)
+    figures: dict[str, Any] = {
+        "device": str(device), "threads": torch.get_num_threads(), "precision": str(precision),
+        "peak_gflops": round(peak_gflops),
+    }  # fmt: skip
     keep_freed_memory()  # as the restorer does
-    engine = Engine(GeneratorRestorer.load(device=device), device)
+    print(f"{device}, {torch.get_num_threads()} threads, {precision}, {peak_gflops:.0f} GFLOP/s; wall (processor) ms")
+    for name in PRESETS:
+        figures[name] = _in_engine(name, device) | _in_parts(name, device, peak_gflops)
+    return figures
+
+
+def _in_engine(name: str, device: torch.device) -> dict[str, float]:
+    """A frame of the weights of that name, in the engine that the restorer keeps."""
+    engine = Engine(GeneratorRestorer.load(shipped(name), device), device)
     recipe = PathRecipe(
         pattern=Archimedean(coverage=CoverageGoal(value=COVERAGE)), shape=(SIDE, SIDE), fov_nm=float(SIDE), dwell_us=1.0
     )
     path = engine.register(recipe.expand()).path
     samples = trial_samples(engine.path(path.path_id).geometry).cpu().numpy()
     wall, processor = _milliseconds(lambda: engine.restore(samples, path.path_id), device)
-    figures["engine"] = {"ms": round(wall, 2), "processor_ms": round(processor, 2)}
-    print(f"{engine.restorer.name} in the resident engine, spiral 1/20: {wall:.1f} ({processor:.1f})")
+    print(f"{name:>6} in the resident engine, {SIDE}², spiral 1/20: {wall:.1f} ({processor:.1f})")
+    return {"engine_ms": round(wall, 2), "engine_processor_ms": round(processor, 2)}
+
+
+def _in_parts(name: str, device: torch.device, peak_gflops: float) -> dict[str, float]:
+    """Sizes of the preset, and what each of its parts takes on samples scattered at random."""
+    config = PRESETS[name]
     torch.manual_seed(0)
     weight = (torch.rand(1, 1, SIDE, SIDE) < COVERAGE).float().to(device)
     mean = torch.randn(1, 1, SIDE, SIDE).to(device) * weight
-    print(f"{SIDE}² at {COVERAGE:.0%}, {device}, {torch.get_num_threads()} threads; wall (processor) ms")
-    for name, config in PRESETS.items():
-        network = Generator(config).eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        with FlopCounterMode(display=False) as counter:
-            network(mean, weight, weight)
-        row: dict[str, Any] = {
-            "parameters": sum(p.numel() for n, p in network.named_parameters() if not n.startswith("trainer.")),
-            "gflop": round(counter.get_total_flops() / 1e9, 2),
-        }
-        start = spectral_start(mean, weight, iterations=config.spectral_iterations)
-        half, full, _ = network_planes(mean, weight, weight, start)
+    network = Generator(config).eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    resident = Resident(network)
+    start = spectral_start(mean, weight, iterations=config.spectral_iterations)
+    half, full = (x.to(fast_precision(device)) for x in network_planes(mean, weight, weight, start)[:2])
+    with FlopCounterMode(display=False) as counter:
         features = network.inner(half, start.statistics)
-        parts: dict[str, Callable[[], object]] = {
-            "start": lambda c=config: spectral_start(mean, weight, iterations=c.spectral_iterations),
-            "planes": lambda s=start: network_planes(mean, weight, weight, s),
-            "inner": lambda n=network, h=half, s=start: n.inner(h, s.statistics),
-            "outer": lambda n=network, f=full, x=features: n.outer(f, x),
-            "frame": lambda n=network: n(mean, weight, weight),
-        }
-        for part, call in parts.items():
-            wall, processor = _milliseconds(call, device)
-            row[f"{part}_ms"], row[f"{part}_processor_ms"] = round(wall, 2), round(processor, 2)
-        figures[name] = row
-        times = "  ".join(f"{p} {row[p + '_ms']:.1f} ({row[p + '_processor_ms']:.1f})" for p in parts)
-        print(f"{name:>6}: {row['parameters'] / 1e6:.2f} M parameters, {row['gflop']} GFLOP  {times}")
-    return figures
+        network.outer(full, features)
+    gflop = counter.get_total_flops() / 1e9
+    row = {
+        "parameters": sum(p.numel() for n, p in network.named_parameters() if not n.startswith("trainer.")),
+        "gflop": round(gflop, 2),
+    }
+    parts: dict[str, Callable[[], object]] = {
+        "start": lambda: spectral_start(mean, weight, iterations=config.spectral_iterations),
+        "planes": lambda: network_planes(mean, weight, weight, start),
+        "inner": lambda: network.inner(half, start.statistics),
+        "outer": lambda: network.outer(full, features),
+        "frame": lambda: resident(mean, weight, weight),
+    }
+    for part, call in parts.items():
+        wall, processor = _milliseconds(call, device)
+        row[f"{part}_ms"], row[f"{part}_processor_ms"] = round(wall, 2), round(processor, 2)
+    networks_pct = 100 * gflop / (row["inner_ms"] + row["outer_ms"]) * 1e3 / peak_gflops
+    frame_pct = 100 * gflop / row["frame_ms"] * 1e3 / peak_gflops
+    row |= {"networks_peak_pct": round(networks_pct, 1), "frame_peak_pct": round(frame_pct, 1)}
+    times = "  ".join(f"{p} {row[p + '_ms']:.1f} ({row[p + '_processor_ms']:.1f})" for p in parts)
+    print(f"{name:>6}: {row['parameters'] / 1e6:.2f} M parameters, {gflop:.1f} GFLOP  {times}")
+    print(f"{name:>6}: of the peak, the networks {networks_pct:.0f} %, the whole frame {frame_pct:.0f} %")
+    return row
+
+
+def _peak_gflops(device: torch.device, precision: torch.dtype) -> float:
+    size = 8192 if device.type == "cuda" else 2048
+    a, b = torch.randn(2, size, size, device=device).to(precision)
+    return 2 * size**3 / 1e6 / _milliseconds(lambda: a @ b, device)[0]
 
 
 def _milliseconds(call: Callable[[], object], device: torch.device) -> tuple[float, float]:

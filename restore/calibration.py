@@ -105,7 +105,7 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
         Arguments:
             scores: |withheld sample − estimate| / half-width at the withheld samples, shape (k,).
-            say: how much they may say, 0 to 1: :attr:`~restore.withholding.Withheld.say`.
+            say: how much they may say, 0 to 1: :attr:`~restore.withholding.Withheld.say_on_widths`.
         """
         if len(scores) < 24 or self.trust == 0:
             return 1.0

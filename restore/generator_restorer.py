@@ -81,9 +81,9 @@ class GeneratorRestorer:
             residual = held.residual(samples, estimate)
             measured = float(residual.square().mean().sqrt())
             if calibration is not None and widths is not None:
-                expected = calibration.rms_share * carried_over(residual, held, widths, held.say)
+                expected = calibration.rms_share * carried_over(residual, held, widths, held.say_on_errors)
                 scores = residual.abs() / widths.flatten()[held.pixel].clamp_min(1e-30)
-                widths = widths * calibration.rescale(scores, held.say)
+                widths = widths * calibration.rescale(scores, held.say_on_widths)
             else:
                 widths = half_widths(residual, held.distance_px, kept.distance)
                 expected = carried_over(residual, held, widths)

@@ -25,7 +25,8 @@ __all__ = ["LEVEL", "Withheld", "carried_over", "growth_along", "half_widths", "
 LEVEL = 0.9
 _FEWEST = 24  # withheld samples below this tell nothing about a 90 % quantile
 _BINS = 5
-_PROMISES_WORTH = 32
+_PROMISED_WIDTHS_WORTH = 32
+_PROMISED_ERRORS_WORTH = 240
 _STEPS_PER_PX = 16
 
 
@@ -48,12 +49,17 @@ class Withheld:
     places: int
 
     @property
-    def say(self) -> float:
-        """Weight of what these samples measure against what was promised without them, 0 to 1.
+    def say_on_widths(self) -> float:
+        """Weight of the quantile that these samples measure against the one promised without them, 0 to 1.
 
-        Of many frames, promised errors are right within the accuracy that about thirty places can measure.
+        Of many frames, promised widths are right within the accuracy that about thirty places can measure.
         """
-        return self.places / (self.places + _PROMISES_WORTH)
+        return self.places / (self.places + _PROMISED_WIDTHS_WORTH)
+
+    @property
+    def say_on_errors(self) -> float:
+        """The same of their root mean square: few large residuals make it, so it takes many more places to know it."""
+        return self.places / (self.places + _PROMISED_ERRORS_WORTH)
 
     def residual(self, samples: Tensor, estimate: Tensor) -> Tensor:
         """Withheld samples minus the estimate (rows, cols) there, shape ``(k,)``."""

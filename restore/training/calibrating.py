@@ -58,9 +58,9 @@ def calibrate(weights: Weights, images: ImageSet, seed: int = 11) -> Calibration
     for error, scale, kept, held, residual in kept_frames:
         width = calibration.half_width(scale, kept.distance, kept.touched)
         score = (error / width).flatten()
-        asked.append(held.say * np.log(np.clip(conformal_quantile(score[held.pixel]), 0.25, 4)))
+        asked.append(held.say_on_widths * np.log(np.clip(conformal_quantile(score[held.pixel]), 0.25, 4)))
         needed.append(np.log(conformal_quantile(score)))
-        shares.append(float(error.square().mean().sqrt()) / carried_over(residual, held, width, held.say))
+        shares.append(float(error.square().mean().sqrt()) / carried_over(residual, held, width, held.say_on_errors))
     x, y = np.array(asked), np.array(needed)
     slope = float(np.clip(np.cov(x, y)[0, 1] / np.var(x, ddof=1), 0, 1)) if len(x) > 2 else 0.0
     # Over frames, the mean of coverage is wanted, not of log width; the median serves both closely.

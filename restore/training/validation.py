@@ -24,10 +24,12 @@ _MOST_IMAGES = 8
 def validate(network: Generator | Ede2020, images: ImageSet, device: torch.device) -> dict[str, float]:
     """Mean ``rmse_lowpass`` in per cent on noiseless scans of fixed seeds, per path and coverage.
 
-    ``…_pct`` is the network's, ``…_start`` that of the low-passed spectral start which it corrects.
+    ``…_pct`` is the network's, ``…_start`` that of the low-passed spectral start which it corrects (of the author's
+    networks, which have none: of its first guess, the fill).
     """
     chosen = np.linspace(0, len(images) - 1, min(_MOST_IMAGES, len(images))).round().astype(int)
     found: dict[str, float] = {}
+    own = network.config.spectral_iterations if isinstance(network, Generator) else (0, 0)
     for kind, coverage in _SETTINGS:
         draw = DrawConfig(
             patterns={kind: 1.0}, coverage=(coverage, coverage), subpixel_share=0, poisson_share=0, lag_share=0,
@@ -40,7 +42,7 @@ def validate(network: Generator | Ede2020, images: ImageSet, device: torch.devic
             size = min(image.shape) // 32 * 32
             batch = collate([draw_item(image, size, draw, np.random.default_rng((7, int(index))), device)])
             estimate = network(batch.mean, batch.weight, batch.distance).frame
-            start = spectral_start(batch.mean, batch.weight)
+            start = spectral_start(batch.mean, batch.weight, iterations=own)
             plain = low_pass(F.interpolate(start.second, scale_factor=2, mode="bicubic", align_corners=False))
             for frame, into in ((estimate, errors), (plain, starts)):
                 error = batch.normalisation.invert(frame) - low_pass(batch.truth)

@@ -76,7 +76,7 @@ def test_an_arc_of_a_drawn_path_is_one_place_and_each_point_of_a_grid_another() 
         assert held is not None
         runs = 1 + int((held.index.diff() > 1).sum())
         assert held.places == pytest.approx(runs, rel=0.1)
-        assert 0 < held.say < 1
+        assert 0 < held.say_on_errors < held.say_on_widths < 1
 
 
 def test_points_are_withheld_from_grids_and_arcs_from_what_is_drawn() -> None:
