@@ -40,7 +40,7 @@ class GeneratorConfig(
     extra_residuals: bool = True  # encoder features added to the mirrored decoder level
     path_information: bool = True  # weight and distance planes; without them only values are seen
     texture: bool = False  # the realistic face: detail and noise in place, in strengths that the outer network predicts
-    spectral_iterations: tuple[int, int] = (8, 8)
+    spectral_iterations: tuple[int, int] = (8, 14)
 
     def __post_init__(self) -> None:
         if len(self.widths) != len(self.inner_blocks) or not self.widths:

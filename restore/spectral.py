@@ -65,7 +65,7 @@ class SpectralStart:
 
 @torch.no_grad()
 def spectral_start(
-    mean: Tensor, weight: Tensor, area: float | None = None, iterations: tuple[int, int] = (8, 8)
+    mean: Tensor, weight: Tensor, area: float | None = None, iterations: tuple[int, int] = (8, 14)
 ) -> SpectralStart:
     """Estimate the half-size frame from a partial one.
 

@@ -3,9 +3,6 @@
 The order of every chunk is the point of this module: **written, then acknowledged, then handed to the sinks**.
 What is not on the disk is never acknowledged, so the microscope keeps it and sends it again; and no sink can
 keep a sample from the disk, because it is there before the sink hears of it.
-
-Of whom a frame is asked is on the disk before it is asked, until its end has told how far it came. A frame of which
-that is not known is never asked for again: the server that knew is gone, and may have exposed more than it could send.
 """
 
 from __future__ import annotations
@@ -13,7 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any, Literal
@@ -23,9 +20,10 @@ from scancontrol.acquisition.ahead import PathsAhead
 from scancontrol.acquisition.contracts import ChunkLike, FrameEnd, FrameStart, MicroscopeLike, Sink
 from scancontrol.acquisition.kept import collect_kept
 from scancontrol.acquisition.phases import TRANSITIONS, AcquisitionStatus, Happening, Phase, step
+from scancontrol.acquisition.requests import FrameRequests, finish_reason_of
 from scancontrol.acquisition.sinks import Fanout
-from scancontrol.errors import InvalidInput, LinkError, RecordingError, RequestRefused, ScanControlError
-from scancontrol.paths import PathRecipe, ScanPath
+from scancontrol.errors import LinkError, RecordingError, ScanControlError
+from scancontrol.paths import PathRecipe
 from scancontrol.recording import RecordingWriter
 from scancontrol.wire.messages import End, Notice, Start
 
@@ -33,9 +31,6 @@ __all__ = ["Acquisition"]
 
 _LOG = logging.getLogger(__name__)
 _TICK_S = 0.01  # how long a command from another thread may have to wait
-_PATHS_REGISTERED = 32  # the microscope forgets the oldest of 64
-_RETRY = ("queue_full", "not_now", "no_session", "unknown_path")  # refusals that pass by themselves
-_UNKNOWN = "frame {} was begun at a microscope's server that is gone, or lost samples of it: none is exposed again"
 
 
 class Acquisition:
@@ -75,20 +70,15 @@ class Acquisition:
         self._tell = Fanout(sinks, clock).tell
         self._dose = dose or contracts.NoAccount()
         self._frames_ahead = frames_ahead
+        self._requests = FrameRequests(link, recording, self._dose, frames_ahead, area, self)
         self._interrupted = interrupted
         self._link_patience_s = link_patience_s
-        self._area = area
         self._on_status = on_status or (lambda status: None)
         self._on_notice = on_notice or (lambda notice: None)
         self._clock = clock
         self._lock = threading.Lock()
         self._commands: deque[tuple[Happening, str]] = deque()
         self._stamps: dict[int, int] = {}  # of the last chunk of each open frame
-        self._open: dict[int, ScanPath] = {}  # frames asked for whose End has not come
-        self._again: deque[tuple[int, ScanPath]] = deque()  # to be asked for again
-        self._doubtful: set[int] = set()  # of the open ones: asked for, and the answer was lost with the session
-        self._registered: OrderedDict[str, None] = OrderedDict()
-        self._next_frame = 0
         self._lost_since: float | None = None
         self._disk_failed = False
         self._ended_at: deque[float] = deque(maxlen=32)
@@ -147,15 +137,15 @@ class Acquisition:
                 event = self._link.receive(_TICK_S)
                 if event is not None:
                     self._take(event)
-                elif self._doubtful and self._link.drained:
-                    self._settle_doubts()
+                elif self._requests.any_doubtful and self._link.drained:
+                    self._requests.settle_doubts()
                 elif self._lost_since is not None and self._clock() - self._lost_since > self._link_patience_s:
                     raise LinkError(f"the microscope was silent for {self._link_patience_s:g} s")
         except ScanControlError as error:
-            self._fail(_reason_of(error), str(error))
+            self.failed(finish_reason_of(error), str(error))
             self._blank(str(error))
         except BaseException as error:
-            self._fail("fault", f"{type(error).__name__}: {error}")
+            self.failed("fault", f"{type(error).__name__}: {error}")
             self._blank("the acquisition failed")
             raise
         finally:
@@ -166,9 +156,9 @@ class Acquisition:
         return self._status
 
     def _done(self, ahead: PathsAhead) -> bool:
-        if self._open:
+        if self._requests.any_open:
             return False
-        return self._failure is not None or (ahead.exhausted and not self._again)
+        return self._failure is not None or (ahead.exhausted and not self._requests.any_again)
 
     def _collect_what_is_kept(self, ahead: PathsAhead) -> None:
         def wanted() -> bool:
@@ -179,18 +169,6 @@ class Acquisition:
             self._link, self._recording, self._keep, wanted, patience_s=self._link_patience_s, clock=self._clock
         )
 
-    def _settle_doubts(self) -> None:
-        """All has come that there was, and no end of these: they were never taken up, and are asked for again."""
-        for frame in sorted(self._doubtful):
-            self._withdraw(frame)
-            self._again.append((frame, self._open.pop(frame)))
-        self._doubtful.clear()
-
-    def _withdraw(self, frame: int) -> None:
-        """The microscope did not take it up: nothing of it was exposed."""
-        self._dose.refused(frame)
-        self._recording.note_asked(frame, "")
-
     def _obey(self, ahead: PathsAhead) -> None:
         """Do what other threads asked for."""
         while self._commands:
@@ -198,8 +176,8 @@ class Acquisition:
             if happening in TRANSITIONS[self._status.phase]:
                 if happening is Happening.ABORT:
                     ahead.stop()
-                    self._again.clear()
-                    self._fail("aborted", reason)
+                    self._requests.forget_again()
+                    self.failed("aborted", reason)
                     self._blank(reason)
                     self._step(happening)
                 elif happening is Happening.RESUME:
@@ -212,71 +190,12 @@ class Acquisition:
 
     def _ask_for_frames(self, ahead: PathsAhead) -> None:
         """Keep the microscope's queue filled."""
-        if self._status.phase not in (Phase.ARMING, Phase.SCANNING):
-            return
-        while self._failure is None and not self._doubtful and len(self._open) <= self._frames_ahead:
-            if self._again:
-                frame, path = self._again.popleft()
-            else:
-                try:
-                    taken = ahead.take()
-                except ScanControlError as error:
-                    self._fail("planning", str(error))
-                    return
-                if taken is None:
-                    return
-                frame, path = self._next_frame, taken
-                self._next_frame += 1
-            if not self._ask_for(frame, path):
-                self._again.appendleft((frame, path))
-                return
+        if self._status.phase in (Phase.ARMING, Phase.SCANNING):
+            self._requests.fill(ahead, lambda: self._failure is None)
 
-    def _ask_for(self, frame: int, path: ScanPath) -> bool:
-        """Ask the microscope for what is lacking of a frame; False if it wants to be asked later."""
-        try:
-            self._recording.begin_frame(frame, path)
-        except RecordingError as error:
-            self._fail("recording", str(error))
-            return True
-        first_index = self._recording.next_index(frame)
-        if first_index == path.count:
-            self._update(frames_completed=self._status.frames_completed + 1)
-            return True
-        if self._recording.asked_of(frame):
-            self._fail("fault", _UNKNOWN.format(frame))
-            self._recording.end_frame(frame, "fault", exposed=first_index)
-            return True
-        asked = False
-        try:
-            if path.path_id not in self._registered:
-                self._link.register(path.recipe)
-            self._registered[path.path_id] = None
-            self._registered.move_to_end(path.path_id)
-            while len(self._registered) > _PATHS_REGISTERED:
-                self._registered.popitem(last=False)
-            self._dose.ask(frame, path, first_index)
-            self._recording.note_asked(frame, self._link.server_id)
-            asked = True
-            self._link.start(
-                path.path_id, self._status.series_id, frame, first_index,
-                series_unique_id=self._recording.header.series_unique_id, area=self._area,
-            )  # fmt: skip
-        except RequestRefused as refused:
-            self._registered.pop(path.path_id, None)
-            if asked and refused.code == "no_session":
-                self._doubtful.add(frame)  # it may be taken up: it was asked, and the session ended before the answer
-            else:
-                self._withdraw(frame)
-                if refused.code in _RETRY:
-                    return False
-                self._fail("operator_blank" if refused.code == "beam_held" else "link", str(refused))
-                return True
-        except InvalidInput as error:
-            self._withdraw(frame)
-            self._fail(_reason_of(error), str(error))
-            return True
-        self._open[frame] = path
-        return True
+    def already_complete(self, frame: int) -> None:
+        """All of a resumed recording's frame is on the disk."""
+        self._update(frames_completed=self._status.frames_completed + 1)
 
     def _take(self, event: Start | ChunkLike | End | Notice) -> None:
         if isinstance(event, Notice):
@@ -299,7 +218,7 @@ class Acquisition:
         self._on_notice(notice)
 
     def _started(self, start: Start) -> None:
-        path = self._open.get(start.frame)
+        path = self._requests.path_of(start.frame)
         if path is None:
             return
         if self._status.phase is Phase.ARMING:
@@ -327,7 +246,7 @@ class Acquisition:
             )
         except RecordingError as error:
             self._disk_failed = True
-            self._fail("recording", str(error))
+            self.failed("recording", str(error))
             self._blank("the disk does not take the samples")
             return before
         self._update(
@@ -342,10 +261,9 @@ class Acquisition:
         return following
 
     def _ended(self, end: End) -> None:
-        path = self._open.pop(end.frame, None)
+        path = self._requests.ended(end.frame)
         if path is None:
             return
-        self._doubtful.discard(end.frame)
         self._dose.ended(end)
         received = self._recording.next_index(end.frame)
         lost = max(0, end.next_index - received)
@@ -353,22 +271,22 @@ class Acquisition:
             self._settled(end.frame)
         goes_on = end.reason == "heartbeat_lost" and self._interrupted == "resume" and lost == 0
         if goes_on and self._failure is None:
-            self._again.append((end.frame, path))
+            self._requests.ask_again(end.frame, path)
             self._update(interruptions=self._status.interruptions + 1)
             _LOG.warning("frame %d was interrupted at sample %d and goes on", end.frame, end.next_index)
             return
         reason = end.reason if lost == 0 or end.reason != "completed" else "fault"
         if reason != "completed":
             was_well = self._failure is None
-            self._fail(reason, end.message or f"the microscope ended frame {end.frame}: {reason}")
-            if was_well and self._open:
+            self.failed(reason, end.message or f"the microscope ended frame {end.frame}: {reason}")
+            if was_well and self._requests.any_open:
                 self._blank(f"frame {end.frame} ended: {reason}")  # no time for the frames behind it
         try:
             self._recording.end_frame(
                 end.frame, reason, exposed=end.next_index, electrons=end.electrons, utc_ns=end.utc_ns
             )
         except RecordingError as error:
-            self._fail("recording", str(error))
+            self.failed("recording", str(error))
         self._ended_at.append(self._clock())
         self._update(
             frames_ended=self._status.frames_ended + 1,
@@ -388,13 +306,13 @@ class Acquisition:
         try:
             self._recording.note_asked(frame, "")
         except RecordingError as error:
-            self._fail("recording", str(error))
+            self.failed("recording", str(error))
 
     def _rate_hz(self) -> float:
         times = self._ended_at
         return (len(times) - 1) / (times[-1] - times[0]) if len(times) > 1 and times[-1] > times[0] else 0.0
 
-    def _fail(self, reason: str, message: str) -> None:
+    def failed(self, reason: str, message: str) -> None:
         """Note the finish reason; the first one stays."""
         if self._failure is None:
             self._failure = (reason, message)
@@ -419,16 +337,3 @@ class Acquisition:
 
     def _update(self, **changes: Any) -> None:
         self._status = replace(self._status, **changes)
-
-
-def _reason_of(error: ScanControlError) -> str:
-    """The finish reason that an error is; a ledger that cannot be written is a disk to wait for, as a recording's."""
-    if isinstance(error, LinkError):
-        return "link"
-    if isinstance(error, RecordingError):
-        return "recording"
-    if isinstance(error, InvalidInput):
-        if error.quantity == "dose ledger" and error.limit.startswith("cannot be written"):
-            return "recording"
-        return "dose_limit" if "dose" in error.quantity else "planning"
-    return "fault"

@@ -1,0 +1,180 @@
+"""Asking the microscope for frames: which were asked for, which wait to be, and of which nobody knows.
+
+Of whom a frame is asked is on the disk before it is asked, until its end has told how far it came. A frame of which
+that is not known is never asked for again: the server that knew is gone, and may have exposed more than it could send.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from typing import Protocol
+
+from scancontrol.acquisition.ahead import PathsAhead
+from scancontrol.acquisition.contracts import DoseAccount, MicroscopeLike
+from scancontrol.errors import InvalidInput, LinkError, RecordingError, RequestRefused, ScanControlError
+from scancontrol.paths import ScanPath
+from scancontrol.recording import RecordingWriter
+
+__all__ = ["FrameRequests", "Outcome", "finish_reason_of"]
+
+_PATHS_REGISTERED = 32  # the microscope forgets the oldest of 64
+_RETRY = ("queue_full", "not_now", "no_session", "unknown_path")  # refusals that pass by themselves
+_UNKNOWN = "frame {} was begun at a microscope's server that is gone, or lost samples of it: none is exposed again"
+
+
+class Outcome(Protocol):
+    """Who is told what came of asking."""
+
+    def failed(self, reason: str, message: str) -> None:
+        """Nothing more can be asked for; ``reason`` is a finish reason."""
+
+    def already_complete(self, frame: int) -> None:
+        """Nothing is lacking of a frame: it is not asked for."""
+
+
+class FrameRequests:
+    """The frames that the microscope was asked for and has not ended, in the thread that owns the link.
+
+    ``ahead`` of them wait in its queue while one is scanned; ``area`` names the area of the specimen to it, and
+    ``dose`` is told of every scan before it is.
+    """
+
+    def __init__(
+        self, link: MicroscopeLike, recording: RecordingWriter, dose: DoseAccount, ahead: int, area: str,
+        outcome: Outcome,
+    ) -> None:  # fmt: skip
+        self._link, self._recording, self._dose = link, recording, dose
+        self._ahead, self._area, self._outcome = ahead, area, outcome
+        self._open: dict[int, ScanPath] = {}  # asked for, and no End has come
+        self._again: deque[tuple[int, ScanPath]] = deque()  # to be asked for again
+        self._doubtful: set[int] = set()  # of the open ones: asked for, and the answer was lost with the session
+        self._registered: OrderedDict[str, None] = OrderedDict()
+        self._next_frame = 0
+
+    def path_of(self, frame: int) -> ScanPath | None:
+        """The path of a frame that was asked for and has not ended."""
+        return self._open.get(frame)
+
+    @property
+    def any_open(self) -> bool:
+        """Whether a frame was asked for and has not ended."""
+        return bool(self._open)
+
+    @property
+    def any_again(self) -> bool:
+        """Whether a frame waits to be asked for again."""
+        return bool(self._again)
+
+    @property
+    def any_doubtful(self) -> bool:
+        """Whether the answer to an asked frame was lost, so that nobody knows if it was taken up."""
+        return bool(self._doubtful)
+
+    def ended(self, frame: int) -> ScanPath | None:
+        """The microscope ended a frame; its path, if it was open."""
+        self._doubtful.discard(frame)
+        return self._open.pop(frame, None)
+
+    def ask_again(self, frame: int, path: ScanPath) -> None:
+        """Go on with a frame that was interrupted, before any new one."""
+        self._again.append((frame, path))
+
+    def forget_again(self) -> None:
+        """Do not go on with what was interrupted."""
+        self._again.clear()
+
+    def settle_doubts(self) -> None:
+        """All has come that there was, and no end of these: they were never taken up, and are asked for again."""
+        for frame in sorted(self._doubtful):
+            self._withdraw(frame)
+            self._again.append((frame, self._open.pop(frame)))
+        self._doubtful.clear()
+
+    def fill(self, ahead: PathsAhead, may_go_on: Callable[[], bool]) -> None:
+        """Keep the microscope's queue filled, for as long as ``may_go_on``."""
+        while may_go_on() and not self._doubtful and len(self._open) <= self._ahead:
+            if self._again:
+                frame, path = self._again.popleft()
+            else:
+                try:
+                    taken = ahead.take()
+                except ScanControlError as error:
+                    self._outcome.failed("planning", str(error))
+                    return
+                if taken is None:
+                    return
+                frame, path = self._next_frame, taken
+                self._next_frame += 1
+            if not self._ask_for(frame, path):
+                self._again.appendleft((frame, path))
+                return
+
+    def _ask_for(self, frame: int, path: ScanPath) -> bool:
+        """Ask for what is lacking of a frame; False if the microscope wants to be asked later."""
+        try:
+            self._recording.begin_frame(frame, path)
+        except RecordingError as error:
+            self._outcome.failed("recording", str(error))
+            return True
+        first_index = self._recording.next_index(frame)
+        if first_index == path.count:
+            self._outcome.already_complete(frame)
+            return True
+        if self._recording.asked_of(frame):
+            self._outcome.failed("fault", _UNKNOWN.format(frame))
+            self._recording.end_frame(frame, "fault", exposed=first_index)
+            return True
+        asked = False
+        try:
+            self._register(path)
+            self._dose.ask(frame, path, first_index)
+            self._recording.note_asked(frame, self._link.server_id)
+            asked = True
+            header = self._recording.header
+            self._link.start(
+                path.path_id, header.series_id, frame, first_index,
+                series_unique_id=header.series_unique_id, area=self._area,
+            )  # fmt: skip
+        except RequestRefused as refused:
+            self._registered.pop(path.path_id, None)
+            if asked and refused.code == "no_session":
+                self._doubtful.add(frame)  # it may be taken up: it was asked, and the session ended before the answer
+            else:
+                self._withdraw(frame)
+                if refused.code in _RETRY:
+                    return False
+                self._outcome.failed("operator_blank" if refused.code == "beam_held" else "link", str(refused))
+                return True
+        except InvalidInput as error:
+            self._withdraw(frame)
+            self._outcome.failed(finish_reason_of(error), str(error))
+            return True
+        self._open[frame] = path
+        return True
+
+    def _register(self, path: ScanPath) -> None:
+        if path.path_id not in self._registered:
+            self._link.register(path.recipe)
+        self._registered[path.path_id] = None
+        self._registered.move_to_end(path.path_id)
+        while len(self._registered) > _PATHS_REGISTERED:
+            self._registered.popitem(last=False)
+
+    def _withdraw(self, frame: int) -> None:
+        """The microscope did not take it up: nothing of it was exposed."""
+        self._dose.refused(frame)
+        self._recording.note_asked(frame, "")
+
+
+def finish_reason_of(error: ScanControlError) -> str:
+    """The finish reason that an error is; a ledger that cannot be written is a disk to wait for, as a recording's."""
+    if isinstance(error, LinkError):
+        return "link"
+    if isinstance(error, RecordingError):
+        return "recording"
+    if isinstance(error, InvalidInput):
+        if error.quantity == "dose ledger" and error.limit.startswith("cannot be written"):
+            return "recording"
+        return "dose_limit" if "dose" in error.quantity else "planning"
+    return "fault"
