@@ -2,8 +2,8 @@
 
 The generator predicts the scale b of the error on every pixel. On specimens that it was not trained on, the
 conformal quantile of |error| / b gives the factor q with which q·b covers 90 % of pixels: one factor for each class
-of coverage and of distance to the path. A promise made on other specimens holds on average only, so each frame
-rescales it by how its own withheld samples fell, to a power that was itself fitted offline.
+of coverage and of distance to the path, of scattered points and of curves. A promise made on other specimens holds on
+average only, so each frame rescales it by how its own withheld samples fell, to a power that was itself fitted offline.
 
 References: Lei et al. 2018, JASA 113, 1094 (split conformal prediction, locally weighted residuals, section 5.2).
 """
@@ -50,11 +50,16 @@ def _classes(distance: Tensor, edges: tuple[float, ...]) -> Tensor:
     return known[edges]
 
 
+Factors = tuple[tuple[float, ...], ...]
+
+
 class Calibration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Factors by (coverage class, distance class), and how far a frame's own withheld samples may rescale them.
 
     Attributes:
         factors: one row for each class of coverage, one entry for each class of distance.
+        drawn_factors: the same of paths that are curves; of samples along an arc each knows its neighbours, but
+            nothing across it. None: as ``factors``.
         trust: exponent of the rescaling, 0 to 1, for a frame with very many withheld samples.
         bias: what the rescaling is multiplied with: withheld samples lie closer to the path than real gaps do.
         rms_share: root mean square error of a frame over what :func:`~restore.withholding.carried_over` says, the
@@ -62,27 +67,30 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         distances: edges between the classes of distance, rising, in pixels.
     """
 
-    factors: tuple[tuple[float, ...], ...]
+    factors: Factors
+    drawn_factors: Factors | None = None
     trust: float = 0.0
     bias: float = 1.0
     rms_share: float = 1 / 1.645
     distances: tuple[float, ...] = DISTANCES
 
     def __post_init__(self) -> None:
-        wide = {len(row) for row in self.factors}
-        flat = [value for row in self.factors for value in row]
-        if len(self.factors) != len(COVERAGES) + 1 or wide != {len(self.distances) + 1}:
-            raise InvalidInput(
-                "calibration.factors", f"{len(self.factors)} × {wide}",
-                f"is not {len(COVERAGES) + 1} × {len(self.distances) + 1}", "calibrate the weights again",
-            )  # fmt: skip
+        tables = [self.factors] if self.drawn_factors is None else [self.factors, self.drawn_factors]
+        for table in tables:
+            wide = {len(row) for row in table}
+            if len(table) != len(COVERAGES) + 1 or wide != {len(self.distances) + 1}:
+                raise InvalidInput(
+                    "calibration.factors", f"{len(table)} × {wide}",
+                    f"is not {len(COVERAGES) + 1} × {len(self.distances) + 1}", "calibrate the weights again",
+                )  # fmt: skip
+        flat = [value for table in tables for row in table for value in row]
         if len(self.distances) > 64 or any(not 0 < a < b for a, b in pairwise(self.distances)):
             raise InvalidInput("calibration.distances", self.distances, "do not rise", "calibrate the weights again")
         positive = (*flat, self.bias, self.rms_share)
         if not all(math.isfinite(value) and value > 0 for value in positive) or not 0 <= self.trust <= 1:
             raise InvalidInput("calibration", self, "has entries that are no positive numbers", "calibrate again")
 
-    def half_width(self, scale: Tensor, distance: Tensor, touched: float) -> Tensor:
+    def half_width(self, scale: Tensor, distance: Tensor, touched: float, drawn: bool = False) -> Tensor:
         """Half-width of the 90 % interval from the predicted scale, both (rows, cols), before any rescaling.
 
         Factors are interpolated in the logarithm of coverage, so that a progressive frame's interval does not jump.
@@ -95,7 +103,8 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         lower = max(0, upper - 1)
         span = centres[upper] - centres[lower]
         share = min(1.0, max(0.0, (at - centres[lower]) / span)) if span else 0.0
-        table = torch.tensor(self.factors, dtype=scale.dtype, device=scale.device)
+        factors = self.drawn_factors if drawn and self.drawn_factors is not None else self.factors
+        table = torch.tensor(factors, dtype=scale.dtype, device=scale.device)
         row = torch.lerp(table[lower], table[upper], share)
         chosen = row.index_select(0, _classes(distance, self.distances).flatten())  # half the time of row[classes]
         return scale * chosen.view(scale.shape)
@@ -117,9 +126,11 @@ class CalibrationCounts:
     """Collects scores |error| / scale of many frames by class, and turns them into factors."""
 
     def __init__(self) -> None:
-        self._scores: dict[tuple[int, int], list[Tensor]] = {}
+        self._scores: dict[bool, dict[tuple[int, int], list[Tensor]]] = {False: {}, True: {}}
 
-    def add(self, error: Tensor, scale: Tensor, distance: Tensor, touched: float, most: int = 2000) -> None:
+    def add(
+        self, error: Tensor, scale: Tensor, distance: Tensor, touched: float, drawn: bool = False, most: int = 2000
+    ) -> None:
         """One frame's |error|, scale and distance (rows, cols); at most ``most`` pixels of each class are kept."""
         row = sum(touched > edge for edge in COVERAGES)
         edges = torch.tensor(DISTANCES, dtype=distance.dtype, device=distance.device)
@@ -129,17 +140,24 @@ class CalibrationCounts:
             inside = scores[classes == column]
             if len(inside):
                 stride = max(1, len(inside) // most)
-                self._scores.setdefault((row, column), []).append(inside[::stride][:most].cpu())
+                self._scores[drawn].setdefault((row, column), []).append(inside[::stride][:most].cpu())
 
-    def factors(self) -> tuple[tuple[float, ...], ...]:
-        """Conformal quantiles by class; a class nobody fell into takes its nearest neighbour's in distance."""
-        everything = torch.cat([score for scores in self._scores.values() for score in scores])
+    def factors(self, drawn: bool = False) -> Factors:
+        """Conformal quantiles by class; a class nobody fell into takes its nearest neighbour's in distance.
+
+        Raises:
+            ValueError: no frame of that kind of path was added.
+        """
+        found = self._scores[drawn]
+        if not found:
+            raise ValueError(f"no frame was added whose path is {'a curve' if drawn else 'scattered points'}")
+        everything = torch.cat([score for scores in found.values() for score in scores])
         overall = conformal_quantile(everything)
         table = []
         for row in range(len(COVERAGES) + 1):
             line: list[float | None] = []
             for column in range(len(DISTANCES) + 1):
-                scores = self._scores.get((row, column), [])
+                scores = found.get((row, column), [])
                 pooled = torch.cat(scores) if scores else torch.empty(0)
                 line.append(conformal_quantile(pooled) if len(pooled) >= 500 else None)
             table.append(tuple(_filled(line, overall)))

@@ -76,7 +76,7 @@ class GeneratorRestorer:
         measured = expected = None
         calibration = self._weights.calibration
         if calibration is not None:
-            widths = calibration.half_width(scale, kept.distance, kept.touched)
+            widths = calibration.half_width(scale, kept.distance, kept.touched, kept.is_drawn)
         if held is not None:
             residual = held.residual(samples, estimate)
             measured = float(residual.square().mean().sqrt())

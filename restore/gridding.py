@@ -242,6 +242,14 @@ class FrameGeometry:
         """Fraction of pixels on which the beam dwelt at all."""
         return float((self.weight > 0).float().mean())
 
+    @cached_property
+    def is_drawn(self) -> bool:
+        """Whether successive samples mostly lie on neighbouring pixels, so that the path is a curve."""
+        cols = self.shape[1]
+        y, x = self.index // cols, self.index % cols
+        step = torch.maximum((y[1:] - y[:-1]).abs(), (x[1:] - x[:-1]).abs())
+        return bool(step.float().median() <= 2)
+
     def to(self, device: torch.device | str) -> FrameGeometry:
         """The same geometry on another device."""
         names = ("index", "offset", "dwell", "weight", "distance")

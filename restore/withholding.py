@@ -20,7 +20,7 @@ from torch.utils.weak import WeakIdKeyDictionary
 
 from restore.gridding import FrameGeometry
 
-__all__ = ["LEVEL", "Withheld", "carried_over", "growth_along", "half_widths", "is_drawn", "withhold"]
+__all__ = ["LEVEL", "Withheld", "carried_over", "growth_along", "half_widths", "withhold"]
 
 LEVEL = 0.9
 _FEWEST = 24  # withheld samples below this tell nothing about a 90 % quantile
@@ -66,14 +66,6 @@ class Withheld:
         return samples[self.index] - estimate.flatten()[self.pixel]
 
 
-def is_drawn(geometry: FrameGeometry) -> bool:
-    """Whether successive samples mostly lie on neighbouring pixels, so that the path is a curve."""
-    cols = geometry.shape[1]
-    y, x = geometry.index // cols, geometry.index % cols
-    step = torch.maximum((y[1:] - y[:-1]).abs(), (x[1:] - x[:-1]).abs())
-    return bool(step.float().median() <= 2)
-
-
 _splits = WeakIdKeyDictionary()  # geometry → share → (kept geometry, what was withheld) or None
 _step_maps = WeakIdKeyDictionary()  # distances (rows, cols) → steps
 
@@ -96,7 +88,7 @@ def _split(geometry: FrameGeometry, share: float, seed: int) -> tuple[FrameGeome
         return None
     generator = torch.Generator().manual_seed(seed)
     chosen = torch.zeros(geometry.count, dtype=torch.bool)
-    if is_drawn(geometry):
+    if geometry.is_drawn:
         # The middle of such an arc is as far from what is kept as a pixel of the gaps is on average.
         spacing = 1 / max(geometry.touched, 1e-6)
         length = max(4, min(round(0.5 * spacing), wanted // 8))
@@ -145,7 +137,7 @@ def growth_along(samples: Tensor, geometry: FrameGeometry) -> Tensor | None:
 
     Never falling with distance, to at least the largest distance of a pixel to the path.
     """
-    if not is_drawn(geometry):
+    if not geometry.is_drawn:
         return None
     values = [samples.new_zeros(())]
     lag, reach = 1, float(geometry.distance.max())

@@ -50,13 +50,13 @@ def calibrate(weights: Weights, images: ImageSet, seed: int = 11) -> Calibration
         samples = truth.flatten()[geometry.index]
         estimate, scale = run_generator(weights.network, samples if held is None else samples[held.kept], kept)
         error = (truth - estimate).abs()
-        counts.add(error, scale.clamp_min(1e-6), kept.distance, kept.touched)
+        counts.add(error, scale.clamp_min(1e-6), kept.distance, kept.touched, kept.is_drawn)
         if held is not None:
             kept_frames.append((error, scale.clamp_min(1e-6), kept, held, held.residual(samples, estimate)))
-    calibration = Calibration(factors=counts.factors())
+    calibration = Calibration(factors=counts.factors(drawn=False), drawn_factors=counts.factors(drawn=True))
     asked, needed, shares = [], [], []
     for error, scale, kept, held, residual in kept_frames:
-        width = calibration.half_width(scale, kept.distance, kept.touched)
+        width = calibration.half_width(scale, kept.distance, kept.touched, kept.is_drawn)
         score = (error / width).flatten()
         asked.append(held.say_on_widths * np.log(np.clip(conformal_quantile(score[held.pixel]), 0.25, 4)))
         needed.append(np.log(conformal_quantile(score)))

@@ -14,7 +14,7 @@ from restore.baselines.registry import FILLS
 from restore.engine import Engine, FillRestorer, Restoration
 from restore.gridding import FrameGeometry
 from restore.loading import load_restorer, pick_device
-from restore.withholding import carried_over, half_widths, is_drawn, withhold
+from restore.withholding import carried_over, half_widths, withhold
 from scancontrol.capabilities import CoilModel
 from scancontrol.errors import InvalidInput
 from scancontrol.paths import Archimedean, CoverageGoal, JitteredGrid, PathRecipe, Points, ScanPath
@@ -82,7 +82,7 @@ def test_an_arc_of_a_drawn_path_is_one_place_and_each_point_of_a_grid_another() 
 def test_points_are_withheld_from_grids_and_arcs_from_what_is_drawn() -> None:
     for path, drawn in ((SPIRAL, True), (GRID, False)):
         geometry = FrameGeometry.from_path(path)
-        assert is_drawn(geometry) == drawn
+        assert geometry.is_drawn == drawn
         kept, held = withhold(geometry, 0.05)
         assert held is not None
         assert kept.count + len(held.index) == geometry.count

@@ -170,6 +170,21 @@ def test_factors_are_found_by_coverage_and_distance() -> None:
     assert float(table.half_width(torch.ones(1, 1), torch.zeros(1, 1), 0.005)) == pytest.approx(2.7, rel=0.05)
 
 
+def test_curves_have_factors_of_their_own() -> None:
+    counts, draw = CalibrationCounts(), torch.Generator().manual_seed(1)
+    distance, one = torch.zeros(200, 200), torch.ones(1, 1)
+    for drawn, spread in ((False, 1.0), (True, 3.0)):
+        error = spread * torch.rand(200, 200, generator=draw)
+        counts.add(error, torch.ones_like(error), distance, 0.05, drawn)
+    table = Calibration(factors=counts.factors(), drawn_factors=counts.factors(drawn=True))
+    scattered, curve = (float(table.half_width(one, torch.zeros(1, 1), 0.05, drawn)) for drawn in (False, True))
+    assert (scattered, curve) == pytest.approx((0.9, 2.7), rel=0.05)
+    alike = Calibration(factors=counts.factors())
+    assert float(alike.half_width(one, torch.zeros(1, 1), 0.05, True)) == scattered
+    with pytest.raises(ValueError, match="a curve"):
+        CalibrationCounts().factors(drawn=True)
+
+
 def test_intervals_do_not_jump_as_a_frame_fills() -> None:
     rows = tuple((float(k + 1),) * (len(DISTANCES) + 1) for k in range(len(COVERAGES) + 1))
     table = Calibration(factors=rows)
