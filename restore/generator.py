@@ -22,7 +22,7 @@ from torch.nn import functional as F
 
 from restore.low_pass import low_pass
 from restore.planes import FULL_CHANNELS, HALF_CHANNELS, network_planes
-from restore.spectral import STATISTICS, spectral_start
+from restore.spectral import STATISTICS, SpectralProcess, SpectralStart
 from restore.texture import TextureStrengths, textured
 from scancontrol.errors import InvalidInput
 
@@ -32,7 +32,14 @@ __all__ = ["PRESETS", "Estimate", "Generator", "GeneratorConfig", "consistent"]
 class GeneratorConfig(
     msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="spectral", tag_field="kind"
 ):
-    """Size of the generator. ``widths`` are channels at 1/4, 1/8, 1/16, ... of the frame's size."""
+    """Size of the generator.
+
+    Attributes:
+        widths: channels at 1/4, 1/8, 1/16, … of the frame's size; inner_blocks: at each of them, encoder and decoder.
+        spectral_iterations: of each round of the start, see :class:`restore.spectral.SpectralProcess`.
+        first: networks that correct the start before the others do, so that its spectrum is learnt once more, from
+            their frame, with the last round's iterations. They are trained on their own, as a generator without.
+    """
 
     widths: tuple[int, ...] = (32, 64, 128, 192)
     inner_blocks: tuple[int, ...] = (0, 1, 1, 2)
@@ -40,7 +47,8 @@ class GeneratorConfig(
     extra_residuals: bool = True  # encoder features added to the mirrored decoder level
     path_information: bool = True  # weight and distance planes; without them only values are seen
     texture: bool = False  # the realistic face: detail and noise in place, in strengths that the outer network predicts
-    spectral_iterations: tuple[int, int] = (8, 14)
+    spectral_iterations: tuple[int, ...] = (4, 5, 5, 8)
+    first: GeneratorConfig | None = None
 
     def __post_init__(self) -> None:
         if len(self.widths) != len(self.inner_blocks) or not self.widths:
@@ -52,6 +60,10 @@ class GeneratorConfig(
             )
         if min(self.widths) < 1 or min(self.inner_blocks) < 0 or self.outer_blocks < 0:
             raise InvalidInput("widths", self.widths, "has an entry below 1", "give positive channel counts")
+        if len(self.spectral_iterations) < 2:
+            raise InvalidInput("spectral_iterations", self.spectral_iterations, "is no two rounds", "give two or more")
+        if self.first is not None and (self.first.first is not None or self.first.texture):
+            raise InvalidInput("first", self.first, "are not plain networks", "leave out their first and texture")
         # A file of weights states this, and its hash proves only that somebody computed one.
         largest = {"widths": (*self.widths, 1024), "spectral_iterations": (*self.spectral_iterations, 1024)}
         largest["inner_blocks and outer_blocks"] = (*self.inner_blocks, self.outer_blocks, 64)
@@ -63,7 +75,10 @@ class GeneratorConfig(
 PRESETS: dict[str, GeneratorConfig] = {
     "lite": GeneratorConfig(),
     "live": GeneratorConfig(
-        widths=(64, 128, 192, 224), inner_blocks=(1, 1, 2, 2), outer_blocks=2, spectral_iterations=(20, 20)
+        widths=(48, 96, 160, 192),
+        inner_blocks=(1, 1, 2, 2),
+        spectral_iterations=(8, 8, 8, 8, 8, 16),
+        first=GeneratorConfig(),
     ),
 }
 
@@ -173,6 +188,25 @@ class Outer(nn.Module):
         return out[:, :1], out[:, 1:], None if self.texture is None else self.texture(x).float()
 
 
+class FirstNetworks(nn.Module):
+    """Correct the start at half size; see ``GeneratorConfig.first``. No gradient passes the start, nor reaches them."""
+
+    def __init__(self, config: GeneratorConfig) -> None:
+        super().__init__()
+        self.inner, self.outer = Inner(config), Outer(config)
+        self.path_information = config.path_information
+        self.requires_grad_(False)
+
+    @torch.no_grad()
+    def forward(self, mean: Tensor, weight: Tensor, distance: Tensor, start: SpectralStart) -> Tensor:
+        """The corrected half-size frame, (batch, 1, rows/2, cols/2)."""
+        half, full, _ = network_planes(mean, weight, distance, start, self.path_information)
+        precision = self.outer.stem.weight.dtype
+        correction = self.outer(full.to(precision), self.inner(half.to(precision), start.statistics))[0]
+        # The correction is of the low-passed start; the detail that the low pass takes stays.
+        return start.estimate + F.avg_pool2d(correction.float(), 2)
+
+
 class Generator(nn.Module):
     """Restores any frame from any path.
 
@@ -189,17 +223,21 @@ class Generator(nn.Module):
         self.inner = Inner(self.config)
         self.trainer = Trainer(self.config)
         self.outer = Outer(self.config)
+        self.first = None if self.config.first is None else FirstNetworks(self.config.first)
 
     def compute_in(self, precision: torch.dtype) -> None:
         """Change the convolutions to a precision; the start, the frame and its statistics stay in float32."""
-        self.inner.to(precision)
-        self.inner.condition.float()
-        self.outer.to(precision)
+        for networks in (self, self.first):
+            if networks is not None:
+                networks.inner.to(precision)
+                networks.inner.condition.float()
+                networks.outer.to(precision)
 
     @property
     def stride(self) -> int:
         """Frames are padded, without weight, to a multiple of this."""
-        return 4 * 2 ** (len(self.config.widths) - 1)
+        levels = [len(config.widths) for config in (self.config, self.config.first) if config is not None]
+        return 4 * 2 ** (max(levels) - 1)
 
     def forward(self, mean: Tensor, weight: Tensor, distance: Tensor) -> Estimate:
         """Restore normalised partial frames.
@@ -214,8 +252,7 @@ class Generator(nn.Module):
         if below or right:
             mean, weight = F.pad(mean, (0, right, 0, below)), F.pad(weight, (0, right, 0, below))
             distance = F.pad(distance, (0, right, 0, below), mode="replicate")
-        with torch.autocast(mean.device.type, enabled=False):  # dot products of thousands of terms need float32
-            start = spectral_start(mean, weight, float(rows * cols), self.config.spectral_iterations)
+        start = self._start(mean, weight, distance, float(rows * cols))
         half, full, fill = network_planes(mean, weight, distance, start, self.config.path_information)
         smooth = low_pass(fill)
         precision = self.outer.stem.weight.dtype
@@ -223,13 +260,24 @@ class Generator(nn.Module):
         correction, log_scale, strengths = self.outer(full.to(precision), features)
         trained = None
         if self.training:
-            trained = (start.second + self.trainer(features))[..., : -(-rows // 2), : -(-cols // 2)]
+            trained = (start.estimate + self.trainer(features))[..., : -(-rows // 2), : -(-cols // 2)]
         noise = (0.5 * start.statistics[:, STATISTICS.index("log noise")]).exp()
         frame = smooth + correction
         if strengths is not None:
             frame = smooth + low_pass(correction) + textured(strengths, fill - smooth, noise)
         frame = consistent(frame, mean, weight, noise, fill - smooth)[..., :rows, :cols]
         return Estimate(frame, log_scale.float().clamp(-8, 4)[..., :rows, :cols], trained)
+
+    def _start(self, mean: Tensor, weight: Tensor, distance: Tensor, area: float) -> SpectralStart:
+        iterations = self.config.spectral_iterations
+        with torch.autocast(mean.device.type, enabled=False):  # dot products of thousands of terms need float32
+            process = SpectralProcess(mean, weight, area)
+            start = process.start(iterations)
+        if self.first is None:
+            return start
+        corrected = self.first(mean, weight, distance, start)
+        with torch.autocast(mean.device.type, enabled=False):
+            return process.again(corrected, iterations[-1])
 
 
 def consistent(frame: Tensor, mean: Tensor, weight: Tensor, noise: Tensor, detail: Tensor) -> Tensor:

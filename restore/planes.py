@@ -44,7 +44,7 @@ def network_planes(
 
     Without ``path_information``, the planes that say where the beam was hold zeros.
     """
-    fill = doubled(start.second)
+    fill = doubled(start.estimate)
     touched = (weight > 0).to(mean.dtype)
     misfit = (mean - fill) * touched
     count = _pooled(touched)
@@ -53,7 +53,7 @@ def network_planes(
     known = torch.log1p(weight.clamp(0, 64))
     if not path_information:
         count, far, known = torch.zeros_like(count), torch.zeros_like(far), torch.zeros_like(known)
-    half = [start.second, start.second - start.first, start.second - start.fill, half_misfit, count, far]
+    half = [start.estimate, start.estimate - start.before, start.estimate - start.fill, half_misfit, count, far]
     return Planes(
         _unshuffled([*half, _local_energy(half_misfit)], 2), _unshuffled([fill, misfit, known], 4), fill
     )  # fmt: skip

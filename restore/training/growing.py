@@ -26,7 +26,8 @@ def is_larger(config: GeneratorConfig, small: GeneratorConfig) -> bool:
         (config.outer_blocks, small.outer_blocks),
     ]
     alike = config.extra_residuals == small.extra_residuals and config.path_information == small.path_information
-    return len(config.widths) == len(small.widths) and alike and all(a >= b for a, b in pairs)
+    alike = alike and config.texture >= small.texture and len(config.widths) == len(small.widths)
+    return alike and small.first in (None, config.first) and all(a >= b for a, b in pairs)
 
 
 @torch.no_grad()

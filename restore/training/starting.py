@@ -13,6 +13,7 @@ from restore.training.checkpoint import CHECKPOINT, fit, load_checkpoint
 from restore.training.config import TrainConfig
 from restore.training.growing import grown, is_larger
 from restore.weights_io import load_weights
+from scancontrol.errors import InvalidInput
 
 __all__ = ["start_from"]
 
@@ -21,13 +22,21 @@ def start_from(network: nn.Module, source: Path) -> None:
     """Load ``source``, a run's folder or a weights file; a smaller generator's weights are grown to this one's size.
 
     A weights file leaves the trainer head as it is, and a faithful network the strengths of a realistic one's texture.
+    A generator with first networks takes those of the source's size from it, too.
 
     Raises:
         InvalidInput: there are no such weights, or they are another network's.
     """
     loaded, config = _read(source)
     if isinstance(network, Generator) and isinstance(config, GeneratorConfig) and is_larger(network.config, config):
+        first, as_it_is = network.config.first, loaded
         loaded = grown(network, loaded, config.widths)
+        if first is not None and config.first is None:
+            if not (is_larger(first, config) and is_larger(config, first)):
+                raise InvalidInput("start_from", source, "is not of the first networks' size", "name weights that are")
+            loaded |= {f"first.{name}": value for name, value in as_it_is.items() if not name.startswith("trainer.")}
+            for name in ("outer.head.weight", "outer.head.bias"):  # the start has had that correction
+                loaded[name][: len(loaded[name]) // 2] = 0.0
     own = network.state_dict()
     free = {name: value for name, value in own.items() if name.startswith(("trainer.", "outer.texture."))}
     fit(network, free | loaded, source)

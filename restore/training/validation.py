@@ -43,7 +43,7 @@ def validate(network: Generator | Ede2020, images: ImageSet, device: torch.devic
             batch = collate([draw_item(image, size, draw, np.random.default_rng((7, int(index))), device)])
             estimate = network(batch.mean, batch.weight, batch.distance).frame
             start = spectral_start(batch.mean, batch.weight, iterations=own)
-            plain = low_pass(F.interpolate(start.second, scale_factor=2, mode="bicubic", align_corners=False))
+            plain = low_pass(F.interpolate(start.estimate, scale_factor=2, mode="bicubic", align_corners=False))
             for frame, into in ((estimate, errors), (plain, starts)):
                 error = batch.normalisation.invert(frame) - low_pass(batch.truth)
                 into.append(float(reconstruction_error(error, "rms")))

@@ -124,7 +124,9 @@ def test_our_presets_stay_within_their_operations(name: str, limit: float) -> No
     # The start's FFTs are not counted by the tool; its time is a benchmark's. Count the networks on their planes.
     half, full = (torch.empty(1, channels, 128, 128, device="meta") for channels in (HALF_CHANNELS, FULL_CHANNELS))
     with FlopCounterMode(display=False) as counter:
-        network.outer(full, network.inner(half, torch.empty(1, len(STATISTICS), device="meta")))
+        for networks in (network, network.first):
+            if networks is not None:
+                networks.outer(full, networks.inner(half, torch.empty(1, len(STATISTICS), device="meta")))
     assert 0.3 * limit < counter.get_total_flops() <= limit
 
 
@@ -137,12 +139,45 @@ def test_any_frame_size_is_restored_at_its_own_size(shape: tuple[int, int]) -> N
     assert Generator(SMALL).eval()(*_partial(shape)).half is None
 
 
+def test_first_networks_correct_the_start_before_the_others_do_and_are_not_trained() -> None:
+    torch.manual_seed(2)
+    plain = Generator(SMALL).eval()
+    twice = Generator(msgspec.structs.replace(SMALL, first=SMALL)).eval()
+    mean, weight, distance = _partial((64, 96), 0.1)
+    before = twice(mean, weight, distance).frame
+    twice.first.outer.head.weight.data.normal_(std=0.05)
+    assert not torch.equal(twice(mean, weight, distance).frame, before), "the spectrum is not learnt from their frame"
+    start = spectral_start(mean, weight, iterations=SMALL.spectral_iterations)
+    own = twice.first(mean, weight, distance, start) - start.estimate
+    plain.inner.load_state_dict(twice.first.inner.state_dict())
+    plain.outer.load_state_dict(twice.first.outer.state_dict())
+    half, full, _ = network_planes(mean, weight, distance, start)
+    correction = plain.outer(full, plain.inner(half, start.statistics))[0]
+    torch.testing.assert_close(own, F.avg_pool2d(correction, 2), atol=1e-6, rtol=1e-4)
+    twice.train()(mean, weight, distance).frame.sum().backward()
+    assert all(value.grad is None for value in twice.first.parameters())
+    assert twice.outer.head.weight.grad is not None
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"spectral_iterations": (9,)}, "two rounds"),
+        ({"first": GeneratorConfig(first=SMALL)}, "plain networks"),
+        ({"first": GeneratorConfig(texture=True)}, "plain networks"),
+    ],
+)
+def test_sizes_that_contradict_themselves_are_refused(changes: dict[str, object], message: str) -> None:
+    with pytest.raises(InvalidInput, match=message):
+        GeneratorConfig(**changes)  # type: ignore[arg-type]
+
+
 def test_an_untrained_generator_is_its_low_passed_spectral_start() -> None:
     network = Generator(SMALL).eval()
     mean, weight, distance = _partial((64, 64), 0.2)
     first = network(mean, weight, distance).frame
     start = spectral_start(mean, weight, iterations=SMALL.spectral_iterations)
-    smooth = low_pass(F.interpolate(start.second, scale_factor=2, mode="bicubic", align_corners=False))
+    smooth = low_pass(F.interpolate(start.estimate, scale_factor=2, mode="bicubic", align_corners=False))
     torch.testing.assert_close(first[weight == 0], smooth[weight == 0])
     for parameter in network.inner.parameters():
         parameter.data.normal_()
@@ -179,7 +214,7 @@ def test_the_realistic_face_begins_with_the_starts_detail_and_noise_of_the_frame
         for texture in (False, True)
     )
     start = spectral_start(mean, weight, iterations=SMALL.spectral_iterations)
-    fill = F.interpolate(start.second, scale_factor=2, mode="bicubic", align_corners=False)
+    fill = F.interpolate(start.estimate, scale_factor=2, mode="bicubic", align_corners=False)
     noise = (0.5 * start.statistics[0, STATISTICS.index("log noise")]).exp()
     added = (realistic - plain - (fill - low_pass(fill)))[weight == 0]
     all_bands = noise_bands(64, 64, torch.device("cpu")).sum(1).std()

@@ -7,11 +7,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from restore import spectral
+from restore import spectral_solver
 from restore.baselines.push_pull import push_pull
 from restore.gridding import FrameGeometry
 from restore.interpolation import doubled, half_to_phases, phases_to_half
-from restore.spectral import STATISTICS, _Solver, spectral_start
+from restore.spectral import STATISTICS, SpectralProcess, spectral_start
+from restore.spectral_solver import SpectralSolver
+from scancontrol.errors import LocalProtocolError
 from scancontrol.paths import Archimedean, CoverageGoal, JitteredGrid, PathRecipe
 from scancontrol.paths.pattern import Pattern
 
@@ -55,8 +57,8 @@ def test_a_lattice_is_found_where_a_local_fill_cannot_see_it(period: float) -> N
     mean, weight = _scan(truth, 0.04)
     half = F.avg_pool2d(truth[None, None], 2)
     start = spectral_start(mean, weight)
-    assert _rms(start.second - half) < 0.25 * _rms(push_pull(mean, weight) - truth)
-    assert _rms(start.second - half) < 0.3
+    assert _rms(start.estimate - half) < 0.25 * _rms(push_pull(mean, weight) - truth)
+    assert _rms(start.estimate - half) < 0.3
 
 
 def test_a_smooth_frame_is_no_worse_for_looking_for_lattices() -> None:
@@ -65,13 +67,52 @@ def test_a_smooth_frame_is_no_worse_for_looking_for_lattices() -> None:
     truth = truth / truth.std()
     mean, weight = _scan(truth, 0.04)
     half = F.avg_pool2d(truth[None, None], 2)
-    assert _rms(spectral_start(mean, weight).second - half) < _rms(push_pull(mean, weight) - truth)
+    assert _rms(spectral_start(mean, weight).estimate - half) < _rms(push_pull(mean, weight) - truth)
 
 
 def test_more_iterations_only_refine_the_estimate() -> None:
     mean, weight = _scan(_lattice(96, 11.0), 0.08)
     few, many = spectral_start(mean, weight), spectral_start(mean, weight, iterations=(60, 60))
-    assert _rms(few.second - many.second) < 0.1 * _rms(many.second)
+    assert _rms(few.estimate - many.estimate) < 0.1 * _rms(many.estimate)
+
+
+def test_a_spectrum_learnt_over_several_rounds_is_better_than_one_from_two_rounds_of_as_many_steps() -> None:
+    errors = []
+    for iterations in ((8, 14), (4, 5, 5, 8)):
+        found = []
+        for seed in range(3):
+            draw = torch.Generator().manual_seed(seed)
+            truth = (
+                _lattice(128, 9.0 + seed)
+                + 0.7 * F.interpolate(torch.randn(1, 1, 24, 24, generator=draw), size=128, mode="bicubic")[0, 0]
+            )
+            mean, weight = _scan(truth / truth.std(), 0.03, seed)
+            half = F.avg_pool2d(truth[None, None] / truth.std(), 2)
+            found.append(_rms(spectral_start(mean, weight, iterations=iterations).estimate - half))
+        errors.append(sum(found))
+    assert errors[1] < 0.98 * errors[0]
+
+
+def test_a_better_frame_teaches_the_process_a_better_spectrum() -> None:
+    draw = torch.Generator().manual_seed(4)
+    rough = F.interpolate(torch.randn(1, 1, 20, 20, generator=draw), size=128, mode="bicubic")[0, 0]
+    truth = _lattice(128, 8.0) + rough
+    truth = truth / truth.std()
+    mean, weight = _scan(truth, 0.03)
+    half = F.avg_pool2d(truth[None, None], 2)
+    process = SpectralProcess(mean, weight)
+    start = process.start((4, 5, 5, 8))
+    better = start.estimate + 0.7 * (half - start.estimate)
+    again = process.again(better, 12)
+    assert torch.equal(again.fill, better)
+    assert torch.equal(again.before, start.estimate)
+    assert _rms(again.estimate - half) < 0.9 * _rms(start.estimate - half)
+
+
+def test_a_process_is_asked_again_only_after_it_has_started() -> None:
+    mean, weight = _scan(_lattice(64, 9.0), 0.1)
+    with pytest.raises(LocalProtocolError, match="before the first start"):
+        SpectralProcess(mean, weight).again(torch.zeros(1, 1, 32, 32), 4)
 
 
 def test_the_noise_is_measured() -> None:
@@ -87,7 +128,7 @@ def test_padding_without_weight_changes_nothing_but_the_torus() -> None:
     mean, weight = _scan(_lattice(96, 12.0), 0.1)
     plain = spectral_start(mean, weight)
     padded = spectral_start(F.pad(mean, (0, 16)), F.pad(weight, (0, 16)), area=96 * 96)
-    assert _rms(padded.second[..., :48] - plain.second) < 0.05
+    assert _rms(padded.estimate[..., :48] - plain.estimate) < 0.05
     coverage = STATISTICS.index("log coverage")
     torch.testing.assert_close(padded.statistics[0, coverage], plain.statistics[0, coverage])
 
@@ -96,7 +137,7 @@ def test_frames_of_one_grey_level_and_of_few_samples_stay_finite() -> None:
     weight = torch.zeros(2, 1, 64, 64)
     weight[:, :, ::16, ::16] = 1
     start = spectral_start(torch.zeros(2, 1, 64, 64), weight)
-    for found in (start.fill, start.first, start.second, start.statistics):
+    for found in (start.fill, start.before, start.estimate, start.statistics):
         assert bool(torch.isfinite(found).all())
 
 
@@ -130,7 +171,7 @@ def _clumping(pattern: Pattern, size: int = 256) -> float:
     mask = (count > 0).float()
     pairs = torch.fft.irfft2(torch.fft.rfft2(mask).abs().square(), s=mask.shape[-2:])
     planes = torch.zeros(4, *count.shape)
-    return float(_Solver(count, 0 * count, planes, planes, size * size / 4.0)._clumping(pairs))
+    return float(SpectralSolver(count, 0 * count, planes, planes, size * size / 4.0)._clumping(pairs))
 
 
 def test_samples_along_one_arc_clump_and_those_of_a_grid_do_not() -> None:
@@ -152,9 +193,9 @@ def test_stripes_are_carried_across_the_gaps_of_a_spiral_along_their_own_directi
     truth = (truth - truth.mean()) / truth.std()
     weight, _ = _scanned(Archimedean(coverage=CoverageGoal(value=0.05)), size)
     start = spectral_start((truth * weight)[None, None], weight[None, None])
-    error = start.second[0, 0] - F.avg_pool2d(truth[None, None], 2)[0, 0]
+    error = start.estimate[0, 0] - F.avg_pool2d(truth[None, None], 2)[0, 0]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(spectral, "_SECTOR_DOUBT", 1e12)  # all directions alike
+        patch.setattr(spectral_solver, "_SECTOR_DOUBT", 1e12)  # all directions alike
         alike = spectral_start((truth * weight)[None, None], weight[None, None])
-    isotropic = alike.second[0, 0] - F.avg_pool2d(truth[None, None], 2)[0, 0]
+    isotropic = alike.estimate[0, 0] - F.avg_pool2d(truth[None, None], 2)[0, 0]
     assert _rms(error) < 0.97 * _rms(isotropic)

@@ -148,6 +148,31 @@ def test_a_larger_generator_starts_by_saying_what_the_smaller_one_says(tmp_path:
         run_of(tiny(start_from=str(tmp_path / "second"), generator=TINY), tmp_path / "shrunk")
 
 
+def test_a_generator_with_first_networks_starts_with_the_same_weights_in_both_and_trains_the_second(
+    tmp_path: Path,
+) -> None:
+    first = run_of(tiny(), tmp_path / "first")
+    for _ in range(5):
+        first.step()
+    first.save()
+    twice = msgspec.structs.replace(TINY, widths=(12, 8), first=TINY)
+    second = run_of(tiny(generator=twice, start_from=str(tmp_path / "first")), tmp_path / "second")
+    for name, value in second.network.first.state_dict().items():
+        assert torch.equal(value, first.average[name])
+    assert not second.network.outer.head.weight[:16].any(), "the start has had that correction"
+    assert torch.equal(second.network.outer.head.weight[16:, :8], first.average["outer.head.weight"][16:])
+    second.step()
+    second.save()
+    for name, value in second.network.first.state_dict().items():
+        assert torch.equal(value, first.average[name]), "first networks were trained"
+    resumed = run_of(tiny(generator=twice), tmp_path / "second")
+    resumed.resume()
+    assert resumed.step()["loss"] == second.step()["loss"]
+    smaller = msgspec.structs.replace(twice, first=msgspec.structs.replace(TINY, widths=(4, 8)))
+    with pytest.raises(InvalidInput, match="first networks' size"):
+        run_of(tiny(generator=smaller, start_from=str(tmp_path / "first")), tmp_path / "other")
+
+
 def test_a_realistic_run_starts_from_a_faithful_one_and_goes_on_from_itself_only(tmp_path: Path) -> None:
     run_of(tiny(), tmp_path / "faithful").save()
     textured = tiny(start_from=str(tmp_path / "faithful"), generator=msgspec.structs.replace(TINY, texture=True))
