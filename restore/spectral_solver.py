@@ -81,7 +81,9 @@ class SpectralSolver:
         n = self.effective[:, None, None]
         resolved = self._mean(self.power / (self.power + n)) * self.cells * self.fill_factor
         planes = zip(half_to_phases(estimate), self.phases, self.readings, strict=True)
-        self.misfit = torch.stack([(mask * seen - read).square().sum((1, 2)) for seen, mask, read in planes]).sum(0)
+        self.missed = [seen.mul_(mask).sub_(read) for seen, mask, read in planes]
+        self.misfit = torch.stack([plane.square().sum((1, 2)) for plane in self.missed]).sum(0)
+        self.learnt_from = estimate
         free = torch.maximum(self.samples - resolved, 0.1 * self.samples)
         if self.estimate is not None:  # a fill passes through its samples: its misfit says nothing
             self.noise = (self.misfit / free).clamp(0.003, 0.9)
@@ -194,8 +196,10 @@ class SpectralSolver:
         def dot(a: Tensor, b: Tensor) -> Tensor:
             return torch.bmm(a.flatten(1)[:, None], b.flatten(1)[:, :, None])[..., None]
 
+        # It starts from what the spectrum was learnt from, of which the misfit is known.
         x = torch.view_as_real(self.spectrum) * _pairs(twice / root)
-        residual = gathered(phases_to_half(self.readings) if exact else self.total) * back - normal(x)
+        missed = phases_to_half(self.missed) if exact else self.learnt_from * self.count - self.total
+        residual = torch.addcmul(x, gathered(missed), back).neg_()
         step = residual * inverse
         direction = step.clone()
         energy = dot(residual, step)
