@@ -25,7 +25,7 @@ from restore.baselines.registry import FILLS
 from restore.engine import Engine, FillRestorer, Restorer
 from restore.figures import draw_all
 from restore.generator_restorer import GeneratorRestorer
-from restore.loading import SHIPPED_WEIGHTS, pick_device
+from restore.loading import generator_ships, pick_device, weights_file
 from restore.memory import keep_freed_memory
 from restore.metrics import scale_to_truth
 from restore.resident import PRECISIONS, Precision
@@ -120,12 +120,12 @@ def _methods(
 ) -> list[Restorer]:
     """The fills, and the generator where weights are given or ship."""
     chosen = list(FILLS) if names is None else list(names)
-    if names is None and (weights is not None or SHIPPED_WEIGHTS.exists()):
+    if names is None and (weights is not None or generator_ships()):
         chosen.append("generator")
     found: list[Restorer] = []
     for name in chosen:
         if name == "generator":
-            found.append(GeneratorRestorer.load(weights or SHIPPED_WEIGHTS, device, share, precision))
+            found.append(GeneratorRestorer.load(weights_file(weights, device), device, share, precision))
         elif name in FILLS:
             found.append(FillRestorer(name, share))
         else:

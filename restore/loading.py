@@ -13,9 +13,29 @@ from restore.resident import Precision
 from restore.weights_io import shipped
 from scancontrol.errors import InvalidInput
 
-__all__ = ["SHIPPED_WEIGHTS", "load_restorer", "pick_device"]
+__all__ = ["generator_ships", "load_restorer", "pick_device", "weights_file"]
 
-SHIPPED_WEIGHTS = Path(__file__).parent / "weights" / "lite.safetensors"
+
+def generator_ships() -> bool:
+    """Whether weights are in this installation at all."""
+    try:
+        shipped("lite")
+    except InvalidInput:
+        return False
+    return True
+
+
+def weights_file(weights: Path | None, device: torch.device) -> Path:
+    """The file that is meant: as given; without an ending, such as ``lite``, one that ships; by default the device's.
+
+    A GPU's are ``live``, a processor's ``lite``.
+
+    Raises:
+        InvalidInput: none of that name ship.
+    """
+    if weights is None:
+        return shipped("live" if device.type == "cuda" else "lite")
+    return weights if weights.suffix else shipped(weights.name)
 
 
 def pick_device(name: str = "auto") -> torch.device:
@@ -38,8 +58,8 @@ def pick_device(name: str = "auto") -> torch.device:
 def load_restorer(method: str, weights: Path | None, device: torch.device, precision: Precision = "auto") -> Restorer:
     """What restores: a classical fill by its name, the generator, or (``auto``) the best of what is here.
 
-    ``auto`` is the generator with ``weights``, or with those that ship; where none ship, the best fill that keeps
-    up with the beam. Weights without an ending, such as ``lite``, are looked up among those that ship.
+    ``auto`` is the generator with ``weights``, see :func:`weights_file`; where none ship, the best fill that keeps up
+    with the beam.
 
     Raises:
         InvalidInput: no such method; the weights are missing, foreign or damaged.
@@ -52,8 +72,6 @@ def load_restorer(method: str, weights: Path | None, device: torch.device, preci
         raise InvalidInput(
             "method", repr(method), "is not a known one", f"choose auto, generator or one of {', '.join(FILLS)}"
         )
-    if weights is None and method == "auto" and not SHIPPED_WEIGHTS.exists():
+    if weights is None and method == "auto" and not generator_ships():
         return FillRestorer("auto")
-    if weights is not None and not weights.suffix:
-        weights = shipped(weights.name)
-    return GeneratorRestorer.load(weights or SHIPPED_WEIGHTS, device, precision=precision)
+    return GeneratorRestorer.load(weights_file(weights, device), device, precision=precision)

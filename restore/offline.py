@@ -18,7 +18,7 @@ import torch
 
 from restore.engine import Engine
 from restore.gridding import MIN_SAMPLES
-from restore.loading import SHIPPED_WEIGHTS, load_restorer, pick_device
+from restore.loading import generator_ships, load_restorer, pick_device
 from restore.memory import keep_freed_memory
 from restore.resident import PRECISIONS
 from scancontrol.child import Shutdown
@@ -103,7 +103,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         device = pick_device(options.device)
         keep_freed_memory()
         method = options.method
-        if method == "auto" and options.weights is None and not SHIPPED_WEIGHTS.exists():
+        if method == "auto" and options.weights is None and not generator_ships():
             method = _STRONGEST_FILL
         engine = Engine(load_restorer(method, options.weights, device, options.precision), device)
         _say(ready="offline", method=engine.restorer.name, device=str(device), threads=torch.get_num_threads())

@@ -13,7 +13,7 @@ from scipy.ndimage import gaussian_filter
 from restore.baselines.registry import FILLS
 from restore.engine import Engine, FillRestorer, Restoration
 from restore.gridding import FrameGeometry
-from restore.loading import load_restorer, pick_device
+from restore.loading import load_restorer, pick_device, weights_file
 from restore.withholding import carried_over, half_widths, withhold
 from scancontrol.capabilities import CoilModel
 from scancontrol.errors import InvalidInput
@@ -223,6 +223,9 @@ def test_a_method_or_device_that_is_not_there_is_named_with_what_is() -> None:
 
 def test_weights_that_ship_are_called_by_their_name() -> None:
     assert load_restorer("auto", Path("lite"), torch.device("cpu")).name == "lite"
+    assert weights_file(None, torch.device("cpu")) == weights_file(Path("lite"), torch.device("cpu"))
+    assert weights_file(None, torch.device("cuda")).stem == "live", "a GPU has time for more"
+    assert weights_file(Path("mine/lite.safetensors"), torch.device("cpu")) == Path("mine/lite.safetensors")
 
 
 def test_what_restores_is_said_with_every_restoration() -> None:
