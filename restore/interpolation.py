@@ -1,12 +1,15 @@
 """Read the four full-size pixels inside each half-size one from a half-size field, and the transpose of that.
 
-Keys' cubic convolution at ±¼ half-size pixel along each axis. Slices and scaled additions only: with one channel,
-convolution kernels are ten times slower on a CPU, and torch's own bicubic interpolation four times.
+Keys' cubic convolution at ±¼ half-size pixel along each axis. On a processor by slices and scaled additions only: with
+one channel, convolution kernels are ten times slower there, and torch's own bicubic interpolation four times. On a GPU
+by one convolution: to launch fifty small kernels would take longer than what they do.
 
 References: Keys 1981, IEEE Trans. ASSP 29, 1153, equation 15.
 """
 
 from __future__ import annotations
+
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -37,15 +40,42 @@ def half_to_phases(field: Tensor) -> list[Tensor]:
 
     The order is that of ``pixel_unshuffle``. Exact away from the border's outermost two pixels.
     """
+    if field.device.type == "cuda":
+        return _phases_by_convolution(field)
     rows = [_along(field, -2, sign) for sign in (1, -1)]
     return [_along(row, -1, sign) for row in rows for sign in (1, -1)]
 
 
 def phases_to_half(phases: list[Tensor]) -> Tensor:
     """The transpose of :func:`half_to_phases`: four (batch, h, w) to one."""
+    if phases[0].device.type == "cuda":
+        return _half_by_convolution(phases)
     # Reading k + tap and adding to k turns, transposed, into reading k and adding to k + tap.
     rows = [_along(phases[2 * n], -1, -1).add_(_along(phases[2 * n + 1], -1, 1)) for n in (0, 1)]
     return _along(rows[0], -2, -1).add_(_along(rows[1], -2, 1))
+
+
+@lru_cache(maxsize=8)
+def _kernels(device: torch.device, dtype: torch.dtype) -> Tensor:
+    """The four phases' kernels, (4, 1, 5, 5): outer products of the taps, mirrored for those after the centre."""
+    with torch.inference_mode(False):  # kept, and a later call may be training
+        line = torch.zeros(5, device=device, dtype=dtype)
+        for tap, weight in _TAPS:
+            line[tap + 2] = weight
+        lines = (line, line.flip(0))
+        return torch.stack([torch.outer(row, col) for row in lines for col in lines])[:, None]
+
+
+def _phases_by_convolution(field: Tensor) -> list[Tensor]:
+    # Rounded to ten bits, the operator and its transpose would not be each other's, as conjugate gradients need it.
+    with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+        return list(F.conv2d(field[:, None], _kernels(field.device, field.dtype), padding=2).unbind(1))
+
+
+def _half_by_convolution(phases: list[Tensor]) -> Tensor:
+    stacked = torch.stack(phases, 1)
+    with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+        return F.conv_transpose2d(stacked, _kernels(stacked.device, stacked.dtype), padding=2)[:, 0]
 
 
 _SHARPER = (-0.03515625, 0.26171875, 0.87890625, -0.10546875)  # the same with a = −¾, as torch's bicubic has it

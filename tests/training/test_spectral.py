@@ -10,7 +10,13 @@ from torch.nn import functional as F
 from restore import spectral_solver
 from restore.baselines.push_pull import push_pull
 from restore.gridding import FrameGeometry
-from restore.interpolation import doubled, half_to_phases, phases_to_half
+from restore.interpolation import (
+    _half_by_convolution,
+    _phases_by_convolution,
+    doubled,
+    half_to_phases,
+    phases_to_half,
+)
 from restore.spectral import STATISTICS, SpectralProcess, spectral_start
 from restore.spectral_solver import SpectralSolver
 from scancontrol.errors import LocalProtocolError
@@ -49,6 +55,13 @@ def test_interpolation_has_its_exact_transpose() -> None:
     planes = list(torch.randn(4, 2, 20, 24, dtype=torch.float64))
     forward = sum((a * b).sum() for a, b in zip(half_to_phases(field), planes, strict=True))
     torch.testing.assert_close(forward, (field * phases_to_half(planes)).sum())
+
+
+def test_a_gpu_interpolates_by_a_convolution_what_a_processor_does_by_slices() -> None:
+    field, planes = torch.randn(2, 20, 26), list(torch.randn(4, 2, 20, 26))
+    for by_slices, by_convolution in zip(half_to_phases(field), _phases_by_convolution(field), strict=True):
+        torch.testing.assert_close(by_slices, by_convolution)
+    torch.testing.assert_close(phases_to_half(planes), _half_by_convolution(planes))
 
 
 @pytest.mark.parametrize("period", [9.0, 14.0])
