@@ -16,6 +16,7 @@ from restore.ede2020 import Ede2020
 from restore.generator import Generator
 from restore.losses import GeneratorLoss
 from restore.networks import build_network
+from restore.resident import fast_precision
 from restore.training.adversarial import AdversarialTraining
 from restore.training.checkpoint import (
     CHECKPOINT,
@@ -89,6 +90,8 @@ class Training:
                 config.optimiser.betas, self.device, self._reduce(),
             )
         )  # fmt: skip
+        fast = fast_precision(self.device) is torch.bfloat16
+        self.mixed = fast if config.mixed_precision == "auto" else config.mixed_precision
         self.replay = HardExamples(config.replay)
         self.model: nn.Module = self.network
         if world > 1:
@@ -140,7 +143,7 @@ class Training:
             group["lr"] = config.optimiser.learning_rate * factor
         self.model.train()
         self.loss.train()
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=config.mixed_precision):
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed):
             estimate = self.model(batch.mean, batch.weight, batch.distance)
         terms = self.loss(estimate, batch.truth, batch.normalisation, self._reduce())
         total = terms.total

@@ -16,6 +16,7 @@ import torch
 from training_tools import TINY, run_of, specimens, tiny
 
 from restore.losses import LossConfig
+from restore.resident import fast_precision
 from restore.training import checkpoint
 from restore.training.checkpoint import load_checkpoint
 from restore.training.config import Crop, OptimiserConfig, ScheduleConfig
@@ -101,6 +102,8 @@ def test_mixed_precision_follows_full_precision_closely(tmp_path: Path) -> None:
         one, two = full.step(), mixed.step()
     assert two["rmse_lowpass_pct"] == pytest.approx(one["rmse_lowpass_pct"], rel=0.02)
     assert two["rmse_lowpass_pct"] != one["rmse_lowpass_pct"], "bfloat16 was at work"
+    own = run_of(tiny(mixed_precision="auto"), tmp_path)
+    assert own.mixed == (fast_precision(own.device) is torch.bfloat16)
 
 
 def test_stages_move_only_the_networks_that_they_name(tmp_path: Path) -> None:
