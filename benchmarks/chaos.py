@@ -19,50 +19,28 @@ import json
 import os
 import platform
 import shutil
-import signal
-import socket
 import sys
 import tempfile
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks._chaos_link import Relay
-from benchmarks._chaos_processes import ROOT, Browser, DaemonProcess, MicroscopeProcess, stalled_browser
+from benchmarks._chaos_faults import FAULTS
+from benchmarks._chaos_processes import ROOT
+from benchmarks._chaos_rig import LIMIT_S, Rig, closed
 from scancontrol.errors import RecordingError
 from scancontrol.recording import RecordingReader
 from simulators.exposure_log import read_log, tally
 
-__all__ = ["FAULTS", "Chaos", "run"]
+__all__ = ["Chaos", "run"]
 
-PLAN = """
-name: chaos
-shape: [96, 96]
-fov_nm: 10.0
-dwell_us: 400.0
-frames: 4
-patterns:
-  - kind: archimedean
-    coverage: {value: 0.07, by: touched}
-  - kind: jittered_grid
-    coverage: {value: 0.07, by: touched}
-"""
-SIMULATOR = """
-name: chaos
-seed: 3
-pace: real_time
-specimen: {{kind: micrograph, file: "{specimen}"}}  # quick to start again with
-stated: {{dose_limit_e_per_a2: null}}
-"""
 _SCAN_S = 1.0  # about what the plan takes undisturbed
-_DEAD_MAN_S = 0.3  # the beam may still be on for so long after the daemon was killed
-_LIMIT_S = 120.0  # for one scan, damage included, on a machine that does other work
 _SLOW_S = 15.0  # a scan that takes longer is told of
 
 
@@ -87,44 +65,19 @@ class Tally:
 
 
 class Chaos:
-    """All processes, and the damage. Everything random comes from ``seed``."""
+    """Scans on a rig, their damage, and the count. Everything random comes from ``seed``."""
 
     def __init__(self, folder: Path, seed: int, stack: ExitStack, *, restorer: bool = True) -> None:
-        self.folder, self.random = folder, np.random.default_rng(seed)
+        self.random = np.random.default_rng(seed)
+        self.rig = Rig(folder, self.random, stack, restorer=restorer)
         self.tally = Tally()
-        self.log, self.out = folder / "exposed.jsonl", folder / "recordings"
-        self._plan, self._config = folder / "plan.yaml", folder / "simulator.yaml"
-        self._plan.write_text(PLAN)
-        specimen = folder / "specimen.npy"
-        np.save(specimen, self.random.integers(0, 255, (64, 64)).astype(np.uint8))
-        self._config.write_text(SIMULATOR.format(specimen=specimen.resolve()))
-        self.log.touch()
-        self._arguments = ["--on-interrupted", "resume", "--store", "last", "--operator", "chaos"]
-        self._arguments += ["--method", "push_pull"] if restorer else ["--no-restorer"]
-        self._relay = Relay()
-        stack.callback(self._relay.close)
-        self.microscope = MicroscopeProcess(self._config, self.log, self._relay)
-        stack.callback(lambda: self.microscope.end())
-        self._start_daemon()
-        stack.callback(lambda: self.daemon.end())
-        stack.callback(lambda: self.browser.close())
-        if restorer:
-            self.daemon.wait_for(r"^restorer +process")
-
-    def _start_daemon(self) -> None:
-        self.daemon = DaemonProcess(
-            self.microscope.address, self._plan, self.out, self.folder / "disk", *self._arguments
-        )
-        self.browser = Browser(self.daemon.page)
-
-    # -- one scan -----------------------------------------------------------------------------------------
 
     def scan(self, kinds: list[str]) -> None:
         """One acquisition with these faults, and the count after it."""
-        before = set(self.out.glob("*.hspy"))
-        offset = self.log.stat().st_size
+        before = set(self.rig.out.glob("*.hspy"))
+        offset = self.rig.log.stat().st_size
         pressed = time.monotonic()
-        self._begin(before)
+        self.rig.begin(before)
         began = time.monotonic()
         fresh: list[Path] = []
         killed = False
@@ -132,70 +85,40 @@ class Chaos:
             time.sleep(max(0.0, began + at_s - time.monotonic()))
             self.tally.faults[kind] += 1
             killed |= kind == "microscope killed"
-            recovery_s = FAULTS[kind](self)
+            recovery_s = FAULTS[kind](self.rig)
             if recovery_s is not None:
                 self.tally.recovery_s[kind].append(recovery_s)
         damaged = time.monotonic()
-        deadline = began + _LIMIT_S
-        while not (fresh and all(_closed(path) for path in fresh)) and time.monotonic() < deadline:
+        deadline = began + LIMIT_S
+        while not (fresh and all(closed(path) for path in fresh)) and time.monotonic() < deadline:
             time.sleep(0.1)
-            fresh = sorted(set(self.out.glob("*.hspy")) - before)
+            fresh = sorted(set(self.rig.out.glob("*.hspy")) - before)
         ended = time.monotonic() < deadline
         if time.monotonic() - pressed > _SLOW_S:
             times = (began - pressed, damaged - began, time.monotonic() - damaged)
             spent = "start {:.1f} s, damage {:.1f} s, end {:.1f} s".format(*times)
-            said = " / ".join(self.daemon.lines[-8:])
+            said = " / ".join(self.rig.daemon.lines[-8:])
             self.tally.slow.append(f"scan {self.tally.scans + 1} {kinds}: {spent}; the daemon said: {said}")
         self._count(fresh, offset, kinds, killed=killed, ended=ended)
         if ended:
             for path in fresh:
                 path.unlink()
         else:
-            self._begin_anew()  # it must not spoil the next one
+            self.rig.begin_anew()  # it must not spoil the next one
 
     def give_up(self, kinds: list[str], error: Exception) -> None:
         """A scan that could not even be carried out counts as one that did not end; all begins anew."""
         self.tally.scans += 1
         self.tally.not_ended += 1
         self.tally.problems.append(f"scan {self.tally.scans} {kinds}: {error}")
-        self._begin_anew()
-
-    def _begin_anew(self) -> None:
-        self._relay.mend()
-        self.daemon.kill()
-        self.browser.close()
-        self.microscope.kill()
-        self.microscope = MicroscopeProcess(self._config, self.log, self._relay)
-        for path in self.out.glob("*.hspy"):
-            path.unlink()
-        self._start_daemon()
-
-    def _begin(self, before: set[Path]) -> None:
-        """Press Start until a recording appears and the beam is on."""
-        size = self.log.stat().st_size
-        deadline = time.monotonic() + _LIMIT_S
-        while time.monotonic() < deadline:
-            told = len(self.browser.notices)
-            self.browser.send(type="start", plan="chaos")
-            again = time.monotonic() + 30
-            while time.monotonic() < again:
-                if self.log.stat().st_size > size:
-                    return
-                if any("start" in notice.lower() for notice in self.browser.notices[told:]):
-                    time.sleep(0.2)  # it was refused, and said why: press again
-                    break
-                time.sleep(0.005)
-            if set(self.out.glob("*.hspy")) - before:
-                return
-        said = self.browser.notices[-3:] + self.daemon.lines[-5:]
-        raise RuntimeError(f"no scan begins: {said}")
+        self.rig.begin_anew()
 
     def _count(self, fresh: list[Path], offset: int, kinds: list[str], *, killed: bool, ended: bool) -> None:
         total = self.tally
         total.scans += 1
         total.not_ended += not ended
         time.sleep(0.02)
-        exposed = tally(read_log(self.log, offset)[0])
+        exposed = tally(read_log(self.rig.log, offset)[0])
         recorded: set[tuple[int, int]] = set()
         for path in fresh:
             try:
@@ -219,159 +142,9 @@ class Chaos:
             total.lost += len(lacking)
         if twice or (lacking and not killed) or len(fresh) != 1 or not ended:
             counts = f"{len(lacking)} lost, {twice} twice, {len(fresh)} recordings, ended {ended}"
-            daemon, microscope = (" / ".join(process.lines[-6:]) for process in (self.daemon, self.microscope))
+            daemon, microscope = (" / ".join(process.lines[-6:]) for process in (self.rig.daemon, self.rig.microscope))
             said = f"the daemon said: {daemon}; the microscope said: {microscope}"
             total.problems.append(f"scan {total.scans} {kinds}: {counts}; {said}")
-
-    def _exposes_again(self, since: float, timeout_s: float = 30.0) -> float | None:
-        """Seconds from ``since`` until the next sample is exposed; None if the scan was over by itself."""
-        size = self.log.stat().st_size
-        while time.monotonic() < since + timeout_s:
-            if self.log.stat().st_size > size:
-                return time.monotonic() - since
-            if self.browser.status.get("phase") in ("ended", "idle"):
-                newest = max(self.out.glob("*.hspy"), key=lambda path: path.stat().st_mtime_ns, default=None)
-                if newest is None or _closed(newest):
-                    return None
-            time.sleep(0.002)
-        return timeout_s
-
-    def _for(self, low_s: float, high_s: float) -> float:
-        return float(self.random.uniform(low_s, high_s))
-
-    # -- the damage ---------------------------------------------------------------------------------------
-
-    def kill_daemon(self) -> float | None:
-        began = time.monotonic()
-        self.daemon.kill()
-        self.browser.close()
-        self._start_daemon()
-        time.sleep(max(0.0, began + _DEAD_MAN_S - time.monotonic()))
-        return self._exposes_again(began)
-
-    def freeze_daemon(self) -> float | None:
-        self.daemon.signal(signal.SIGSTOP)
-        time.sleep(self._for(0.3, 2.0))
-        self.daemon.signal(signal.SIGCONT)
-        return self._exposes_again(time.monotonic())
-
-    def kill_microscope(self) -> float | None:
-        began = time.monotonic()
-        self.microscope.kill()
-        return self._another_microscope(began)
-
-    def restart_microscope(self) -> float | None:
-        self.microscope.end()
-        began = time.monotonic()
-        self._another_microscope(began)
-        return self._exposes_again(began)
-
-    def _another_microscope(self, began: float) -> float:
-        self.microscope = MicroscopeProcess(self._config, self.log, self._relay, self.microscope.own_address)
-        while time.monotonic() < began + 30:
-            status = self.browser.status
-            if status.get("microscope", {}).get("connected"):
-                break
-            time.sleep(0.01)
-        return time.monotonic() - began
-
-    def freeze_microscope(self) -> float | None:
-        self.microscope.signal(signal.SIGSTOP)
-        time.sleep(self._for(0.1, 1.5))
-        self.microscope.signal(signal.SIGCONT)
-        return self._exposes_again(time.monotonic())
-
-    def kill_restorer(self) -> float | None:
-        return self._signal_restorer(signal.SIGKILL)
-
-    def freeze_restorer(self) -> float | None:
-        pid = self.daemon.restorer_pid
-        passed = self._signal_restorer(signal.SIGSTOP)
-        time.sleep(self._for(0.2, 1.0))
-        if pid is not None:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGCONT)
-        return passed
-
-    def _signal_restorer(self, number: signal.Signals) -> float | None:
-        pid = self.daemon.restorer_pid
-        began = time.monotonic()
-        if pid is not None:
-            with suppress(ProcessLookupError):
-                os.kill(pid, number)
-        return self._exposes_again(began)
-
-    def cut_link(self) -> float | None:
-        self._relay.cut()
-        return self._mended(0.05, 2.0)
-
-    def stall_link(self) -> float | None:
-        self._relay.stall()
-        return self._mended(0.05, 1.5)
-
-    def delay_link(self) -> float | None:
-        self._relay.delay(self._for(0.01, 0.15))
-        return self._mended(0.3, 1.0)
-
-    def _mended(self, low_s: float, high_s: float) -> float | None:
-        time.sleep(self._for(low_s, high_s))
-        self._relay.mend()
-        return self._exposes_again(time.monotonic())
-
-    def fill_disk(self) -> float | None:
-        return self._spoil_disk("full")
-
-    def write_protect_disk(self) -> float | None:
-        return self._spoil_disk("read_only")
-
-    def slow_disk(self) -> float | None:
-        return self._spoil_disk(f"slow {self._for(0.005, 0.1):.4f}")
-
-    def _spoil_disk(self, state: str) -> float | None:
-        self.daemon.disk(state)
-        time.sleep(self._for(0.2, 1.5))
-        self.daemon.disk("well")
-        return self._exposes_again(time.monotonic())
-
-    def stall_browser(self) -> float | None:
-        began = time.monotonic()
-        with suppress(OSError):
-            self._stalled = [*getattr(self, "_stalled", [])[-3:], stalled_browser(self.daemon.page)]
-        return self._exposes_again(began)
-
-    def lose_browser(self) -> float | None:
-        began = time.monotonic()
-        with suppress(OSError):
-            stream: socket.socket = stalled_browser(self.daemon.page)
-            stream.close()
-        return self._exposes_again(began)
-
-
-FAULTS: dict[str, Callable[[Chaos], float | None]] = {
-    "daemon killed": Chaos.kill_daemon,
-    "daemon frozen": Chaos.freeze_daemon,
-    "microscope killed": Chaos.kill_microscope,
-    "microscope restarted": Chaos.restart_microscope,
-    "microscope frozen": Chaos.freeze_microscope,
-    "restorer killed": Chaos.kill_restorer,
-    "restorer frozen": Chaos.freeze_restorer,
-    "link cut": Chaos.cut_link,
-    "link stalled": Chaos.stall_link,
-    "link delayed": Chaos.delay_link,
-    "disk full": Chaos.fill_disk,
-    "disk read-only": Chaos.write_protect_disk,
-    "disk slow": Chaos.slow_disk,
-    "browser stalled": Chaos.stall_browser,
-    "browser lost": Chaos.lose_browser,
-}
-
-
-def _closed(path: Path) -> bool:
-    try:
-        with RecordingReader(path) as read:
-            return read.closed
-    except RecordingError:
-        return False
 
 
 def _draw(random: np.random.Generator, scans: int, names: list[str]) -> list[list[str]]:
