@@ -93,9 +93,9 @@ class Beam:
         knots[0] = self._flicker
         generator.standard_normal(out=knots[1:])
         knots[1:] *= math.sqrt(1 - keep**2) * config.flicker_pct / 100
-        knots = solve(np.array([keep]), knots)[:, 0]
-        self._flicker = float(knots[-1])
-        at = np.maximum(knots + 1, 0).astype(np.float32)
+        walked = np.asarray(solve(np.array([keep]), knots)[:, 0], np.float64)
+        self._flicker = float(walked[-1])
+        at = np.maximum(walked + 1, 0).astype(np.float32)
         along = np.arange(_KNOT, dtype=np.float32) * np.float32(1 / _KNOT)
         relative = np.diff(at)[:, None] * along
         relative += at[:-1, None]

@@ -99,11 +99,11 @@ def image_of(
     specimen: AnySpecimen, kind: str, fov_nm: float, electrons: float | None, pixels: int = 512
 ) -> NDArray[np.float32]:
     """A full raster (pixels, pixels): the scattered fraction, or with ``electrons`` per pixel a noisy count."""
-    axis = ((np.arange(pixels) + 0.5) / pixels - 0.5) * fov_nm
+    axis = (((np.arange(pixels) + 0.5) / pixels - 0.5) * fov_nm).astype(np.float32)
     y, x = np.meshgrid(axis, axis, indexing="ij")
     # a wide field is seen through a small aperture, as one would at the instrument
     probe = Probe() if fov_nm < 100 else Probe(convergence_mrad=8.0, source_fwhm_nm=0.3)
-    seen = (
+    seen: NDArray[np.float32] = (
         Specimen(specimen, probe, (kind,)).scattered((kind,), y.ravel(), x.ravel(), fov_nm)[0].reshape(pixels, pixels)
     )
     if electrons is None:

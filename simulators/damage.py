@@ -121,7 +121,7 @@ class Damage:
         self.dose = dose
         self.effective = np.zeros_like(dose.electrons)  # e/Å², delocalised, with what diffusion added
         self._seen = np.zeros_like(dose.electrons)
-        self._pool = np.zeros_like(dose.electrons)
+        self._pool: NDArray[np.floating] = np.zeros_like(dose.electrons)
         self.order = np.ones(dose.electrons.shape, np.float32)
         self.mass = np.ones(dose.electrons.shape, np.float32)
         self._seed = seed
@@ -159,7 +159,7 @@ class Damage:
             above = np.maximum(self._pool - config.diffusion_limit_e_per_a2, 0)
             self.effective += config.diffusion_gain * above * min(1.0, seconds / config.diffusion_life_s)
         relative = (self.effective / config.critical_dose_e_per_a2).astype(np.float32)
-        self.order = 1 / (1 + _power(relative, config.sharpness))
+        self.order = np.asarray(1 / (1 + _power(relative, config.sharpness)), np.float32)
         if config.mass_loss > 0:
             past = (self.effective - config.mass_onset_e_per_a2).astype(np.float32)
             past *= np.float32(-1 / config.mass_scale_e_per_a2)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,8 @@ from simulators.microscope import SimulatedMicroscope
 from simulators.specimens.library import Crystal
 
 __all__ = ["SPECIMEN", "Outcome", "draw", "expose"]
+
+_Kind = TypeVar("_Kind", bound=np.generic)
 
 FOV_NM = 10.0
 DWELL_US = 4.0
@@ -86,7 +89,7 @@ def expose(frames: int, pixels: int, coverage: float | None) -> Outcome:
     return Outcome(before, after, _inner(dose.electrons / dose.cell_a2, dose.extent_nm), np.array(order), electrons)
 
 
-def _inner(cells: NDArray[np.generic], extent_nm: tuple[float, float]) -> NDArray[np.generic]:
+def _inner(cells: NDArray[_Kind], extent_nm: tuple[float, float]) -> NDArray[_Kind]:
     """The part of a map of the whole scene that lies in the field of view."""
     margin = [round(size * (1 - FOV_NM / length) / 2) for size, length in zip(cells.shape, extent_nm, strict=True)]
     return cells[margin[0] : cells.shape[0] - margin[0], margin[1] : cells.shape[1] - margin[1]]

@@ -62,7 +62,8 @@ class DetectorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         top = (1 << self.adc_bits) - 1
         if self.condition != "good":
             return np.full_like(electrons, 0 if self.condition == "dead" else top)
-        return np.clip(electrons * np.float32(self.counts_per_electron) + np.float32(self.offset_counts), 0, top)
+        counts: NDArray[np.float32] = electrons * np.float32(self.counts_per_electron)
+        return np.asarray(np.clip(counts + np.float32(self.offset_counts), 0, top), np.float32)
 
     def stated(self) -> DetectorChannel:
         """What the microscope says of it."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -112,9 +113,9 @@ class LinkFaults:
         self._late_until = -math.inf
         self._late_by = 0.0
         self._drop = self._double = self._swap = 0
-        self._held: list | None = None
+        self._held: list[Any] | None = None
 
-    def filter(self, parts: list, now: float) -> list[tuple[float, list]]:
+    def filter(self, parts: list[Any], now: float) -> list[tuple[float, list[Any]]]:
         """What to send instead of this message: (delay in seconds, parts) each."""
         for fault in self._plan.take(*LINK_FAULTS):
             if fault.kind == "link_cut":

@@ -46,7 +46,7 @@ class _AveragingDetector(Detector):
         if config.pulse_spread > 0:
             signal += normal(len(signal), config.pulse_spread, generator) * np.sqrt(signal)
         if config.decay_us > 0:
-            dwell_us = cycles * CYCLE_US
+            dwell_us = np.asarray(cycles * CYCLE_US, np.float64)
             signal = self._streaked(signal, dwell_us, np.zeros(len(cycles)))
         code = config.offset_counts + config.counts_per_electron * signal / cycles
         if config.read_noise_counts > 0:
@@ -92,7 +92,7 @@ class MicroscopeColumn:
         cycles = first if whole else np.stack([first, rest], axis=1)[has := _parts(rest)]
         index = np.arange(len(first)) if whole else np.nonzero(has)[0]
         codes = np.stack([pixels.y, pixels.x], axis=1)[index] / CODES
-        expected = self._hit(codes, cycles * CYCLE_US, pixels.lit[index])
+        expected = self._hit(codes, np.asarray(cycles * CYCLE_US, np.float64), pixels.lit[index])
         values = self._detector.average(expected, cycles, self._generator)
         return values if whole else values[np.concatenate([[True], index[1:] != index[:-1]])]
 

@@ -23,13 +23,13 @@ _FEW = 64  # blanked moves in a block that are still treated one by one, where m
 
 
 def linger(
-    state: NDArray[np.generic],
+    state: NDArray[np.inexact],
     forcing: NDArray[np.floating],
-    weight: NDArray[np.generic],
-    rate: NDArray[np.generic],
+    weight: NDArray[np.inexact],
+    rate: NDArray[np.inexact],
     dwell_us: NDArray[np.float64],
     move_us: NDArray[np.float64] | None,
-) -> tuple[NDArray[np.floating], NDArray[np.generic]]:
+) -> tuple[NDArray[np.floating], NDArray[np.inexact]]:
     """What is left of each sample's forcing while it fades, seen during later dwells.
 
     Each mode has ``q[k] = across[k]·(keep[k−1]·q[k−1] + forcing[k])`` with ``keep = exp(−rate·dwell)`` and ``across =
@@ -61,7 +61,7 @@ def linger(
     return np.concatenate((seen, last), axis=1), state
 
 
-def solve(keep: NDArray[np.generic], right: NDArray[np.generic]) -> NDArray[np.generic]:
+def solve(keep: NDArray[np.inexact], right: NDArray[np.inexact]) -> NDArray[np.inexact]:
     """``x[k] = keep[k−1]·x[k−1] + right[k]`` (n, c), in the precision of ``right``; ``keep`` is (n − 1,) or (1,)."""
     n = len(right)
     band = np.empty((2, n), right.dtype, order="F")  # LAPACK's storage: the diagonal of ones above the one below it
@@ -74,13 +74,13 @@ def solve(keep: NDArray[np.generic], right: NDArray[np.generic]) -> NDArray[np.g
 
 
 def _uneven(
-    state: NDArray[np.generic],
+    state: NDArray[np.inexact],
     forcing: NDArray[np.floating],
-    weight: NDArray[np.generic],
-    rate: NDArray[np.generic],
+    weight: NDArray[np.inexact],
+    rate: NDArray[np.inexact],
     dwell_us: NDArray[np.float64],
     move_us: NDArray[np.float64] | None,
-) -> tuple[NDArray[np.floating], NDArray[np.generic]]:
+) -> tuple[NDArray[np.floating], NDArray[np.inexact]]:
     """Mode by mode, each as a bidiagonal system."""
     kind = state.dtype.type
     out = np.zeros(forcing.shape, state.real.dtype)
@@ -101,14 +101,14 @@ def _uneven(
 
 
 def _even(
-    state: NDArray[np.generic],
+    state: NDArray[np.inexact],
     forcing: NDArray[np.floating],
-    weight: NDArray[np.generic],
-    rate: NDArray[np.generic],
+    weight: NDArray[np.inexact],
+    rate: NDArray[np.inexact],
     dwell_us: float,
     moved: NDArray[np.intp],
     moves_us: NDArray[np.float64] | None,
-) -> tuple[NDArray[np.floating], NDArray[np.generic]]:
+) -> tuple[NDArray[np.floating], NDArray[np.inexact]]:
     """Equal dwells, a whole number of runs, and a few moves ``moves_us`` (m,) before the samples ``moved`` (m,)."""
     channels, n = forcing.shape
     steps = rate * dwell_us
@@ -155,12 +155,12 @@ def _matrices(
     return left.astype(kind), seen.astype(kind), later.astype(kind)
 
 
-def _powers(steps: NDArray[np.generic], exponent: NDArray[np.intp]) -> NDArray[np.generic]:
+def _powers(steps: NDArray[np.inexact], exponent: NDArray[np.intp]) -> NDArray[np.inexact]:
     """``exp(−steps·exponent)``, and 0 for exponents below 0."""
     return np.asarray(np.exp(-np.multiply.outer(steps, np.maximum(exponent, 0))) * (exponent >= 0))
 
 
-def _carried(state: NDArray[np.generic], ends: NDArray[np.generic], steps: NDArray[np.generic]) -> NDArray[np.generic]:
+def _carried(state: NDArray[np.inexact], ends: NDArray[np.inexact], steps: NDArray[np.inexact]) -> NDArray[np.inexact]:
     """What stands before each run, (channels, runs, modes)."""
     begun = np.empty_like(ends)
     fades = np.exp(-_RUN * steps).astype(ends.dtype)
@@ -173,12 +173,12 @@ def _carried(state: NDArray[np.generic], ends: NDArray[np.generic], steps: NDArr
 
 def _struck(
     runs: NDArray[np.floating],
-    begun: NDArray[np.generic],
-    steps: NDArray[np.generic],
+    begun: NDArray[np.inexact],
+    steps: NDArray[np.inexact],
     moved: NDArray[np.intp],
     at: NDArray[np.intp],
-    decays: NDArray[np.generic],
-) -> NDArray[np.generic]:
+    decays: NDArray[np.inexact],
+) -> NDArray[np.inexact]:
     """What each move takes away from each mode at its sample, (modes, channels, m).
 
     ``runs`` (channels, m, samples) and ``begun`` (channels, m, modes) are those of the run that each move is in, ``at``

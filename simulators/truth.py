@@ -9,6 +9,7 @@ path is long.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -82,8 +83,8 @@ class TruthFile:
             self._achieved = None
 
 
-def _save(path: Path, **arrays: object) -> None:
+def _save(path: Path, **arrays: Any) -> None:
     partial = path.with_name(path.name + ".part")
     with partial.open("wb") as file:
-        np.savez(file, **arrays)
+        np.savez(file, allow_pickle=False, **arrays)
     partial.replace(path)

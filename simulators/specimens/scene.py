@@ -212,7 +212,7 @@ def _depths(scene: Scene, atoms: Atoms, probe: Probe, low: bool) -> list[Image]:
     if scene.films:
         for film in scene.films:
             spectrum = fft.rfft2(film.density_per_nm2)
-            for target, area in zip(spectra, (film.high_nm2, film.low_nm2), strict=False):
-                target += spectrum * np.float32(area)
+            for target, of_film in zip(spectra, (film.high_nm2, film.low_nm2), strict=False):
+                target += spectrum * np.float32(of_film)
     transfer = probe.transfer(ky, kx)
     return [np.maximum(fft.irfft2(target * transfer, s=(rows, cols)), 0).astype(np.float32) for target in spectra]
