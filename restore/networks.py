@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from restore.ede2020 import Ede2020, EdeConfig
-from restore.generator import PRESETS, Generator, GeneratorConfig
+from restore.generator import Generator
+from restore.presets import PRESETS, GeneratorConfig
 from scancontrol.errors import InvalidInput
 
 __all__ = ["NetworkConfig", "build_network", "network_config"]

@@ -11,7 +11,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from restore.generator import Generator, GeneratorConfig
+from restore.generator import Generator
+from restore.presets import GeneratorConfig
 
 __all__ = ["grown", "is_larger"]
 

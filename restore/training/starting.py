@@ -7,8 +7,9 @@ from pathlib import Path
 import msgspec
 from torch import Tensor, nn
 
-from restore.generator import Generator, GeneratorConfig
+from restore.generator import Generator
 from restore.networks import NetworkConfig
+from restore.presets import GeneratorConfig
 from restore.training.checkpoint import CHECKPOINT, fit, load_checkpoint
 from restore.training.config import TrainConfig
 from restore.training.growing import grown, is_larger

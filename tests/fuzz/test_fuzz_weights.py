@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from restore.generator import Generator, GeneratorConfig
+from restore.generator import Generator
+from restore.presets import GeneratorConfig
 from restore.weights_io import _digest, load_weights, save_weights
 from scancontrol.errors import InvalidInput
 

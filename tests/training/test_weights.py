@@ -17,10 +17,11 @@ from training_tools import TINY, run_of, specimens, tiny
 
 from restore.calibration import COVERAGES, DISTANCES, Calibration, CalibrationCounts, conformal_quantile
 from restore.export import export
-from restore.generator import PRESETS, Generator
+from restore.generator import Generator
 from restore.generator_restorer import GeneratorRestorer, load, run_generator
 from restore.gridding import FrameGeometry
 from restore.losses import LossConfig
+from restore.presets import PRESETS
 from restore.training.calibrating import calibrate
 from restore.weights_io import Weights, load_weights, save_weights, shipped
 from scancontrol.errors import InvalidInput
