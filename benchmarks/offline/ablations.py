@@ -42,7 +42,7 @@ def _ede2020(config: TrainConfig) -> TrainConfig:
     own = load_config(Path("config/train-ede2020.yaml"))
     return replace(
         config, generator=own.generator, crops=(Crop(size=512, batch=1),), loss=own.loss,
-        optimiser=own.optimiser, schedule=replace(config.schedule, warmup_steps=1),
+        optimiser=own.optimiser, schedule=replace(config.schedule, warmup_steps=1), mixed_precision=False,
     )  # fmt: skip
 
 
@@ -54,6 +54,8 @@ VARIANTS: dict[str, Callable[[TrainConfig], TrainConfig]] = {
     "ede2020": _ede2020,
     "no path information": lambda c: replace(c, generator=replace(LITE, path_information=False)),
     "start without spectral steps": lambda c: replace(c, generator=replace(LITE, spectral_iterations=(0, 0))),
+    "start of two rounds": lambda c: replace(c, generator=replace(LITE, spectral_iterations=(8, 14))),
+    "no crops turned by any angle": lambda c: replace(c, draw=replace(c.draw, turn_share=0.0)),
     "no trainer head": lambda c: replace(c, trains=("inner", "outer"), loss=replace(c.loss, trainer_weight=0.0)),
     "crops of 128 px only": lambda c: replace(c, crops=(Crop(size=128, batch=16),)),
     "no additions from encoder to decoder": lambda c: replace(c, generator=replace(LITE, extra_residuals=False)),
@@ -67,7 +69,7 @@ def _base(minutes: float, start_from: Path | None = None) -> TrainConfig:
     return TrainConfig(
         start_from=None if start_from is None else str(start_from),
         holdout_groups=load_config(Path("config/train-lite.yaml")).holdout_groups,
-        draw=DrawConfig(coverage=(0.008, 0.2), coverage_skew=1.5, poisson_share=0.25),
+        draw=DrawConfig(coverage=(0.008, 0.2), coverage_skew=1.5, poisson_share=0.25, turn_share=0.35),
         crops=(Crop(size=256, batch=4, share=0.5), Crop(size=512, batch=1, share=0.5)),
         loss=LossConfig(raw_weight=0.1, trainer_weight=0.3, interval_weight=0.5),
         optimiser=OptimiserConfig(
@@ -75,6 +77,7 @@ def _base(minutes: float, start_from: Path | None = None) -> TrainConfig:
         ),
         schedule=ScheduleConfig(minutes=minutes, steps=100_000, warmup_steps=50, cooldown_share=0.5),
         average_decay=0.98,
+        mixed_precision="auto",
         seed=1,
     )
 
