@@ -26,7 +26,7 @@ LEVEL = 0.9
 _FEWEST = 24  # withheld samples below this tell nothing about a 90 % quantile
 _BINS = 5
 _PROMISED_WIDTHS_WORTH = 32
-_PROMISED_ERRORS_WORTH = 240
+_PROMISED_ERRORS_WORTH = 64
 _STEPS_PER_PX = 16
 
 
