@@ -123,10 +123,23 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 class CalibrationCounts:
-    """Collects scores |error| / scale of many frames by class, and turns them into factors."""
+    """Collects scores |error| / scale of many frames, and turns them into factors.
+
+    ``scores`` are by whether the path is a curve, then by class of coverage and of distance.
+    """
 
     def __init__(self) -> None:
-        self._scores: dict[bool, dict[tuple[int, int], list[Tensor]]] = {False: {}, True: {}}
+        self.scores: dict[bool, dict[tuple[int, int], list[Tensor]]] = {False: {}, True: {}}
+
+    @classmethod
+    def together(cls, parts: Iterable[CalibrationCounts]) -> CalibrationCounts:
+        """The scores of all parts."""
+        whole = cls()
+        for part in parts:
+            for drawn, classes in part.scores.items():
+                for place, scores in classes.items():
+                    whole.scores[drawn].setdefault(place, []).extend(scores)
+        return whole
 
     def add(
         self, error: Tensor, scale: Tensor, distance: Tensor, touched: float, drawn: bool = False, most: int = 2000
@@ -140,7 +153,7 @@ class CalibrationCounts:
             inside = scores[classes == column]
             if len(inside):
                 stride = max(1, len(inside) // most)
-                self._scores[drawn].setdefault((row, column), []).append(inside[::stride][:most].cpu())
+                self.scores[drawn].setdefault((row, column), []).append(inside[::stride][:most].cpu())
 
     def factors(self, drawn: bool = False) -> Factors:
         """Conformal quantiles by class; a class nobody fell into takes its nearest neighbour's in distance.
@@ -148,7 +161,7 @@ class CalibrationCounts:
         Raises:
             ValueError: no frame of that kind of path was added.
         """
-        found = self._scores[drawn]
+        found = self.scores[drawn]
         if not found:
             raise ValueError(f"no frame was added whose path is {'a curve' if drawn else 'scattered points'}")
         everything = torch.cat([score for scores in found.values() for score in scores])

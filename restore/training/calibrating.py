@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from msgspec.structs import replace
+from scipy.optimize import brentq
 from torch import Tensor
 
-from restore.calibration import Calibration, CalibrationCounts, conformal_quantile
+from restore.calibration import LEVEL, Calibration, CalibrationCounts, conformal_quantile
 from restore.generator_restorer import run_generator
 from restore.gridding import FrameGeometry
 from restore.training.drawing import draw_path
@@ -22,6 +24,7 @@ __all__ = ["calibrate"]
 _KINDS = ("jittered", "archimedean")
 _COVERAGES = (0.01, 0.02, 0.04, 0.08, 0.2)
 _SHARE = 0.04
+_PIXELS = 20_000  # of a frame that are judged
 
 
 def _frames(images: ImageSet, seed: int) -> Iterator[tuple[Tensor, FrameGeometry]]:
@@ -37,33 +40,96 @@ def _frames(images: ImageSet, seed: int) -> Iterator[tuple[Tensor, FrameGeometry
                 yield truth, FrameGeometry.from_positions(pixel / size, (size, size))
 
 
+@dataclass(frozen=True)
+class _Frame:
+    """|Error| and predicted scale of one restored frame (rows, cols), and what its withheld samples say."""
+
+    group: str
+    error: Tensor
+    scale: Tensor
+    geometry: FrameGeometry
+    held: Withheld | None
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """A frame under a calibration that knows nothing of its specimen.
+
+    ``scores``: sorted |error| over half-width of some of its pixels; ``asked``: logarithm of the rescaling that its
+    withheld samples ask for, times their say; ``rms_share``: its true error over the expected one.
+    """
+
+    scores: np.ndarray
+    asked: float
+    rms_share: float
+
+
 def calibrate(weights: Weights, images: ImageSet, seed: int = 11) -> Calibration:
     """Factors by coverage and distance, then how far a frame's withheld samples may be trusted to rescale them.
 
-    The rescaling that a frame needed (the quantile of its true scores) is regressed, in logarithms, on the one that
-    its withheld samples asked for.
+    What is promised has to hold on specimens that nobody has seen. So every frame is judged by factors from the other
+    groups: the rescaling that it needed (the quantile of its scores) is regressed, in logarithms, on the one that its
+    withheld samples asked for, and the bias is what makes the mean coverage of those frames the promised one.
     """
-    counts = CalibrationCounts()
-    kept_frames: list[tuple[Tensor, Tensor, FrameGeometry, Withheld, Tensor]] = []
-    for truth, geometry in _frames(images, seed):
+    frames = list(_restored(weights, images, seed))
+    counts: dict[str, CalibrationCounts] = {}
+    for frame in frames:
+        where = frame.geometry
+        counts.setdefault(frame.group, CalibrationCounts()).add(
+            frame.error, frame.scale, where.distance, where.touched, where.is_drawn
+        )
+    judged = []
+    for group in counts:
+        others = _table([count for name, count in counts.items() if name != group] or [counts[group]])
+        judged += [
+            _judge(frame, frame.held, others) for frame in frames if frame.group == group and frame.held is not None
+        ]
+    whole = _table(list(counts.values()))
+    if len(judged) < 3:
+        return whole
+    asked = np.array([frame.asked for frame in judged])
+    needed = np.array([np.log(_at_level(frame.scores)) for frame in judged])
+    trust = float(np.clip(np.cov(asked, needed)[0, 1] / max(1e-12, np.var(asked, ddof=1)), 0, 1))
+    share = float(np.median([frame.rms_share for frame in judged]))
+    bias = _bias([frame.scores / np.exp(trust * frame.asked) for frame in judged])
+    return replace(whole, trust=round(trust, 4), bias=round(bias, 4), rms_share=round(share, 4))
+
+
+def _restored(weights: Weights, images: ImageSet, seed: int) -> Iterator[_Frame]:
+    groups = np.repeat(images.groups, len(_KINDS) * len(_COVERAGES))
+    for group, (truth, geometry) in zip(groups, _frames(images, seed), strict=True):
         kept, held = withhold(geometry, _SHARE)
         samples = truth.flatten()[geometry.index]
         estimate, scale = run_generator(weights.network, samples if held is None else samples[held.kept], kept)
-        error = (truth - estimate).abs()
-        counts.add(error, scale.clamp_min(1e-6), kept.distance, kept.touched, kept.is_drawn)
-        if held is not None:
-            kept_frames.append((error, scale.clamp_min(1e-6), kept, held, held.residual(samples, estimate)))
-    calibration = Calibration(factors=counts.factors(drawn=False), drawn_factors=counts.factors(drawn=True))
-    asked, needed, shares = [], [], []
-    for error, scale, kept, held, residual in kept_frames:
-        width = calibration.half_width(scale, kept.distance, kept.touched, kept.is_drawn)
-        score = (error / width).flatten()
-        asked.append(held.say_on_widths * np.log(np.clip(conformal_quantile(score[held.pixel]), 0.25, 4)))
-        needed.append(np.log(conformal_quantile(score)))
-        shares.append(float(error.square().mean().sqrt()) / carried_over(residual, held, width, held.say_on_errors))
-    x, y = np.array(asked), np.array(needed)
-    slope = float(np.clip(np.cov(x, y)[0, 1] / np.var(x, ddof=1), 0, 1)) if len(x) > 2 else 0.0
-    # Over frames, the mean of coverage is wanted, not of log width; the median serves both closely.
-    bias = float(np.exp(np.median(y - slope * x))) if len(x) > 2 else 1.0
-    share = round(float(np.median(shares)), 4) if shares else 1 / 1.645
-    return replace(calibration, trust=round(slope, 4), bias=round(bias, 4), rms_share=share)
+        yield _Frame(str(group), (truth - estimate).abs(), scale.clamp_min(1e-6), kept, held)
+
+
+def _table(counts: list[CalibrationCounts]) -> Calibration:
+    together = CalibrationCounts.together(counts)
+    return Calibration(factors=together.factors(drawn=False), drawn_factors=together.factors(drawn=True))
+
+
+def _judge(frame: _Frame, held: Withheld, others: Calibration) -> _Judged:
+    geometry = frame.geometry
+    width = others.half_width(frame.scale, geometry.distance, geometry.touched, geometry.is_drawn)
+    scores = (frame.error / width).flatten()
+    asked = held.say_on_widths * np.log(np.clip(conformal_quantile(scores[held.pixel]), 0.25, 4))
+    expected = carried_over(frame.error.flatten()[held.pixel], held, width, held.say_on_errors)
+    some = scores[:: max(1, len(scores) // _PIXELS)].sort().values.numpy()
+    return _Judged(some, float(asked), float(frame.error.square().mean().sqrt()) / max(1e-30, expected))
+
+
+def _at_level(ordered: np.ndarray) -> float:
+    return float(ordered[min(len(ordered) - 1, int(np.ceil((len(ordered) + 1) * LEVEL)) - 1)])
+
+
+def _bias(scores: list[np.ndarray]) -> float:
+    """The factor on half-widths at which the mean share of each frame's sorted scores below it is ``LEVEL``."""
+
+    def covered(factor: float) -> float:
+        return float(np.mean([np.searchsorted(frame, factor, "right") / len(frame) for frame in scores]))
+
+    low, high = 0.05, 20.0
+    if not covered(low) < LEVEL <= covered(high):
+        return low if covered(low) >= LEVEL else high
+    return float(np.exp(brentq(lambda log: covered(np.exp(log)) - LEVEL, np.log(low), np.log(high), xtol=1e-4)))
