@@ -119,11 +119,11 @@ class Normalisation:
     def invert(self, values: Tensor) -> Tensor:
         """Normalised values (batch, ...) back to sample units, float32."""
         centre, scale = self._shaped(values)
-        return (values.double() * scale + centre).float()
+        return torch.addcmul(centre.float(), values, scale.float())
 
     def invert_width(self, widths: Tensor) -> Tensor:
         """Normalised widths (batch, ...), such as an interval's, back to sample units, float32."""
-        return (widths.double() * self._shaped(widths)[1]).float()
+        return widths * self._shaped(widths)[1].float()
 
     def _shaped(self, like: Tensor) -> tuple[Tensor, Tensor]:
         tail = (1,) * (like.dim() - 1)

@@ -1,4 +1,4 @@
-"""Both faces of the generator beside truth and best classical fill, on simulated specimens whose atoms nobody trained on.
+"""Both faces of the generator beside truth and best fill, on simulated specimens whose atoms nobody trained on.
 
 python -m benchmarks.offline.faces --out docs/images/faces.png
 """
