@@ -27,7 +27,7 @@ class GeneratorConfig(
     extra_residuals: bool = True  # encoder features added to the mirrored decoder level
     path_information: bool = True  # weight and distance planes; without them only values are seen
     texture: bool = False  # the realistic face: detail and noise in place, in strengths that the outer network predicts
-    spectral_iterations: tuple[int, ...] = (4, 5, 5, 8)
+    spectral_iterations: tuple[int, ...] = (3, 4, 4, 7)
     first: GeneratorConfig | None = None
 
     def __post_init__(self) -> None:

@@ -129,7 +129,7 @@ class SpectralProcess:
 
 
 def spectral_start(
-    mean: Tensor, weight: Tensor, area: float | None = None, iterations: Sequence[int] = (4, 5, 5, 8)
+    mean: Tensor, weight: Tensor, area: float | None = None, iterations: Sequence[int] = (3, 4, 4, 7)
 ) -> SpectralStart:
     """:meth:`SpectralProcess.start` of one batch."""
     return SpectralProcess(mean, weight, area).start(iterations)
