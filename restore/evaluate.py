@@ -30,6 +30,7 @@ from restore.memory import keep_freed_memory
 from restore.metrics import scale_to_truth
 from restore.resident import PRECISIONS, Precision
 from restore.scoring import ImageScore, score_image, summarise
+from restore.training.card import with_evaluation
 from restore.training.images import SUFFIXES, load_image
 from scancontrol.errors import InvalidInput, ScanControlError
 from scancontrol.paths import Archimedean, CoverageGoal, Fermat, JitteredGrid, PathRecipe, ScanPath
@@ -238,6 +239,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--share", type=float, default=0.04, help="of the samples, withheld to measure the error")
     parser.add_argument("--precision", choices=PRECISIONS, default="auto", help="of the generator")
+    parser.add_argument("--card", type=Path, help="a model card to end with the tables")
     parser.add_argument("--no-figures", action="store_true")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
@@ -264,6 +266,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         table = format_table(rows)
         (options.out / "table.md").write_text(table)
         sys.stdout.write(table)
+        if options.card is not None:
+            what = f"{len(images)} images of {options.images.name}, {100 * options.share:g} % of the samples withheld"
+            options.card.write_text(with_evaluation(options.card.read_text(), what, table))
         if not options.no_figures:
             draw_all(options.out, rows, pictures)
     except (ScanControlError, OSError) as error:

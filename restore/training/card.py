@@ -12,7 +12,9 @@ import yaml
 
 from restore.training.config import TrainConfig
 
-__all__ = ["model_card"]
+__all__ = ["model_card", "with_evaluation"]
+
+_EVALUATION = "## Evaluation"
 
 
 _FACES = {
@@ -49,6 +51,15 @@ def model_card(
         f"```yaml\n{settings}```",
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def with_evaluation(card: str, images: str, table: str) -> str:
+    """A model card with the tables of an evaluation at its end, in place of those that it had.
+
+    Arguments:
+        images: what was evaluated on, in words. table: Markdown, its headings of the third level.
+    """
+    return f"{card.partition(_EVALUATION)[0].rstrip()}\n\n{_EVALUATION}\n\nOn {images}.\n{table}"
 
 
 def _curve(path: Path) -> str:

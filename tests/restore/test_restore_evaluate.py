@@ -53,6 +53,19 @@ def test_the_same_command_twice_gives_the_same_numbers(micrographs: Path, tmp_pa
     assert set(first[0]["by_modality"]) == {"TEM", "SEM"}  # type: ignore[call-overload]
 
 
+def test_a_model_card_ends_with_the_last_evaluation(micrographs: Path, tmp_path: Path) -> None:
+    card = tmp_path / "card.md"
+    card.write_text("# tiny\n\n## Data\n\nsome\n")
+    for limit in ("1", "2"):
+        options = ("--coverages", "1/5", "--no-figures", "--limit", limit, "--card", str(card))
+        _rows(micrographs, tmp_path / "out", *options)
+    text = card.read_text()
+    assert text.startswith("# tiny\n\n## Data\n\nsome\n")
+    assert text.count("## Evaluation") == 1
+    assert "On 2 images of images, 4 % of the samples withheld." in text
+    assert text.endswith((tmp_path / "out" / "table.md").read_text())
+
+
 @pytest.mark.slow
 def test_a_report_has_a_table_and_pictures(micrographs: Path, tmp_path: Path) -> None:
     _rows(micrographs, tmp_path / "out", "--coverages", "1/5", "--limit", "2")
