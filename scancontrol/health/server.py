@@ -139,7 +139,7 @@ def find_daemon(folder: Path) -> str:
             return msgspec.json.decode(file.read(4096), type=Endpoint).status
     except OSError as error:
         raise LinkError(f"no daemon records into {folder}; name its folder, or its address with --daemon") from error
-    except (msgspec.DecodeError, msgspec.ValidationError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise LinkError(f"{path} does not say where a daemon is; is it one's?") from error
 
 
@@ -164,5 +164,5 @@ def ask(address: str, timeout_s: float = 2.0) -> Snapshot:
         raise LinkError(f"what answers at {address} is not a daemon (HTTP {answer.status}, {len(content)} bytes)")
     try:
         return msgspec.json.decode(content, type=Snapshot)
-    except (msgspec.DecodeError, msgspec.ValidationError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise LinkError(f"the daemon at {address} is of another version ({error})") from error

@@ -157,7 +157,7 @@ class RecordingReader:
         entry = self.paths[self.frame(frame).path]
         try:
             recipe = msgspec.json.decode(entry.recipe, type=PathRecipe)
-        except (msgspec.MsgspecError, InvalidInput) as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, InvalidInput) as error:
             raise RecordingError(f"{self.path}: the recipe of frame {frame} is damaged: {error}") from error
         if recipe.path_id != entry.path_id:
             raise RecordingError(f"{self.path}: the recipe of frame {frame} is not that of path {entry.path_id}")

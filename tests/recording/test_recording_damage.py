@@ -18,7 +18,7 @@ import h5py
 import msgspec
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from recording_tools import SHAPE, new_recording, samples_of, serpentine, spiral, write_frame
 
@@ -196,12 +196,29 @@ def test_samples_that_rot_on_the_disk_are_found_by_their_checksum(tmp_path: Path
         read.verify()
 
 
+@pytest.fixture(scope="module")
+def good_copy(tmp_path_factory: pytest.TempPathFactory, good_bytes: bytes) -> Path:
+    """``good_bytes`` by their name: where an example fails, its arguments are printed."""
+    place = tmp_path_factory.mktemp("good") / "copy.hspy"
+    place.write_bytes(good_bytes)
+    return place
+
+
+def test_a_recipe_that_is_no_text_any_more_is_refused_by_name(tmp_path: Path, good_bytes: bytes) -> None:
+    at = good_bytes.index(b'"shape"') + 2
+    place = tmp_path / "damaged.hspy"
+    place.write_bytes(good_bytes[:at] + b"\x80" + good_bytes[at + 1 :])
+    with Recording.open(place) as read, pytest.raises(RecordingError, match=r"damaged.hspy: the recipe of frame 0"):
+        read.recipe(read.frames[0].frame)
+
+
 @settings(max_examples=40, deadline=None)
 @given(changes=st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), min_size=1, max_size=8))
+@example(changes=[(0.421875, 128)])
 def test_random_damage_is_read_or_refused_and_never_crashes(
-    tmp_path_factory: pytest.TempPathFactory, good_bytes: bytes, changes: list[tuple[float, int]]
+    tmp_path_factory: pytest.TempPathFactory, good_copy: Path, changes: list[tuple[float, int]]
 ) -> None:
-    spoiled = bytearray(good_bytes)
+    spoiled = bytearray(good_copy.read_bytes())
     tables = 30_000  # the tree and the tables lie in front; damage there is what a reader can stumble over
     for where, value in changes:
         spoiled[int(where * min(tables, len(spoiled)))] = value

@@ -50,7 +50,10 @@ def _rmse(estimate: torch.Tensor, truth: np.ndarray) -> float:
     return float(np.sqrt(np.mean((estimate.squeeze().numpy() - truth) ** 2)))
 
 
-@pytest.mark.parametrize("name", FILLS)
+EVERY_FILL = [pytest.param(name, marks=pytest.mark.slow if name == "kriging" else ()) for name in FILLS]
+
+
+@pytest.mark.parametrize("name", EVERY_FILL)
 def test_every_fill_follows_gain_and_offset_and_keeps_the_frames_shape(name: str) -> None:
     shape = (45, 61)
     positions = np.random.default_rng(2).random((400, 2))
@@ -64,7 +67,7 @@ def test_every_fill_follows_gain_and_offset_and_keeps_the_frames_shape(name: str
     assert ((moved - 1000) / 250 - plain).square().mean().sqrt() < 0.01 * plain.std()
 
 
-@pytest.mark.parametrize("name", FILLS)
+@pytest.mark.parametrize("name", EVERY_FILL)
 def test_every_fill_restores_one_grey_level_exactly(name: str) -> None:
     geometry = FrameGeometry.from_positions(np.random.default_rng(2).random((300, 2)), (40, 40))
     assert torch.allclose(fill_named(name)(torch.full((300,), 777.0), geometry), torch.tensor(777.0), rtol=1e-5)

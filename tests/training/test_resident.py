@@ -84,6 +84,7 @@ def test_a_recording_says_what_the_network_says_of_frame_after_frame_and_keeps_t
         assert all(torch.equal(x, y) for x, y in zip(given, before, strict=True))
 
 
+@pytest.mark.slow
 @torch.inference_mode()
 def test_frames_of_many_sizes_take_turns_and_only_the_last_few_stay_recorded() -> None:
     network = _network()
