@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from path_strategies import FREE, asking
 
@@ -53,8 +55,16 @@ def test_solved_coverage_is_within_half_a_percent_of_what_was_asked(kind, value,
     shape=st.tuples(st.integers(120, 300), st.integers(120, 300)),
     seed=st.integers(0, 50),
 )
+@example(kind="hilbert", value=0.123046875, by="touched", shape=(120, 120), seed=0)  # in step with the pixels
 def test_solved_coverage_holds_on_any_frame(kind, value, by, shape, seed):
-    path = recipe_of(asking(kind, value, by, seed), shape).expand()
+    try:
+        path = recipe_of(asking(kind, value, by, seed), shape).expand()
+    except InvalidInput as error:
+        # Straight lines in step with the pixels make the coverage jump past some values: those are refused.
+        assert kind == "hilbert", error
+        nearest = float(re.search(r"the nearest is ([\d.e-]+)", str(error)).group(1))
+        assert 0.005 < abs(nearest / value - 1) < 0.05
+        return
     assert getattr(path.coverage, by) == pytest.approx(value, rel=max(0.005, 1 / (value * shape[0] * shape[1])))
 
 
