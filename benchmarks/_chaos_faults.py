@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
-from benchmarks._chaos_processes import stalled_browser
+from benchmarks._chaos_processes import DaemonProcess, MicroscopeProcess, stalled_browser
 from benchmarks._chaos_rig import Rig
 
 __all__ = ["FAULTS"]
@@ -31,10 +31,7 @@ def kill_daemon(rig: Rig) -> float | None:
 
 def freeze_daemon(rig: Rig) -> float | None:
     """SIGSTOP for a while."""
-    rig.daemon.signal(signal.SIGSTOP)
-    time.sleep(rig.seconds(0.3, 2.0))
-    rig.daemon.signal(signal.SIGCONT)
-    return rig.exposes_again(time.monotonic())
+    return _frozen(rig, rig.daemon, rig.seconds(0.3, 2.0))
 
 
 def kill_microscope(rig: Rig) -> float | None:
@@ -64,9 +61,13 @@ def _another_microscope(rig: Rig, began: float) -> float:
 
 def freeze_microscope(rig: Rig) -> float | None:
     """SIGSTOP for a while."""
-    rig.microscope.signal(signal.SIGSTOP)
-    time.sleep(rig.seconds(0.1, 1.5))
-    rig.microscope.signal(signal.SIGCONT)
+    return _frozen(rig, rig.microscope, rig.seconds(0.1, 1.5))
+
+
+def _frozen(rig: Rig, process: DaemonProcess | MicroscopeProcess, duration_s: float) -> float | None:
+    process.signal(signal.SIGSTOP)
+    time.sleep(duration_s)
+    process.signal(signal.SIGCONT)
     return rig.exposes_again(time.monotonic())
 
 
