@@ -11,8 +11,8 @@ import numpy as np
 import zmq
 
 from scancontrol.capabilities import Capabilities
-from scancontrol.child import Shutdown, announce
 from scancontrol.paths import ScanPath
+from scancontrol.processes.child import Shutdown, announce
 from scancontrol.security import Gatekeeper, ServerSecurity, bind, secure_server
 from scancontrol.serve import Block, serve
 from scancontrol.wire.messages import Limits

@@ -11,8 +11,8 @@ import time
 from pathlib import Path
 
 from scancontrol.capabilities import Capabilities
-from scancontrol.child import Shutdown, announce
 from scancontrol.paths import ScanPath
+from scancontrol.processes.child import Shutdown, announce
 from scancontrol.serve import Block, serve
 from scancontrol.wire.dose_guard import DoseLimits
 from simulators.config import SimulatorConfig, Stated

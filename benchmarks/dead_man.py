@@ -24,7 +24,7 @@ from typing import Any
 import zmq
 
 from benchmarks._watched_microscope import beam_record
-from scancontrol.processes import ChildProcess
+from scancontrol.processes.parent import ChildProcess
 from scancontrol.wire.framing import SERVER_CONTROL, encode
 from scancontrol.wire.messages import PROTOCOL_VERSION, Goodbye, Hello, Welcome
 

@@ -21,8 +21,8 @@ from restore.gridding import MIN_SAMPLES
 from restore.loading import generator_ships, load_restorer, pick_device
 from restore.memory import keep_freed_memory
 from restore.resident import PRECISIONS
-from scancontrol.child import Shutdown
 from scancontrol.errors import InvalidInput, ScanControlError
+from scancontrol.processes.child import Shutdown
 from scancontrol.recording import Recording
 from scancontrol.recording.annotate import Annotator
 

@@ -28,9 +28,9 @@ from restore.engine import Engine
 from restore.loading import load_restorer, pick_device
 from restore.memory import keep_freed_memory
 from restore.resident import PRECISIONS
-from scancontrol import logs
-from scancontrol.child import Shutdown, announce
 from scancontrol.errors import InvalidInput, RemoteProtocolError, ScanControlError
+from scancontrol.processes import logs
+from scancontrol.processes.child import Shutdown, announce
 from scancontrol.security import Gatekeeper, ServerSecurity, bind, check_address, secure_server
 from scancontrol.wire import restoring as wire
 from scancontrol.wire.messages import software

@@ -12,8 +12,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from scancontrol import commands, logs
+from scancontrol import commands
 from scancontrol.errors import ScanControlError
+from scancontrol.processes import logs
 
 __all__ = ["build_parser", "main"]
 

@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 
 from scancontrol.capabilities import Capabilities
 from scancontrol.errors import InvalidInput, ScanControlError
-from scancontrol.logs import set_scan
 from scancontrol.paths import ScanPath
+from scancontrol.processes.logs import set_scan
 from scancontrol.security import Gatekeeper, KeyWatch, ServerSecurity, bind, bind_again, check_address, secure_server
 from scancontrol.wire.dose_cells import PathCells
 from scancontrol.wire.dose_guard import DoseLimits

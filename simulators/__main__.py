@@ -13,10 +13,10 @@ from pathlib import Path
 
 import msgspec
 
-from scancontrol import logs
-from scancontrol.child import Shutdown, announce
 from scancontrol.configuration import load_yaml
 from scancontrol.errors import InvalidInput, ScanControlError
+from scancontrol.processes import logs
+from scancontrol.processes.child import Shutdown, announce
 from scancontrol.security import ServerSecurity, check_address
 from scancontrol.serve import serve
 from scancontrol.wire import messages

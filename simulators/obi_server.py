@@ -16,8 +16,8 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from scancontrol.child import Shutdown, announce
 from scancontrol.errors import InvalidInput, LinkError, ScanControlError
+from scancontrol.processes.child import Shutdown, announce
 from scancontrol.wire.obi import CommandParser
 from simulators.config import SimulatorConfig, load_simulator
 from simulators.detectors import DetectorConfig

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import msgspec
 
-from scancontrol.child import Shutdown
 from scancontrol.configuration import load_yaml
 from scancontrol.daemon.config import DaemonConfig
 from scancontrol.daemon.service import Daemon, Orders
 from scancontrol.errors import InvalidInput
+from scancontrol.processes.child import Shutdown
 
 __all__ = ["add_parser", "run"]
 

@@ -8,12 +8,12 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
-from scancontrol.child import Shutdown
 from scancontrol.configuration import config_file
 from scancontrol.daemon.dry_run import write_report
 from scancontrol.errors import InvalidInput
 from scancontrol.plan import load_plan
-from scancontrol.processes import ChildProcess
+from scancontrol.processes.child import Shutdown
+from scancontrol.processes.parent import ChildProcess
 
 __all__ = ["add_parser", "run"]
 

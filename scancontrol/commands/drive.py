@@ -6,8 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from scancontrol.child import Shutdown, announce
 from scancontrol.drivers.hosting import load_drive, open_instrument
+from scancontrol.processes.child import Shutdown, announce
 from scancontrol.serve import serve
 
 __all__ = ["add_parser", "run"]

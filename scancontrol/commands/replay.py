@@ -7,9 +7,9 @@ import math
 from pathlib import Path
 from typing import Any
 
-from scancontrol.child import Shutdown, announce
 from scancontrol.drivers.replay import Replay
 from scancontrol.errors import InvalidInput
+from scancontrol.processes.child import Shutdown, announce
 from scancontrol.security import ServerSecurity
 from scancontrol.serve import serve
 

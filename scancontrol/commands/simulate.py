@@ -7,10 +7,10 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from scancontrol.child import Shutdown
 from scancontrol.configuration import config_file
 from scancontrol.errors import InvalidInput
-from scancontrol.processes import ChildProcess
+from scancontrol.processes.child import Shutdown
+from scancontrol.processes.parent import ChildProcess
 
 __all__ = ["add_parser", "run"]
 

@@ -11,8 +11,8 @@ from typing import Any
 import msgspec
 
 from scancontrol import health
-from scancontrol.child import Shutdown
 from scancontrol.errors import InvalidInput, LinkError
+from scancontrol.processes.child import Shutdown
 
 __all__ = ["add_parser", "run", "text_of"]
 

@@ -22,8 +22,8 @@ from scancontrol.daemon.dosing import DoseKeeper
 from scancontrol.daemon.interrupted import Interrupted
 from scancontrol.errors import InvalidInput, LinkError, RecordingError, ScanControlError
 from scancontrol.link import MicroscopeLink
-from scancontrol.logs import set_scan
 from scancontrol.plan import ScanPlan
+from scancontrol.processes.logs import set_scan
 from scancontrol.recording import RecordingWriter, file_name, record_plan
 from scancontrol.security import ClientSecurity
 from scancontrol.wire.messages import Status

@@ -20,7 +20,6 @@ import msgspec
 
 from scancontrol.acquisition import AcquisitionStatus, Background, Partial, PartialFrames, Sink
 from scancontrol.capabilities import Capabilities
-from scancontrol.child import Shutdown
 from scancontrol.configuration import write_text
 from scancontrol.daemon.beam import BeamThread, Run
 from scancontrol.daemon.config import UNNAMED, DaemonConfig
@@ -40,6 +39,7 @@ from scancontrol.live.protocol import Abort, Command, EmergencyBlank, Notice, Pa
 from scancontrol.live.server import LiveServer
 from scancontrol.paths import ScanPath
 from scancontrol.plan import ScanPlan, load_plan
+from scancontrol.processes.child import Shutdown
 from scancontrol.recording import RecordingWriter
 from scancontrol.security import ClientSecurity
 

@@ -16,7 +16,7 @@ from typing import Literal
 
 from scancontrol.errors import InvalidInput, LeaseHeld, LinkError, RequestRefused, ScanControlError, VersionMismatch
 from scancontrol.link import MicroscopeLink
-from scancontrol.processes import ChildFailed, ChildProcess
+from scancontrol.processes.parent import ChildFailed, ChildProcess
 from scancontrol.security import ClientSecurity, check_address
 
 __all__ = ["Finding", "clock", "disk", "keys", "ledger", "microscope", "port", "restorer"]

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from scancontrol.capabilities import CoilModel
 from scancontrol.errors import LinkError, LocalProtocolError, RemoteProtocolError
 from scancontrol.paths import PathRecipe
-from scancontrol.processes import ChildFailed, ChildProcess
+from scancontrol.processes.parent import ChildFailed, ChildProcess
 from scancontrol.restorer.channel import receive_now, request_parts, send_now
 from scancontrol.restorer.ledger import Asked, Ledger, MissedFrame, RestoredFrame
 from scancontrol.restorer.status import Child, RestorerStatus, local_address, restorer_arguments

@@ -12,7 +12,7 @@ __all__ = ["Child", "RestorerStatus", "local_address", "restorer_arguments"]
 
 
 class Child(Protocol):
-    """What is needed of a process; :class:`~scancontrol.processes.ChildProcess` is one."""
+    """What is needed of a process; :class:`~scancontrol.processes.parent.ChildProcess` is one."""
 
     @property
     def pid(self) -> int: ...

@@ -13,7 +13,7 @@ from scancontrol.commands import calibrate
 from scancontrol.link import Chunk, End, MicroscopeLink
 from scancontrol.paths import PathRecipe
 from scancontrol.paths.rasters import Raster
-from scancontrol.processes import ChildProcess
+from scancontrol.processes.parent import ChildProcess
 
 pytestmark = pytest.mark.slow
 

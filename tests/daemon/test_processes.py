@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from scancontrol.processes import ChildFailed, ChildProcess
+from scancontrol.processes.parent import ChildFailed, ChildProcess
 
 pytestmark = pytest.mark.slow
 
 OBEDIENT = """
-    from scancontrol.child import Shutdown, announce
+    from scancontrol.processes.child import Shutdown, announce
     shutdown = Shutdown(follow_stdin=True)
     announce("obedient", address="tcp://127.0.0.1:1")
     shutdown.wait()
@@ -26,7 +26,7 @@ STUBBORN = """
     import signal, time
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
-    from scancontrol.child import announce
+    from scancontrol.processes.child import announce
     announce("stubborn")
     while True:
         time.sleep(60)
@@ -38,7 +38,7 @@ FAILING = """
 """
 PARENT = """
     import sys, time
-    from scancontrol.processes import ChildProcess
+    from scancontrol.processes.parent import ChildProcess
     child = ChildProcess("obedient", "obedient")
     child.wait_ready(20)
     print(child.pid, flush=True)

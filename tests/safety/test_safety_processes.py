@@ -18,7 +18,7 @@ from scancontrol.cli import main
 from scancontrol.errors import InvalidInput, LinkError
 from scancontrol.link import Chunk, End, MicroscopeLink
 from scancontrol.paths import PathRecipe, Raster
-from scancontrol.processes import ChildProcess
+from scancontrol.processes.parent import ChildProcess
 
 pytestmark = pytest.mark.slow
 

@@ -32,7 +32,7 @@ PACED = """
 import sys, time
 import numpy as np
 from scancontrol.capabilities import Capabilities
-from scancontrol.child import Shutdown, announce
+from scancontrol.processes.child import Shutdown, announce
 from scancontrol.serve import Block, serve
 
 class Paced:

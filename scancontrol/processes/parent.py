@@ -1,4 +1,4 @@
-"""The parent's side of :mod:`scancontrol.child`: start a process, hear when it is ready, end it for certain.
+"""The parent's side of :mod:`scancontrol.processes.child`: start a process, hear when it is ready, end it for certain.
 
 A child is started in a session of its own, so that Ctrl-C at the terminal reaches only the parent, which ends
 its children in the order that safety asks for (the beam first). The write end of the child's standard input
