@@ -14,8 +14,8 @@ import numpy as np
 
 from scancontrol import dose
 from scancontrol.capabilities import Capabilities
-from scancontrol.configuration import convert, load_yaml, parse_yaml
 from scancontrol.errors import InvalidInput
+from scancontrol.files import convert, load_yaml, parse_yaml
 from scancontrol.paths.geometry import Region
 from scancontrol.paths.motion import check_slew
 from scancontrol.paths.path import ScanPath

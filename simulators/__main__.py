@@ -13,8 +13,8 @@ from pathlib import Path
 
 import msgspec
 
-from scancontrol.configuration import load_yaml
 from scancontrol.errors import InvalidInput, ScanControlError
+from scancontrol.files import load_yaml
 from scancontrol.processes import logs
 from scancontrol.processes.child import Shutdown, announce
 from scancontrol.security import ServerSecurity, check_address

@@ -9,8 +9,8 @@ from typing import Literal
 import msgspec
 
 from scancontrol.capabilities import Capabilities, CoilModel
-from scancontrol.configuration import load_yaml
 from scancontrol.errors import InvalidInput
+from scancontrol.files import load_yaml
 from simulators.beam import BeamConfig
 from simulators.coils import CoilConfig
 from simulators.damage import DamageConfig

@@ -7,8 +7,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from scancontrol.configuration import load_yaml, to_yaml
 from scancontrol.errors import InvalidInput
+from scancontrol.files import load_yaml, to_yaml
 
 
 class Scan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

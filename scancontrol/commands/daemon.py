@@ -8,10 +8,10 @@ from pathlib import Path
 
 import msgspec
 
-from scancontrol.configuration import load_yaml
 from scancontrol.daemon.config import DaemonConfig
 from scancontrol.daemon.service import Daemon, Orders
 from scancontrol.errors import InvalidInput
+from scancontrol.files import load_yaml
 from scancontrol.processes.child import Shutdown
 
 __all__ = ["add_parser", "run"]

@@ -8,9 +8,9 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
-from scancontrol.configuration import config_file
 from scancontrol.daemon.dry_run import write_report
 from scancontrol.errors import InvalidInput
+from scancontrol.files import config_file
 from scancontrol.plan import load_plan
 from scancontrol.processes.child import Shutdown
 from scancontrol.processes.parent import ChildProcess

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from scancontrol.configuration import load_yaml
 from scancontrol.daemon.config import DaemonConfig
 from scancontrol.errors import ScanControlError
+from scancontrol.files import load_yaml
 from scancontrol.health import checks
 from scancontrol.health.checks import Finding
 from scancontrol.ledger import DoseLedger

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from scancontrol.configuration import config_file
 from scancontrol.dose import per_a2
 from scancontrol.errors import InvalidInput
+from scancontrol.files import config_file
 from scancontrol.plan import load_capabilities, load_plan
 from scancontrol.plan_summary import PathFigures, PlanSummary, summary
 

@@ -7,8 +7,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from scancontrol.configuration import config_file
 from scancontrol.errors import InvalidInput
+from scancontrol.files import config_file
 from scancontrol.processes.child import Shutdown
 from scancontrol.processes.parent import ChildProcess
 

@@ -13,8 +13,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from scancontrol.configuration import write_text
 from scancontrol.errors import RecordingError
+from scancontrol.files import write_text
 from scancontrol.paths import partial_frame
 from scancontrol.recording import RecordingReader
 from scancontrol.report import Summary, draw_summary, frame_figures

@@ -20,7 +20,6 @@ import msgspec
 
 from scancontrol.acquisition import AcquisitionStatus, Background, Partial, PartialFrames, Sink
 from scancontrol.capabilities import Capabilities
-from scancontrol.configuration import write_text
 from scancontrol.daemon.beam import BeamThread, Run
 from scancontrol.daemon.config import UNNAMED, DaemonConfig
 from scancontrol.daemon.dosing import DoseKeeper
@@ -32,6 +31,7 @@ from scancontrol.daemon.signals import SignalWatch
 from scancontrol.daemon.snapshot import snapshot_of
 from scancontrol.daemon.status import PlanFigures, status_view
 from scancontrol.errors import InvalidInput, LinkError, RecordingError, ScanControlError
+from scancontrol.files import write_text
 from scancontrol.health import HealthServer, Snapshot
 from scancontrol.ledger import LedgerLimits
 from scancontrol.live.hub import LiveHub, PartialView

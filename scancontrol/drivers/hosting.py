@@ -10,11 +10,11 @@ from pathlib import Path
 
 import msgspec
 
-from scancontrol.configuration import load_yaml
 from scancontrol.drivers.direct_electron import DirectElectronConfig, DirectElectronInstrument
 from scancontrol.drivers.nidaq import NidaqConfig, NidaqInstrument
 from scancontrol.drivers.obi import ObiConfig, ObiInstrument
 from scancontrol.errors import InvalidInput
+from scancontrol.files import load_yaml
 from scancontrol.security import ServerSecurity
 from scancontrol.serve import Instrument
 

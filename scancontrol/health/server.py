@@ -17,8 +17,8 @@ from typing import Any
 
 import msgspec
 
-from scancontrol.configuration import write_text
 from scancontrol.errors import InvalidInput, LinkError
+from scancontrol.files import write_text
 from scancontrol.health.metrics import CONTENT_TYPE, exposition
 from scancontrol.health.snapshot import Snapshot
 

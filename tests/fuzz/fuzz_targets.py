@@ -22,9 +22,9 @@ from safetensors.torch import save_file
 
 from restore.weights_io import _digest, load_weights, shipped
 from scancontrol.capabilities import Capabilities
-from scancontrol.configuration import config_file, load_yaml
 from scancontrol.daemon.config import DaemonConfig
 from scancontrol.errors import InvalidInput, ProtocolError, RecordingError, ScanControlError, VersionMismatch
+from scancontrol.files import config_file, load_yaml
 from scancontrol.live.protocol import decode_from_page
 from scancontrol.paths import Archimedean, CoverageGoal, PathRecipe
 from scancontrol.paths.points import read_points

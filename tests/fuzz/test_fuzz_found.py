@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 from fuzz_targets import TARGETS, read_all
 
-from scancontrol.configuration import load_yaml
 from scancontrol.daemon.config import DaemonConfig
 from scancontrol.errors import InvalidInput, RecordingError
+from scancontrol.files import load_yaml
 from scancontrol.paths import PathRecipe
 from scancontrol.paths.points import read_points
 from scancontrol.plan import ScanPlan, parse_plan

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from scancontrol.capabilities import Capabilities, CoilModel
-from scancontrol.configuration import to_yaml
 from scancontrol.errors import InvalidInput
+from scancontrol.files import to_yaml
 from scancontrol.plan import ScanPlan, load_capabilities, load_plan, parse_plan
 
 CONFIG = Path(__file__).parents[2] / "config"
