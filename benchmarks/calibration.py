@@ -20,9 +20,9 @@ from scancontrol.calibration import CalibrationScan, estimate
 from scancontrol.capabilities import CoilModel
 from scancontrol.commands.calibrate import calibration_recipes
 from scancontrol.paths import PathRecipe, ScanPath, achieved_positions
-from scancontrol.paths.jittered import JitteredGrid
-from scancontrol.paths.scattered import UniformRandom
-from scancontrol.paths.spirals import Archimedean
+from scancontrol.paths.patterns.jittered import JitteredGrid
+from scancontrol.paths.patterns.scattered import UniformRandom
+from scancontrol.paths.patterns.spirals import Archimedean
 from simulators.beam import BeamConfig
 from simulators.coils import CoilConfig
 from simulators.config import SimulatorConfig

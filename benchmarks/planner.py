@@ -33,10 +33,10 @@ from scancontrol.paths import (
     Settle,
     UniformRandom,
     solving,
-    walks,
 )
 from scancontrol.paths import path as path_module
-from scancontrol.paths.tours import BHH, shortened, tour_length
+from scancontrol.paths.patterns import walks
+from scancontrol.paths.patterns.tours import BHH, shortened, tour_length
 
 __all__ = ["run"]
 

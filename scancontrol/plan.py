@@ -19,9 +19,9 @@ from scancontrol.files import convert, load_yaml, parse_yaml
 from scancontrol.paths.geometry import Region
 from scancontrol.paths.motion import check_slew
 from scancontrol.paths.path import ScanPath
-from scancontrol.paths.points import Points, read_points
+from scancontrol.paths.patterns.points import Points, read_points
+from scancontrol.paths.patterns.spirals import Archimedean
 from scancontrol.paths.recipe import AnyPattern, PathRecipe
-from scancontrol.paths.spirals import Archimedean
 from scancontrol.paths.timing import Settle
 
 __all__ = ["DoseLimits", "ScanPlan", "SettleRule", "load_capabilities", "load_plan", "parse_plan"]

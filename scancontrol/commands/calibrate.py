@@ -21,9 +21,9 @@ from scancontrol.capabilities import Capabilities
 from scancontrol.errors import InvalidInput, LinkError
 from scancontrol.link import Chunk, End, MicroscopeLink
 from scancontrol.paths import PathRecipe, ScanPath
-from scancontrol.paths.points import Points
-from scancontrol.paths.rasters import Raster, Serpentine
-from scancontrol.paths.spirals import Archimedean
+from scancontrol.paths.patterns.points import Points
+from scancontrol.paths.patterns.rasters import Raster, Serpentine
+from scancontrol.paths.patterns.spirals import Archimedean
 from scancontrol.security import ClientSecurity
 
 __all__ = ["add_parser", "calibrate", "calibration_recipes", "run"]

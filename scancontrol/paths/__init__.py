@@ -1,28 +1,28 @@
 """Scan paths in pure numpy: patterns, the recipe that travels, and what it expands to.
 
 Start reading at :mod:`scancontrol.paths.recipe`; a pattern is a small class such as those of
-:mod:`scancontrol.paths.rasters`.
+:mod:`scancontrol.paths.patterns.rasters`.
 """
 
 from __future__ import annotations
 
 from scancontrol.paths.coils import Lag, achieved_positions, lagged
-from scancontrol.paths.ede import EdeGrid, EdeSpiral
 from scancontrol.paths.geometry import Region
 from scancontrol.paths.gridding import partial_frame
-from scancontrol.paths.hilbert import Hilbert
-from scancontrol.paths.jittered import JitteredGrid
-from scancontrol.paths.lissajous import Lissajous
 from scancontrol.paths.motion import Motion, motion
 from scancontrol.paths.path import Coverage, PathChunk, ScanPath
 from scancontrol.paths.pattern import CoverageGoal
-from scancontrol.paths.points import Points, read_points
-from scancontrol.paths.rasters import Interlaced, Raster, Serpentine
+from scancontrol.paths.patterns.ede import EdeGrid, EdeSpiral
+from scancontrol.paths.patterns.hilbert import Hilbert
+from scancontrol.paths.patterns.jittered import JitteredGrid
+from scancontrol.paths.patterns.lissajous import Lissajous
+from scancontrol.paths.patterns.points import Points, read_points
+from scancontrol.paths.patterns.rasters import Interlaced, Raster, Serpentine
+from scancontrol.paths.patterns.scattered import UniformRandom
+from scancontrol.paths.patterns.spirals import Archimedean, Fermat
+from scancontrol.paths.patterns.walks import LineHop, MomentumWalk
 from scancontrol.paths.recipe import AnyPattern, PathRecipe
-from scancontrol.paths.scattered import UniformRandom
-from scancontrol.paths.spirals import Archimedean, Fermat
 from scancontrol.paths.timing import Settle
-from scancontrol.paths.walks import LineHop, MomentumWalk
 
 __all__ = [
     "AnyPattern",

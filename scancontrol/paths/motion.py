@@ -12,7 +12,7 @@ from scancontrol.errors import InvalidInput
 from scancontrol.paths.coils import Lag
 from scancontrol.paths.path import ScanPath
 from scancontrol.paths.pattern import CONTINUOUS
-from scancontrol.paths.spirals import Archimedean
+from scancontrol.paths.patterns.spirals import Archimedean
 
 __all__ = ["Motion", "check_slew", "motion"]
 

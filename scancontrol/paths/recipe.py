@@ -12,19 +12,19 @@ import math
 import msgspec
 
 from scancontrol.errors import InvalidInput
-from scancontrol.paths.ede import EdeGrid, EdeSpiral
 from scancontrol.paths.geometry import Placement, Region, finite
-from scancontrol.paths.hilbert import Hilbert
-from scancontrol.paths.jittered import JitteredGrid
-from scancontrol.paths.lissajous import Lissajous
 from scancontrol.paths.path import ScanPath
-from scancontrol.paths.points import Points
-from scancontrol.paths.rasters import Interlaced, Raster, Serpentine
-from scancontrol.paths.scattered import UniformRandom
+from scancontrol.paths.patterns.ede import EdeGrid, EdeSpiral
+from scancontrol.paths.patterns.hilbert import Hilbert
+from scancontrol.paths.patterns.jittered import JitteredGrid
+from scancontrol.paths.patterns.lissajous import Lissajous
+from scancontrol.paths.patterns.points import Points
+from scancontrol.paths.patterns.rasters import Interlaced, Raster, Serpentine
+from scancontrol.paths.patterns.scattered import UniformRandom
+from scancontrol.paths.patterns.spirals import Archimedean, Fermat
+from scancontrol.paths.patterns.walks import LineHop, MomentumWalk
 from scancontrol.paths.solving import solved
-from scancontrol.paths.spirals import Archimedean, Fermat
 from scancontrol.paths.timing import Settle
-from scancontrol.paths.walks import LineHop, MomentumWalk
 
 __all__ = ["MAX_PIXELS", "AnyPattern", "PathRecipe"]
 

@@ -12,7 +12,7 @@ import yaml
 from scancontrol.commands import calibrate
 from scancontrol.link import Chunk, End, MicroscopeLink
 from scancontrol.paths import PathRecipe
-from scancontrol.paths.rasters import Raster
+from scancontrol.paths.patterns.rasters import Raster
 from scancontrol.processes.parent import ChildProcess
 
 pytestmark = pytest.mark.slow

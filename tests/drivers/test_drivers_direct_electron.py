@@ -15,10 +15,10 @@ from scancontrol.drivers.direct_electron import (
     grid_positions,
 )
 from scancontrol.errors import InvalidInput, LinkError
-from scancontrol.paths.jittered import JitteredGrid
-from scancontrol.paths.points import Points
+from scancontrol.paths.patterns.jittered import JitteredGrid
+from scancontrol.paths.patterns.points import Points
+from scancontrol.paths.patterns.spirals import Archimedean
 from scancontrol.paths.recipe import PathRecipe
-from scancontrol.paths.spirals import Archimedean
 from scancontrol.paths.timing import Settle
 
 CONFIG = DirectElectronConfig(patience_s=1.0)

@@ -13,8 +13,8 @@ from scancontrol.capabilities import DetectorChannel
 from scancontrol.drivers.nidaq import NidaqConfig, NidaqInstrument
 from scancontrol.drivers.nidaq_tasks import AxisWiring, NidaqmxTasks, Wiring
 from scancontrol.errors import InvalidInput, LinkError
-from scancontrol.paths.jittered import JitteredGrid
-from scancontrol.paths.rasters import Raster
+from scancontrol.paths.patterns.jittered import JitteredGrid
+from scancontrol.paths.patterns.rasters import Raster
 from scancontrol.paths.recipe import PathRecipe
 from scancontrol.paths.timing import Settle
 from scancontrol.serve import Overrun

@@ -12,9 +12,9 @@ import pytest
 from scancontrol.drivers.obi import ObiConfig, ObiInstrument
 from scancontrol.drivers.obi_encoding import encode, field_codes
 from scancontrol.errors import InvalidInput, LinkError, RemoteProtocolError
-from scancontrol.paths.jittered import JitteredGrid
-from scancontrol.paths.points import Points
-from scancontrol.paths.rasters import Raster
+from scancontrol.paths.patterns.jittered import JitteredGrid
+from scancontrol.paths.patterns.points import Points
+from scancontrol.paths.patterns.rasters import Raster
 from scancontrol.paths.recipe import PathRecipe
 from scancontrol.paths.timing import Settle
 from scancontrol.wire.obi import averaged_cycles

@@ -27,7 +27,7 @@ from scancontrol.errors import InvalidInput, ProtocolError, RecordingError, Scan
 from scancontrol.files import config_file, load_yaml
 from scancontrol.live.protocol import decode_from_page
 from scancontrol.paths import Archimedean, CoverageGoal, PathRecipe
-from scancontrol.paths.points import read_points
+from scancontrol.paths.patterns.points import read_points
 from scancontrol.plan import ScanPlan, parse_plan
 from scancontrol.recording import RecordingReader
 from scancontrol.wire import messages as m

@@ -18,7 +18,7 @@ from scancontrol.daemon.config import DaemonConfig
 from scancontrol.errors import InvalidInput, RecordingError
 from scancontrol.files import load_yaml
 from scancontrol.paths import PathRecipe
-from scancontrol.paths.points import read_points
+from scancontrol.paths.patterns.points import read_points
 from scancontrol.plan import ScanPlan, parse_plan
 from scancontrol.recording import file_name
 

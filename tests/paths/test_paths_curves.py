@@ -21,10 +21,10 @@ from scancontrol.paths import (
     Serpentine,
     UniformRandom,
 )
-from scancontrol.paths.hashing import uniform
-from scancontrol.paths.hilbert import hilbert_cells
-from scancontrol.paths.tours import BHH, shortened, tour_length
-from scancontrol.paths.turns import sin_cos_turns
+from scancontrol.paths.patterns.hashing import uniform
+from scancontrol.paths.patterns.hilbert import hilbert_cells
+from scancontrol.paths.patterns.tours import BHH, shortened, tour_length
+from scancontrol.paths.patterns.turns import sin_cos_turns
 
 
 def path_of(pattern, shape=(128, 128)):

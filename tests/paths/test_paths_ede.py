@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw
 
 from scancontrol.errors import InvalidInput
 from scancontrol.paths import EdeGrid, EdeSpiral, PathRecipe
-from scancontrol.paths.bresenham import polyline_pixels
+from scancontrol.paths.patterns.bresenham import polyline_pixels
 
 
 def path_of(pattern, shape=(512, 512)):

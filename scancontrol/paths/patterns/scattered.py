@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scancontrol.errors import InvalidInput
-from scancontrol.paths.blocks import BlockLayout
 from scancontrol.paths.geometry import Canvas
-from scancontrol.paths.hashing import uniform
-from scancontrol.paths.hilbert import hilbert_cells
 from scancontrol.paths.pattern import FLYBACK, JUMP, Layout, Pattern, Samples, check_seed
-from scancontrol.paths.tours import shortened
+from scancontrol.paths.patterns.blocks import BlockLayout
+from scancontrol.paths.patterns.hashing import uniform
+from scancontrol.paths.patterns.hilbert import hilbert_cells
+from scancontrol.paths.patterns.tours import shortened
 
 __all__ = ["UniformRandom"]
 

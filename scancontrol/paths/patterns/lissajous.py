@@ -11,7 +11,7 @@ import numpy as np
 from scancontrol.errors import InvalidInput
 from scancontrol.paths.geometry import Canvas, finite
 from scancontrol.paths.pattern import CONTINUOUS, FLYBACK, CoverageGoal, FunctionLayout, Layout, Pattern, Samples
-from scancontrol.paths.turns import sin_cos_turns
+from scancontrol.paths.patterns.turns import sin_cos_turns
 
 __all__ = ["Lissajous"]
 

@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scancontrol.errors import InvalidInput
-from scancontrol.paths.blocks import BlockLayout
 from scancontrol.paths.geometry import LAST_FRACTION, Canvas, finite
-from scancontrol.paths.hashing import uniform
 from scancontrol.paths.pattern import CONTINUOUS, FLYBACK, JUMP, FunctionLayout, Layout, Pattern, Samples, check_seed
+from scancontrol.paths.patterns.blocks import BlockLayout
+from scancontrol.paths.patterns.hashing import uniform
 
 __all__ = ["LineHop", "MomentumWalk", "momentum_walk"]
 

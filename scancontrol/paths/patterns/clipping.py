@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scancontrol.errors import InvalidInput
-from scancontrol.paths.blocks import KEEP, BlockLayout
 from scancontrol.paths.geometry import Canvas
 from scancontrol.paths.pattern import CONTINUOUS, FLYBACK, JUMP, Layout, Samples
-from scancontrol.paths.turns import sin_cos_turns
+from scancontrol.paths.patterns.blocks import KEEP, BlockLayout
+from scancontrol.paths.patterns.turns import sin_cos_turns
 
 __all__ = ["clipped"]
 

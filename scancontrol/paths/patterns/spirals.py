@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scancontrol.errors import InvalidInput
-from scancontrol.paths.clipping import clipped
 from scancontrol.paths.geometry import Canvas, finite
 from scancontrol.paths.pattern import Layout, Pattern
+from scancontrol.paths.patterns.clipping import clipped
 
 __all__ = ["Archimedean", "Fermat"]
 

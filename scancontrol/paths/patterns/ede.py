@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scancontrol.errors import InvalidInput
-from scancontrol.paths.bresenham import polyline_pixels
 from scancontrol.paths.geometry import Canvas, finite
 from scancontrol.paths.pattern import CONTINUOUS, FLYBACK, JUMP, FunctionLayout, Layout, Pattern, Samples, check_seed
-from scancontrol.paths.walks import momentum_walk
+from scancontrol.paths.patterns.bresenham import polyline_pixels
+from scancontrol.paths.patterns.walks import momentum_walk
 
 __all__ = ["EdeGrid", "EdeSpiral"]
 

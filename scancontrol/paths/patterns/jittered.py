@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from scancontrol.errors import InvalidInput
 from scancontrol.paths.geometry import Canvas, finite
-from scancontrol.paths.hashing import uniform
 from scancontrol.paths.pattern import FLYBACK, JUMP, FunctionLayout, Layout, Pattern, Samples, check_seed
+from scancontrol.paths.patterns.hashing import uniform
 
 __all__ = ["JitteredGrid"]
 
