@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from restore.baselines.registry import fill_named
+from restore.fills.registry import fill_named
 from restore.gridding import FrameGeometry
 from scancontrol.calibration import CalibrationScan, estimate
 from scancontrol.capabilities import CoilModel

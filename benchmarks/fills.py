@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from restore.baselines.registry import FILLS
 from restore.engine import Engine, FillRestorer, trial_samples
+from restore.fills.registry import FILLS
 from scancontrol.paths import Archimedean, CoverageGoal, PathRecipe
 from scancontrol.restorer import RestoredFrame, RestorerProcess
 from scancontrol.restorer.process import restorer_arguments

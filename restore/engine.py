@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from torch.utils.weak import WeakIdKeyDictionary
 
-from restore.baselines.registry import FILLS, Fill, fill_named
+from restore.fills.registry import FILLS, Fill, fill_named
 from restore.gridding import MIN_SAMPLES, FrameGeometry
 from restore.withholding import carried_over, growth_along, half_widths, withhold
 from scancontrol.capabilities import CoilModel

@@ -21,9 +21,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from restore.baselines.registry import FILLS
 from restore.engine import Engine, FillRestorer, Restorer
 from restore.figures import draw_all
+from restore.fills.registry import FILLS
 from restore.generator_restorer import GeneratorRestorer
 from restore.loading import generator_ships, pick_device, weights_file
 from restore.memory import keep_freed_memory

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import torch
 
-from restore.baselines.registry import FILLS
 from restore.engine import FillRestorer, Restorer
+from restore.fills.registry import FILLS
 from restore.generator_restorer import GeneratorRestorer
 from restore.resident import Precision
 from restore.weights_io import shipped

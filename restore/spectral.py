@@ -26,7 +26,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from restore.baselines.push_pull import push_pull
+from restore.fills.push_pull import push_pull
 from restore.spectral_solver import SpectralSolver
 from restore.torus import MARGIN, fast_size, taper
 from scancontrol.errors import LocalProtocolError

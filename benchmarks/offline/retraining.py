@@ -22,7 +22,7 @@ from msgspec.structs import replace
 from numpy.typing import NDArray
 from PIL import Image
 
-from restore.baselines.registry import fill_named
+from restore.fills.registry import fill_named
 from restore.gridding import FrameGeometry
 from restore.low_pass import low_pass
 from restore.networks import build_network

@@ -10,8 +10,8 @@ import pytest
 import torch
 from scipy.ndimage import gaussian_filter
 
-from restore.baselines.registry import FILLS
 from restore.engine import Engine, FillRestorer, Restoration
+from restore.fills.registry import FILLS
 from restore.gridding import FrameGeometry
 from restore.loading import load_restorer, pick_device, weights_file
 from restore.withholding import carried_over, half_widths, withhold

@@ -11,16 +11,16 @@ from scipy.sparse import csr_matrix
 from scipy.sparse.linalg import spsolve
 from skimage.restoration import denoise_tv_chambolle
 
-from restore.baselines import harmonic as membrane
-from restore.baselines import total_variation as tv
-from restore.baselines.gaussian import gaussian, normalised_convolution
-from restore.baselines.kriging import kriging
-from restore.baselines.leaving_out import covariance_by_leaving_out, errors_by_leaving_out
-from restore.baselines.nearest import linear, nearest
-from restore.baselines.push_pull import push_pull
-from restore.baselines.registry import FILLS, fill_named, positions_px
-from restore.baselines.spectral import conjugate_gradients, half_size, spectral, spectral_half
-from restore.baselines.variogram import Covariance, fast_size, fit_covariance, lag_map, radial_covariance
+from restore.fills import harmonic as membrane
+from restore.fills import total_variation as tv
+from restore.fills.gaussian import gaussian, normalised_convolution
+from restore.fills.kriging import kriging
+from restore.fills.leaving_out import covariance_by_leaving_out, errors_by_leaving_out
+from restore.fills.nearest import linear, nearest
+from restore.fills.push_pull import push_pull
+from restore.fills.registry import FILLS, fill_named, positions_px
+from restore.fills.spectral import conjugate_gradients, half_size, spectral, spectral_half
+from restore.fills.variogram import Covariance, fast_size, fit_covariance, lag_map, radial_covariance
 from restore.gridding import FrameGeometry
 from scancontrol.errors import InvalidInput
 

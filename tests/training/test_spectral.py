@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from restore import spectral_solver
-from restore.baselines.push_pull import push_pull
+from restore.fills.push_pull import push_pull
 from restore.gridding import FrameGeometry
 from restore.interpolation import (
     _half_by_convolution,

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from restore.baselines.gaussian import gaussian
-from restore.baselines.harmonic import harmonic
-from restore.baselines.kriging import kriging
-from restore.baselines.nearest import linear, nearest
-from restore.baselines.push_pull import push_pull
-from restore.baselines.spectral import spectral, spectral_fast
-from restore.baselines.total_variation import total_variation
+from restore.fills.gaussian import gaussian
+from restore.fills.harmonic import harmonic
+from restore.fills.kriging import kriging
+from restore.fills.nearest import linear, nearest
+from restore.fills.push_pull import push_pull
+from restore.fills.spectral import spectral, spectral_fast
+from restore.fills.total_variation import total_variation
 from restore.gridding import FrameGeometry, Normalisation
 from scancontrol.errors import InvalidInput
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from restore.baselines.push_pull import push_pull
+from restore.fills.push_pull import push_pull
 
 __all__ = ["harmonic", "laplacian"]
 

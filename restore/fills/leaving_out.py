@@ -16,7 +16,7 @@ import torch
 from scipy.spatial import cKDTree
 from torch import Tensor
 
-from restore.baselines.variogram import Covariance, correlation
+from restore.fills.variogram import Covariance, correlation
 
 __all__ = ["covariance_by_leaving_out", "errors_by_leaving_out"]
 

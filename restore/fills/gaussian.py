@@ -11,7 +11,7 @@ import math
 import torch
 from torch import Tensor
 
-from restore.baselines.variogram import fast_size
+from restore.fills.variogram import fast_size
 
 __all__ = ["gaussian", "normalised_convolution"]
 

@@ -13,8 +13,8 @@ import torch
 from scipy.spatial import cKDTree
 from torch import Tensor
 
-from restore.baselines.leaving_out import covariance_by_leaving_out
-from restore.baselines.variogram import Covariance
+from restore.fills.leaving_out import covariance_by_leaving_out
+from restore.fills.variogram import Covariance
 
 __all__ = ["kriging", "solve_kriging"]
 

@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from restore.baselines.gaussian import normalised_convolution
-from restore.baselines.variogram import (
+from restore.fills.gaussian import normalised_convolution
+from restore.fills.variogram import (
     fast_size,
     fit_covariance,
     lag_map,

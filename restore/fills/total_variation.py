@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from restore.baselines.push_pull import push_pull
+from restore.fills.push_pull import push_pull
 
 __all__ = ["total_variation", "total_variation_of"]
 
