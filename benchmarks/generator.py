@@ -19,13 +19,13 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from restore.engine import Engine, trial_samples
+from restore.estimate.process import spectral_start
 from restore.generator import Generator
 from restore.generator_restorer import GeneratorRestorer
 from restore.memory import keep_freed_memory
 from restore.planes import network_planes
 from restore.presets import PRESETS
 from restore.resident import Resident, fast_precision
-from restore.spectral import spectral_start
 from restore.weights_io import shipped
 from scancontrol.paths import Archimedean, CoverageGoal, PathRecipe
 

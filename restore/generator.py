@@ -14,10 +14,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from restore.estimate.process import STATISTICS, SpectralProcess, SpectralStart
 from restore.low_pass import low_pass
 from restore.planes import network_planes
 from restore.presets import PRESETS, GeneratorConfig
-from restore.spectral import STATISTICS, SpectralProcess, SpectralStart
 from restore.subnetworks import FirstNetworks, Inner, Outer, Trainer
 from restore.texture import textured
 

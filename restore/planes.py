@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from restore.interpolation import doubled
-from restore.spectral import SpectralStart
+from restore.estimate.interpolation import doubled
+from restore.estimate.process import SpectralStart
 
 __all__ = ["FULL_CHANNELS", "HALF_CHANNELS", "Planes", "network_planes"]
 

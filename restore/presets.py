@@ -16,7 +16,7 @@ class GeneratorConfig(
 
     Attributes:
         widths: channels at 1/4, 1/8, 1/16, … of the frame's size; inner_blocks: at each of them, encoder and decoder.
-        spectral_iterations: of each round of the start, see :class:`restore.spectral.SpectralProcess`.
+        spectral_iterations: of each round of the start, see :class:`restore.estimate.process.SpectralProcess`.
         first: networks that correct the start before the others do, so that its spectrum is learnt once more, from
             their frame, with the last round's iterations. They are trained on their own, as a generator without.
     """

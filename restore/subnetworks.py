@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from restore.estimate.process import STATISTICS, SpectralStart
 from restore.planes import FULL_CHANNELS, HALF_CHANNELS, network_planes
 from restore.presets import GeneratorConfig
-from restore.spectral import STATISTICS, SpectralStart
 from restore.texture import TextureStrengths
 
 __all__ = ["FirstNetworks", "Inner", "Outer", "Trainer"]

@@ -7,10 +7,10 @@ import torch
 from torch.nn import functional as F
 
 from restore.ede2020 import Ede2020
+from restore.estimate.process import spectral_start
 from restore.generator import Generator
 from restore.losses import reconstruction_error
 from restore.low_pass import low_pass
-from restore.spectral import spectral_start
 from restore.training.drawing import DrawConfig, collate, draw_item
 from restore.training.images import ImageSet
 

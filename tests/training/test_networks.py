@@ -10,12 +10,12 @@ from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from restore.ede2020 import Ede2020, EdeConfig, NormalisedConv, same_padding
+from restore.estimate.process import STATISTICS, spectral_start
 from restore.generator import Generator, consistent
 from restore.low_pass import low_pass
 from restore.networks import build_network, network_config
 from restore.planes import FULL_CHANNELS, HALF_CHANNELS, network_planes
 from restore.presets import PRESETS, GeneratorConfig
-from restore.spectral import STATISTICS, spectral_start
 from restore.texture import noise_bands
 from scancontrol.errors import InvalidInput
 

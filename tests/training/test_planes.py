@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from restore.estimate.process import spectral_start
 from restore.planes import FULL_CHANNELS, HALF_CHANNELS, network_planes
-from restore.spectral import spectral_start
 
 
 def _scene(batch: int = 2, rows: int = 48, cols: int = 80) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

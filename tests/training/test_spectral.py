@@ -7,18 +7,18 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from restore import spectral_solver
-from restore.fills.push_pull import push_pull
-from restore.gridding import FrameGeometry
-from restore.interpolation import (
+from restore.estimate import solver as spectral_solver
+from restore.estimate.interpolation import (
     _half_by_convolution,
     _phases_by_convolution,
     doubled,
     half_to_phases,
     phases_to_half,
 )
-from restore.spectral import STATISTICS, SpectralProcess, spectral_start
-from restore.spectral_solver import SpectralSolver
+from restore.estimate.process import STATISTICS, SpectralProcess, spectral_start
+from restore.estimate.solver import SpectralSolver
+from restore.fills.push_pull import push_pull
+from restore.gridding import FrameGeometry
 from scancontrol.errors import LocalProtocolError
 from scancontrol.paths import Archimedean, CoverageGoal, JitteredGrid, PathRecipe
 from scancontrol.paths.pattern import Pattern

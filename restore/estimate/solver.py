@@ -1,7 +1,7 @@
 """The Gaussian process of the spectral start on its torus: from a spectrum to the frame, and from a frame to one.
 
 ``solve`` is the E-step, conjugate gradients with FFTs; ``learn`` and ``learn_from_samples`` are M-steps. See
-:mod:`restore.spectral` for what it is for.
+:mod:`restore.estimate.process` for what it is for.
 
 References:
     Stein, Interpolation of Spatial Data, Springer 1999 (kriging as a Gaussian process).
@@ -13,8 +13,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from restore.interpolation import half_to_phases, phases_to_half
-from restore.torus import BINS, frequencies, lag_window, sectors_of
+from restore.estimate.interpolation import half_to_phases, phases_to_half
+from restore.estimate.torus import BINS, frequencies, lag_window, sectors_of
 
 __all__ = ["SpectralSolver"]
 

@@ -26,9 +26,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from restore.estimate.solver import SpectralSolver
+from restore.estimate.torus import MARGIN, fast_size, taper
 from restore.fills.push_pull import push_pull
-from restore.spectral_solver import SpectralSolver
-from restore.torus import MARGIN, fast_size, taper
 from scancontrol.errors import LocalProtocolError
 
 __all__ = ["STATISTICS", "SpectralProcess", "SpectralStart", "spectral_start"]
