@@ -20,13 +20,13 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from restore.engine import Engine, trial_samples
 from restore.estimate.process import spectral_start
-from restore.generator import Generator
-from restore.generator_restorer import GeneratorRestorer
+from restore.generator.generator import Generator
+from restore.generator.planes import network_planes
+from restore.generator.presets import PRESETS
+from restore.generator.resident import Resident, fast_precision
+from restore.generator.restorer import GeneratorRestorer
+from restore.generator.weights import shipped
 from restore.memory import keep_freed_memory
-from restore.planes import network_planes
-from restore.presets import PRESETS
-from restore.resident import Resident, fast_precision
-from restore.weights_io import shipped
 from scancontrol.paths import Archimedean, CoverageGoal, PathRecipe
 
 SIDE, FRAMES, COVERAGE = 512, 24, 0.05

@@ -24,11 +24,11 @@ import torch
 from restore.engine import Engine, FillRestorer, Restorer
 from restore.figures import draw_all
 from restore.fills.registry import FILLS
-from restore.generator_restorer import GeneratorRestorer
+from restore.generator.resident import PRECISIONS, Precision
+from restore.generator.restorer import GeneratorRestorer
 from restore.loading import generator_ships, pick_device, weights_file
 from restore.memory import keep_freed_memory
 from restore.metrics import scale_to_truth
-from restore.resident import PRECISIONS, Precision
 from restore.scoring import ImageScore, score_image, summarise
 from restore.training.card import with_evaluation
 from restore.training.images import SUFFIXES, load_image

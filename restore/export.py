@@ -10,13 +10,13 @@ from typing import Literal
 
 import msgspec
 
-from restore.networks import build_network
+from restore.generator.networks import build_network
+from restore.generator.weights import Weights, round_to_file, save_weights
 from restore.training.calibrating import calibrate
 from restore.training.card import model_card
 from restore.training.checkpoint import CHECKPOINT, load_checkpoint
 from restore.training.config import TrainConfig
 from restore.training.images import ImageSet
-from restore.weights_io import Weights, round_to_file, save_weights
 from scancontrol.errors import InvalidInput, ScanControlError
 
 __all__ = ["export", "main"]

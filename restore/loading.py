@@ -8,9 +8,9 @@ import torch
 
 from restore.engine import FillRestorer, Restorer
 from restore.fills.registry import FILLS
-from restore.generator_restorer import GeneratorRestorer
-from restore.resident import Precision
-from restore.weights_io import shipped
+from restore.generator.resident import Precision
+from restore.generator.restorer import GeneratorRestorer
+from restore.generator.weights import shipped
 from scancontrol.errors import InvalidInput
 
 __all__ = ["generator_ships", "load_restorer", "pick_device", "weights_file"]

@@ -17,10 +17,10 @@ from typing import Any
 import torch
 
 from restore.engine import Engine
+from restore.generator.resident import PRECISIONS
 from restore.gridding import MIN_SAMPLES
 from restore.loading import generator_ships, load_restorer, pick_device
 from restore.memory import keep_freed_memory
-from restore.resident import PRECISIONS
 from scancontrol.errors import InvalidInput, ScanControlError
 from scancontrol.processes.child import Shutdown
 from scancontrol.recording import Recording

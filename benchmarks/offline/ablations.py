@@ -23,8 +23,8 @@ from typing import Any
 import torch
 from msgspec.structs import replace
 
+from restore.generator.presets import PRESETS
 from restore.losses import LossConfig
-from restore.presets import PRESETS
 from restore.training.config import Crop, OptimiserConfig, ScheduleConfig, TrainConfig, load_config
 from restore.training.drawing import DrawConfig
 from restore.training.images import ImageSet

@@ -15,8 +15,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from restore.engine import Engine, FillRestorer, Restorer
-from restore.generator_restorer import GeneratorRestorer
-from restore.weights_io import shipped
+from restore.generator.restorer import GeneratorRestorer
+from restore.generator.weights import shipped
 from scancontrol.paths import Archimedean, CoverageGoal, JitteredGrid, PathRecipe
 from simulators.contact_sheet import image_of
 from simulators.specimens.library import Crystal

@@ -23,9 +23,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from restore.fills.registry import fill_named
+from restore.generator.low_pass import low_pass
+from restore.generator.networks import build_network
 from restore.gridding import FrameGeometry
-from restore.low_pass import low_pass
-from restore.networks import build_network
 from restore.training.config import load_config
 from restore.training.drawing import draw_path
 from restore.training.images import ImageSet

@@ -11,12 +11,12 @@ from msgspec.structs import replace
 from scipy.optimize import brentq
 from torch import Tensor
 
-from restore.calibration import LEVEL, Calibration, CalibrationCounts, conformal_quantile
-from restore.generator_restorer import run_generator
+from restore.generator.intervals import LEVEL, Calibration, CalibrationCounts, conformal_quantile
+from restore.generator.restorer import run_generator
+from restore.generator.weights import Weights
 from restore.gridding import FrameGeometry
 from restore.training.drawing import draw_path
 from restore.training.images import ImageSet
-from restore.weights_io import Weights
 from restore.withholding import Withheld, carried_over, withhold
 
 __all__ = ["calibrate"]

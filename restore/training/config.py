@@ -9,9 +9,9 @@ from typing import Any, Literal
 import msgspec
 import yaml
 
+from restore.generator.networks import NetworkConfig, network_config
+from restore.generator.presets import GeneratorConfig
 from restore.losses import LossConfig
-from restore.networks import NetworkConfig, network_config
-from restore.presets import GeneratorConfig
 from restore.training.drawing import DrawConfig
 from restore.training.replay import ReplayConfig
 from scancontrol.errors import InvalidInput

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from restore.generator import Generator
-from restore.presets import GeneratorConfig
+from restore.generator.generator import Generator
+from restore.generator.presets import GeneratorConfig
 
 __all__ = ["grown", "is_larger"]
 

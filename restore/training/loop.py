@@ -12,11 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from restore.ede2020 import Ede2020
-from restore.generator import Generator
+from restore.generator.ede2020 import Ede2020
+from restore.generator.generator import Generator
+from restore.generator.networks import build_network
+from restore.generator.resident import fast_precision
 from restore.losses import GeneratorLoss
-from restore.networks import build_network
-from restore.resident import fast_precision
 from restore.training.adversarial import AdversarialTraining
 from restore.training.checkpoint import (
     CHECKPOINT,

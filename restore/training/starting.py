@@ -7,13 +7,13 @@ from pathlib import Path
 import msgspec
 from torch import Tensor, nn
 
-from restore.generator import Generator
-from restore.networks import NetworkConfig
-from restore.presets import GeneratorConfig
+from restore.generator.generator import Generator
+from restore.generator.networks import NetworkConfig
+from restore.generator.presets import GeneratorConfig
+from restore.generator.weights import load_weights
 from restore.training.checkpoint import CHECKPOINT, fit, load_checkpoint
 from restore.training.config import TrainConfig
 from restore.training.growing import grown, is_larger
-from restore.weights_io import load_weights
 from scancontrol.errors import InvalidInput
 
 __all__ = ["start_from"]

@@ -6,11 +6,11 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from restore.ede2020 import Ede2020
 from restore.estimate.process import spectral_start
-from restore.generator import Generator
+from restore.generator.ede2020 import Ede2020
+from restore.generator.generator import Generator
+from restore.generator.low_pass import low_pass
 from restore.losses import reconstruction_error
-from restore.low_pass import low_pass
 from restore.training.drawing import DrawConfig, collate, draw_item
 from restore.training.images import ImageSet
 

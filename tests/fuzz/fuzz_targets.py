@@ -20,7 +20,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from restore.weights_io import _digest, load_weights, shipped
+from restore.generator.weights import _digest, load_weights, shipped
 from scancontrol.capabilities import Capabilities
 from scancontrol.daemon.config import DaemonConfig
 from scancontrol.errors import InvalidInput, ProtocolError, RecordingError, ScanControlError, VersionMismatch

@@ -156,7 +156,7 @@ def test_a_recording_that_links_to_another_file_is_refused(tmp_path: Path) -> No
 
 @pytest.mark.parametrize("name", ["../weights/lite", "/etc/passwd", "lite/../../x", "lite\x00", ""])
 def test_shipped_weights_are_named_and_not_found_by_path(name: str) -> None:
-    weights_io = pytest.importorskip("restore.weights_io")
+    weights_io = pytest.importorskip("restore.generator.weights")
     with pytest.raises(InvalidInput, match="weights"):
         weights_io.shipped(name)
 

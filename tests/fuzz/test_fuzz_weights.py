@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from restore.generator import Generator
-from restore.presets import GeneratorConfig
-from restore.weights_io import _digest, load_weights, save_weights
+from restore.generator.generator import Generator
+from restore.generator.presets import GeneratorConfig
+from restore.generator.weights import _digest, load_weights, save_weights
 from scancontrol.errors import InvalidInput
 
 TINY = GeneratorConfig(widths=(8, 8), inner_blocks=(0, 1), outer_blocks=1, spectral_iterations=(2, 2))

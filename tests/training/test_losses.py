@@ -7,7 +7,8 @@ import pytest
 import torch
 from scipy import ndimage
 
-from restore.generator import Estimate
+from restore.generator.generator import Estimate
+from restore.generator.low_pass import low_pass
 from restore.gridding import Normalisation
 from restore.losses import (
     GeneratorLoss,
@@ -17,7 +18,6 @@ from restore.losses import (
     interval_loss,
     reconstruction_error,
 )
-from restore.low_pass import low_pass
 from scancontrol.errors import InvalidInput
 
 UNIT = Normalisation(torch.zeros(1), torch.ones(1))

@@ -9,14 +9,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from restore.ede2020 import Ede2020, EdeConfig, NormalisedConv, same_padding
 from restore.estimate.process import STATISTICS, spectral_start
-from restore.generator import Generator, consistent
-from restore.low_pass import low_pass
-from restore.networks import build_network, network_config
-from restore.planes import FULL_CHANNELS, HALF_CHANNELS, network_planes
-from restore.presets import PRESETS, GeneratorConfig
-from restore.texture import noise_bands
+from restore.generator.ede2020 import Ede2020, EdeConfig, NormalisedConv, same_padding
+from restore.generator.generator import Generator, consistent
+from restore.generator.low_pass import low_pass
+from restore.generator.networks import build_network, network_config
+from restore.generator.planes import FULL_CHANNELS, HALF_CHANNELS, network_planes
+from restore.generator.presets import PRESETS, GeneratorConfig
+from restore.generator.texture import noise_bands
 from scancontrol.errors import InvalidInput
 
 SMALL = GeneratorConfig(widths=(8, 8), inner_blocks=(1, 1), outer_blocks=1, spectral_iterations=(2, 2))

@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from restore.estimate.process import spectral_start
-from restore.planes import FULL_CHANNELS, HALF_CHANNELS, network_planes
+from restore.generator.planes import FULL_CHANNELS, HALF_CHANNELS, network_planes
 
 
 def _scene(batch: int = 2, rows: int = 48, cols: int = 80) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

@@ -8,8 +8,8 @@ import pytest
 import torch
 from training_tools import TINY
 
-from restore.generator import Generator
-from restore.resident import Recorded, Resident, fast_precision
+from restore.generator.generator import Generator
+from restore.generator.resident import Recorded, Resident, fast_precision
 from scancontrol.errors import InvalidInput
 
 CPU = torch.device("cpu")

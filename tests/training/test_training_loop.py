@@ -15,8 +15,8 @@ import pytest
 import torch
 from training_tools import TINY, run_of, specimens, tiny
 
+from restore.generator.resident import fast_precision
 from restore.losses import LossConfig
-from restore.resident import fast_precision
 from restore.training import checkpoint
 from restore.training.checkpoint import load_checkpoint
 from restore.training.config import Crop, OptimiserConfig, ScheduleConfig

@@ -15,15 +15,15 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from training_tools import TINY, run_of, specimens, tiny
 
-from restore.calibration import COVERAGES, DISTANCES, Calibration, CalibrationCounts, conformal_quantile
 from restore.export import export
-from restore.generator import Generator
-from restore.generator_restorer import GeneratorRestorer, load, run_generator
+from restore.generator.generator import Generator
+from restore.generator.intervals import COVERAGES, DISTANCES, Calibration, CalibrationCounts, conformal_quantile
+from restore.generator.presets import PRESETS
+from restore.generator.restorer import GeneratorRestorer, load, run_generator
+from restore.generator.weights import Weights, load_weights, save_weights, shipped
 from restore.gridding import FrameGeometry
 from restore.losses import LossConfig
-from restore.presets import PRESETS
 from restore.training.calibrating import calibrate
-from restore.weights_io import Weights, load_weights, save_weights, shipped
 from scancontrol.errors import InvalidInput
 
 FLAT = Calibration(factors=((2.0,) * (len(DISTANCES) + 1),) * (len(COVERAGES) + 1), trust=0.5)

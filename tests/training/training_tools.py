@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from restore.generator.presets import GeneratorConfig
 from restore.losses import LossConfig
-from restore.presets import GeneratorConfig
 from restore.training.config import Crop, OptimiserConfig, ScheduleConfig, TrainConfig
 from restore.training.drawing import DrawConfig
 from restore.training.images import ImageSet

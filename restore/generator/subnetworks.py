@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from restore.estimate.process import STATISTICS, SpectralStart
-from restore.planes import FULL_CHANNELS, HALF_CHANNELS, network_planes
-from restore.presets import GeneratorConfig
-from restore.texture import TextureStrengths
+from restore.generator.planes import FULL_CHANNELS, HALF_CHANNELS, network_planes
+from restore.generator.presets import GeneratorConfig
+from restore.generator.texture import TextureStrengths
 
 __all__ = ["FirstNetworks", "Inner", "Outer", "Trainer"]
 

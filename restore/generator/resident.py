@@ -14,8 +14,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from restore.ede2020 import Ede2020
-from restore.generator import Estimate, Generator
+from restore.generator.ede2020 import Ede2020
+from restore.generator.generator import Estimate, Generator
 from scancontrol.errors import InvalidInput
 
 __all__ = ["PRECISIONS", "Precision", "Recorded", "Resident", "fast_precision"]
@@ -100,7 +100,7 @@ class Resident:
             network.compute_in(fast)
 
     def __call__(self, mean: Tensor, weight: Tensor, distance: Tensor) -> Estimate:
-        """As :meth:`restore.generator.Generator.forward`; with recordings, overwritten by the next call."""
+        """As :meth:`restore.generator.generator.Generator.forward`; with recordings, overwritten by the next call."""
         if not self._recorded:
             found: Estimate = self.network(mean, weight, distance)
             return found

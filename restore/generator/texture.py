@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from restore.low_pass import low_pass
+from restore.generator.low_pass import low_pass
 
 __all__ = ["TextureStrengths", "noise_bands", "textured"]
 

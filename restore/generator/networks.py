@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from restore.ede2020 import Ede2020, EdeConfig
-from restore.generator import Generator
-from restore.presets import PRESETS, GeneratorConfig
+from restore.generator.ede2020 import Ede2020, EdeConfig
+from restore.generator.generator import Generator
+from restore.generator.presets import PRESETS, GeneratorConfig
 from scancontrol.errors import InvalidInput
 
 __all__ = ["NetworkConfig", "build_network", "network_config"]

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from restore.engine import Restoration
-from restore.generator import Estimate
+from restore.generator.generator import Estimate
+from restore.generator.resident import Precision, Resident
+from restore.generator.weights import Weights, load_weights, shipped
 from restore.gridding import FrameGeometry, Normalisation
-from restore.resident import Precision, Resident
-from restore.weights_io import Weights, load_weights, shipped
 from restore.withholding import carried_over, half_widths, withhold
 
 __all__ = ["GeneratorRestorer", "Network", "load", "run_generator"]

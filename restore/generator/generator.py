@@ -15,11 +15,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from restore.estimate.process import STATISTICS, SpectralProcess, SpectralStart
-from restore.low_pass import low_pass
-from restore.planes import network_planes
-from restore.presets import PRESETS, GeneratorConfig
-from restore.subnetworks import FirstNetworks, Inner, Outer, Trainer
-from restore.texture import textured
+from restore.generator.low_pass import low_pass
+from restore.generator.planes import network_planes
+from restore.generator.presets import PRESETS, GeneratorConfig
+from restore.generator.subnetworks import FirstNetworks, Inner, Outer, Trainer
+from restore.generator.texture import textured
 
 __all__ = ["Estimate", "Generator", "consistent"]
 

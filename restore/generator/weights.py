@@ -15,10 +15,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from restore.calibration import Calibration
-from restore.ede2020 import Ede2020
-from restore.generator import Generator
-from restore.networks import NetworkConfig, build_network
+from restore.generator.ede2020 import Ede2020
+from restore.generator.generator import Generator
+from restore.generator.intervals import Calibration
+from restore.generator.networks import NetworkConfig, build_network
 from scancontrol.errors import InvalidInput
 
 __all__ = ["Weights", "load_weights", "round_to_file", "save_weights", "shipped"]
