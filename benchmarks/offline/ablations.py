@@ -24,11 +24,11 @@ import torch
 from msgspec.structs import replace
 
 from restore.generator.presets import PRESETS
-from restore.losses import LossConfig
 from restore.training.config import Crop, OptimiserConfig, ScheduleConfig, TrainConfig, load_config
 from restore.training.drawing import DrawConfig
 from restore.training.images import ImageSet
 from restore.training.loop import Training
+from restore.training.losses import LossConfig
 
 __all__ = ["VARIANTS", "train"]
 

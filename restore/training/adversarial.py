@@ -7,10 +7,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from restore.discriminators import Adversary, adversarial_loss, discriminator_loss
-from restore.losses import LossConfig
 from restore.training.checkpoint import optimiser_tensors, restore_optimiser
+from restore.training.discriminators import Adversary, adversarial_loss, discriminator_loss
 from restore.training.drawing import Batch
+from restore.training.losses import LossConfig
 
 __all__ = ["AdversarialTraining"]
 

@@ -11,8 +11,8 @@ import yaml
 
 from restore.generator.networks import NetworkConfig, network_config
 from restore.generator.presets import GeneratorConfig
-from restore.losses import LossConfig
 from restore.training.drawing import DrawConfig
+from restore.training.losses import LossConfig
 from restore.training.replay import ReplayConfig
 from scancontrol.errors import InvalidInput
 

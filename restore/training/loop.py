@@ -16,7 +16,6 @@ from restore.generator.ede2020 import Ede2020
 from restore.generator.generator import Generator
 from restore.generator.networks import build_network
 from restore.generator.resident import fast_precision
-from restore.losses import GeneratorLoss
 from restore.training.adversarial import AdversarialTraining
 from restore.training.checkpoint import (
     CHECKPOINT,
@@ -30,6 +29,7 @@ from restore.training.config import TrainConfig
 from restore.training.curves import Curves
 from restore.training.drawing import Batch, collate, draw_item
 from restore.training.images import ImageSet, epoch_order
+from restore.training.losses import GeneratorLoss
 from restore.training.optimisers import make_optimiser
 from restore.training.replay import HardExamples, Item
 from restore.training.starting import start_from

@@ -10,9 +10,9 @@ from restore.estimate.process import spectral_start
 from restore.generator.ede2020 import Ede2020
 from restore.generator.generator import Generator
 from restore.generator.low_pass import low_pass
-from restore.losses import reconstruction_error
 from restore.training.drawing import DrawConfig, collate, draw_item
 from restore.training.images import ImageSet
+from restore.training.losses import reconstruction_error
 
 __all__ = ["validate"]
 

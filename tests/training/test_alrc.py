@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from restore.alrc import ALRC, huberise
+from restore.training.alrc import ALRC, huberise
 
 LOSSES = [20.0, 30.0, 500.0, 28.0, 1000.0, 26.0, 90.0, 24.0] * 3
 

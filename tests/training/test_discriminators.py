@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from restore.discriminators import (
+from restore.training.discriminators import (
     Adversary,
     Discriminator,
     adversarial_loss,

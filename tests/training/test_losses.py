@@ -10,7 +10,7 @@ from scipy import ndimage
 from restore.generator.generator import Estimate
 from restore.generator.low_pass import low_pass
 from restore.gridding import Normalisation
-from restore.losses import (
+from restore.training.losses import (
     GeneratorLoss,
     LossConfig,
     RunningError,

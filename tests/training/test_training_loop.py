@@ -16,10 +16,10 @@ import torch
 from training_tools import TINY, run_of, specimens, tiny
 
 from restore.generator.resident import fast_precision
-from restore.losses import LossConfig
 from restore.training import checkpoint
 from restore.training.checkpoint import load_checkpoint
 from restore.training.config import Crop, OptimiserConfig, ScheduleConfig
+from restore.training.losses import LossConfig
 from restore.training.replay import ReplayConfig
 from scancontrol.errors import InvalidInput
 

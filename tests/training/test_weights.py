@@ -22,8 +22,8 @@ from restore.generator.presets import PRESETS
 from restore.generator.restorer import GeneratorRestorer, load, run_generator
 from restore.generator.weights import Weights, load_weights, save_weights, shipped
 from restore.gridding import FrameGeometry
-from restore.losses import LossConfig
 from restore.training.calibrating import calibrate
+from restore.training.losses import LossConfig
 from scancontrol.errors import InvalidInput
 
 FLAT = Calibration(factors=((2.0,) * (len(DISTANCES) + 1),) * (len(COVERAGES) + 1), trust=0.5)

@@ -8,11 +8,11 @@ import numpy as np
 import torch
 
 from restore.generator.presets import GeneratorConfig
-from restore.losses import LossConfig
 from restore.training.config import Crop, OptimiserConfig, ScheduleConfig, TrainConfig
 from restore.training.drawing import DrawConfig
 from restore.training.images import ImageSet
 from restore.training.loop import Training
+from restore.training.losses import LossConfig
 
 TINY = GeneratorConfig(widths=(8, 8), inner_blocks=(0, 1), outer_blocks=1, spectral_iterations=(2, 2))
 

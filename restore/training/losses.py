@@ -15,10 +15,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from restore.alrc import ALRC, huberise
 from restore.generator.generator import Estimate
 from restore.generator.low_pass import low_pass
 from restore.gridding import Normalisation
+from restore.training.alrc import ALRC, huberise
 from scancontrol.errors import InvalidInput
 
 __all__ = ["GeneratorLoss", "LossConfig", "LossTerms", "reconstruction_error"]
