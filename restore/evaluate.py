@@ -22,14 +22,14 @@ import numpy as np
 import torch
 
 from restore.engine import Engine, FillRestorer, Restorer
-from restore.figures import draw_all
+from restore.evaluation.figures import draw_all
+from restore.evaluation.metrics import scale_to_truth
+from restore.evaluation.scoring import ImageScore, score_image, summarise
 from restore.fills.registry import FILLS
 from restore.generator.resident import PRECISIONS, Precision
 from restore.generator.restorer import GeneratorRestorer
 from restore.loading import generator_ships, pick_device, weights_file
 from restore.memory import keep_freed_memory
-from restore.metrics import scale_to_truth
-from restore.scoring import ImageScore, score_image, summarise
 from restore.training.card import with_evaluation
 from restore.training.images import SUFFIXES, load_image
 from scancontrol.errors import InvalidInput, ScanControlError
@@ -143,7 +143,7 @@ def evaluate(
 ) -> Iterator[tuple[dict[str, Any], dict[str, np.ndarray]]]:
     """A row for each pattern, coverage and method; for figures the first image's estimate and the mean squared errors.
 
-    Rows hold the keys of :func:`restore.scoring.summarise`, ``method``, ``pattern``, ``coverage`` (asked for),
+    Rows hold the keys of :func:`restore.evaluation.scoring.summarise`, ``method``, ``pattern``, ``coverage`` (asked for),
     ``touched`` and ``dose`` (of the path on the first image).
     """
     shapes = sorted({image.pixels.shape for image in images})

@@ -11,7 +11,7 @@ import torch
 
 from restore.engine import Restoration
 from restore.evaluate import main
-from restore.scoring import score_image, summarise
+from restore.evaluation.scoring import score_image, summarise
 
 ASKED_FOR = {
     "method", "pattern", "coverage", "touched", "dose", "images", "rmse_pct", "rmse_lowpass_pct", "psnr_db", "ssim",

@@ -9,7 +9,7 @@ import pytest
 from scipy.ndimage import distance_transform_edt, gaussian_filter
 from skimage import metrics as oracle
 
-from restore import metrics
+from restore.evaluation import metrics
 
 
 def _pair(shape: tuple[int, int] = (96, 80)) -> tuple[np.ndarray, np.ndarray]:

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from restore import metrics
 from restore.engine import Restoration
+from restore.evaluation import metrics
 
 __all__ = ["DISTANCE_EDGES_PX", "ImageScore", "score_image", "summarise"]
 
