@@ -26,7 +26,7 @@ from restore.generator.presets import PRESETS
 from restore.generator.resident import Resident, fast_precision
 from restore.generator.restorer import GeneratorRestorer
 from restore.generator.weights import shipped
-from restore.memory import keep_freed_memory
+from restore.process.memory import keep_freed_memory
 from scancontrol.paths import Archimedean, CoverageGoal, PathRecipe
 
 SIDE, FRAMES, COVERAGE = 512, 24, 0.05

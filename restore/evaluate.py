@@ -29,7 +29,7 @@ from restore.fills.registry import FILLS
 from restore.generator.resident import PRECISIONS, Precision
 from restore.generator.restorer import GeneratorRestorer
 from restore.loading import generator_ships, pick_device, weights_file
-from restore.memory import keep_freed_memory
+from restore.process.memory import keep_freed_memory
 from restore.training.card import with_evaluation
 from restore.training.images import SUFFIXES, load_image
 from scancontrol.errors import InvalidInput, ScanControlError

@@ -20,7 +20,7 @@ from restore.engine import Engine
 from restore.generator.resident import PRECISIONS
 from restore.gridding import MIN_SAMPLES
 from restore.loading import generator_ships, load_restorer, pick_device
-from restore.memory import keep_freed_memory
+from restore.process.memory import keep_freed_memory
 from scancontrol.errors import InvalidInput, ScanControlError
 from scancontrol.processes.child import Shutdown
 from scancontrol.recording import Recording

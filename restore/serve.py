@@ -23,11 +23,11 @@ from typing import Any
 import torch
 import zmq
 
-from restore.backlog import Backlog, Job
 from restore.engine import Engine
 from restore.generator.resident import PRECISIONS
 from restore.loading import load_restorer, pick_device
-from restore.memory import keep_freed_memory
+from restore.process.backlog import Backlog, Job
+from restore.process.memory import keep_freed_memory
 from scancontrol.errors import InvalidInput, RemoteProtocolError, ScanControlError
 from scancontrol.processes import logs
 from scancontrol.processes.child import Shutdown, announce

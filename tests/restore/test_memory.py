@@ -9,7 +9,7 @@ import pytest
 
 FRAMES = """
 import ctypes, resource, sys
-from restore.memory import keep_freed_memory
+from restore.process.memory import keep_freed_memory
 kept = keep_freed_memory() if sys.argv[1] == "keep" else False
 libc = ctypes.CDLL(None)
 libc.malloc.restype, libc.malloc.argtypes, libc.free.argtypes = ctypes.c_void_p, [ctypes.c_size_t], [ctypes.c_void_p]

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from restore.backlog import Backlog, Job
+from restore.process.backlog import Backlog, Job
 from scancontrol.errors import RemoteProtocolError
 from scancontrol.restorer.ledger import Ledger
 from scancontrol.wire import restoring as wire
