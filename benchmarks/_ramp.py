@@ -13,8 +13,8 @@ import zmq
 from scancontrol.capabilities import Capabilities
 from scancontrol.paths import ScanPath
 from scancontrol.processes.child import Shutdown, announce
-from scancontrol.security import Gatekeeper, ServerSecurity, bind, secure_server
 from scancontrol.serve import Block, serve
+from scancontrol.transport.keys import Gatekeeper, ServerSecurity, bind, secure_server
 from scancontrol.wire.messages import Limits
 
 HEADER_BYTES = 400  # about that of a chunk's header

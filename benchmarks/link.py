@@ -28,7 +28,7 @@ from scancontrol.link import Chunk, End, MicroscopeLink
 from scancontrol.paths import Raster
 from scancontrol.plan import ScanPlan
 from scancontrol.recording import record_plan
-from scancontrol.security import ClientSecurity, ServerSecurity, make_keys, secure_client
+from scancontrol.transport.keys import ClientSecurity, ServerSecurity, make_keys, secure_client
 
 __all__ = ["run"]
 

@@ -14,7 +14,7 @@ import zmq
 
 from scancontrol.connections import Connections
 from scancontrol.heart import Heart
-from scancontrol.security import ClientSecurity
+from scancontrol.transport.keys import ClientSecurity
 from scancontrol.wire.client import ClientProtocol
 from scancontrol.wire.transitions import ClientState
 

@@ -8,7 +8,7 @@ from typing import Any
 import zmq
 
 from scancontrol.errors import InvalidInput, LinkError
-from scancontrol.security import ClientSecurity, secure_client
+from scancontrol.transport.keys import ClientSecurity, secure_client
 from scancontrol.wire.framing import MAX_CONTROL_BYTES, MAX_PAYLOAD_BYTES, Part
 
 __all__ = ["Connections", "dealer", "send"]

@@ -12,7 +12,7 @@ from typing import Any
 import zmq
 
 from scancontrol.connections import dealer, send
-from scancontrol.security import ClientSecurity
+from scancontrol.transport.keys import ClientSecurity
 from scancontrol.wire.framing import MAX_HEADER_BYTES
 from scancontrol.wire.messages import Welcome
 from scancontrol.wire.pulse import Pulse

@@ -29,7 +29,7 @@ from scancontrol.capabilities import Capabilities
 from scancontrol.client_shell import ClientShell
 from scancontrol.errors import InvalidInput, LinkError, LocalProtocolError, RequestRefused
 from scancontrol.paths import PathRecipe
-from scancontrol.security import ClientSecurity, check_address
+from scancontrol.transport.keys import ClientSecurity, check_address
 from scancontrol.wire import messages as m
 from scancontrol.wire.answers import error_of
 from scancontrol.wire.client import Chunk, ClientProtocol

@@ -24,7 +24,15 @@ from scancontrol.capabilities import Capabilities
 from scancontrol.errors import InvalidInput, ScanControlError
 from scancontrol.paths import ScanPath
 from scancontrol.processes.logs import set_scan
-from scancontrol.security import Gatekeeper, KeyWatch, ServerSecurity, bind, bind_again, check_address, secure_server
+from scancontrol.transport.keys import (
+    Gatekeeper,
+    KeyWatch,
+    ServerSecurity,
+    bind,
+    bind_again,
+    check_address,
+    secure_server,
+)
 from scancontrol.wire.dose_cells import PathCells
 from scancontrol.wire.dose_guard import DoseLimits
 from scancontrol.wire.framing import MAX_CONTROL_BYTES, MAX_HEADER_BYTES, Part

@@ -17,8 +17,8 @@ from scancontrol.errors import InvalidInput, ScanControlError
 from scancontrol.files import load_yaml
 from scancontrol.processes import logs
 from scancontrol.processes.child import Shutdown, announce
-from scancontrol.security import ServerSecurity, check_address
 from scancontrol.serve import serve
+from scancontrol.transport.keys import ServerSecurity, check_address
 from scancontrol.wire import messages
 from simulators.config import SimulatorConfig
 from simulators.exposure_log import ExposureLog

@@ -24,7 +24,7 @@ from scancontrol.paths import PathRecipe, ScanPath
 from scancontrol.paths.patterns.points import Points
 from scancontrol.paths.patterns.rasters import Raster, Serpentine
 from scancontrol.paths.patterns.spirals import Archimedean
-from scancontrol.security import ClientSecurity
+from scancontrol.transport.keys import ClientSecurity
 
 __all__ = ["add_parser", "calibrate", "calibration_recipes", "run"]
 

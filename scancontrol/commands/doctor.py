@@ -15,7 +15,7 @@ from scancontrol.health.checks import Finding
 from scancontrol.ledger import DoseLedger
 from scancontrol.plan import load_plan
 from scancontrol.restorer.status import restorer_arguments
-from scancontrol.security import ClientSecurity
+from scancontrol.transport.keys import ClientSecurity
 
 __all__ = ["add_parser", "run"]
 

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from scancontrol.security import make_keys
+from scancontrol.transport.keys import make_keys
 
 __all__ = ["add_parser", "run"]
 

@@ -10,8 +10,8 @@ from typing import Any
 from scancontrol.drivers.replay import Replay
 from scancontrol.errors import InvalidInput
 from scancontrol.processes.child import Shutdown, announce
-from scancontrol.security import ServerSecurity
 from scancontrol.serve import serve
+from scancontrol.transport.keys import ServerSecurity
 
 __all__ = ["add_parser", "run"]
 

@@ -25,7 +25,7 @@ from scancontrol.link import MicroscopeLink
 from scancontrol.plan import ScanPlan
 from scancontrol.processes.logs import set_scan
 from scancontrol.recording import RecordingWriter, file_name, record_plan
-from scancontrol.security import ClientSecurity
+from scancontrol.transport.keys import ClientSecurity
 from scancontrol.wire.messages import Status
 
 __all__ = ["BeamThread", "Run"]

@@ -41,7 +41,7 @@ from scancontrol.paths import ScanPath
 from scancontrol.plan import ScanPlan, load_plan
 from scancontrol.processes.child import Shutdown
 from scancontrol.recording import RecordingWriter
-from scancontrol.security import ClientSecurity
+from scancontrol.transport.keys import ClientSecurity
 
 __all__ = ["Daemon", "Orders"]
 

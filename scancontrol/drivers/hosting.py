@@ -15,8 +15,8 @@ from scancontrol.drivers.nidaq import NidaqConfig, NidaqInstrument
 from scancontrol.drivers.obi import ObiConfig, ObiInstrument
 from scancontrol.errors import InvalidInput
 from scancontrol.files import load_yaml
-from scancontrol.security import ServerSecurity
 from scancontrol.serve import Instrument
+from scancontrol.transport.keys import ServerSecurity
 
 __all__ = ["DriveConfig", "load_drive", "open_instrument"]
 

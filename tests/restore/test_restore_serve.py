@@ -22,7 +22,7 @@ from scancontrol.errors import InvalidInput, LinkError, LocalProtocolError
 from scancontrol.paths import CoverageGoal, JitteredGrid, PathRecipe
 from scancontrol.restorer import MissedFrame, RestoredFrame, RestorerProcess, RestorerStatus
 from scancontrol.restorer.process import restorer_arguments
-from scancontrol.security import ClientSecurity, ServerSecurity, make_keys
+from scancontrol.transport.keys import ClientSecurity, ServerSecurity, make_keys
 from scancontrol.wire import restoring as wire
 
 pytestmark = pytest.mark.slow

@@ -23,8 +23,8 @@ from scancontrol.capabilities import Capabilities
 from scancontrol.errors import InvalidInput, LeaseHeld, LinkError, RequestRefused, ScanControlError, VersionMismatch
 from scancontrol.link import Chunk, End, MicroscopeLink, Notice
 from scancontrol.paths import PathRecipe, Raster, ScanPath
-from scancontrol.security import ClientSecurity, ServerSecurity, make_keys
 from scancontrol.serve import Block, serve
+from scancontrol.transport.keys import ClientSecurity, ServerSecurity, make_keys
 
 pytestmark = pytest.mark.slow
 

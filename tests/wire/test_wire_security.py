@@ -10,7 +10,7 @@ import zmq
 
 from scancontrol.commands import keys as command
 from scancontrol.errors import InvalidInput
-from scancontrol.security import (
+from scancontrol.transport.keys import (
     ClientSecurity,
     ServerSecurity,
     bind,
