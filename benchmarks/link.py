@@ -24,7 +24,7 @@ from typing import Any
 
 import zmq
 
-from scancontrol.link import Chunk, End, MicroscopeLink
+from scancontrol.link.link import Chunk, End, MicroscopeLink
 from scancontrol.paths import Raster
 from scancontrol.plan import ScanPlan
 from scancontrol.recording import record_plan

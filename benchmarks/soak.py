@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from benchmarks._chaos_link import Relay
 from benchmarks._chaos_processes import ROOT, Browser, DaemonProcess, MicroscopeProcess, stalled_browser
-from scancontrol.link import MicroscopeLink
+from scancontrol.link.link import MicroscopeLink
 from scancontrol.recording import RecordingReader
 from scancontrol.wire.framing import encode
 from scancontrol.wire.messages import PROTOCOL_VERSION, Hello

@@ -33,7 +33,7 @@ class ChunkLike(Protocol):
 
 
 class MicroscopeLike(Protocol):
-    """The client's end of the wire, used by one thread; :class:`scancontrol.link.MicroscopeLink` is one.
+    """The client's end of the wire, used by one thread; :class:`scancontrol.link.link.MicroscopeLink` is one.
 
     Every accepted ``start`` is answered by exactly one ``End``; one made up by the link itself, because the
     microscope is gone, has a ``utc_ns`` of 0. ``drained`` is whether the microscope exposes nothing and everything

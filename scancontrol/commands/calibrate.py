@@ -19,7 +19,7 @@ from scancontrol.calibration import CalibrationScan, CoilEstimate, estimate
 from scancontrol.calibration_file import write_coil
 from scancontrol.capabilities import Capabilities
 from scancontrol.errors import InvalidInput, LinkError
-from scancontrol.link import Chunk, End, MicroscopeLink
+from scancontrol.link.link import Chunk, End, MicroscopeLink
 from scancontrol.paths import PathRecipe, ScanPath
 from scancontrol.paths.patterns.points import Points
 from scancontrol.paths.patterns.rasters import Raster, Serpentine

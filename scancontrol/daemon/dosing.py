@@ -9,7 +9,7 @@ from pathlib import Path
 from scancontrol.capabilities import Capabilities
 from scancontrol.daemon.config import SpecimenConfig
 from scancontrol.ledger import DoseLedger
-from scancontrol.link import MicroscopeLink
+from scancontrol.link.link import MicroscopeLink
 from scancontrol.paths import ScanPath
 from scancontrol.plan import ScanPlan
 from scancontrol.wire.messages import End

@@ -20,7 +20,7 @@ __all__ = ["Interrupted", "newest_unfinished"]
 
 @dataclass(frozen=True)
 class Interrupted:
-    """A recording that was not ended. ``have`` is what :class:`~scancontrol.link.MicroscopeLink` is told."""
+    """A recording that was not ended. ``have`` is what :class:`~scancontrol.link.link.MicroscopeLink` is told."""
 
     path: Path
     plan: ScanPlan

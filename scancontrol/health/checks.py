@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 from scancontrol.errors import InvalidInput, LeaseHeld, LinkError, RequestRefused, ScanControlError, VersionMismatch
-from scancontrol.link import MicroscopeLink
+from scancontrol.link.link import MicroscopeLink
 from scancontrol.processes.parent import ChildFailed, ChildProcess
 from scancontrol.transport.keys import ClientSecurity, check_address
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from acquisition_tools import MICROSCOPE, plan_of, recipes_of
 
 from scancontrol.acquisition import Acquisition
-from scancontrol.link import MicroscopeLink
+from scancontrol.link.link import MicroscopeLink
 from scancontrol.recording import Recording, record_plan
 
 address, place, frames = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])

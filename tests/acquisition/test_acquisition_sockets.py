@@ -21,7 +21,7 @@ from acquisition_tools import MICROSCOPE, plan_of, recipes_of, values_of
 
 from scancontrol.acquisition import Acquisition
 from scancontrol.drivers.replay import Replay
-from scancontrol.link import MicroscopeLink
+from scancontrol.link.link import MicroscopeLink
 from scancontrol.plan import ScanPlan, parse_plan
 from scancontrol.recording import Recording, record_plan
 from scancontrol.serve import serve

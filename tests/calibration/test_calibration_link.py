@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from scancontrol.commands import calibrate
-from scancontrol.link import Chunk, End, MicroscopeLink
+from scancontrol.link.link import Chunk, End, MicroscopeLink
 from scancontrol.paths import PathRecipe
 from scancontrol.paths.patterns.rasters import Raster
 from scancontrol.processes.parent import ChildProcess

@@ -14,7 +14,7 @@ from scancontrol.daemon.beam import BeamThread
 from scancontrol.daemon.config import DaemonConfig, PageConfig, RestorerConfig
 from scancontrol.daemon.service import Daemon, Orders
 from scancontrol.errors import LinkError
-from scancontrol.link import MicroscopeLink
+from scancontrol.link.link import MicroscopeLink
 from scancontrol.paths import CoverageGoal, JitteredGrid
 from scancontrol.plan import ScanPlan
 from scancontrol.recording import RecordingReader, record_plan

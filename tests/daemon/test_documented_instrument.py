@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from scancontrol.link import Chunk, End, MicroscopeLink
+from scancontrol.link.link import Chunk, End, MicroscopeLink
 from scancontrol.plan import parse_plan
 
 pytestmark = pytest.mark.slow

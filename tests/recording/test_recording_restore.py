@@ -14,7 +14,7 @@ import pytest
 from recording_tools import MICROSCOPE
 
 from scancontrol.cli import main
-from scancontrol.link import MicroscopeLink
+from scancontrol.link.link import MicroscopeLink
 from scancontrol.paths import Archimedean, CoverageGoal
 from scancontrol.plan import ScanPlan, load_plan
 from scancontrol.recording import Recording, record_plan

@@ -16,7 +16,7 @@ from benchmarks.dead_man import run as measure_dead_man
 from scancontrol import health
 from scancontrol.cli import main
 from scancontrol.errors import InvalidInput, LinkError
-from scancontrol.link import Chunk, End, MicroscopeLink
+from scancontrol.link.link import Chunk, End, MicroscopeLink
 from scancontrol.paths import PathRecipe, Raster
 from scancontrol.processes.parent import ChildProcess
 

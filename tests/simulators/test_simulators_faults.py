@@ -16,7 +16,7 @@ import pytest
 from simulator_tools import config, path
 
 from scancontrol.errors import InvalidInput, VersionMismatch
-from scancontrol.link import Chunk, End, MicroscopeLink, Notice
+from scancontrol.link.link import Chunk, End, MicroscopeLink, Notice
 from scancontrol.serve import BeamOff, Overrun, serve
 from simulators.faults import Fault, FaultPlan, LinkFaults
 from simulators.microscope import SimulatedMicroscope

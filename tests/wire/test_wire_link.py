@@ -21,7 +21,7 @@ import zmq
 
 from scancontrol.capabilities import Capabilities
 from scancontrol.errors import InvalidInput, LeaseHeld, LinkError, RequestRefused, ScanControlError, VersionMismatch
-from scancontrol.link import Chunk, End, MicroscopeLink, Notice
+from scancontrol.link.link import Chunk, End, MicroscopeLink, Notice
 from scancontrol.paths import PathRecipe, Raster, ScanPath
 from scancontrol.serve import Block, serve
 from scancontrol.transport.keys import ClientSecurity, ServerSecurity, make_keys
@@ -320,7 +320,7 @@ def end_process(process: subprocess.Popen) -> None:
 
 CLIENT = """
 import sys, time
-from scancontrol.link import Chunk, MicroscopeLink
+from scancontrol.link.link import Chunk, MicroscopeLink
 from scancontrol.paths import PathRecipe, Raster
 link = MicroscopeLink(sys.argv[1], operator="frozen")
 link.connect(10)

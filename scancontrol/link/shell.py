@@ -12,8 +12,8 @@ from typing import Any
 
 import zmq
 
-from scancontrol.connections import Connections
-from scancontrol.heart import Heart
+from scancontrol.link.connections import Connections
+from scancontrol.link.heart import Heart
 from scancontrol.transport.keys import ClientSecurity
 from scancontrol.wire.client import ClientProtocol
 from scancontrol.wire.transitions import ClientState

@@ -1,7 +1,7 @@
 """The client's side of a microscope: what can be asked of it, and what comes. Start reading here.
 
 What follows from what is said is :class:`~scancontrol.wire.client.ClientProtocol`'s to know; the sockets, the heart and
-the clock are :class:`~scancontrol.client_shell.ClientShell`'s.
+the clock are :class:`~scancontrol.link.shell.ClientShell`'s.
 
 :class:`MicroscopeLink` belongs to one thread, which must call :meth:`MicroscopeLink.receive` often: samples, answers
 and reconnections move only then. Losing the connection is not an error. The link connects anew by itself, says what
@@ -26,8 +26,8 @@ import msgspec
 import zmq
 
 from scancontrol.capabilities import Capabilities
-from scancontrol.client_shell import ClientShell
 from scancontrol.errors import InvalidInput, LinkError, LocalProtocolError, RequestRefused
+from scancontrol.link.shell import ClientShell
 from scancontrol.paths import PathRecipe
 from scancontrol.transport.keys import ClientSecurity, check_address
 from scancontrol.wire import messages as m

@@ -11,7 +11,7 @@ from typing import Any
 
 import zmq
 
-from scancontrol.connections import dealer, send
+from scancontrol.link.connections import dealer, send
 from scancontrol.transport.keys import ClientSecurity
 from scancontrol.wire.framing import MAX_HEADER_BYTES
 from scancontrol.wire.messages import Welcome
