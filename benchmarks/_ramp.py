@@ -11,9 +11,9 @@ import numpy as np
 import zmq
 
 from scancontrol.capabilities import Capabilities
+from scancontrol.microscope.host import Block, serve
 from scancontrol.paths import ScanPath
 from scancontrol.processes.child import Shutdown, announce
-from scancontrol.serve import Block, serve
 from scancontrol.transport.keys import Gatekeeper, ServerSecurity, bind, secure_server
 from scancontrol.wire.messages import Limits
 

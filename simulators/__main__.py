@@ -15,9 +15,9 @@ import msgspec
 
 from scancontrol.errors import InvalidInput, ScanControlError
 from scancontrol.files import load_yaml
+from scancontrol.microscope.host import serve
 from scancontrol.processes import logs
 from scancontrol.processes.child import Shutdown, announce
-from scancontrol.serve import serve
 from scancontrol.transport.keys import ServerSecurity, check_address
 from scancontrol.wire import messages
 from simulators.config import SimulatorConfig

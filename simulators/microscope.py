@@ -1,4 +1,4 @@
-"""The simulated microscope: an instrument that :func:`scancontrol.serve.serve` hosts like any other.
+"""The simulated microscope: an instrument that :func:`scancontrol.microscope.host.serve` hosts like any other.
 
 Physics lives in :mod:`simulators.exposure`; here is time. In real time a sample exists once its dwell is over; as fast
 as it goes, at once. Dose counts when a sample is exposed, not when it is computed.
@@ -11,8 +11,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from scancontrol.microscope.host import BeamOff, Block, Overrun
 from scancontrol.paths import ScanPath
-from scancontrol.serve import BeamOff, Block, Overrun
 from simulators.config import SimulatorConfig
 from simulators.exposure import Exposed, Exposure
 from simulators.exposure_log import ExposureLog
@@ -26,7 +26,7 @@ _READ_S = 0.002  # in real time, how much exposure is worth a block
 
 
 class SimulatedMicroscope:
-    """Implements :class:`scancontrol.serve.Instrument`.
+    """Implements :class:`scancontrol.microscope.host.Instrument`.
 
     Args:
         config: checked here.
@@ -86,7 +86,7 @@ class SimulatedMicroscope:
         self._start_ns = self._clock_ns()
 
     def read(self, max_samples: int) -> Block | None:
-        """The next samples already exposed; see :meth:`scancontrol.serve.Instrument.read`.
+        """The next samples already exposed; see :meth:`scancontrol.microscope.host.Instrument.read`.
 
         Raises:
             Overrun: more samples were exposed than the converter's FIFO holds.

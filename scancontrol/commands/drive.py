@@ -6,9 +6,9 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from scancontrol.drivers.hosting import load_drive, open_instrument
+from scancontrol.microscope.drivers.hosting import load_drive, open_instrument
+from scancontrol.microscope.host import serve
 from scancontrol.processes.child import Shutdown, announce
-from scancontrol.serve import serve
 
 __all__ = ["add_parser", "run"]
 

@@ -7,10 +7,10 @@ import math
 from pathlib import Path
 from typing import Any
 
-from scancontrol.drivers.replay import Replay
 from scancontrol.errors import InvalidInput
+from scancontrol.microscope.drivers.replay import Replay
+from scancontrol.microscope.host import serve
 from scancontrol.processes.child import Shutdown, announce
-from scancontrol.serve import serve
 from scancontrol.transport.keys import ServerSecurity
 
 __all__ = ["add_parser", "run"]

@@ -1,7 +1,7 @@
 """The microscope's end of the wire: messages and time in, messages and beam actions out.
 
 Everything revolves around :class:`ServerProtocol`. It has no socket, clock, thread or instrument; the shell in
-:mod:`scancontrol.serve` tells it what arrives and what was exposed, and carries out what it says:
+:mod:`scancontrol.microscope.host` tells it what arrives and what was exposed, and carries out what it says:
 
 1. call ``receive_control``, ``receive_data``, ``exposed``, ``failed``, ``expanded``, ``undeliverable``, ``tick``;
 2. then carry out :meth:`ServerProtocol.actions`, in order. After a ``BlankBeam``, hand over with ``exposed`` what

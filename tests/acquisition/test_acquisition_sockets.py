@@ -20,11 +20,11 @@ import pytest
 from acquisition_tools import MICROSCOPE, plan_of, recipes_of, values_of
 
 from scancontrol.acquisition import Acquisition
-from scancontrol.drivers.replay import Replay
 from scancontrol.link.link import MicroscopeLink
+from scancontrol.microscope.drivers.replay import Replay
+from scancontrol.microscope.host import serve
 from scancontrol.plan import ScanPlan, parse_plan
 from scancontrol.recording import Recording, record_plan
-from scancontrol.serve import serve
 from scancontrol.wire.messages import Scan
 from scancontrol.wire.server import ServerProtocol
 
@@ -235,7 +235,7 @@ def test_a_server_killed_while_its_answer_is_waited_for_has_no_sample_exposed_ag
         address.append(at)
         ready.set()
 
-    monkeypatch.setattr("scancontrol.serve.ServerProtocol", Mute)
+    monkeypatch.setattr("scancontrol.microscope.host.ServerProtocol", Mute)
     thread = threading.Thread(target=serve_twice)
     thread.start()
     try:

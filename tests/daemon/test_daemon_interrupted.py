@@ -15,10 +15,10 @@ from scancontrol.daemon.config import DaemonConfig, PageConfig, RestorerConfig
 from scancontrol.daemon.service import Daemon, Orders
 from scancontrol.errors import LinkError
 from scancontrol.link.link import MicroscopeLink
+from scancontrol.microscope.host import serve
 from scancontrol.paths import CoverageGoal, JitteredGrid
 from scancontrol.plan import ScanPlan
 from scancontrol.recording import RecordingReader, record_plan
-from scancontrol.serve import serve
 from simulators.config import SimulatorConfig
 from simulators.microscope import SimulatedMicroscope
 

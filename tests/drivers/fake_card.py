@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from scancontrol.drivers.nidaq_tasks import Starved, Wiring
 from scancontrol.errors import LinkError
+from scancontrol.microscope.drivers.nidaq_tasks import Starved, Wiring
 
 TIMEBASE_HZ = 100e6
 

@@ -8,13 +8,13 @@ import msgspec
 import numpy as np
 import pytest
 
-from scancontrol.drivers.direct_electron import (
+from scancontrol.errors import InvalidInput, LinkError
+from scancontrol.microscope.drivers.direct_electron import (
     DeapiClient,
     DirectElectronConfig,
     DirectElectronInstrument,
     grid_positions,
 )
-from scancontrol.errors import InvalidInput, LinkError
 from scancontrol.paths.patterns.jittered import JitteredGrid
 from scancontrol.paths.patterns.points import Points
 from scancontrol.paths.patterns.spirals import Archimedean

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from scancontrol.drivers.direct_electron import DirectElectronConfig
-from scancontrol.drivers.hosting import load_drive
-from scancontrol.drivers.nidaq import NidaqConfig
-from scancontrol.drivers.obi import ObiConfig
 from scancontrol.errors import InvalidInput
 from scancontrol.files import config_file
+from scancontrol.microscope.drivers.direct_electron import DirectElectronConfig
+from scancontrol.microscope.drivers.hosting import load_drive
+from scancontrol.microscope.drivers.nidaq import NidaqConfig
+from scancontrol.microscope.drivers.obi import ObiConfig
 
 
 @pytest.mark.parametrize(

@@ -10,14 +10,14 @@ import pytest
 from fake_card import FakeCard
 
 from scancontrol.capabilities import DetectorChannel
-from scancontrol.drivers.nidaq import NidaqConfig, NidaqInstrument
-from scancontrol.drivers.nidaq_tasks import AxisWiring, NidaqmxTasks, Wiring
 from scancontrol.errors import InvalidInput, LinkError
+from scancontrol.microscope.drivers.nidaq import NidaqConfig, NidaqInstrument
+from scancontrol.microscope.drivers.nidaq_tasks import AxisWiring, NidaqmxTasks, Wiring
+from scancontrol.microscope.host import Overrun
 from scancontrol.paths.patterns.jittered import JitteredGrid
 from scancontrol.paths.patterns.rasters import Raster
 from scancontrol.paths.recipe import PathRecipe
 from scancontrol.paths.timing import Settle
-from scancontrol.serve import Overrun
 
 AXIS = AxisWiring(channel="Dev1/ao0", volts_per_field=6.0, lowest_volts=-3.0, highest_volts=3.5, park_volts=3.5)
 WIRING = Wiring(x=AXIS, y=msgspec.structs.replace(AXIS, channel="Dev1/ao1", park_volts=0.0), inputs=("Dev1/ai0",))

@@ -9,9 +9,9 @@ import time
 import numpy as np
 import pytest
 
-from scancontrol.drivers.obi import ObiConfig, ObiInstrument
-from scancontrol.drivers.obi_encoding import encode, field_codes
 from scancontrol.errors import InvalidInput, LinkError, RemoteProtocolError
+from scancontrol.microscope.drivers.obi import ObiConfig, ObiInstrument
+from scancontrol.microscope.drivers.obi_encoding import encode, field_codes
 from scancontrol.paths.patterns.jittered import JitteredGrid
 from scancontrol.paths.patterns.points import Points
 from scancontrol.paths.patterns.rasters import Raster

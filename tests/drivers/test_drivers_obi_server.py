@@ -7,8 +7,8 @@ import socket
 import numpy as np
 import pytest
 
-from scancontrol.drivers.obi import ObiConfig, ObiInstrument
 from scancontrol.errors import InvalidInput, LinkError
+from scancontrol.microscope.drivers.obi import ObiConfig, ObiInstrument
 from scancontrol.paths.path import ELECTRONS_PER_PA_US
 from scancontrol.wire import obi
 from scancontrol.wire.obi import averaged_cycles

@@ -17,7 +17,7 @@ from simulator_tools import config, path
 
 from scancontrol.errors import InvalidInput, VersionMismatch
 from scancontrol.link.link import Chunk, End, MicroscopeLink, Notice
-from scancontrol.serve import BeamOff, Overrun, serve
+from scancontrol.microscope.host import BeamOff, Overrun, serve
 from simulators.faults import Fault, FaultPlan, LinkFaults
 from simulators.microscope import SimulatedMicroscope
 

@@ -10,7 +10,7 @@ import pytest
 from simulator_tools import PATTERNS, acquire, config, path
 
 from scancontrol.errors import InvalidInput
-from scancontrol.serve import Overrun
+from scancontrol.microscope.host import Overrun
 from simulators.beam import BeamConfig
 from simulators.coils import CoilConfig
 from simulators.config import SimulatorConfig, Stated, load_simulator

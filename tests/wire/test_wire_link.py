@@ -22,8 +22,8 @@ import zmq
 from scancontrol.capabilities import Capabilities
 from scancontrol.errors import InvalidInput, LeaseHeld, LinkError, RequestRefused, ScanControlError, VersionMismatch
 from scancontrol.link.link import Chunk, End, MicroscopeLink, Notice
+from scancontrol.microscope.host import Block, serve
 from scancontrol.paths import PathRecipe, Raster, ScanPath
-from scancontrol.serve import Block, serve
 from scancontrol.transport.keys import ClientSecurity, ServerSecurity, make_keys
 
 pytestmark = pytest.mark.slow
@@ -33,7 +33,7 @@ import sys, time
 import numpy as np
 from scancontrol.capabilities import Capabilities
 from scancontrol.processes.child import Shutdown, announce
-from scancontrol.serve import Block, serve
+from scancontrol.microscope.host import Block, serve
 
 class Paced:
     capabilities = Capabilities(name="paced")

@@ -1,7 +1,7 @@
 """Which real instrument a configuration names. Libraries of vendors are imported only when one is opened.
 
 ``microscope: {driver: obi | nidaq | direct_electron, …}``; the instrument is then hosted by
-:func:`scancontrol.serve.serve` like the simulator, and nothing above the wire can tell which it is.
+:func:`scancontrol.microscope.host.serve` like the simulator, and nothing above the wire can tell which it is.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ from pathlib import Path
 
 import msgspec
 
-from scancontrol.drivers.direct_electron import DirectElectronConfig, DirectElectronInstrument
-from scancontrol.drivers.nidaq import NidaqConfig, NidaqInstrument
-from scancontrol.drivers.obi import ObiConfig, ObiInstrument
 from scancontrol.errors import InvalidInput
 from scancontrol.files import load_yaml
-from scancontrol.serve import Instrument
+from scancontrol.microscope.drivers.direct_electron import DirectElectronConfig, DirectElectronInstrument
+from scancontrol.microscope.drivers.nidaq import NidaqConfig, NidaqInstrument
+from scancontrol.microscope.drivers.obi import ObiConfig, ObiInstrument
+from scancontrol.microscope.host import Instrument
 from scancontrol.transport.keys import ServerSecurity
 
 __all__ = ["DriveConfig", "load_drive", "open_instrument"]

@@ -22,10 +22,10 @@ import msgspec
 import numpy as np
 
 from scancontrol.capabilities import Capabilities, CoilModel, DetectorChannel
-from scancontrol.drivers.obi_encoding import MAX_SAMPLES, Stretch, cycles_of, encode, field_codes
 from scancontrol.errors import InvalidInput, LinkError, RemoteProtocolError, ScanControlError
+from scancontrol.microscope.drivers.obi_encoding import MAX_SAMPLES, Stretch, cycles_of, encode, field_codes
+from scancontrol.microscope.host import Block
 from scancontrol.paths.path import ELECTRONS_PER_PA_US, PathChunk, ScanPath
-from scancontrol.serve import Block
 from scancontrol.wire import obi
 from scancontrol.wire.obi import CYCLE_US, MAX_RUN, Beam, OutputMode
 from scancontrol.wire.obi_reply import ReplyReader
@@ -79,7 +79,7 @@ class _Owed:
 
 
 class ObiInstrument:
-    """See :class:`scancontrol.serve.Instrument`. One thread; connects when it is made, and again when a frame begins.
+    """See :class:`scancontrol.microscope.host.Instrument`. One thread; connects when it is made, and again when a frame begins.
 
     Args:
         config: the device's address and what it cannot say itself.

@@ -1,6 +1,6 @@
 """The thin layer of NI-DAQmx tasks under the driver: one clock, two voltages out, a blanker line out, signals in.
 
-:class:`TaskLayer` is what :mod:`scancontrol.drivers.nidaq` needs and all that a test has to imitate;
+:class:`TaskLayer` is what :mod:`scancontrol.microscope.drivers.nidaq` needs and all that a test has to imitate;
 :class:`NidaqmxTasks` is the real one. The analogue output is the clock: its sample clock drives the blanker's line
 and the inputs, which are armed first, so that nothing is missed. Old samples are never generated again: a host that
 does not write in time stops the generation instead (error −200290).
