@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scancontrol.errors import InvalidInput
-from scancontrol.wire.obi import CODES, CYCLE_US, averaged_cycles
+from scancontrol.microscope.obi.commands import CODES, CYCLE_US, averaged_cycles
 from simulators.beam import Beam
 from simulators.coils import Coils
 from simulators.config import SimulatorConfig

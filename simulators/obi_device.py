@@ -15,7 +15,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from scancontrol.wire.obi import (
+from scancontrol.microscope.obi.commands import (
     CODES,
     CYCLE_US,
     Abort,
@@ -39,7 +39,7 @@ from scancontrol.wire.obi import (
     VectorPixel,
     VectorPixelMinDwell,
 )
-from scancontrol.wire.obi_reply import encode_pixels, sync_frame
+from scancontrol.microscope.obi.replies import encode_pixels, sync_frame
 
 __all__ = ["Column", "Loopback", "ObiDevice", "Pixels", "Step"]
 

@@ -17,8 +17,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from scancontrol.errors import InvalidInput, LinkError, ScanControlError
+from scancontrol.microscope.obi.commands import CommandParser
 from scancontrol.processes.child import Shutdown, announce
-from scancontrol.wire.obi import CommandParser
 from simulators.config import SimulatorConfig, load_simulator
 from simulators.detectors import DetectorConfig
 from simulators.obi_column import MicroscopeColumn

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from scancontrol.microscope.drivers.hosting import load_drive, open_instrument
+from scancontrol.microscope.configuration import load_drive, open_instrument
 from scancontrol.microscope.host import serve
 from scancontrol.processes.child import Shutdown, announce
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from scancontrol.errors import InvalidInput
-from scancontrol.microscope.drivers.replay import Replay
+from scancontrol.microscope.drivers.recording import Replay
 from scancontrol.microscope.host import serve
 from scancontrol.processes.child import Shutdown, announce
 from scancontrol.transport.keys import ServerSecurity

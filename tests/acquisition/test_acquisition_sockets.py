@@ -21,7 +21,7 @@ from acquisition_tools import MICROSCOPE, plan_of, recipes_of, values_of
 
 from scancontrol.acquisition import Acquisition
 from scancontrol.link.link import MicroscopeLink
-from scancontrol.microscope.drivers.replay import Replay
+from scancontrol.microscope.drivers.recording import Replay
 from scancontrol.microscope.host import serve
 from scancontrol.plan import ScanPlan, parse_plan
 from scancontrol.recording import Recording, record_plan

@@ -6,8 +6,8 @@ import pytest
 
 from scancontrol.errors import InvalidInput
 from scancontrol.files import config_file
+from scancontrol.microscope.configuration import load_drive
 from scancontrol.microscope.drivers.direct_electron import DirectElectronConfig
-from scancontrol.microscope.drivers.hosting import load_drive
 from scancontrol.microscope.drivers.nidaq import NidaqConfig
 from scancontrol.microscope.drivers.obi import ObiConfig
 

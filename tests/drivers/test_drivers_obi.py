@@ -11,14 +11,14 @@ import pytest
 
 from scancontrol.errors import InvalidInput, LinkError, RemoteProtocolError
 from scancontrol.microscope.drivers.obi import ObiConfig, ObiInstrument
-from scancontrol.microscope.drivers.obi_encoding import encode, field_codes
+from scancontrol.microscope.drivers.obi_stretches import encode, field_codes
+from scancontrol.microscope.obi.commands import averaged_cycles
+from scancontrol.microscope.obi.replies import sync_frame
 from scancontrol.paths.patterns.jittered import JitteredGrid
 from scancontrol.paths.patterns.points import Points
 from scancontrol.paths.patterns.rasters import Raster
 from scancontrol.paths.recipe import PathRecipe
 from scancontrol.paths.timing import Settle
-from scancontrol.wire.obi import averaged_cycles
-from scancontrol.wire.obi_reply import sync_frame
 
 
 def path_of(pattern=None, *, shape=(32, 32), dwell_us=0.5, settle=None):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from scancontrol.wire import obi
-from scancontrol.wire.obi import CommandParser, OutputMode, averaged_cycles
+from scancontrol.microscope.obi import commands as obi
+from scancontrol.microscope.obi.commands import CommandParser, OutputMode, averaged_cycles
 from simulators.obi_device import Loopback, ObiDevice
 
 

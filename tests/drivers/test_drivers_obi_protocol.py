@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from scancontrol.errors import InvalidInput, RemoteProtocolError
-from scancontrol.wire import obi
-from scancontrol.wire.obi import CommandParser, OutputMode
-from scancontrol.wire.obi_reply import ReplyReader, encode_pixels, sync_frame
+from scancontrol.microscope.obi import commands as obi
+from scancontrol.microscope.obi.commands import CommandParser, OutputMode
+from scancontrol.microscope.obi.replies import ReplyReader, encode_pixels, sync_frame
 
 GOLDEN = [
     (obi.Synchronize(0x1234, OutputMode.SIXTEEN_BIT, raster=True), "01 12 34"),

@@ -9,9 +9,9 @@ import pytest
 
 from scancontrol.errors import InvalidInput, LinkError
 from scancontrol.microscope.drivers.obi import ObiConfig, ObiInstrument
+from scancontrol.microscope.obi import commands as obi
+from scancontrol.microscope.obi.commands import averaged_cycles
 from scancontrol.paths.path import ELECTRONS_PER_PA_US
-from scancontrol.wire import obi
-from scancontrol.wire.obi import averaged_cycles
 from simulators.beam import BeamConfig
 from simulators.coils import CoilConfig
 from simulators.config import SimulatorConfig

@@ -26,6 +26,17 @@ from scancontrol.daemon.config import DaemonConfig
 from scancontrol.errors import InvalidInput, ProtocolError, RecordingError, ScanControlError, VersionMismatch
 from scancontrol.files import config_file, load_yaml
 from scancontrol.live.protocol import decode_from_page
+from scancontrol.microscope.obi.commands import (
+    Abort,
+    Beam,
+    BeamSelect,
+    CommandParser,
+    Flush,
+    OutputMode,
+    Synchronize,
+    VectorPixel,
+)
+from scancontrol.microscope.obi.replies import ReplyReader, encode_pixels, sync_frame
 from scancontrol.paths import Archimedean, CoverageGoal, PathRecipe
 from scancontrol.paths.patterns.points import read_points
 from scancontrol.plan import ScanPlan, parse_plan
@@ -33,8 +44,6 @@ from scancontrol.recording import RecordingReader
 from scancontrol.wire import messages as m
 from scancontrol.wire import restoring
 from scancontrol.wire.framing import CLIENT_CONTROL, CLIENT_DATA, SERVER_CONTROL, SERVER_DATA, Codec, encode, samples
-from scancontrol.wire.obi import Abort, Beam, BeamSelect, CommandParser, Flush, OutputMode, Synchronize, VectorPixel
-from scancontrol.wire.obi_reply import ReplyReader, encode_pixels, sync_frame
 from scancontrol.wire.registry import expand_recipe
 from scancontrol.wire.server import ServerProtocol
 from simulators.config import SimulatorConfig

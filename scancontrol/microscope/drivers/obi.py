@@ -1,4 +1,4 @@
-"""An instrument behind the Open Beam Interface: the byte protocol of :mod:`scancontrol.wire.obi` over TCP.
+"""An instrument behind the Open Beam Interface: the byte protocol of :mod:`scancontrol.microscope.obi.commands` over TCP.
 
 The device executes commands strictly in order and has neither a way round its queue nor a dead man of its own. So
 the driver never commands more than ``in_flight_ms`` of beam ahead of what came back, and every stretch of commands
@@ -23,12 +23,12 @@ import numpy as np
 
 from scancontrol.capabilities import Capabilities, CoilModel, DetectorChannel
 from scancontrol.errors import InvalidInput, LinkError, RemoteProtocolError, ScanControlError
-from scancontrol.microscope.drivers.obi_encoding import MAX_SAMPLES, Stretch, cycles_of, encode, field_codes
+from scancontrol.microscope.drivers.obi_stretches import MAX_SAMPLES, Stretch, cycles_of, encode, field_codes
 from scancontrol.microscope.host import Block
+from scancontrol.microscope.obi import commands as obi
+from scancontrol.microscope.obi.commands import CYCLE_US, MAX_RUN, Beam, OutputMode
+from scancontrol.microscope.obi.replies import ReplyReader
 from scancontrol.paths.path import ELECTRONS_PER_PA_US, PathChunk, ScanPath
-from scancontrol.wire import obi
-from scancontrol.wire.obi import CYCLE_US, MAX_RUN, Beam, OutputMode
-from scancontrol.wire.obi_reply import ReplyReader
 
 __all__ = ["ObiConfig", "ObiInstrument"]
 

@@ -3,7 +3,7 @@
 The link is a raw byte pipe without framing. Commands go down: one byte ``opcode << 4 | flags``, then unsigned
 16-bit big-endian words; every length is sent as count − 1. Pixels come back in the order of the commands, one
 value each. :class:`CommandParser` reads the downward direction as the gateware's parser does (including what it
-does with bytes that mean nothing); :mod:`scancontrol.wire.obi_reply` has the upward direction.
+does with bytes that mean nothing); :mod:`scancontrol.microscope.obi.replies` has the upward direction.
 
 Source: the gateware and host software of nanographs/Open-Beam-Interface (0BSD or Apache-2.0), modules
 ``command_parser``, ``supersampler``, ``CommandExecutor`` and ``ImageSerializer``, read and not copied.

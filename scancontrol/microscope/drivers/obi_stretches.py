@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scancontrol.errors import InvalidInput
-from scancontrol.wire.obi import CODES, CYCLE_US, MAX_RUN, Blank, Flush, Opcode
+from scancontrol.microscope.obi.commands import CODES, CYCLE_US, MAX_RUN, Blank, Flush, Opcode
 
 __all__ = ["MAX_SAMPLES", "Stretch", "cycles_of", "encode", "field_codes"]
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scancontrol.errors import RemoteProtocolError
-from scancontrol.wire.obi import OutputMode
+from scancontrol.microscope.obi.commands import OutputMode
 
 __all__ = ["ReplyReader", "encode_pixels", "sync_frame"]
 
