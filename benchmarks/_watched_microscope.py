@@ -11,10 +11,10 @@ import time
 from pathlib import Path
 
 from scancontrol.capabilities import Capabilities
+from scancontrol.dose.guard import DoseLimits
 from scancontrol.microscope.host import Block, serve
 from scancontrol.paths import ScanPath
 from scancontrol.processes.child import Shutdown, announce
-from scancontrol.wire.dose_guard import DoseLimits
 from simulators.config import SimulatorConfig, Stated
 from simulators.microscope import SimulatedMicroscope
 

@@ -19,13 +19,13 @@ import msgspec
 import numpy as np
 
 from scancontrol.capabilities import Capabilities
+from scancontrol.dose.cells import CELLS
+from scancontrol.dose.guard import DoseGuard, DoseLimits
+from scancontrol.dose.ledger import DoseLedger, LedgerLimits
 from scancontrol.errors import InvalidInput
-from scancontrol.ledger import DoseLedger, LedgerLimits
 from scancontrol.paths import PathRecipe, Raster, ScanPath
 from scancontrol.paths.geometry import Region
 from scancontrol.paths.path import ELECTRONS_PER_PA_US
-from scancontrol.wire.dose_cells import CELLS
-from scancontrol.wire.dose_guard import DoseGuard, DoseLimits
 from scancontrol.wire.messages import Limits, Scan
 from scancontrol.wire.retention import Retention
 from scancontrol.wire.scanner import BeginScan, BlankBeam, Scanner

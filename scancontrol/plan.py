@@ -12,8 +12,8 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from scancontrol import dose
 from scancontrol.capabilities import Capabilities
+from scancontrol.dose import electrons as dose
 from scancontrol.errors import InvalidInput
 from scancontrol.files import convert, load_yaml, parse_yaml
 from scancontrol.paths.geometry import Region

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from scancontrol import dose
 from scancontrol.capabilities import Capabilities
+from scancontrol.dose import electrons as dose
 from scancontrol.paths.motion import Motion, motion
 from scancontrol.paths.path import ScanPath
 from scancontrol.paths.pattern import Pattern

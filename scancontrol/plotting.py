@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from scancontrol.dose import dwell_map_us, per_a2
+from scancontrol.dose.electrons import dwell_map_us, per_a2
 from scancontrol.paths.pattern import CONTINUOUS
 from scancontrol.plan_summary import PathFigures, PlanSummary
 

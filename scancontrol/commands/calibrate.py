@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from scancontrol import dose
 from scancontrol.calibration import CalibrationScan, CoilEstimate, estimate
 from scancontrol.calibration_file import write_coil
 from scancontrol.capabilities import Capabilities
+from scancontrol.dose import electrons as dose
 from scancontrol.errors import InvalidInput, LinkError
 from scancontrol.link.link import Chunk, End, MicroscopeLink
 from scancontrol.paths import PathRecipe, ScanPath

@@ -8,9 +8,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+from scancontrol.dose.ledger import DoseLedger, read_ledger
+from scancontrol.dose.ledger.state import LedgerState
 from scancontrol.errors import InvalidInput
-from scancontrol.ledger import DoseLedger, read_ledger
-from scancontrol.ledger.state import LedgerState
 
 __all__ = ["add_parser", "run"]
 
@@ -41,7 +41,7 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         _print(state)
     if arguments.plot is not None:
-        from scancontrol.ledger.figure import save_ledger_figure
+        from scancontrol.dose.ledger.figure import save_ledger_figure
 
         try:
             save_ledger_figure(state, arguments.plot)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from scancontrol.dose import per_a2
+from scancontrol.dose.electrons import per_a2
 from scancontrol.errors import InvalidInput
 from scancontrol.files import config_file
 from scancontrol.plan import load_capabilities, load_plan

@@ -6,8 +6,8 @@ from typing import Literal
 
 import msgspec
 
+from scancontrol.dose.ledger import LedgerLimits, check_specimen
 from scancontrol.errors import InvalidInput
-from scancontrol.ledger import LedgerLimits, check_specimen
 
 __all__ = ["DaemonConfig", "KeysConfig", "PageConfig", "RestorerConfig", "SpecimenConfig", "StageConfig"]
 

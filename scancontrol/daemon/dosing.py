@@ -8,7 +8,7 @@ from pathlib import Path
 
 from scancontrol.capabilities import Capabilities
 from scancontrol.daemon.config import SpecimenConfig
-from scancontrol.ledger import DoseLedger
+from scancontrol.dose.ledger import DoseLedger
 from scancontrol.link.link import MicroscopeLink
 from scancontrol.paths import ScanPath
 from scancontrol.plan import ScanPlan

@@ -30,10 +30,10 @@ from scancontrol.daemon.restorations import Restorations
 from scancontrol.daemon.signals import SignalWatch
 from scancontrol.daemon.snapshot import snapshot_of
 from scancontrol.daemon.status import PlanFigures, status_view
+from scancontrol.dose.ledger import LedgerLimits
 from scancontrol.errors import InvalidInput, LinkError, RecordingError, ScanControlError
 from scancontrol.files import write_text
 from scancontrol.health import HealthServer, Snapshot
-from scancontrol.ledger import LedgerLimits
 from scancontrol.live.hub import LiveHub, PartialView
 from scancontrol.live.protocol import Abort, Command, EmergencyBlank, Notice, Pause, Record, Resume, Start
 from scancontrol.live.server import LiveServer

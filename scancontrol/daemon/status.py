@@ -8,7 +8,7 @@ from pathlib import Path
 from scancontrol.acquisition import AcquisitionStatus
 from scancontrol.capabilities import Capabilities
 from scancontrol.daemon.latency import LatencyWindow
-from scancontrol.dose import frame_dose
+from scancontrol.dose.electrons import frame_dose
 from scancontrol.live.protocol import MicroscopeState, RestorerState, StatusView
 from scancontrol.paths import ScanPath
 from scancontrol.plan import ScanPlan

@@ -21,6 +21,8 @@ import zmq
 from numpy.typing import NDArray
 
 from scancontrol.capabilities import Capabilities
+from scancontrol.dose.cells import PathCells
+from scancontrol.dose.guard import DoseLimits
 from scancontrol.errors import InvalidInput, ScanControlError
 from scancontrol.paths import ScanPath
 from scancontrol.processes.logs import set_scan
@@ -33,8 +35,6 @@ from scancontrol.transport.keys import (
     check_address,
     secure_server,
 )
-from scancontrol.wire.dose_cells import PathCells
-from scancontrol.wire.dose_guard import DoseLimits
 from scancontrol.wire.framing import MAX_CONTROL_BYTES, MAX_HEADER_BYTES, Part
 from scancontrol.wire.messages import Limits, software
 from scancontrol.wire.scanner import BeginScan, BlankBeam, ExpandRecipe

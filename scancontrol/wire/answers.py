@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from scancontrol.dose.guard import DoseGuard
 from scancontrol.errors import InvalidInput, LeaseHeld, RequestRefused, VersionMismatch
-from scancontrol.wire.dose_guard import DoseGuard
 from scancontrol.wire.messages import Heartbeat, Refused, Status
 from scancontrol.wire.retention import Retention
 from scancontrol.wire.scanner import Scanner

@@ -16,10 +16,10 @@ from typing import Any
 
 import numpy as np
 
+from scancontrol.dose.cells import PathCells
+from scancontrol.dose.guard import DoseGuard
 from scancontrol.errors import InvalidInput, LocalProtocolError
 from scancontrol.paths import ScanPath
-from scancontrol.wire.dose_cells import PathCells
-from scancontrol.wire.dose_guard import DoseGuard
 from scancontrol.wire.framing import MAX_PAYLOAD_BYTES
 from scancontrol.wire.messages import ChunkHeader, End, EndReason, Limits, Scan, Start
 from scancontrol.wire.registry import expand_recipe

@@ -20,12 +20,12 @@ from typing import Any
 from numpy.typing import NDArray
 
 from scancontrol.capabilities import Capabilities
+from scancontrol.dose.cells import PathCells
+from scancontrol.dose.guard import DoseGuard, DoseLimits
 from scancontrol.errors import InvalidInput, LocalProtocolError, RemoteProtocolError, VersionMismatch
 from scancontrol.paths import ScanPath
 from scancontrol.wire import messages as m
 from scancontrol.wire.answers import refusal, status_of
-from scancontrol.wire.dose_cells import PathCells
-from scancontrol.wire.dose_guard import DoseGuard, DoseLimits
 from scancontrol.wire.framing import CLIENT_CONTROL, CLIENT_DATA, MAX_HEADER_BYTES, Part, encode
 from scancontrol.wire.registry import PathRegistry
 from scancontrol.wire.retention import Retention

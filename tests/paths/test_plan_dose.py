@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from test_plan_files import MICROSCOPE, plan_with
 
-from scancontrol import dose
 from scancontrol.commands.plan import table
+from scancontrol.dose import electrons as dose
 from scancontrol.errors import InvalidInput
 from scancontrol.paths import JitteredGrid, PathRecipe, Points, Raster, Region
 from scancontrol.plan_summary import summary

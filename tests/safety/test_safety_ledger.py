@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from scancontrol.dose.ledger import DoseLedger, LedgerLimits, Patch, check_specimen, patch_of, read_ledger
+from scancontrol.dose.ledger.area import AreaMap
+from scancontrol.dose.ledger.ledger import JOURNAL
 from scancontrol.errors import InvalidInput
-from scancontrol.ledger import DoseLedger, LedgerLimits, Patch, check_specimen, patch_of, read_ledger
-from scancontrol.ledger.area import AreaMap
-from scancontrol.ledger.ledger import JOURNAL
 from scancontrol.paths import PathRecipe, Raster, ScanPath
 
 CURRENT_PA = 10.0
@@ -195,7 +195,7 @@ def test_a_specimen_that_is_no_plain_name_is_refused(name: str) -> None:
 VICTIM = """
 import sys
 from pathlib import Path
-from scancontrol.ledger import DoseLedger
+from scancontrol.dose.ledger import DoseLedger
 from scancontrol.paths import PathRecipe, Raster, ScanPath
 path = ScanPath(PathRecipe(pattern=Raster(), shape=(16, 16), fov_nm=64.0, dwell_us=1.0))
 ledger = DoseLedger(Path(sys.argv[1]), "grid")

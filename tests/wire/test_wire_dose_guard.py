@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from wire_pair import recipe
 
 from scancontrol.capabilities import Capabilities
+from scancontrol.dose import cells as dose_cells
+from scancontrol.dose.cells import CELLS, PathCells
+from scancontrol.dose.guard import DoseGuard, DoseLimits, _highest_under
 from scancontrol.errors import InvalidInput
 from scancontrol.paths import Region, ScanPath
 from scancontrol.paths.path import ELECTRONS_PER_PA_US
-from scancontrol.wire import dose_cells
-from scancontrol.wire.dose_cells import CELLS, PathCells
-from scancontrol.wire.dose_guard import DoseGuard, DoseLimits, _highest_under
 
 CAPABILITIES = Capabilities(name="x", beam_current_pa=10.0)
 ELECTRONS_PER_SAMPLE = 62.415  # 10 pA for 1 µs

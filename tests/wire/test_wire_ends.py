@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from wire_pair import CAPABILITIES, MS, Client, Pair, recipe
 
+from scancontrol.dose.guard import DoseGuard, DoseLimits
 from scancontrol.errors import InvalidInput, LocalProtocolError
 from scancontrol.wire import messages as m
 from scancontrol.wire.client import Chunk
-from scancontrol.wire.dose_guard import DoseGuard, DoseLimits
 from scancontrol.wire.framing import encode
 from scancontrol.wire.transitions import ClientState, State
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from wire_pair import MS, Client, Pair, recipe
 
+from scancontrol.dose.guard import DoseLimits
 from scancontrol.wire import messages as m
-from scancontrol.wire.dose_guard import DoseLimits
 from scancontrol.wire.transitions import ClientState, State
 
 SESSION_LIMIT = 1_500_000.0  # electrons; a sample takes 100

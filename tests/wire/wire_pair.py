@@ -10,11 +10,11 @@ import msgspec
 import numpy as np
 
 from scancontrol.capabilities import Capabilities, DetectorChannel
+from scancontrol.dose.guard import DoseLimits
 from scancontrol.errors import ScanControlError
 from scancontrol.paths import PathRecipe, Raster, ScanPath
 from scancontrol.wire import messages as m
 from scancontrol.wire.client import Chunk, ClientProtocol
-from scancontrol.wire.dose_guard import DoseLimits
 from scancontrol.wire.pulse import Pulse
 from scancontrol.wire.scanner import BeginScan, BlankBeam
 from scancontrol.wire.server import ServerProtocol

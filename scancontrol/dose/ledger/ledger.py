@@ -23,12 +23,12 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from scancontrol.dose import check_limit
+from scancontrol.dose.electrons import check_limit
+from scancontrol.dose.ledger.area import MAX_TILES
+from scancontrol.dose.ledger.journal import Journal, read_records
+from scancontrol.dose.ledger.map_file import VERSION, load_map, save_map
+from scancontrol.dose.ledger.state import Asked, LedgerState
 from scancontrol.errors import InvalidInput
-from scancontrol.ledger.area import MAX_TILES
-from scancontrol.ledger.journal import Journal, read_records
-from scancontrol.ledger.map_file import VERSION, load_map, save_map
-from scancontrol.ledger.state import Asked, LedgerState
 from scancontrol.paths import ScanPath
 from scancontrol.paths.path import ELECTRONS_PER_PA_US
 

@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scancontrol.capabilities import Capabilities
+from scancontrol.dose.cells import CELLS, PathCells
 from scancontrol.errors import InvalidInput
 from scancontrol.paths import ScanPath
-from scancontrol.wire.dose_cells import CELLS, PathCells
 
 __all__ = ["DoseGuard", "DoseLimits"]
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import msgspec
 
+from scancontrol.dose.ledger.area import AreaMap, Patch, patch_of
 from scancontrol.errors import InvalidInput
-from scancontrol.ledger.area import AreaMap, Patch, patch_of
 from scancontrol.paths import PathRecipe, ScanPath
 
 __all__ = ["Asked", "LedgerState", "Place"]

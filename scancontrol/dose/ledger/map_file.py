@@ -11,9 +11,9 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
+from scancontrol.dose.ledger.area import MAX_TILES, TILE
+from scancontrol.dose.ledger.state import Asked, LedgerState, Place
 from scancontrol.errors import InvalidInput
-from scancontrol.ledger.area import MAX_TILES, TILE
-from scancontrol.ledger.state import Asked, LedgerState, Place
 
 __all__ = ["VERSION", "load_map", "save_map"]
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from scancontrol.ledger.area import Patch
-from scancontrol.ledger.state import LedgerState
+from scancontrol.dose.ledger.area import Patch
+from scancontrol.dose.ledger.state import LedgerState
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from scancontrol.dose import A2_PER_NM2
+from scancontrol.dose.electrons import A2_PER_NM2
 from scancontrol.errors import InvalidInput
 from scancontrol.paths import ScanPath
 
