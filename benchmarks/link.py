@@ -26,7 +26,7 @@ import zmq
 
 from scancontrol.link.link import Chunk, End, MicroscopeLink
 from scancontrol.paths import Raster
-from scancontrol.plan import ScanPlan
+from scancontrol.plan.plan import ScanPlan
 from scancontrol.recording import record_plan
 from scancontrol.transport.keys import ClientSecurity, ServerSecurity, make_keys, secure_client
 

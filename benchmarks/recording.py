@@ -16,7 +16,7 @@ import numpy as np
 
 from scancontrol.capabilities import Capabilities, DetectorChannel
 from scancontrol.paths import Serpentine
-from scancontrol.plan import ScanPlan
+from scancontrol.plan.plan import ScanPlan
 from scancontrol.recording import Recording, record_plan
 
 __all__ = ["run"]

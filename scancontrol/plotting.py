@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from scancontrol.dose.electrons import dwell_map_us, per_a2
 from scancontrol.paths.pattern import CONTINUOUS
-from scancontrol.plan_summary import PathFigures, PlanSummary
+from scancontrol.plan.planned import PathFigures, PlanSummary
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -11,7 +11,7 @@ from pathlib import Path
 from scancontrol.daemon.dry_run import write_report
 from scancontrol.errors import InvalidInput
 from scancontrol.files import config_file
-from scancontrol.plan import load_plan
+from scancontrol.plan.plan import load_plan
 from scancontrol.processes.child import Shutdown
 from scancontrol.processes.parent import ChildProcess
 

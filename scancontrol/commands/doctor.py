@@ -13,7 +13,7 @@ from scancontrol.errors import ScanControlError
 from scancontrol.files import load_yaml
 from scancontrol.health import checks
 from scancontrol.health.checks import Finding
-from scancontrol.plan import load_plan
+from scancontrol.plan.plan import load_plan
 from scancontrol.restorer.status import restorer_arguments
 from scancontrol.transport.keys import ClientSecurity
 

@@ -10,8 +10,8 @@ from typing import Any
 from scancontrol.dose.electrons import per_a2
 from scancontrol.errors import InvalidInput
 from scancontrol.files import config_file
-from scancontrol.plan import load_capabilities, load_plan
-from scancontrol.plan_summary import PathFigures, PlanSummary, summary
+from scancontrol.plan.plan import load_capabilities, load_plan
+from scancontrol.plan.planned import PathFigures, PlanSummary, summary
 
 __all__ = ["add_parser", "run", "table"]
 

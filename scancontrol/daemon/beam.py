@@ -22,7 +22,7 @@ from scancontrol.daemon.dosing import DoseKeeper
 from scancontrol.daemon.interrupted import Interrupted
 from scancontrol.errors import InvalidInput, LinkError, RecordingError, ScanControlError
 from scancontrol.link.link import MicroscopeLink
-from scancontrol.plan import ScanPlan
+from scancontrol.plan.plan import ScanPlan
 from scancontrol.processes.logs import set_scan
 from scancontrol.recording import RecordingWriter, file_name, record_plan
 from scancontrol.transport.keys import ClientSecurity

@@ -11,7 +11,7 @@ from scancontrol.daemon.config import SpecimenConfig
 from scancontrol.dose.ledger import DoseLedger
 from scancontrol.link.link import MicroscopeLink
 from scancontrol.paths import ScanPath
-from scancontrol.plan import ScanPlan
+from scancontrol.plan.plan import ScanPlan
 from scancontrol.wire.messages import End
 
 __all__ = ["DoseKeeper", "SeriesDose"]

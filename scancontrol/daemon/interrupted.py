@@ -12,7 +12,7 @@ from pathlib import Path
 
 from scancontrol.capabilities import Capabilities
 from scancontrol.errors import InvalidInput, RecordingError
-from scancontrol.plan import ScanPlan, parse_plan
+from scancontrol.plan.plan import ScanPlan, parse_plan
 from scancontrol.recording import RecordingReader
 
 __all__ = ["Interrupted", "newest_unfinished"]

@@ -38,7 +38,7 @@ from scancontrol.live.hub import LiveHub, PartialView
 from scancontrol.live.protocol import Abort, Command, EmergencyBlank, Notice, Pause, Record, Resume, Start
 from scancontrol.live.server import LiveServer
 from scancontrol.paths import ScanPath
-from scancontrol.plan import ScanPlan, load_plan
+from scancontrol.plan.plan import ScanPlan, load_plan
 from scancontrol.processes.child import Shutdown
 from scancontrol.recording import RecordingWriter
 from scancontrol.transport.keys import ClientSecurity

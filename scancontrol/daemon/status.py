@@ -11,8 +11,8 @@ from scancontrol.daemon.latency import LatencyWindow
 from scancontrol.dose.electrons import frame_dose
 from scancontrol.live.protocol import MicroscopeState, RestorerState, StatusView
 from scancontrol.paths import ScanPath
-from scancontrol.plan import ScanPlan
-from scancontrol.plan_summary import pattern_title
+from scancontrol.plan.plan import ScanPlan
+from scancontrol.plan.planned import pattern_title
 from scancontrol.wire.messages import Status
 
 __all__ = ["PlanFigures", "status_view"]

@@ -10,7 +10,7 @@ from typing import Literal
 import msgspec
 
 from scancontrol.capabilities import Capabilities
-from scancontrol.plan import ScanPlan
+from scancontrol.plan.plan import ScanPlan
 from scancontrol.recording.layout import VERSION, Capacity, Header
 from scancontrol.recording.writer import RecordingWriter
 

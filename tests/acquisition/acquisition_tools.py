@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scancontrol.acquisition import FrameEnd, FrameStart
 from scancontrol.capabilities import Capabilities, DetectorChannel
 from scancontrol.paths import Archimedean, CoverageGoal, PathRecipe, ScanPath, Serpentine
-from scancontrol.plan import ScanPlan
+from scancontrol.plan.plan import ScanPlan
 from scancontrol.wire.assembly import Chunk
 from scancontrol.wire.messages import End, Notice, Start
 

@@ -20,7 +20,7 @@ from scancontrol.acquisition import Acquisition, Background, Happening, PartialF
 from scancontrol.acquisition.phases import TRANSITIONS, step
 from scancontrol.errors import InvalidInput, LinkError, LocalProtocolError, RemoteProtocolError
 from scancontrol.paths import achieved_positions, partial_frame
-from scancontrol.plan import ScanPlan
+from scancontrol.plan.plan import ScanPlan
 from scancontrol.recording import Recording, RecordingWriter, record_plan
 
 

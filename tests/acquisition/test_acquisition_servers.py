@@ -15,7 +15,7 @@ from scancontrol.acquisition import Acquisition, AcquisitionStatus
 from scancontrol.acquisition.contracts import NoAccount
 from scancontrol.errors import InvalidInput, LinkError, RequestRefused
 from scancontrol.paths import ScanPath
-from scancontrol.plan import ScanPlan
+from scancontrol.plan.plan import ScanPlan
 from scancontrol.recording import Recording, RecordingReader, RecordingWriter, record_plan
 from scancontrol.wire.messages import End
 

@@ -23,7 +23,7 @@ from scancontrol.acquisition import Acquisition
 from scancontrol.link.link import MicroscopeLink
 from scancontrol.microscope.drivers.recording import Replay
 from scancontrol.microscope.host import serve
-from scancontrol.plan import ScanPlan, parse_plan
+from scancontrol.plan.plan import ScanPlan, parse_plan
 from scancontrol.recording import Recording, record_plan
 from scancontrol.wire.messages import Scan
 from scancontrol.wire.server import ServerProtocol

@@ -17,7 +17,7 @@ from scancontrol.errors import LinkError
 from scancontrol.link.link import MicroscopeLink
 from scancontrol.microscope.host import serve
 from scancontrol.paths import CoverageGoal, JitteredGrid
-from scancontrol.plan import ScanPlan
+from scancontrol.plan.plan import ScanPlan
 from scancontrol.recording import RecordingReader, record_plan
 from simulators.config import SimulatorConfig
 from simulators.microscope import SimulatedMicroscope

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from scancontrol.link.link import Chunk, End, MicroscopeLink
-from scancontrol.plan import parse_plan
+from scancontrol.plan.plan import parse_plan
 
 pytestmark = pytest.mark.slow
 

@@ -39,7 +39,7 @@ from scancontrol.microscope.obi.commands import (
 from scancontrol.microscope.obi.replies import ReplyReader, encode_pixels, sync_frame
 from scancontrol.paths import Archimedean, CoverageGoal, PathRecipe
 from scancontrol.paths.patterns.points import read_points
-from scancontrol.plan import ScanPlan, parse_plan
+from scancontrol.plan.plan import ScanPlan, parse_plan
 from scancontrol.recording import RecordingReader
 from scancontrol.wire import messages as m
 from scancontrol.wire import restoring

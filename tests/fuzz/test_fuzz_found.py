@@ -19,7 +19,7 @@ from scancontrol.errors import InvalidInput, RecordingError
 from scancontrol.files import load_yaml
 from scancontrol.paths import PathRecipe
 from scancontrol.paths.patterns.points import read_points
-from scancontrol.plan import ScanPlan, parse_plan
+from scancontrol.plan.plan import ScanPlan, parse_plan
 from scancontrol.recording import file_name
 
 _PLAN = "shape: [16, 16]\nfov_nm: 8.0\ndwell_us: 1.0\npatterns: [{kind: serpentine}]\n"

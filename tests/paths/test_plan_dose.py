@@ -10,7 +10,7 @@ from scancontrol.commands.plan import table
 from scancontrol.dose import electrons as dose
 from scancontrol.errors import InvalidInput
 from scancontrol.paths import JitteredGrid, PathRecipe, Points, Raster, Region
-from scancontrol.plan_summary import summary
+from scancontrol.plan.planned import summary
 
 
 def path_of(pattern, shape=(128, 128), **more):

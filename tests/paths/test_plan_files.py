@@ -11,7 +11,7 @@ import pytest
 from scancontrol.capabilities import Capabilities, CoilModel
 from scancontrol.errors import InvalidInput
 from scancontrol.files import to_yaml
-from scancontrol.plan import ScanPlan, load_capabilities, load_plan, parse_plan
+from scancontrol.plan.plan import ScanPlan, load_capabilities, load_plan, parse_plan
 
 CONFIG = Path(__file__).parents[2] / "config"
 MICROSCOPE = Capabilities(

@@ -7,7 +7,7 @@ import pytest
 from scancontrol.capabilities import Capabilities, CoilModel, DetectorChannel
 from scancontrol.errors import InvalidInput
 from scancontrol.paths import Raster
-from scancontrol.plan import ScanPlan
+from scancontrol.plan.plan import ScanPlan
 
 
 def test_a_time_constant_longer_than_the_scan_is_refused_with_both_times():

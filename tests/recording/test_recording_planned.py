@@ -9,7 +9,7 @@ import pytest
 
 from scancontrol.capabilities import Capabilities, DetectorChannel
 from scancontrol.paths import Archimedean, CoverageGoal, JitteredGrid, Raster
-from scancontrol.plan import ScanPlan, parse_plan
+from scancontrol.plan.plan import ScanPlan, parse_plan
 from scancontrol.recording import Capacity, Recording, file_name, record_plan
 from scancontrol.recording.planned import capacity_of
 

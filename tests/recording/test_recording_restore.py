@@ -16,7 +16,7 @@ from recording_tools import MICROSCOPE
 from scancontrol.cli import main
 from scancontrol.link.link import MicroscopeLink
 from scancontrol.paths import Archimedean, CoverageGoal
-from scancontrol.plan import ScanPlan, load_plan
+from scancontrol.plan.plan import ScanPlan, load_plan
 from scancontrol.recording import Recording, record_plan
 
 ROOT = Path(__file__).parent.parent.parent

@@ -10,7 +10,7 @@ from scancontrol.paths.motion import Motion, motion
 from scancontrol.paths.path import ScanPath
 from scancontrol.paths.pattern import Pattern
 from scancontrol.paths.patterns.rasters import Raster
-from scancontrol.plan import ScanPlan
+from scancontrol.plan.plan import ScanPlan
 
 __all__ = ["PathFigures", "PlanSummary", "pattern_title", "summary"]
 
