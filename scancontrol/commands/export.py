@@ -29,7 +29,7 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write the pictures and say how many there are."""
-    from scancontrol.pictures import export
+    from scancontrol.figures.recording import export
 
     with Recording.open(args.file) as recording:
         frames = frame_numbers(args.frames, [frame.frame for frame in recording.frames])

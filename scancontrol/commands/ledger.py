@@ -41,7 +41,7 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         _print(state)
     if arguments.plot is not None:
-        from scancontrol.dose.ledger.figure import save_ledger_figure
+        from scancontrol.figures.ledger import save_ledger_figure
 
         try:
             save_ledger_figure(state, arguments.plot)

@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
     known = summary(load_plan(args.file), capabilities)
     print(table(known))
     if args.plot is not None:
-        from scancontrol.plotting import save_plan_figure  # matplotlib is slow to load and rarely wanted
+        from scancontrol.figures.plan import save_plan_figure  # matplotlib is slow to load and rarely wanted
 
         try:
             save_plan_figure(known, args.plot)

@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scancontrol.errors import RecordingError
+from scancontrol.figures.dry_run import Summary, draw_summary, frame_figures
 from scancontrol.files import write_text
 from scancontrol.paths import partial_frame
 from scancontrol.recording import RecordingReader
-from scancontrol.report import Summary, draw_summary, frame_figures
 
 __all__ = ["RUN_FILE", "Report", "RunFigures", "read_truth", "write_report"]
 

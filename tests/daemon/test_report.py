@@ -13,7 +13,14 @@ from PIL import Image
 from scancontrol.daemon.dry_run import read_truth
 from scancontrol.daemon.latency import LatencyWindow
 from scancontrol.errors import RecordingError
-from scancontrol.report import Summary, draw_summary, error_by_distance, frame_figures, length_label, scale_bar_nm
+from scancontrol.figures.dry_run import (
+    Summary,
+    draw_summary,
+    error_by_distance,
+    frame_figures,
+    length_label,
+    scale_bar_nm,
+)
 
 RNG = np.random.default_rng(7)
 

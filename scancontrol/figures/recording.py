@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont, TiffImagePlugin
 
 from scancontrol.errors import InvalidInput
+from scancontrol.figures.dry_run import length_label, scale_bar_nm
 from scancontrol.paths import partial_frame
 from scancontrol.recording.reader import RecordingReader
-from scancontrol.report import length_label, scale_bar_nm
 
 __all__ = ["Picture", "export", "partial_of", "pictures_of", "write_png", "write_tiff"]
 
