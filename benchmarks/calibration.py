@@ -16,7 +16,7 @@ import torch
 
 from restore.fills.registry import fill_named
 from restore.gridding import FrameGeometry
-from scancontrol.calibration import CalibrationScan, estimate
+from scancontrol.calibration.estimate import CalibrationScan, estimate
 from scancontrol.capabilities import CoilModel
 from scancontrol.commands.calibrate import calibration_recipes
 from scancontrol.paths import PathRecipe, ScanPath, achieved_positions

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from scancontrol.calibration import CalibrationScan, CoilEstimate, estimate
-from scancontrol.calibration_file import write_coil
+from scancontrol.calibration.estimate import CalibrationScan, CoilEstimate, estimate
+from scancontrol.calibration.file import write_coil
 from scancontrol.capabilities import Capabilities
 from scancontrol.dose import electrons as dose
 from scancontrol.errors import InvalidInput, LinkError

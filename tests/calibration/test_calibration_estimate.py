@@ -6,7 +6,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from scancontrol.calibration import CalibrationScan, estimate
+from scancontrol.calibration.estimate import CalibrationScan, estimate
 from scancontrol.capabilities import CoilModel
 from scancontrol.errors import InvalidInput
 from scancontrol.paths.coils import lagged, seen

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from scancontrol.calibration_file import with_coil, write_coil
+from scancontrol.calibration.file import with_coil, write_coil
 from scancontrol.capabilities import CoilModel
 from scancontrol.errors import InvalidInput
 
