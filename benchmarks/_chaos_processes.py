@@ -190,7 +190,7 @@ def _connect(link: str) -> ClientConnection:
     token = url.fragment.removeprefix("token=")
     return connect(
         f"ws://{url.netloc}/live", origin=f"http://{url.netloc}",  # type: ignore[arg-type]
-        subprotocols=["scancontrol.live.1", f"token.{token}"],  # type: ignore[list-item]
+        subprotocols=["scancontrol.daemon.page.1", f"token.{token}"],  # type: ignore[list-item]
         max_size=1 << 26, compression=None, close_timeout=0.2,
     )  # fmt: skip
 
@@ -205,6 +205,6 @@ def stalled_browser(link: str) -> socket.socket:
     stream.sendall((
         f"GET /live HTTP/1.1\r\nHost: {url.netloc}\r\nOrigin: http://{url.netloc}\r\nUpgrade: websocket\r\n"
         "Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
-        f"Sec-WebSocket-Protocol: scancontrol.live.1, token.{token}\r\n\r\n"
+        f"Sec-WebSocket-Protocol: scancontrol.daemon.page.1, token.{token}\r\n\r\n"
     ).encode())  # fmt: skip
     return stream

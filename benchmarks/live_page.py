@@ -17,9 +17,9 @@ import numpy as np
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-from scancontrol.live import LiveHub, LiveServer, PartialView
-from scancontrol.live.frames import encode_frame
-from scancontrol.live.protocol import PAGE_PROTOCOL
+from scancontrol.daemon.page import LiveHub, LiveServer, PartialView
+from scancontrol.daemon.page.frames import encode_frame
+from scancontrol.daemon.page.protocol import PAGE_PROTOCOL
 
 PUBLISHED = 400
 PACE_S = 0.002  # 500 views a second, far beyond what a screen shows

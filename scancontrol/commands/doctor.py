@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from scancontrol.daemon.config import DaemonConfig
+from scancontrol.daemon.health import checks
+from scancontrol.daemon.health.checks import Finding
 from scancontrol.dose.ledger import DoseLedger
 from scancontrol.errors import ScanControlError
 from scancontrol.files import load_yaml
-from scancontrol.health import checks
-from scancontrol.health.checks import Finding
 from scancontrol.plan.plan import load_plan
 from scancontrol.restorer.status import restorer_arguments
 from scancontrol.transport.keys import ClientSecurity

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from scancontrol import health
+from scancontrol.daemon import health
 from scancontrol.errors import InvalidInput, LinkError
 from scancontrol.processes.child import Shutdown
 

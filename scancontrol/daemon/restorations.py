@@ -13,9 +13,9 @@ from collections.abc import Callable
 from scancontrol.capabilities import CoilModel
 from scancontrol.daemon.config import RestorerConfig
 from scancontrol.daemon.latency import LatencyWindow
+from scancontrol.daemon.page.hub import LiveHub, RestorationView
+from scancontrol.daemon.page.protocol import RestorerState
 from scancontrol.daemon.run_sink import RunSink
-from scancontrol.live.hub import LiveHub, RestorationView
-from scancontrol.live.protocol import RestorerState
 from scancontrol.recording import RecordingWriter
 from scancontrol.restorer import MissedFrame, RestoredFrame, RestorerProcess, RestorerStatus
 from scancontrol.restorer.process import restorer_arguments

@@ -1,7 +1,7 @@
 """The daemon: beam, recorder, restorer and page, wired together. Start reading here.
 
 Four threads, none of which can hold up the beam: the beam's own (:mod:`.beam`), the restorer's client
-(:mod:`scancontrol.restorer`), the page's server (:mod:`scancontrol.live.server`), and this one, which takes the
+(:mod:`scancontrol.restorer`), the page's server (:mod:`scancontrol.daemon.page.server`), and this one, which takes the
 page's commands and refreshes its figures.
 """
 
@@ -24,7 +24,11 @@ from scancontrol.daemon.beam import BeamThread, Run
 from scancontrol.daemon.config import UNNAMED, DaemonConfig
 from scancontrol.daemon.dosing import DoseKeeper
 from scancontrol.daemon.dry_run import RUN_FILE, RunFigures, read_truth
+from scancontrol.daemon.health import HealthServer, Snapshot
 from scancontrol.daemon.interrupted import Interrupted, newest_unfinished
+from scancontrol.daemon.page.hub import LiveHub, PartialView
+from scancontrol.daemon.page.protocol import Abort, Command, EmergencyBlank, Notice, Pause, Record, Resume, Start
+from scancontrol.daemon.page.server import LiveServer
 from scancontrol.daemon.progress import Progress, print_line
 from scancontrol.daemon.restorations import Restorations
 from scancontrol.daemon.signals import SignalWatch
@@ -33,10 +37,6 @@ from scancontrol.daemon.status import PlanFigures, status_view
 from scancontrol.dose.ledger import LedgerLimits
 from scancontrol.errors import InvalidInput, LinkError, RecordingError, ScanControlError
 from scancontrol.files import write_text
-from scancontrol.health import HealthServer, Snapshot
-from scancontrol.live.hub import LiveHub, PartialView
-from scancontrol.live.protocol import Abort, Command, EmergencyBlank, Notice, Pause, Record, Resume, Start
-from scancontrol.live.server import LiveServer
 from scancontrol.paths import ScanPath
 from scancontrol.plan.plan import ScanPlan, load_plan
 from scancontrol.processes.child import Shutdown

@@ -9,9 +9,7 @@ from pathlib import Path
 from scancontrol.acquisition import AcquisitionStatus
 from scancontrol.daemon.beam import BeamThread
 from scancontrol.daemon.dosing import DoseKeeper
-from scancontrol.daemon.restorations import Restorations
-from scancontrol.daemon.status import PlanFigures
-from scancontrol.health import (
+from scancontrol.daemon.health import (
     BeamHealth,
     DoseHealth,
     QueueHealth,
@@ -21,7 +19,9 @@ from scancontrol.health import (
     Versions,
     rss_bytes,
 )
-from scancontrol.live.protocol import PAGE_PROTOCOL
+from scancontrol.daemon.page.protocol import PAGE_PROTOCOL
+from scancontrol.daemon.restorations import Restorations
+from scancontrol.daemon.status import PlanFigures
 from scancontrol.wire.messages import PROTOCOL_VERSION, software
 
 __all__ = ["snapshot_of"]

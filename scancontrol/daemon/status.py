@@ -8,8 +8,8 @@ from pathlib import Path
 from scancontrol.acquisition import AcquisitionStatus
 from scancontrol.capabilities import Capabilities
 from scancontrol.daemon.latency import LatencyWindow
+from scancontrol.daemon.page.protocol import MicroscopeState, RestorerState, StatusView
 from scancontrol.dose.electrons import frame_dose
-from scancontrol.live.protocol import MicroscopeState, RestorerState, StatusView
 from scancontrol.paths import ScanPath
 from scancontrol.plan.plan import ScanPlan
 from scancontrol.plan.planned import pattern_title

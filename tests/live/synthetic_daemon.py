@@ -17,8 +17,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import distance_transform_edt, gaussian_filter
 
-from scancontrol.live.hub import LiveHub, PartialView, RestorationView
-from scancontrol.live.protocol import (
+from scancontrol.daemon.page.hub import LiveHub, PartialView, RestorationView
+from scancontrol.daemon.page.protocol import (
     Abort,
     EmergencyBlank,
     MicroscopeState,
@@ -30,7 +30,7 @@ from scancontrol.live.protocol import (
     Start,
     StatusView,
 )
-from scancontrol.live.server import LiveServer
+from scancontrol.daemon.page.server import LiveServer
 
 Image = npt.NDArray[np.float32]
 PLANS = ("spiral-20", "spiral-10", "spiral-100")

@@ -6,8 +6,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from scancontrol.daemon.page.access import (
+    AccessPolicy,
+    check_binding,
+    check_token,
+    is_loopback,
+    new_token,
+    security_headers,
+)
 from scancontrol.errors import InvalidInput
-from scancontrol.live.access import AccessPolicy, check_binding, check_token, is_loopback, new_token, security_headers
 
 OPERATOR, OBSERVER = new_token(), new_token()
 POLICY = AccessPolicy("http", frozenset({"127.0.0.1:8100", "localhost:8100"}), OPERATOR, OBSERVER)
@@ -36,7 +43,7 @@ def test_a_page_of_another_origin_is_refused(origins: list[str]) -> None:
 
 
 def test_each_token_gives_its_role_and_the_stronger_wins() -> None:
-    assert POLICY.role_of(["scancontrol.live.1", f"token.{OPERATOR}"]) == "operator"
+    assert POLICY.role_of(["scancontrol.daemon.page.1", f"token.{OPERATOR}"]) == "operator"
     assert POLICY.role_of([f"token.{OBSERVER}"]) == "observer"
     assert POLICY.role_of([f"token.{OBSERVER}", f"token.{OPERATOR}"]) == "operator"
 

@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from scancontrol.live.frames import MAX_SIDE, encode_frame, quantise
-from scancontrol.live.hub import PartialView, RestorationView, TruthView
+from scancontrol.daemon.page.frames import MAX_SIDE, encode_frame, quantise
+from scancontrol.daemon.page.hub import PartialView, RestorationView, TruthView
 
 
 def decode(message: bytes) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:

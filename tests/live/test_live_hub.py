@@ -8,9 +8,9 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from scancontrol.daemon.page.hub import KEPT_NOTICES, MAX_WAITING_COMMANDS, LiveHub, PartialView, RestorationView
+from scancontrol.daemon.page.protocol import Abort, EmergencyBlank, Notice, Pause, Start, StatusView
 from scancontrol.errors import InvalidInput
-from scancontrol.live.hub import KEPT_NOTICES, MAX_WAITING_COMMANDS, LiveHub, PartialView, RestorationView
-from scancontrol.live.protocol import Abort, EmergencyBlank, Notice, Pause, Start, StatusView
 
 
 def partial(frame: int, *, complete: bool = False) -> PartialView:

@@ -7,9 +7,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from scancontrol.live.hub import LiveHub, PartialView, RestorationView
-from scancontrol.live.outbox import WINDOW, Outbox, Outgoing
-from scancontrol.live.protocol import Notice, StatusView
+from scancontrol.daemon.page.hub import LiveHub, PartialView, RestorationView
+from scancontrol.daemon.page.outbox import WINDOW, Outbox, Outgoing
+from scancontrol.daemon.page.protocol import Notice, StatusView
 
 IMAGE = np.zeros((2, 2), np.float32)
 

@@ -16,10 +16,10 @@ import pytest
 from scipy.ndimage import distance_transform_edt
 from synthetic_daemon import PLANS, SyntheticDaemon
 
-from scancontrol.live.frames import encode_frame
-from scancontrol.live.hub import LiveHub, PartialView
-from scancontrol.live.protocol import Abort, EmergencyBlank, Notice, Pause, Record, Resume, Start
-from scancontrol.live.server import LiveServer
+from scancontrol.daemon.page.frames import encode_frame
+from scancontrol.daemon.page.hub import LiveHub, PartialView
+from scancontrol.daemon.page.protocol import Abort, EmergencyBlank, Notice, Pause, Record, Resume, Start
+from scancontrol.daemon.page.server import LiveServer
 
 pytest.importorskip("selenium")
 from chromium import By, Page, needs_chromium

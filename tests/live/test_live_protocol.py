@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scancontrol.errors import RemoteProtocolError
-from scancontrol.live.protocol import (
+from scancontrol.daemon.page.protocol import (
     MAX_COMMAND_BYTES,
     Abort,
     Acknowledge,
@@ -26,6 +25,7 @@ from scancontrol.live.protocol import (
     decode_from_page,
     encode_text,
 )
+from scancontrol.errors import RemoteProtocolError
 
 GOLDEN = [
     (Start(plan="spiral 1/20"), '{"type":"start","plan":"spiral 1/20"}'),

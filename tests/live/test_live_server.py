@@ -22,11 +22,11 @@ from hypothesis import strategies as st
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
+from scancontrol.daemon.page.hub import LiveHub, PartialView
+from scancontrol.daemon.page.protocol import PAGE_PROTOCOL, EmergencyBlank, Notice, Pause, Start, StatusView
+from scancontrol.daemon.page.server import MAX_CONNECTIONS, MAX_WATCHERS, LiveServer
+from scancontrol.daemon.page.site import STATIC_FILES
 from scancontrol.errors import InvalidInput, LocalProtocolError
-from scancontrol.live.hub import LiveHub, PartialView
-from scancontrol.live.protocol import PAGE_PROTOCOL, EmergencyBlank, Notice, Pause, Start, StatusView
-from scancontrol.live.server import MAX_CONNECTIONS, MAX_WATCHERS, LiveServer
-from scancontrol.live.site import STATIC_FILES
 
 
 @pytest.fixture
@@ -89,7 +89,7 @@ def test_every_file_of_the_page_is_served_under_a_strict_policy(server: LiveServ
 
 
 def test_every_script_on_disk_is_served_and_nothing_names_another_host() -> None:
-    folder = Path(__file__).parents[2] / "scancontrol/live/static"
+    folder = Path(__file__).parents[2] / "scancontrol/daemon/page/static"
     assert {path.name for path in folder.iterdir()} == {name for name, _ in STATIC_FILES.values()}
     for path in folder.iterdir():
         text = path.read_text()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from scancontrol import health
+from scancontrol.daemon import health
 from scancontrol.errors import LinkError
 
 

@@ -13,8 +13,8 @@ import pytest
 from benchmarks._watched_microscope import beam_record
 from benchmarks.dead_man import BAR_MS
 from benchmarks.dead_man import run as measure_dead_man
-from scancontrol import health
 from scancontrol.cli import main
+from scancontrol.daemon import health
 from scancontrol.errors import InvalidInput, LinkError
 from scancontrol.link.link import Chunk, End, MicroscopeLink
 from scancontrol.paths import PathRecipe, Raster

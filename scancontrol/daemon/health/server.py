@@ -17,10 +17,10 @@ from typing import Any
 
 import msgspec
 
+from scancontrol.daemon.health.metrics import CONTENT_TYPE, exposition
+from scancontrol.daemon.health.snapshot import Snapshot
 from scancontrol.errors import InvalidInput, LinkError
 from scancontrol.files import write_text
-from scancontrol.health.metrics import CONTENT_TYPE, exposition
-from scancontrol.health.snapshot import Snapshot
 
 __all__ = ["ENDPOINT_FILE", "HealthServer", "ask", "find_daemon"]
 

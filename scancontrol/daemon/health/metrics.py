@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from scancontrol.health.snapshot import Snapshot
+from scancontrol.daemon.health.snapshot import Snapshot
 
 __all__ = ["CONTENT_TYPE", "exposition"]
 

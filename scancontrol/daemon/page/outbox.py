@@ -11,8 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, get_args
 
-from scancontrol.live.hub import LiveHub, Slot, View
-from scancontrol.live.protocol import Notice
+from scancontrol.daemon.page.hub import LiveHub, Slot, View
+from scancontrol.daemon.page.protocol import Notice
 
 __all__ = ["WINDOW", "Outbox", "Outgoing"]
 

@@ -1,14 +1,14 @@
 """The live page: what the microscopist sees while the beam moves, and the few things they may ask for.
 
-Read :mod:`scancontrol.live.hub` first: the daemon publishes frozen views into it and takes commands out of
-it. :mod:`scancontrol.live.server` serves the page and streams the views; :mod:`scancontrol.live.outbox`
-decides what each browser gets next; :mod:`scancontrol.live.access` decides who may connect.
+Read :mod:`scancontrol.daemon.page.hub` first: the daemon publishes frozen views into it and takes commands out of
+it. :mod:`scancontrol.daemon.page.server` serves the page and streams the views; :mod:`scancontrol.daemon.page.outbox`
+decides what each browser gets next; :mod:`scancontrol.daemon.page.access` decides who may connect.
 """
 
 from __future__ import annotations
 
-from scancontrol.live.hub import LiveHub, PartialView, RestorationView
-from scancontrol.live.protocol import (
+from scancontrol.daemon.page.hub import LiveHub, PartialView, RestorationView
+from scancontrol.daemon.page.protocol import (
     Abort,
     Command,
     EmergencyBlank,
@@ -21,7 +21,7 @@ from scancontrol.live.protocol import (
     Start,
     StatusView,
 )
-from scancontrol.live.server import LiveServer
+from scancontrol.daemon.page.server import LiveServer
 
 __all__ = [
     "Abort",

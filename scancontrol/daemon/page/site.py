@@ -9,7 +9,7 @@ from typing import Final
 from websockets.datastructures import Headers
 from websockets.http11 import Request, Response
 
-from scancontrol.live.access import AccessPolicy, Role, security_headers
+from scancontrol.daemon.page.access import AccessPolicy, Role, security_headers
 
 __all__ = ["LIVE_PATH", "STATIC_FILES", "Site"]
 
@@ -28,11 +28,11 @@ STATIC_FILES: Final[dict[str, tuple[str, str]]] = {
 
 
 class Site:
-    """Answers requests under one :class:`~scancontrol.live.access.AccessPolicy`. Files are read once, here."""
+    """Answers requests under one :class:`~scancontrol.daemon.page.access.AccessPolicy`. Files are read once, here."""
 
     def __init__(self, policy: AccessPolicy) -> None:
         self._policy = policy
-        folder = resources.files("scancontrol.live").joinpath("static")
+        folder = resources.files("scancontrol.daemon.page").joinpath("static")
         self._files = {path: (folder.joinpath(name).read_bytes(), kind) for path, (name, kind) in STATIC_FILES.items()}
 
     def answer(self, request: Request, *, full: bool) -> Response | None:

@@ -1,7 +1,7 @@
 """The health of a running daemon, for whoever asks: one frozen snapshot, as JSON and as Prometheus text."""
 
-from scancontrol.health.server import ENDPOINT_FILE, HealthServer, ask, find_daemon
-from scancontrol.health.snapshot import (
+from scancontrol.daemon.health.server import ENDPOINT_FILE, HealthServer, ask, find_daemon
+from scancontrol.daemon.health.snapshot import (
     BeamHealth,
     DoseHealth,
     QueueHealth,

@@ -1,7 +1,7 @@
 """The page's server: a few static files over HTTP and one websocket, in a thread with its own event loop.
 
 The thread shares with the daemon only the hub. Whatever a browser does, the daemon's cost is that of
-:meth:`LiveHub.publish_partial <scancontrol.live.hub.LiveHub.publish_partial>`: a slow browser gets fewer
+:meth:`LiveHub.publish_partial <scancontrol.daemon.page.hub.LiveHub.publish_partial>`: a slow browser gets fewer
 frames, one that stops reading is closed by the keepalive, and no more than a fixed number may connect.
 """
 
@@ -22,8 +22,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
-from scancontrol.errors import InvalidInput, LocalProtocolError, RemoteProtocolError
-from scancontrol.live.access import (
+from scancontrol.daemon.page.access import (
     AccessPolicy,
     Role,
     check_binding,
@@ -31,10 +30,10 @@ from scancontrol.live.access import (
     is_loopback,
     new_token,
 )
-from scancontrol.live.frames import encode_frame
-from scancontrol.live.hub import LiveHub, PartialView, RestorationView, Slot, TruthView
-from scancontrol.live.outbox import Outbox, Outgoing
-from scancontrol.live.protocol import (
+from scancontrol.daemon.page.frames import encode_frame
+from scancontrol.daemon.page.hub import LiveHub, PartialView, RestorationView, Slot, TruthView
+from scancontrol.daemon.page.outbox import Outbox, Outgoing
+from scancontrol.daemon.page.protocol import (
     MAX_COMMAND_BYTES,
     PAGE_PROTOCOL,
     Acknowledge,
@@ -46,7 +45,8 @@ from scancontrol.live.protocol import (
     decode_from_page,
     encode_text,
 )
-from scancontrol.live.site import Site
+from scancontrol.daemon.page.site import Site
+from scancontrol.errors import InvalidInput, LocalProtocolError, RemoteProtocolError
 
 __all__ = ["LiveServer"]
 
@@ -183,7 +183,7 @@ class LiveServer:
             ping_interval=5,
             ping_timeout=10,
             close_timeout=STOP_GRACE_S,
-            logger=logging.getLogger("scancontrol.live.websocket"),
+            logger=logging.getLogger("scancontrol.daemon.page.websocket"),
         )
         port = server.sockets[0].getsockname()[1]
         names = {self._host, *self._public_names}

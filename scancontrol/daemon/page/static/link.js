@@ -2,7 +2,7 @@
 
 import { decodeFrame } from './frames.js';
 
-const PROTOCOL = 'scancontrol.live.1';
+const PROTOCOL = 'scancontrol.daemon.page.1';
 const RETRY_MS = [250, 500, 1000, 2000, 4000];
 
 /** The session's token: from the link's fragment the first time, then kept for this tab alone. */

@@ -21,8 +21,8 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from scancontrol.daemon.page.protocol import Command, EmergencyBlank, Notice, StatusView
 from scancontrol.errors import InvalidInput
-from scancontrol.live.protocol import Command, EmergencyBlank, Notice, StatusView
 
 __all__ = ["CommandQueue", "LiveHub", "PartialView", "RestorationView", "Slot", "TruthView", "View"]
 

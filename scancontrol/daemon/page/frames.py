@@ -19,7 +19,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from scancontrol.live.hub import PartialView, RestorationView, TruthView
+from scancontrol.daemon.page.hub import PartialView, RestorationView, TruthView
 
 __all__ = ["MAX_SIDE", "encode_frame", "quantise"]
 

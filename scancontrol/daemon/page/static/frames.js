@@ -1,4 +1,4 @@
-// Binary images: header length (u32 LE), JSON header, then planes. See scancontrol/live/frames.py.
+// Binary images: header length (u32 LE), JSON header, then planes. See scancontrol/daemon/page/frames.py.
 
 /** Return {type, seq, rows, cols, …, planes: {name: Float32Array | Uint8Array}} in the samples' units. */
 export function decodeFrame(buffer) {

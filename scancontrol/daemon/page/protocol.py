@@ -33,7 +33,7 @@ __all__ = [
     "encode_text",
 ]
 
-PAGE_PROTOCOL = "scancontrol.live.1"  # WebSocket subprotocol; its last figure is the version
+PAGE_PROTOCOL = "scancontrol.daemon.page.1"  # WebSocket subprotocol; its last figure is the version
 MAX_COMMAND_BYTES = 4096  # the longest honest message, Start, is under 300
 
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
