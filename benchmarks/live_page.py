@@ -19,7 +19,7 @@ from websockets.sync.client import connect
 
 from scancontrol.daemon.page import LiveHub, LiveServer, PartialView
 from scancontrol.daemon.page.frames import encode_frame
-from scancontrol.daemon.page.protocol import PAGE_PROTOCOL
+from scancontrol.daemon.page.messages import PAGE_PROTOCOL
 
 PUBLISHED = 400
 PACE_S = 0.002  # 500 views a second, far beyond what a screen shows

@@ -1,6 +1,6 @@
 """What becomes of frames after they are safe: handed to the restorer, shown, stored, and caught up with at the end.
 
-Which frame is handed in when is :class:`~scancontrol.daemon.run_sink.RunSink`'s to say. When the acquisition has ended,
+Which frame is handed in when is :class:`~scancontrol.daemon.to_restorer.RunSink`'s to say. When the acquisition has ended,
 the frames left are restored from the recording.
 """
 
@@ -14,8 +14,8 @@ from scancontrol.capabilities import CoilModel
 from scancontrol.daemon.config import RestorerConfig
 from scancontrol.daemon.latency import LatencyWindow
 from scancontrol.daemon.page.hub import LiveHub, RestorationView
-from scancontrol.daemon.page.protocol import RestorerState
-from scancontrol.daemon.run_sink import RunSink
+from scancontrol.daemon.page.messages import RestorerState
+from scancontrol.daemon.to_restorer import RunSink
 from scancontrol.recording import RecordingWriter
 from scancontrol.restorer import MissedFrame, RestoredFrame, RestorerProcess, RestorerStatus
 from scancontrol.restorer.process import restorer_arguments

@@ -27,11 +27,11 @@ from scancontrol.daemon.dry_run import RUN_FILE, RunFigures, read_truth
 from scancontrol.daemon.health import HealthServer, Snapshot
 from scancontrol.daemon.interrupted import Interrupted, newest_unfinished
 from scancontrol.daemon.page.hub import LiveHub, PartialView
-from scancontrol.daemon.page.protocol import Abort, Command, EmergencyBlank, Notice, Pause, Record, Resume, Start
+from scancontrol.daemon.page.messages import Abort, Command, EmergencyBlank, Notice, Pause, Record, Resume, Start
 from scancontrol.daemon.page.server import LiveServer
 from scancontrol.daemon.progress import Progress, print_line
 from scancontrol.daemon.restorations import Restorations
-from scancontrol.daemon.signals import SignalWatch
+from scancontrol.daemon.signal_watch import SignalWatch
 from scancontrol.daemon.snapshot import snapshot_of
 from scancontrol.daemon.status import PlanFigures, status_view
 from scancontrol.dose.ledger import LedgerLimits

@@ -19,7 +19,7 @@ from scancontrol.daemon.health import (
     Versions,
     rss_bytes,
 )
-from scancontrol.daemon.page.protocol import PAGE_PROTOCOL
+from scancontrol.daemon.page.messages import PAGE_PROTOCOL
 from scancontrol.daemon.restorations import Restorations
 from scancontrol.daemon.status import PlanFigures
 from scancontrol.wire.messages import PROTOCOL_VERSION, software

@@ -8,7 +8,7 @@ from pathlib import Path
 from scancontrol.acquisition import AcquisitionStatus
 from scancontrol.capabilities import Capabilities
 from scancontrol.daemon.latency import LatencyWindow
-from scancontrol.daemon.page.protocol import MicroscopeState, RestorerState, StatusView
+from scancontrol.daemon.page.messages import MicroscopeState, RestorerState, StatusView
 from scancontrol.dose.electrons import frame_dose
 from scancontrol.paths import ScanPath
 from scancontrol.plan.plan import ScanPlan

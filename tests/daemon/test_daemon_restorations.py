@@ -10,8 +10,8 @@ import pytest
 
 from scancontrol.acquisition import FrameEnd, FrameStart
 from scancontrol.capabilities import CoilModel
-from scancontrol.daemon import run_sink
-from scancontrol.daemon.run_sink import RunSink
+from scancontrol.daemon import to_restorer as run_sink
+from scancontrol.daemon.to_restorer import RunSink
 from scancontrol.paths import Archimedean, CoverageGoal, PathRecipe
 from scancontrol.restorer import RestoredFrame
 

@@ -23,7 +23,7 @@ from safetensors.torch import save_file
 from restore.generator.weights import _digest, load_weights, shipped
 from scancontrol.capabilities import Capabilities
 from scancontrol.daemon.config import DaemonConfig
-from scancontrol.daemon.page.protocol import decode_from_page
+from scancontrol.daemon.page.messages import decode_from_page
 from scancontrol.errors import InvalidInput, ProtocolError, RecordingError, ScanControlError, VersionMismatch
 from scancontrol.files import config_file, load_yaml
 from scancontrol.microscope.obi.commands import (

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from scipy.ndimage import distance_transform_edt, gaussian_filter
 
 from scancontrol.daemon.page.hub import LiveHub, PartialView, RestorationView
-from scancontrol.daemon.page.protocol import (
+from scancontrol.daemon.page.messages import (
     Abort,
     EmergencyBlank,
     MicroscopeState,

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from scancontrol.daemon.page.hub import KEPT_NOTICES, MAX_WAITING_COMMANDS, LiveHub, PartialView, RestorationView
-from scancontrol.daemon.page.protocol import Abort, EmergencyBlank, Notice, Pause, Start, StatusView
+from scancontrol.daemon.page.messages import Abort, EmergencyBlank, Notice, Pause, Start, StatusView
 from scancontrol.errors import InvalidInput
 
 

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from scancontrol.daemon.page.hub import LiveHub, PartialView, RestorationView
+from scancontrol.daemon.page.messages import Notice, StatusView
 from scancontrol.daemon.page.outbox import WINDOW, Outbox, Outgoing
-from scancontrol.daemon.page.protocol import Notice, StatusView
 
 IMAGE = np.zeros((2, 2), np.float32)
 

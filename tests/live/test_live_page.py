@@ -18,7 +18,7 @@ from synthetic_daemon import PLANS, SyntheticDaemon
 
 from scancontrol.daemon.page.frames import encode_frame
 from scancontrol.daemon.page.hub import LiveHub, PartialView
-from scancontrol.daemon.page.protocol import Abort, EmergencyBlank, Notice, Pause, Record, Resume, Start
+from scancontrol.daemon.page.messages import Abort, EmergencyBlank, Notice, Pause, Record, Resume, Start
 from scancontrol.daemon.page.server import LiveServer
 
 pytest.importorskip("selenium")

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scancontrol.daemon.page.protocol import (
+from scancontrol.daemon.page.messages import (
     MAX_COMMAND_BYTES,
     Abort,
     Acknowledge,

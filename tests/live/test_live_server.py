@@ -23,7 +23,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
 from scancontrol.daemon.page.hub import LiveHub, PartialView
-from scancontrol.daemon.page.protocol import PAGE_PROTOCOL, EmergencyBlank, Notice, Pause, Start, StatusView
+from scancontrol.daemon.page.messages import PAGE_PROTOCOL, EmergencyBlank, Notice, Pause, Start, StatusView
 from scancontrol.daemon.page.server import MAX_CONNECTIONS, MAX_WATCHERS, LiveServer
 from scancontrol.daemon.page.site import STATIC_FILES
 from scancontrol.errors import InvalidInput, LocalProtocolError

@@ -8,7 +8,7 @@ decides what each browser gets next; :mod:`scancontrol.daemon.page.access` decid
 from __future__ import annotations
 
 from scancontrol.daemon.page.hub import LiveHub, PartialView, RestorationView
-from scancontrol.daemon.page.protocol import (
+from scancontrol.daemon.page.messages import (
     Abort,
     Command,
     EmergencyBlank,

@@ -21,7 +21,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from scancontrol.daemon.page.protocol import Command, EmergencyBlank, Notice, StatusView
+from scancontrol.daemon.page.messages import Command, EmergencyBlank, Notice, StatusView
 from scancontrol.errors import InvalidInput
 
 __all__ = ["CommandQueue", "LiveHub", "PartialView", "RestorationView", "Slot", "TruthView", "View"]

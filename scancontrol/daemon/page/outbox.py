@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final, get_args
 
 from scancontrol.daemon.page.hub import LiveHub, Slot, View
-from scancontrol.daemon.page.protocol import Notice
+from scancontrol.daemon.page.messages import Notice
 
 __all__ = ["WINDOW", "Outbox", "Outgoing"]
 

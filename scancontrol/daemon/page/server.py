@@ -32,8 +32,7 @@ from scancontrol.daemon.page.access import (
 )
 from scancontrol.daemon.page.frames import encode_frame
 from scancontrol.daemon.page.hub import LiveHub, PartialView, RestorationView, Slot, TruthView
-from scancontrol.daemon.page.outbox import Outbox, Outgoing
-from scancontrol.daemon.page.protocol import (
+from scancontrol.daemon.page.messages import (
     MAX_COMMAND_BYTES,
     PAGE_PROTOCOL,
     Acknowledge,
@@ -45,6 +44,7 @@ from scancontrol.daemon.page.protocol import (
     decode_from_page,
     encode_text,
 )
+from scancontrol.daemon.page.outbox import Outbox, Outgoing
 from scancontrol.daemon.page.site import Site
 from scancontrol.errors import InvalidInput, LocalProtocolError, RemoteProtocolError
 
