@@ -23,10 +23,10 @@ from scancontrol.paths import PathRecipe, ScanPath, achieved_positions
 from scancontrol.paths.patterns.jittered import JitteredGrid
 from scancontrol.paths.patterns.scattered import UniformRandom
 from scancontrol.paths.patterns.spirals import Archimedean
-from simulators.beam import BeamConfig
-from simulators.coils import CoilConfig
+from simulators.column.beam import BeamConfig
+from simulators.column.coils import CoilConfig
+from simulators.column.detectors import DetectorConfig
 from simulators.config import SimulatorConfig
-from simulators.detectors import DetectorConfig
 from simulators.exposure import Exposure
 from simulators.specimens.library import GoldOnCarbon
 

@@ -36,7 +36,7 @@ from benchmarks._chaos_processes import ROOT
 from benchmarks._chaos_rig import LIMIT_S, Rig, closed
 from scancontrol.errors import RecordingError
 from scancontrol.recording import RecordingReader
-from simulators.exposure_log import read_log, tally
+from simulators.side_files.exposure_log import read_log, tally
 
 __all__ = ["Chaos", "run"]
 

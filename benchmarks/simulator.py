@@ -12,14 +12,14 @@ import msgspec
 import numpy as np
 
 from scancontrol.paths import Archimedean, CoverageGoal, JitteredGrid, PathRecipe, Raster, ScanPath, Settle
-from simulators.beam import BeamConfig
-from simulators.coils import CoilConfig
+from simulators.column.beam import BeamConfig
+from simulators.column.coils import CoilConfig
+from simulators.column.damage import DamageConfig
+from simulators.column.detectors import DetectorConfig
+from simulators.column.probe import Probe
 from simulators.config import SimulatorConfig
-from simulators.contact_sheet import PANELS
-from simulators.damage import DamageConfig
-from simulators.detectors import DetectorConfig
+from simulators.figures.contact_sheet import PANELS
 from simulators.microscope import SimulatedMicroscope
-from simulators.probe import Probe
 from simulators.specimens.motion import Motion, Vibration
 from simulators.specimens.specimen import Specimen
 

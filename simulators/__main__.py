@@ -21,11 +21,11 @@ from scancontrol.processes.child import Shutdown, announce
 from scancontrol.transport.keys import ServerSecurity, check_address
 from scancontrol.wire import messages
 from simulators.config import SimulatorConfig
-from simulators.exposure_log import ExposureLog
 from simulators.faults import Fault, FaultPlan, LinkFaults
 from simulators.microscope import SimulatedMicroscope
+from simulators.side_files.exposure_log import ExposureLog
+from simulators.side_files.truth import TruthFile
 from simulators.specimens.library import Micrograph
-from simulators.truth import TruthFile
 
 __all__ = ["main"]
 

@@ -11,12 +11,12 @@ import msgspec
 from scancontrol.capabilities import Capabilities, CoilModel
 from scancontrol.errors import InvalidInput
 from scancontrol.files import load_yaml
-from simulators.beam import BeamConfig
-from simulators.coils import CoilConfig
-from simulators.damage import DamageConfig
-from simulators.detectors import DetectorConfig
+from simulators.column.beam import BeamConfig
+from simulators.column.coils import CoilConfig
+from simulators.column.damage import DamageConfig
+from simulators.column.detectors import DetectorConfig
+from simulators.column.probe import Probe
 from simulators.faults import Fault
-from simulators.probe import Probe
 from simulators.specimens.library import AnySpecimen, GoldOnCarbon
 from simulators.specimens.motion import Motion
 

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 
 from scancontrol.paths import ScanPath
 from scancontrol.paths.path import ELECTRONS_PER_PA_US
-from simulators.beam import Beam
-from simulators.coils import Coils
+from simulators.column.beam import Beam
+from simulators.column.coils import Coils
+from simulators.column.damage import Damage, DoseMap
+from simulators.column.detectors import Detector
 from simulators.config import SimulatorConfig
-from simulators.damage import Damage, DoseMap
-from simulators.detectors import Detector
 from simulators.specimens.scattering import detected_fraction
 from simulators.specimens.specimen import Specimen
 

@@ -15,9 +15,9 @@ from scancontrol.microscope.host import BeamOff, Block, Overrun
 from scancontrol.paths import ScanPath
 from simulators.config import SimulatorConfig
 from simulators.exposure import Exposed, Exposure
-from simulators.exposure_log import ExposureLog
 from simulators.faults import Fault, FaultPlan, blinded, stuck
-from simulators.truth import TruthFile
+from simulators.side_files.exposure_log import ExposureLog
+from simulators.side_files.truth import TruthFile
 
 __all__ = ["SimulatedMicroscope"]
 

@@ -18,7 +18,7 @@ from restore.engine import Engine, FillRestorer, Restorer
 from restore.generator.restorer import GeneratorRestorer
 from restore.generator.weights import shipped
 from scancontrol.paths import Archimedean, CoverageGoal, JitteredGrid, PathRecipe
-from simulators.contact_sheet import image_of
+from simulators.figures.contact_sheet import image_of
 from simulators.specimens.library import Crystal
 from simulators.specimens.lowmag import Particles
 

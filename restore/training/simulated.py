@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from restore.training.images import ImageSet
-from simulators.contact_sheet import image_of
+from simulators.figures.contact_sheet import image_of
 from simulators.specimens.library import AnySpecimen, Crystal, GoldOnCarbon, GrainBoundary
 from simulators.specimens.lowmag import Fibres, Particles, Vesicles
 

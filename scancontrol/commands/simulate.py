@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
     shutdown = Shutdown()
     with ExitStack() as stack:
         if args.protocol == "obi":
-            microscope = ChildProcess("OBI device", "simulators.obi_server", _obi_arguments(args))
+            microscope = ChildProcess("OBI device", "simulators.obi.server", _obi_arguments(args))
         else:
             microscope = ChildProcess("microscope", "simulators", _arguments(args))
         stack.callback(microscope.stop, 1.0)

@@ -62,7 +62,7 @@ def test_the_coils_of_a_running_microscope_are_measured_and_written_down(start, 
 
 
 def test_a_microscope_behind_obi_is_driven_over_the_ordinary_link(start, tmp_path):
-    device = start("simulators.obi_server", "--address", "tcp://127.0.0.1:0", "--loopback")
+    device = start("simulators.obi.server", "--address", "tcp://127.0.0.1:0", "--loopback")
     microscope = start("scancontrol", "drive", "--config", str(hosted(tmp_path, device)))
     with MicroscopeLink(microscope) as link:
         capabilities = link.connect()
@@ -80,7 +80,7 @@ def test_a_microscope_behind_obi_is_driven_over_the_ordinary_link(start, tmp_pat
 
 def test_a_device_that_goes_away_ends_the_frame_as_a_fault_and_the_server_lives_on(tmp_path):
     with ExitStack() as stack:
-        device = ChildProcess("obi", "simulators.obi_server", ("--address", "tcp://127.0.0.1:0", "--loopback"))
+        device = ChildProcess("obi", "simulators.obi.server", ("--address", "tcp://127.0.0.1:0", "--loopback"))
         stack.callback(device.stop)
         address = str(device.wait_ready(60)["address"])
         drive = ChildProcess("drive", "scancontrol", ("drive", "--config", str(hosted(tmp_path, address))))

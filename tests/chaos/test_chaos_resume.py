@@ -18,7 +18,7 @@ import pytest
 
 from scancontrol.errors import RecordingError
 from scancontrol.recording import RecordingReader, RecordingWriter
-from simulators.exposure_log import read_log, tally
+from simulators.side_files.exposure_log import read_log, tally
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 

@@ -8,8 +8,8 @@ from contextlib import ExitStack, contextmanager
 
 import pytest
 
-from simulators.obi_device import Column, Loopback, ObiDevice
-from simulators.obi_server import ObiServer
+from simulators.obi.device import Column, Loopback, ObiDevice
+from simulators.obi.server import ObiServer
 
 
 @contextmanager

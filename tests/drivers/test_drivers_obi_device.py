@@ -7,7 +7,7 @@ import pytest
 
 from scancontrol.microscope.obi import commands as obi
 from scancontrol.microscope.obi.commands import CommandParser, OutputMode, averaged_cycles
-from simulators.obi_device import Loopback, ObiDevice
+from simulators.obi.device import Loopback, ObiDevice
 
 
 def reply(device: ObiDevice, *commands: obi.Command) -> bytes:

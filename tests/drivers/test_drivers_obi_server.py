@@ -12,13 +12,13 @@ from scancontrol.microscope.drivers.obi import ObiConfig, ObiInstrument
 from scancontrol.microscope.obi import commands as obi
 from scancontrol.microscope.obi.commands import averaged_cycles
 from scancontrol.paths.path import ELECTRONS_PER_PA_US
-from simulators.beam import BeamConfig
-from simulators.coils import CoilConfig
+from simulators.column.beam import BeamConfig
+from simulators.column.coils import CoilConfig
+from simulators.column.detectors import DetectorConfig
 from simulators.config import SimulatorConfig
-from simulators.detectors import DetectorConfig
-from simulators.obi_column import MicroscopeColumn
-from simulators.obi_device import Loopback, ObiDevice, Pixels
-from simulators.obi_server import ObiServer, parse_address
+from simulators.obi.column import MicroscopeColumn
+from simulators.obi.device import Loopback, ObiDevice, Pixels
+from simulators.obi.server import ObiServer, parse_address
 from simulators.specimens.library import GoldOnCarbon
 
 QUIET = DetectorConfig(counts_per_electron=200.0, offset_counts=100.0, read_noise_counts=0.0)

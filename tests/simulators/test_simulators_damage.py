@@ -9,7 +9,7 @@ import pytest
 from simulator_tools import acquire, config, path
 
 from scancontrol.errors import InvalidInput
-from simulators.damage import Damage, DamageConfig, DoseMap, KnockOn
+from simulators.column.damage import Damage, DamageConfig, DoseMap, KnockOn
 from simulators.microscope import SimulatedMicroscope
 from simulators.specimens.library import Crystal
 

@@ -9,9 +9,9 @@ import pytest
 from scipy import stats
 
 from scancontrol.errors import InvalidInput
-from simulators.detectors import Detector, DetectorConfig
-from simulators.poisson import LARGE, poisson
-from simulators.randomness import normal
+from simulators.column.detectors import Detector, DetectorConfig
+from simulators.numerics.poisson import LARGE, poisson
+from simulators.numerics.randomness import normal
 
 N = 60_000
 

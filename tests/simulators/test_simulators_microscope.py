@@ -11,16 +11,16 @@ from simulator_tools import PATTERNS, acquire, config, path
 
 from scancontrol.errors import InvalidInput
 from scancontrol.microscope.host import Overrun
-from simulators.beam import BeamConfig
-from simulators.coils import CoilConfig
+from simulators.column.beam import BeamConfig
+from simulators.column.coils import CoilConfig
+from simulators.column.detectors import DetectorConfig
+from simulators.column.probe import Probe
 from simulators.config import SimulatorConfig, Stated, load_simulator
-from simulators.detectors import DetectorConfig
 from simulators.exposure import BLOCK
 from simulators.microscope import SimulatedMicroscope
-from simulators.probe import Probe
+from simulators.side_files.truth import TruthFile
 from simulators.specimens.library import GoldOnCarbon
 from simulators.specimens.motion import Motion, Step
-from simulators.truth import TruthFile
 
 BUSY = {
     "beam": BeamConfig(current_pa=30.0, flicker_pct=2.0, blanker_ns=100.0, decay_time_s=100.0),

@@ -12,9 +12,9 @@ from scancontrol.capabilities import CoilModel
 from scancontrol.errors import InvalidInput
 from scancontrol.paths import achieved_positions
 from scancontrol.paths.path import ELECTRONS_PER_PA_US
-from simulators.beam import Beam, BeamConfig
-from simulators.coils import CoilConfig, Coils
-from simulators.recurrence import linger, play
+from simulators.column.beam import Beam, BeamConfig
+from simulators.column.coils import CoilConfig, Coils
+from simulators.numerics.recurrence import linger, play
 from simulators.specimens.motion import Motion, Step, Vibration
 
 

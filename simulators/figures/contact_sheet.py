@@ -1,4 +1,4 @@
-"""Every specimen in one picture, as a microscope sees it: ``python -m simulators.contact_sheet --out FILE.png``."""
+"""Every specimen in one picture, as a microscope sees it: ``python -m simulators.figures.contact_sheet --out FILE.png``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from simulators.probe import Probe
+from simulators.column.probe import Probe
 from simulators.specimens.library import AnySpecimen, Crystal, GoldOnCarbon, GrainBoundary
 from simulators.specimens.lowmag import Fibres, Particles, Vesicles
 from simulators.specimens.specimen import Specimen
@@ -141,7 +141,7 @@ def draw(path: Path) -> None:
 
 def main() -> None:
     """The command."""
-    parser = argparse.ArgumentParser(prog="python -m simulators.contact_sheet", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m simulators.figures.contact_sheet", description=__doc__)
     parser.add_argument("--out", type=Path, required=True, metavar="FILE.png")
     draw(parser.parse_args().out)
 

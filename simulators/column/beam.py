@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from scancontrol.errors import InvalidInput
 from scancontrol.paths.path import ELECTRONS_PER_PA_US
-from simulators.recurrence import solve
+from simulators.numerics.recurrence import solve
 
 __all__ = ["Beam", "BeamConfig"]
 

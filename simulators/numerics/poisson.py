@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import gammaln
 
-from simulators.randomness import normal, words
+from simulators.numerics.randomness import normal, words
 
 __all__ = ["LARGE", "poisson"]
 

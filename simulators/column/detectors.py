@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from scancontrol.capabilities import DetectorChannel
 from scancontrol.errors import InvalidInput
-from simulators.poisson import poisson
-from simulators.randomness import normal
-from simulators.recurrence import linger
+from simulators.numerics.poisson import poisson
+from simulators.numerics.randomness import normal
+from simulators.numerics.recurrence import linger
 from simulators.specimens.scattering import DETECTOR_KINDS
 
 __all__ = ["Detector", "DetectorConfig"]

@@ -1,4 +1,4 @@
-"""Why to visit fewer pixels, in one figure: ``python -m simulators.damage_demo --out FILE.png``.
+"""Why to visit fewer pixels, in one figure: ``python -m simulators.figures.damage --out FILE.png``.
 
 The same beam-sensitive crystal twice: under full rasters, and under as many frames that visit 1/20 of the pixels at
 the same dwell, each frame other ones. Every frame is really scanned by the simulated microscope; the pictures show
@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scancontrol.paths import CoverageGoal, JitteredGrid, PathRecipe, Raster, ScanPath
-from simulators.beam import BeamConfig
+from simulators.column.beam import BeamConfig
+from simulators.column.damage import DamageConfig, KnockOn
+from simulators.column.detectors import DetectorConfig
 from simulators.config import SimulatorConfig
-from simulators.damage import DamageConfig, KnockOn
-from simulators.detectors import DetectorConfig
 from simulators.microscope import SimulatedMicroscope
 from simulators.specimens.library import Crystal
 
@@ -154,7 +154,7 @@ def draw(path: Path, frames: int = 50, pixels: int = 512, share: int = 20) -> tu
 
 def main() -> None:
     """The command."""
-    parser = argparse.ArgumentParser(prog="python -m simulators.damage_demo", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m simulators.figures.damage", description=__doc__)
     parser.add_argument("--out", type=Path, required=True, metavar="FILE.png")
     parser.add_argument("--frames", type=int, default=50)
     parser.add_argument("--pixels", type=int, default=512)

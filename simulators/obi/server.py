@@ -1,6 +1,6 @@
 """The Open Beam Interface's server without the hardware: a raw TCP pipe to a simulated device.
 
-``python -m simulators.obi_server --address tcp://127.0.0.1:2224 [--loopback] [--config FILE]``. As with the
+``python -m simulators.obi.server --address tcp://127.0.0.1:2224 [--loopback] [--config FILE]``. As with the
 hardware there is no framing, no authentication and one client: a second one takes the first one's place. Replies
 leave in USB packets of 512 bytes; a shorter rest is held back until ``Flush``, ``Synchronize`` or ``Abort``.
 """
@@ -19,10 +19,10 @@ from pathlib import Path
 from scancontrol.errors import InvalidInput, LinkError, ScanControlError
 from scancontrol.microscope.obi.commands import CommandParser
 from scancontrol.processes.child import Shutdown, announce
+from simulators.column.detectors import DetectorConfig
 from simulators.config import SimulatorConfig, load_simulator
-from simulators.detectors import DetectorConfig
-from simulators.obi_column import MicroscopeColumn
-from simulators.obi_device import Column, Loopback, ObiDevice, Step
+from simulators.obi.column import MicroscopeColumn
+from simulators.obi.device import Column, Loopback, ObiDevice, Step
 
 __all__ = ["ObiServer", "main", "parse_address"]
 
@@ -206,7 +206,7 @@ def _column(args: argparse.Namespace) -> Column:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the server until told to end; one line of JSON on standard output says where it listens."""
-    parser = argparse.ArgumentParser(prog="python -m simulators.obi_server", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m simulators.obi.server", description=__doc__)
     parser.add_argument("--address", default="tcp://127.0.0.1:2224", help="where to listen (%(default)s)")
     parser.add_argument("--loopback", action="store_true", help="return each pixel's x code instead of a signal")
     parser.add_argument("--config", type=Path, help="the simulated microscope behind the device (YAML)")

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from scancontrol.capabilities import CoilModel
 from scancontrol.errors import InvalidInput
-from simulators.randomness import normal
-from simulators.recurrence import linger, play
+from simulators.numerics.randomness import normal
+from simulators.numerics.recurrence import linger, play
 
 __all__ = ["CoilConfig", "Coils"]
 

@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 
 from scancontrol.errors import InvalidInput
 from scancontrol.microscope.obi.commands import CODES, CYCLE_US, averaged_cycles
-from simulators.beam import Beam
-from simulators.coils import Coils
+from simulators.column.beam import Beam
+from simulators.column.coils import Coils
+from simulators.column.damage import Damage, DoseMap
+from simulators.column.detectors import Detector
 from simulators.config import SimulatorConfig
-from simulators.damage import Damage, DoseMap
-from simulators.detectors import Detector
-from simulators.obi_device import Pixels
-from simulators.poisson import poisson
-from simulators.randomness import normal
+from simulators.numerics.poisson import poisson
+from simulators.numerics.randomness import normal
+from simulators.obi.device import Pixels
 from simulators.specimens.scattering import detected_fraction
 from simulators.specimens.specimen import Specimen
 
@@ -55,7 +55,7 @@ class _AveragingDetector(Detector):
 
 
 class MicroscopeColumn:
-    """Implements :class:`simulators.obi_device.Column` for the first detector of ``config``.
+    """Implements :class:`simulators.obi.device.Column` for the first detector of ``config``.
 
     ``field_nm`` is the width that the DACs' full range covers. Raises :class:`InvalidInput` if it cannot be.
     """
