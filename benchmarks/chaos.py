@@ -31,9 +31,9 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks._chaos_faults import FAULTS
-from benchmarks._chaos_processes import ROOT
-from benchmarks._chaos_rig import LIMIT_S, Rig, closed
+from benchmarks.chaos.faults import FAULTS
+from benchmarks.chaos.processes import ROOT
+from benchmarks.chaos.rig import LIMIT_S, Rig, closed
 from scancontrol.errors import RecordingError
 from scancontrol.recording import RecordingReader
 from simulators.side_files.exposure_log import read_log, tally

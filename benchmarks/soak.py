@@ -24,8 +24,8 @@ import numpy as np
 import zmq
 from numpy.typing import NDArray
 
-from benchmarks._chaos_link import Relay
-from benchmarks._chaos_processes import ROOT, Browser, DaemonProcess, MicroscopeProcess, stalled_browser
+from benchmarks.chaos.processes import ROOT, Browser, DaemonProcess, MicroscopeProcess, stalled_browser
+from benchmarks.chaos.relay import Relay
 from scancontrol.link.link import MicroscopeLink
 from scancontrol.recording import RecordingReader
 from scancontrol.wire.framing import encode

@@ -61,7 +61,7 @@ class Bench:
         return process
 
     def daemon(self, *arguments: str, disk: Path | None = None) -> subprocess.Popen[str]:
-        module = ["scancontrol"] if disk is None else ["benchmarks._faulty_disk", str(disk)]
+        module = ["scancontrol"] if disk is None else ["benchmarks.chaos.faulty_disk", str(disk)]
         return self._start(
             *module, "daemon", "--microscope", self.address, "--plan", str(self.folder / "plan.yaml"),
             "--out", str(self.folder / "out"), "--no-page", "--no-restorer", *arguments,

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks._chaos_link import Relay
-from benchmarks._chaos_processes import Browser, DaemonProcess, MicroscopeProcess
+from benchmarks.chaos.processes import Browser, DaemonProcess, MicroscopeProcess
+from benchmarks.chaos.relay import Relay
 from scancontrol.errors import RecordingError
 from scancontrol.recording import RecordingReader
 

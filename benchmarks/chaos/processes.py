@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 from websockets.exceptions import WebSocketException
 from websockets.sync.client import ClientConnection, connect
 
-from benchmarks._chaos_link import RELAY_HOST, Relay, listening_ports
+from benchmarks.chaos.relay import RELAY_HOST, Relay, listening_ports
 
 __all__ = ["Browser", "DaemonProcess", "MicroscopeProcess", "stalled_browser"]
 
@@ -109,13 +109,13 @@ class MicroscopeProcess(_Process):
 
 
 class DaemonProcess(_Process):
-    """``scancontrol daemon`` on a disk with a switch, see :mod:`benchmarks._faulty_disk`."""
+    """``scancontrol daemon`` on a disk with a switch, see :mod:`benchmarks.chaos.faulty_disk`."""
 
     def __init__(self, microscope: str, plan: Path, out: Path, disk: Path, *arguments: str) -> None:
         self._disk = disk
         disk.unlink(missing_ok=True)
         super().__init__([
-            "-m", "benchmarks._faulty_disk", str(disk), "daemon", "--microscope", microscope, "--plan", str(plan),
+            "-m", "benchmarks.chaos.faulty_disk", str(disk), "daemon", "--microscope", microscope, "--plan", str(plan),
             "--out", str(out), "--page-port", "0", *arguments,
         ])  # fmt: skip
         self.page = self.wait_for(r"^page +(\S+)").group(1)

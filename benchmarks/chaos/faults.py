@@ -11,8 +11,8 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
-from benchmarks._chaos_processes import DaemonProcess, MicroscopeProcess, stalled_browser
-from benchmarks._chaos_rig import Rig
+from benchmarks.chaos.processes import DaemonProcess, MicroscopeProcess, stalled_browser
+from benchmarks.chaos.rig import Rig
 
 __all__ = ["FAULTS"]
 
