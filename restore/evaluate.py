@@ -143,8 +143,8 @@ def evaluate(
 ) -> Iterator[tuple[dict[str, Any], dict[str, np.ndarray]]]:
     """A row for each pattern, coverage and method; for figures the first image's estimate and the mean squared errors.
 
-    Rows hold the keys of :func:`restore.evaluation.scoring.summarise`, ``method``, ``pattern``, ``coverage`` (asked for),
-    ``touched`` and ``dose`` (of the path on the first image).
+    Rows hold the keys of :func:`restore.evaluation.scoring.summarise`, ``method``, ``pattern``, ``coverage`` (asked
+    for), ``touched`` and ``dose`` (of the path on the first image).
     """
     shapes = sorted({image.pixels.shape for image in images})
     for pattern in patterns:

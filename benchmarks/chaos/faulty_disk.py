@@ -1,4 +1,4 @@
-"""``python -m benchmarks.chaos.faulty_disk CONTROL ARGUMENTS``: scancontrol on a disk that can be made slow or read-only.
+"""``python -m benchmarks.chaos.faulty_disk CONTROL ARGUMENTS``: scancontrol on a disk that can be slow or read-only.
 
 The file CONTROL says how every write of a recording fares from now on: ``slow 0.05`` waits so many seconds first,
 ``read_only`` is refused as a file system mounted read-only refuses it, anything else (or no file) is left alone. A full

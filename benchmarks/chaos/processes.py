@@ -24,7 +24,7 @@ from benchmarks.chaos.relay import RELAY_HOST, Relay, listening_ports
 
 __all__ = ["Browser", "DaemonProcess", "MicroscopeProcess", "stalled_browser"]
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 _ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 START_S = 300.0
 

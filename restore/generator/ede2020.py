@@ -200,7 +200,7 @@ class Ede2020(nn.Module):
         self.outer = EdeOuter(path, activation)
 
     def forward(self, mean: Tensor, weight: Tensor, distance: Tensor) -> Estimate:
-        """As :meth:`restore.generator.generator.Generator.forward`; sides must be multiples of 32. log_scale is all zero."""
+        """As :meth:`~restore.generator.generator.Generator.forward`; sides: multiples of 32. log_scale is all zero."""
         touched = weight > 0
         low = torch.where(touched, mean, torch.inf).amin((1, 2, 3), keepdim=True)
         high = torch.where(touched, mean, -torch.inf).amax((1, 2, 3), keepdim=True)

@@ -25,7 +25,7 @@ __all__ = ["Weights", "load_weights", "round_to_file", "save_weights", "shipped"
 
 _FORMAT = "scancontrol-generator/1"
 _MOST_BYTES = 16_000_000  # what a file may hold in single precision; above it, half precision
-_FOLDER = Path(__file__).parent / "weights"
+_FOLDER = Path(__file__).parents[1] / "weights"
 
 
 def shipped(name: str = "lite") -> Path:

@@ -1,7 +1,7 @@
 """What becomes of frames after they are safe: handed to the restorer, shown, stored, and caught up with at the end.
 
-Which frame is handed in when is :class:`~scancontrol.daemon.to_restorer.RunSink`'s to say. When the acquisition has ended,
-the frames left are restored from the recording.
+Which frame is handed in when is :class:`~scancontrol.daemon.to_restorer.RunSink`'s to say. When the acquisition has
+ended, the frames left are restored from the recording.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The client's end of the wire: messages and time in, messages and events out.
 
-Everything revolves around :class:`ClientProtocol`; the shell around it is :mod:`scancontrol.link.link`. Its promise: the
-caller gets every ``start``, sample and ``end`` once and in order, whatever the connection does between. Data
+Everything revolves around :class:`ClientProtocol`; the shell around it is :mod:`scancontrol.link.link`. Its promise:
+the caller gets every ``start``, sample and ``end`` once and in order, whatever the connection does between. Data
 messages carry a running number; what comes twice is dropped, what is missing is asked for again from the gap on
 (go-back-N), also when it was the last message and only a heartbeat's answer tells that it exists.
 

@@ -1,4 +1,4 @@
-"""Every specimen in one picture, as a microscope sees it: ``python -m simulators.figures.contact_sheet --out FILE.png``."""
+"""Every specimen in one picture, as a microscope sees it: ``python -m simulators.figures.contact_sheet``."""
 
 from __future__ import annotations
 

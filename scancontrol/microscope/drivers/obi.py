@@ -1,4 +1,4 @@
-"""An instrument behind the Open Beam Interface: the byte protocol of :mod:`scancontrol.microscope.obi.commands` over TCP.
+"""An instrument behind the Open Beam Interface: the bytes of :mod:`scancontrol.microscope.obi.commands` over TCP.
 
 The device executes commands strictly in order and has neither a way round its queue nor a dead man of its own. So
 the driver never commands more than ``in_flight_ms`` of beam ahead of what came back, and every stretch of commands
@@ -79,7 +79,7 @@ class _Owed:
 
 
 class ObiInstrument:
-    """See :class:`scancontrol.microscope.host.Instrument`. One thread; connects when it is made, and again when a frame begins.
+    """See :class:`~scancontrol.microscope.host.Instrument`. One thread; connects when made and when a frame begins.
 
     Args:
         config: the device's address and what it cannot say itself.

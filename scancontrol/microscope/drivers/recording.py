@@ -57,7 +57,7 @@ class Replay:
         self._exposing = False
 
     def begin(self, path: ScanPath, first_index: int, frame: int) -> None:
-        """See :class:`scancontrol.microscope.host.Instrument`. Raises :class:`RecordingError` for a path it does not hold."""
+        """See :class:`~scancontrol.microscope.host.Instrument`. Raises :class:`RecordingError` for a path it lacks."""
         recorded = self._frames.get(path.path_id)
         if recorded is None:
             raise RecordingError(

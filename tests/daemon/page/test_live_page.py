@@ -355,7 +355,7 @@ def test_nothing_is_fetched_from_anywhere_else(page: Page, server: LiveServer, d
 
 
 def test_the_static_files_are_where_the_package_looks() -> None:
-    folder = Path(__file__).parents[2] / "scancontrol" / "live" / "static"
+    folder = Path(__file__).parents[3] / "scancontrol" / "daemon" / "page" / "static"
     assert max(len(path.read_text().splitlines()) for path in folder.iterdir()) < 300
 
 

@@ -89,7 +89,7 @@ def test_every_file_of_the_page_is_served_under_a_strict_policy(server: LiveServ
 
 
 def test_every_script_on_disk_is_served_and_nothing_names_another_host() -> None:
-    folder = Path(__file__).parents[2] / "scancontrol/daemon/page/static"
+    folder = Path(__file__).parents[3] / "scancontrol/daemon/page/static"
     assert {path.name for path in folder.iterdir()} == {name for name, _ in STATIC_FILES.values()}
     for path in folder.iterdir():
         text = path.read_text()

@@ -1,6 +1,6 @@
 """A daemon's worth of views without a daemon: spiral frames of a synthetic specimen through the real hub.
 
-Used by the browser tests and, by hand, to work on the page: ``python tests/live/synthetic_daemon.py``
+Used by the browser tests and, by hand, to work on the page: ``python tests/daemon/page/synthetic_daemon.py``
 prints a link and scans until Ctrl-C. It obeys the page's commands, so buttons do what they say.
 """
 
