@@ -82,10 +82,12 @@ def main() -> None:
         bare(security, arguments.chunk_samples, shutdown)
     else:
         serve(
-            RampInstrument(arguments.dose_limit), shutdown=shutdown.requested, security=security,
+            RampInstrument(arguments.dose_limit),
+            shutdown=shutdown.requested,
+            security=security,
             limits=Limits(chunk_samples=arguments.chunk_samples),
             on_ready=lambda address: announce("ramp", address=address),
-        )  # fmt: skip
+        )
 
 
 if __name__ == "__main__":

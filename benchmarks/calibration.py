@@ -73,9 +73,12 @@ def _calibrated() -> tuple[CoilModel, dict[str, float]]:
         f"delay {coil.delay_us:.3f} ± {coil.delay_sd_us or 0.0:.3f} us"
     )
     return coil, {
-        "true_us": TAU_US, "time_constant_us": coil.time_constant_us, "sd_us": coil.time_constant_sd_us or 0.0,
-        "delay_us": coil.delay_us, "delay_sd_us": coil.delay_sd_us or 0.0,
-    }  # fmt: skip
+        "true_us": TAU_US,
+        "time_constant_us": coil.time_constant_us,
+        "sd_us": coil.time_constant_sd_us or 0.0,
+        "delay_us": coil.delay_us,
+        "delay_sd_us": coil.delay_sd_us or 0.0,
+    }
 
 
 def run() -> dict[str, Any]:
@@ -97,8 +100,10 @@ def run() -> dict[str, Any]:
             inside = _inside(name)
             row: dict[str, Any] = {"path": name, "dwell_us": dwell_us}
             for version, positions in (
-                ("nominal", path.positions), ("calibrated", achieved_positions(path, coil)), ("true", true),
-            ):  # fmt: skip
+                ("nominal", path.positions),
+                ("calibrated", achieved_positions(path, coil)),
+                ("true", true),
+            ):
                 geometry = FrameGeometry.from_positions(positions, SHAPE, path.dwell_us)
                 filled = fill_named(FILL)(torch.from_numpy(values).float(), geometry).numpy()
                 error = ((filled - truth) / (high - low))[inside]

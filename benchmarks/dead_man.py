@@ -99,16 +99,32 @@ def run(kinds: dict[str, int] | None = None, seed: int = 1) -> dict[str, Any]:
         rows.append(row)
         print(f"{kind:<28}{row['n']:>5}{row['p50_ms']:>9.1f}{row['p100_ms']:>9.1f}")
     within = every[-1] <= BAR_MS and relit == 0
-    print(f"lit again before it was over: {relit}; none later than {BAR_MS:g} ms: {'yes' if within else 'NO'}; "
-          f"took {time.monotonic() - began:.0f} s")  # fmt: skip
+    print(
+        f"lit again before it was over: {relit}; none later than {BAR_MS:g} ms: {'yes' if within else 'NO'}; "
+        f"took {time.monotonic() - began:.0f} s"
+    )
     return {"rows": rows, "relit": relit, "bar_ms": BAR_MS, "within": within, "latencies_ms": latencies}
 
 
 def _daemon(folder: Path, address: str, dwell: str) -> ChildProcess:
-    return ChildProcess("daemon", "scancontrol", [
-        "daemon", "--microscope", address, "--plan", str(folder / f"{dwell}.yaml"), "--out", str(folder / "runs"),
-        "--start", "--no-page", "--no-restorer", "--keep-last", "1",
-    ])  # fmt: skip
+    return ChildProcess(
+        "daemon",
+        "scancontrol",
+        [
+            "daemon",
+            "--microscope",
+            address,
+            "--plan",
+            str(folder / f"{dwell}.yaml"),
+            "--out",
+            str(folder / "runs"),
+            "--start",
+            "--no-page",
+            "--no-restorer",
+            "--keep-last",
+            "1",
+        ],
+    )
 
 
 def _lit(log: Path) -> bool:

@@ -39,9 +39,11 @@ def run() -> dict[str, Any]:
     precision = fast_precision(device)
     peak_gflops = _peak_gflops(device, precision)
     figures: dict[str, Any] = {
-        "device": str(device), "threads": torch.get_num_threads(), "precision": str(precision),
+        "device": str(device),
+        "threads": torch.get_num_threads(),
+        "precision": str(precision),
         "peak_gflops": round(peak_gflops),
-    }  # fmt: skip
+    }
     keep_freed_memory()  # as the restorer does
     print(f"{device}, {torch.get_num_threads()} threads, {precision}, {peak_gflops:.0f} GFLOP/s; wall (processor) ms")
     for name in PRESETS:

@@ -51,8 +51,10 @@ def run(plans: int = 106_000, seed: int = 1) -> dict[str, Any]:
         began = time.perf_counter()
         row = {"end": name, **measure(int(plans * share), rng), "seconds": time.perf_counter() - began}
         rows.append(row)
-        print(f"{name:<34}{row['plans']:>9}{row['refused']:>9}{row['tripped']:>9}{row['passed']:>8}"
-              f"{row['highest']:>18.6f}{row['seconds']:>7.1f}")  # fmt: skip
+        print(
+            f"{name:<34}{row['plans']:>9}{row['refused']:>9}{row['tripped']:>9}{row['passed']:>8}"
+            f"{row['highest']:>18.6f}{row['seconds']:>7.1f}"
+        )
     passed = sum(row["passed"] for row in rows[:3])
     total = sum(row["plans"] for row in rows[:3])
     print(
@@ -66,11 +68,17 @@ def _recipe(rng: np.random.Generator, fov_nm: float | None = None, shape: tuple[
     rows, cols = shape or _shape(rng)
     height, width = rng.uniform(0.3, 1.0, 2)
     return PathRecipe(
-        pattern=Raster(), shape=(rows, cols), fov_nm=fov_nm or float(10 ** rng.uniform(0, 4)),
+        pattern=Raster(),
+        shape=(rows, cols),
+        fov_nm=fov_nm or float(10 ** rng.uniform(0, 4)),
         dwell_us=float(10 ** rng.uniform(-1, 3)),
-        region=Region(y=float(rng.uniform(0, 1 - height)), x=float(rng.uniform(0, 1 - width)), height=float(height),
-                      width=float(width)),
-    )  # fmt: skip
+        region=Region(
+            y=float(rng.uniform(0, 1 - height)),
+            x=float(rng.uniform(0, 1 - width)),
+            height=float(height),
+            width=float(width),
+        ),
+    )
 
 
 def _shape(rng: np.random.Generator) -> tuple[int, int]:
@@ -138,9 +146,11 @@ def _microscope(plans: int, rng: np.random.Generator, overcount: float, stated: 
     while done < plans:
         fov_nm = float(10 ** rng.uniform(0, 4))
         limits = DoseLimits(
-            area_e_per_a2=float(10 ** rng.uniform(-2, 5)), frame_e_per_a2=float(10 ** rng.uniform(-2, 5)),
-            session_electrons=float(10 ** rng.uniform(4, 9)), overcount=overcount if stated else 1.0,
-        )  # fmt: skip
+            area_e_per_a2=float(10 ** rng.uniform(-2, 5)),
+            frame_e_per_a2=float(10 ** rng.uniform(-2, 5)),
+            session_electrons=float(10 ** rng.uniform(4, 9)),
+            overcount=overcount if stated else 1.0,
+        )
         guard = DoseGuard(limits, capabilities)
         retention = Retention(1 << 30, 4096)
         retention.attach(0, 4096)
@@ -153,9 +163,13 @@ def _microscope(plans: int, rng: np.random.Generator, overcount: float, stated: 
             cells, count, cell_a2 = _cells(path)
             done += 1
             request = Scan(
-                request=frame, series_id=1, series_unique_id="s", frame=frame, path_id=path.path_id,
+                request=frame,
+                series_id=1,
+                series_unique_id="s",
+                frame=frame,
+                path_id=path.path_id,
                 heard=retention.next_sequence,
-            )  # fmt: skip
+            )
             try:
                 scanner.enqueue(request, path, 0)
             except InvalidInput:
@@ -185,9 +199,10 @@ def _microscope(plans: int, rng: np.random.Generator, overcount: float, stated: 
             list(retention.to_send())
             retention.acknowledge(retention.next_sequence, retention.next_sequence + 4096)
             reached = max(
-                session / limits.session_electrons, float(in_frame.max()) / limits.frame_e_per_a2,
+                session / limits.session_electrons,
+                float(in_frame.max()) / limits.frame_e_per_a2,
                 float(total.max()) / limits.area_e_per_a2,
-            )  # fmt: skip
+            )
             highest = max(highest, reached)
             passed += reached > 1 + TOLERANCE
     return {"plans": done, "refused": refused, "tripped": tripped, "passed": passed, "highest": highest}

@@ -61,8 +61,10 @@ def run() -> dict[str, Any]:
                         row["of_bare"] = row["samples_per_s"] / bare
                         figures["rows"].append(row)
                         title = f"{name}{', to disk' if to_disk else ''}: {end}"
-                        print(f"{title:<44}{row['samples_per_s'] / 1e6:>8.1f}{row['of_bare']:>9.2f}"
-                              f"{row['cpu_s_here']:>16.4f}{row['cpu_s_there']:>8.4f}")  # fmt: skip
+                        print(
+                            f"{title:<44}{row['samples_per_s'] / 1e6:>8.1f}{row['of_bare']:>9.2f}"
+                            f"{row['cpu_s_here']:>16.4f}{row['cpu_s_there']:>8.4f}"
+                        )
     recording = [row for row in figures["rows"] if row["end"] != "bare ZeroMQ" and row["to_disk"]]
     figures["slowest_samples_per_s"] = min(row["samples_per_s"] for row in recording)
     figures["at_least_8_msa_per_s"] = figures["slowest_samples_per_s"] >= FASTEST_HARDWARE
@@ -126,9 +128,12 @@ class _Meter:
 
 
 def _link(
-    server: ServerSecurity | None, client: ClientSecurity | None, chunk_samples: int, disk: Path | None,
+    server: ServerSecurity | None,
+    client: ClientSecurity | None,
+    chunk_samples: int,
+    disk: Path | None,
     dose_limit: float | None = None,
-) -> dict[str, float]:  # fmt: skip
+) -> dict[str, float]:
     limit = [] if dose_limit is None else ["--dose-limit", str(dose_limit)]
     with (
         _far_end(server, "--chunk-samples", str(chunk_samples), *limit) as (pid, address),
@@ -158,9 +163,13 @@ def _link(
             if isinstance(event, Chunk):
                 if recording is not None:
                     recording.write_chunk(
-                        event.frame, event.first_index, event.values, event.monotonic_ns, event.utc_ns,
+                        event.frame,
+                        event.first_index,
+                        event.values,
+                        event.monotonic_ns,
+                        event.utc_ns,
                         event.session_electrons,
-                    )  # fmt: skip
+                    )
                 received += event.count
                 link.acknowledge(event.series_id, event.frame, event.next_index)
             elif isinstance(event, End):

@@ -81,9 +81,13 @@ def _parts(link: str) -> tuple[str, str]:
 def _page(link: str) -> Any:
     authority, token = _parts(link)
     return connect(
-        f"ws://{authority}/live", origin=f"http://{authority}", subprotocols=[PAGE_PROTOCOL, f"token.{token}"],
-        max_size=1 << 24, compression=None, close_timeout=0.2,
-    )  # fmt: skip
+        f"ws://{authority}/live",
+        origin=f"http://{authority}",
+        subprotocols=[PAGE_PROTOCOL, f"token.{token}"],
+        max_size=1 << 24,
+        compression=None,
+        close_timeout=0.2,
+    )
 
 
 def _draw(page: Any, shown: list[int]) -> None:

@@ -63,18 +63,35 @@ def _measure(side: int, coverage: float, pattern: str, dwell_us: float, frames: 
         plan.write_text(PLAN.format(side=side, coverage=coverage, pattern=pattern, dwell_us=dwell_us))
         out = Path(folder) / "out"
         command = [
-            sys.executable, "-m", "scancontrol", "demo", "--frames", str(frames), "--headless",
-            "--out", str(out), "--plan", str(plan), "--method", method,
-        ]  # fmt: skip
+            sys.executable,
+            "-m",
+            "scancontrol",
+            "demo",
+            "--frames",
+            str(frames),
+            "--headless",
+            "--out",
+            str(out),
+            "--plan",
+            str(plan),
+            "--method",
+            method,
+        ]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=os.environ)
         report = json.loads((out / "report.json").read_text())
     return {
-        "side": side, "coverage": coverage, "pattern": pattern, "dwell_us": dwell_us, "method": report["method"],
-        "beam_ms": report["beam_frame_time_ms"], "restore_ms_p50": report["restore_compute_ms"]["p50"],
+        "side": side,
+        "coverage": coverage,
+        "pattern": pattern,
+        "dwell_us": dwell_us,
+        "method": report["method"],
+        "beam_ms": report["beam_frame_time_ms"],
+        "restore_ms_p50": report["restore_compute_ms"]["p50"],
         "latency_ms": report["restore_latency_ms"],
-        "beyond_compute_ms_p50": report["restore_overhead_ms"]["p50"], "samples_lost": report["samples_lost"],
+        "beyond_compute_ms_p50": report["restore_overhead_ms"]["p50"],
+        "samples_lost": report["samples_lost"],
         "rmse_pct": report["rmse_pct"],
-    }  # fmt: skip
+    }
 
 
 if __name__ == "__main__":

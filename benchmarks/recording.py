@@ -39,14 +39,17 @@ def run() -> dict[str, Any]:
             recording.begin_frame(frame, path)
             ours = _timed(
                 lambda at, frame=frame, values=values: recording.write_chunk(frame, at, values, at, at, 0.0),
-                path.count, chunk,
-            )  # fmt: skip
+                path.count,
+                chunk,
+            )
             with (Path(folder) / "plain").open("wb", buffering=0) as plain:
                 theirs = _timed(lambda first, plain=plain, values=values: plain.write(values.data), path.count, chunk)
             figures[str(chunk)] = {
-                "msamples_per_s": ours[0], "cpu_ms_per_msample": ours[1],
-                "plain_msamples_per_s": theirs[0], "plain_cpu_ms_per_msample": theirs[1],
-            }  # fmt: skip
+                "msamples_per_s": ours[0],
+                "cpu_ms_per_msample": ours[1],
+                "plain_msamples_per_s": theirs[0],
+                "plain_cpu_ms_per_msample": theirs[1],
+            }
         recording.close()
         started = time.perf_counter()
         with Recording.open(Path(folder) / "a.hspy") as read:

@@ -99,8 +99,15 @@ def _draw(minutes: NDArray[Any], daemon: NDArray[Any], microscope: NDArray[Any],
     figure, axes = plt.subplots(figsize=(7.2, 3.2), layout="constrained")
     for name, rss_mb, colour in (("daemon", daemon, "#1f6f8b"), ("microscope server", microscope, "#c4622d")):
         axes.plot(minutes, rss_mb, color=colour, lw=1.6)
-        axes.annotate(name, (minutes[-1], rss_mb[-1]), xytext=(4, 0), textcoords="offset points", color=colour,
-                      va="center", fontsize=9)  # fmt: skip
+        axes.annotate(
+            name,
+            (minutes[-1], rss_mb[-1]),
+            xytext=(4, 0),
+            textcoords="offset points",
+            color=colour,
+            va="center",
+            fontsize=9,
+        )
     axes.set(xlabel="time (min)", ylabel="resident memory (MB)", ylim=(0, 1.25 * np.nanmax([daemon, microscope])))
     axes.set_xlim(0, minutes[-1] * 1.22)
     axes.spines[["top", "right"]].set_visible(False)
@@ -125,9 +132,16 @@ def run(minutes: float = 1.5, *, figure: Path | None = None) -> dict[str, Any]:
             microscope = MicroscopeProcess(folder / "simulator.yaml", folder / "log.jsonl", relay)
             stack.callback(microscope.end)
             daemon = DaemonProcess(
-                microscope.own_address, folder / "plan.yaml", folder / "out", folder / "disk",
-                "--start", "--store", "none", "--method", "push_pull",
-            )  # fmt: skip
+                microscope.own_address,
+                folder / "plan.yaml",
+                folder / "out",
+                folder / "disk",
+                "--start",
+                "--store",
+                "none",
+                "--method",
+                "push_pull",
+            )
             stack.callback(daemon.end)
             observers = daemon.wait_for(r"^observers +(\S+)").group(1)
             stalled = [stalled_browser(daemon.page), stalled_browser(observers)]
@@ -166,21 +180,27 @@ def run(minutes: float = 1.5, *, figure: Path | None = None) -> dict[str, Any]:
         shutil.rmtree(folder, ignore_errors=True)
     t, daemon_mb, microscope_mb = np.array(rows).T
     result = {
-        "minutes": round(minutes, 1), "samples_recorded": recorded,
-        "msa_per_s": round(recorded / max(span_s, 1e-9) / 1e6, 3), "ended": reason,
-        "samples_lost": seen["samples_lost"], "beam_waited_times": None if status is None else status.starved,
-        "frames": len(late_ms) + 1, "frame_late_ms": {
-            "p50": round(float(np.median(late_ms)), 3), "p99": round(float(np.percentile(late_ms, 99)), 3),
+        "minutes": round(minutes, 1),
+        "samples_recorded": recorded,
+        "msa_per_s": round(recorded / max(span_s, 1e-9) / 1e6, 3),
+        "ended": reason,
+        "samples_lost": seen["samples_lost"],
+        "beam_waited_times": None if status is None else status.starved,
+        "frames": len(late_ms) + 1,
+        "frame_late_ms": {
+            "p50": round(float(np.median(late_ms)), 3),
+            "p99": round(float(np.percentile(late_ms, 99)), 3),
             "max": round(float(late_ms.max()), 3),
         },
-        "restorers_frozen": len(frozen), "restorer_restarts": seen["restorer"]["restarts"],
+        "restorers_frozen": len(frozen),
+        "restorer_restarts": seen["restorer"]["restarts"],
         "daemon_rss_mb": round(float(daemon_mb[-1]), 1),
         "daemon_rss_growth_pct": round(_growth_pct(t, daemon_mb), 2),
         "microscope_rss_mb": round(float(microscope_mb[-1]), 1),
         "microscope_rss_growth_pct": round(_growth_pct(t, microscope_mb), 2),
         "load_average": round(os.getloadavg()[0], 1),
         "rss": [[round(float(x), 2) for x in row] for row in rows],
-    }  # fmt: skip
+    }
     for key, value in result.items():
         if key != "rss":
             print(f"{key.replace('_', ' '):<30}{value}")

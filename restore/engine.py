@@ -228,9 +228,11 @@ class Engine:
         count = len(samples)
         if not MIN_SAMPLES <= count <= prepared.geometry.count:
             raise InvalidInput(
-                "samples", count, f"is outside {MIN_SAMPLES} to the path's {prepared.geometry.count}",
+                "samples",
+                count,
+                f"is outside {MIN_SAMPLES} to the path's {prepared.geometry.count}",
                 "send the first samples of the registered path",
-            )  # fmt: skip
+            )
         values = torch.from_numpy(samples.astype(np.float32)).to(self.device)
         if not bool(torch.isfinite(values).all()):
             raise InvalidInput("samples", "NaN or Inf", "is no reading", "mask or replace the faulty samples")

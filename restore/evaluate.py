@@ -110,9 +110,9 @@ def _path(pattern: str, coverage: float, shape: tuple[int, int]) -> ScanPath:
     if pattern not in PATTERNS:
         raise InvalidInput("pattern", repr(pattern), "is not a known one", f"choose from {', '.join(PATTERNS)}")
     laid: Any = PATTERNS[pattern]
-    laid = type(laid)(**{
-        **{name: getattr(laid, name) for name in laid.__struct_fields__}, "coverage": CoverageGoal(value=coverage)
-    })  # fmt: skip
+    laid = type(laid)(
+        **{**{name: getattr(laid, name) for name in laid.__struct_fields__}, "coverage": CoverageGoal(value=coverage)}
+    )
     return PathRecipe(pattern=laid, shape=shape, fov_nm=float(shape[1]), dwell_us=1.0).expand()
 
 
@@ -166,9 +166,13 @@ def evaluate(
                         squares.append(drawn["square"])
                 pictures["mean_square"] = np.mean(squares, 0)
                 row = {
-                    "method": restorer.name, "pattern": pattern, "coverage": coverage,
-                    "touched": first.touched, "dose": first.dose, **summarise(scores),
-                }  # fmt: skip
+                    "method": restorer.name,
+                    "pattern": pattern,
+                    "coverage": coverage,
+                    "touched": first.touched,
+                    "dose": first.dose,
+                    **summarise(scores),
+                }
                 yield row, pictures
 
 
@@ -192,12 +196,17 @@ def _one(engine: Engine, path: ScanPath, image: Micrograph) -> tuple[ImageScore,
 
 
 _COLUMNS = (
-    ("method", "method", "{}"), ("rmse_pct", "rmse %", "{:.2f}"), ("rmse_lowpass_pct", "low-passed %", "{:.2f}"),
-    ("rmse_lowpass_median_pct", "median %", "{:.2f}"), ("psnr_db", "psnr dB", "{:.2f}"), ("ssim", "ssim", "{:.3f}"),
-    ("interval_coverage_pct", "interval %", "{:.1f}"), ("withheld_correlation", "withheld r", "{:.2f}"),
+    ("method", "method", "{}"),
+    ("rmse_pct", "rmse %", "{:.2f}"),
+    ("rmse_lowpass_pct", "low-passed %", "{:.2f}"),
+    ("rmse_lowpass_median_pct", "median %", "{:.2f}"),
+    ("psnr_db", "psnr dB", "{:.2f}"),
+    ("ssim", "ssim", "{:.3f}"),
+    ("interval_coverage_pct", "interval %", "{:.1f}"),
+    ("withheld_correlation", "withheld r", "{:.2f}"),
     ("expected_correlation", "expected r", "{:.2f}"),
     ("seconds_per_frame", "s/frame", "{:.3f}"),
-)  # fmt: skip
+)
 
 
 def format_table(rows: Sequence[dict[str, Any]]) -> str:
@@ -258,9 +267,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             rows.append(row)
             pictures[row["pattern"], row["coverage"], row["method"]] = drawn
             log.info(
-                "%s 1/%.4g %s: low-passed %.2f %%, %.3f s", row["pattern"], 1 / row["coverage"], row["method"],
-                row["rmse_lowpass_pct"], row["seconds_per_frame"],
-            )  # fmt: skip
+                "%s 1/%.4g %s: low-passed %.2f %%, %.3f s",
+                row["pattern"],
+                1 / row["coverage"],
+                row["method"],
+                row["rmse_lowpass_pct"],
+                row["seconds_per_frame"],
+            )
             # After every row, so that a long run that is stopped has said what it knows.
             (options.json or options.out / "rows.json").write_text(json.dumps(rows, indent=1) + "\n")
         table = format_table(rows)

@@ -191,10 +191,7 @@ class FrameGeometry:
         )
         if dwell.shape != where.shape[:1] or not bool((dwell >= 0).all()):
             raise InvalidInput(
-                "dwell_us",
-                tuple(dwell.shape),
-                f"does not suit {len(where)} samples",
-                "give one time ≥ 0 each",
+                "dwell_us", tuple(dwell.shape), f"does not suit {len(where)} samples", "give one time ≥ 0 each"
             )
         inside = ((where >= 0) & (where < 1)).all(1) & (dwell > 0)
         if int(inside.sum()) < MIN_SAMPLES:
@@ -267,10 +264,7 @@ class FrameGeometry:
         dwell = self.dwell[keep]
         if int((dwell > 0).sum()) < MIN_SAMPLES:
             raise InvalidInput(
-                "samples",
-                int((dwell > 0).sum()),
-                f"is below {MIN_SAMPLES}",
-                "wait until more of the path is scanned",
+                "samples", int((dwell > 0).sum()), f"is below {MIN_SAMPLES}", "wait until more of the path is scanned"
             )
         return self._assemble(self.shape, self.index[keep], self.offset[keep], dwell)
 
@@ -285,10 +279,7 @@ class FrameGeometry:
         """
         if samples.shape[-1] != self.count:
             raise InvalidInput(
-                "samples",
-                samples.shape[-1],
-                f"is not the path's {self.count}",
-                "use prefix(count) for a partial frame",
+                "samples", samples.shape[-1], f"is not the path's {self.count}", "use prefix(count) for a partial frame"
             )
         if not bool(torch.isfinite(samples).all()):
             raise InvalidInput("samples", "NaN or Inf", "is no reading", "mask or replace the faulty samples")

@@ -53,10 +53,16 @@ def restore_frames(file: Path, frames: Sequence[int], engine: Engine, shutdown: 
                 engine.register(recipe.expand(), coil)
             result = engine.restore(samples, recipe.path_id)
             target.write_restoration(
-                frame, result.estimate.numpy(), None if result.interval is None else result.interval.numpy(),
-                method=result.method, face=result.face, weights_hash=result.weights_hash,
-                withheld_rmse=result.withheld_rmse, expected_rmse=result.expected_rmse, samples_used=len(samples),
-            )  # fmt: skip
+                frame,
+                result.estimate.numpy(),
+                None if result.interval is None else result.interval.numpy(),
+                method=result.method,
+                face=result.face,
+                weights_hash=result.weights_hash,
+                withheld_rmse=result.withheld_rmse,
+                expected_rmse=result.expected_rmse,
+                samples_used=len(samples),
+            )
             done += 1
             _say(
                 restored=number,
@@ -93,9 +99,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--weights", type=Path, help="weights of the generator, in place of those that ship")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 …")
     parser.add_argument(
-        "--precision", choices=PRECISIONS, default="auto",
+        "--precision",
+        choices=PRECISIONS,
+        default="auto",
         help="of the generator; single gives the same frame on every machine, auto is the fastest here",
-    )  # fmt: skip
+    )
     parser.add_argument("--follow-stdin", action="store_true", help="end when standard input ends")
     options = parser.parse_args(arguments)
     shutdown = Shutdown(follow_stdin=options.follow_stdin)

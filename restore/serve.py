@@ -110,9 +110,14 @@ class _Worker(threading.Thread):
                 wire.Refused(code="bad_path", text=str(error)[:4000], path_id=message.path_id)
             )
         answer = wire.Registered(
-            path_id=message.path_id, count=path.count, rows=path.shape[0], cols=path.shape[1],
-            method=prepared.method, restore_ms=prepared.restore_ms, beam_ms=path.duration_us / 1e3,
-        )  # fmt: skip
+            path_id=message.path_id,
+            count=path.count,
+            rows=path.shape[0],
+            cols=path.shape[1],
+            method=prepared.method,
+            restore_ms=prepared.restore_ms,
+            beam_ms=path.duration_us / 1e3,
+        )
         return registration.client, wire.encode(answer)
 
     def _restored(self, job: Job) -> _Reply:
@@ -130,13 +135,23 @@ class _Worker(threading.Thread):
         self.restored += 1
         images = [result.estimate.numpy()] + ([] if result.interval is None else [result.interval.numpy()])
         answer = wire.Restored(
-            request=request.request, stream=request.stream, frame=request.frame, path_id=request.path_id,
-            count=request.count, complete=request.complete,
-            rows=images[0].shape[0], cols=images[0].shape[1], has_interval=result.interval is not None,
-            method=result.method, face=result.face, weights_hash=result.weights_hash,
-            withheld_rmse=result.withheld_rmse, expected_rmse=result.expected_rmse,
-            compute_ms=(time.monotonic_ns() - started_ns) / 1e6, waited_ms=(started_ns - job.received_ns) / 1e6,
-        )  # fmt: skip
+            request=request.request,
+            stream=request.stream,
+            frame=request.frame,
+            path_id=request.path_id,
+            count=request.count,
+            complete=request.complete,
+            rows=images[0].shape[0],
+            cols=images[0].shape[1],
+            has_interval=result.interval is not None,
+            method=result.method,
+            face=result.face,
+            weights_hash=result.weights_hash,
+            withheld_rmse=result.withheld_rmse,
+            expected_rmse=result.expected_rmse,
+            compute_ms=(time.monotonic_ns() - started_ns) / 1e6,
+            waited_ms=(started_ns - job.received_ns) / 1e6,
+        )
         return job.client, wire.encode(answer, *images)
 
 
@@ -226,9 +241,11 @@ class RestorerServer:
             self._queue(Job(identity, message, wire.read_samples(message, payload), received_ns))
         elif isinstance(message, wire.Ping):
             pong = wire.Pong(
-                sequence=message.sequence, waiting=self._worker.waiting(), restored=self._worker.restored,
+                sequence=message.sequence,
+                waiting=self._worker.waiting(),
+                restored=self._worker.restored,
                 dropped=self._dropped,
-            )  # fmt: skip
+            )
             self._send(identity, wire.encode(pong))
         elif isinstance(message, wire.Register):
             self._worker.register(_Registration(identity, message))
@@ -244,9 +261,13 @@ class RestorerServer:
             )
         restorer = self._engine.restorer
         return wire.Welcome(
-            version=wire.VERSION, software=software(), method=restorer.name, device=str(self._engine.device),
-            weights_hash=restorer.weights_hash, backlog=RECORDED_LIMIT,
-        )  # fmt: skip
+            version=wire.VERSION,
+            software=software(),
+            method=restorer.name,
+            device=str(self._engine.device),
+            weights_hash=restorer.weights_hash,
+            backlog=RECORDED_LIMIT,
+        )
 
     def _queue(self, job: Job) -> None:
         dropped = self._worker.put(job)
@@ -256,9 +277,8 @@ class RestorerServer:
         for old in dropped:
             self._dropped += 1
             told = wire.Dropped(
-                request=old.request.request, stream=old.request.stream, frame=old.request.frame,
-                total=self._dropped,
-            )  # fmt: skip
+                request=old.request.request, stream=old.request.stream, frame=old.request.frame, total=self._dropped
+            )
             self._send(old.client, wire.encode(told))
 
 
@@ -278,9 +298,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--secret-key", type=Path, help="this server's CURVE secret key file")
     parser.add_argument("--allow", type=Path, help="folder of the public keys of clients to let in")
     parser.add_argument(
-        "--precision", choices=PRECISIONS, default="auto",
+        "--precision",
+        choices=PRECISIONS,
+        default="auto",
         help="of the generator; single gives the same frame on every machine, auto is the fastest here",
-    )  # fmt: skip
+    )
     parser.add_argument("--follow-stdin", action="store_true", help="end when standard input ends")
     parser.add_argument("--verbose", action="store_true")
     options = parser.parse_args(arguments)
@@ -303,9 +325,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"restorer: {error}\n")
         return 2
     announce(
-        "restorer", address=server.address, method=restorer.name, device=str(device),
-        weights_hash=restorer.weights_hash,
-    )  # fmt: skip
+        "restorer", address=server.address, method=restorer.name, device=str(device), weights_hash=restorer.weights_hash
+    )
     if not server.run(shutdown.requested):
         os._exit(0)  # a frame of many seconds is being computed for nobody; it ends with the process
     return 0

@@ -25,8 +25,7 @@ def build_parser(command: str | None = None) -> argparse.ArgumentParser:
     A daemon that a crash took down is back sooner for not loading what it does not need.
     """
     parser = argparse.ArgumentParser(
-        prog="scancontrol",
-        description="Partial-scan electron microscopy: plan, drive, record and restore live.",
+        prog="scancontrol", description="Partial-scan electron microscopy: plan, drive, record and restore live."
     )
     parser.add_argument("-v", "--verbose", action="store_true", help="log what every part does")
     parser.add_argument("--log-json", type=Path, metavar="FILE", help="append the log of every process as JSON lines")

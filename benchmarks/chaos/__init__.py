@@ -162,12 +162,20 @@ def _draw(random: np.random.Generator, scans: int, names: list[str]) -> list[lis
 def _as_result(total: Tally, seed: int, took_s: float) -> dict[str, Any]:
     every = {name: total.recovery_s.get(name, []) for name in FAULTS}
     return {
-        "seed": seed, "scans": total.scans, "took_s": round(took_s, 1), "scans_not_ended": total.not_ended,
-        "recordings_unreadable": total.unreadable, "samples_exposed": total.exposed,
-        "samples_recorded": total.recorded, "samples_lost": total.lost,
+        "seed": seed,
+        "scans": total.scans,
+        "took_s": round(took_s, 1),
+        "scans_not_ended": total.not_ended,
+        "recordings_unreadable": total.unreadable,
+        "samples_exposed": total.exposed,
+        "samples_recorded": total.recorded,
+        "samples_lost": total.lost,
         "samples_lost_with_a_killed_microscope": total.lost_with_microscope,
-        "samples_exposed_twice": total.duplicated, "samples_recorded_unexposed": total.never_exposed,
-        "endings": dict(total.endings), "problems": total.problems, "slow": total.slow,
+        "samples_exposed_twice": total.duplicated,
+        "samples_recorded_unexposed": total.never_exposed,
+        "endings": dict(total.endings),
+        "problems": total.problems,
+        "slow": total.slow,
         "load_average": round(os.getloadavg()[0], 1),
         "faults": {
             name: {
@@ -177,7 +185,7 @@ def _as_result(total: Tally, seed: int, took_s: float) -> dict[str, Any]:
             }
             for name, times in every.items()
         },
-    }  # fmt: skip
+    }
 
 
 def _print(result: dict[str, Any]) -> None:
@@ -187,10 +195,17 @@ def _print(result: dict[str, Any]) -> None:
         shown = f"{p50:>12.2f} s{longest:>7.2f} s" if p50 is not None else f"{'—':>14}{'—':>9}"
         print(f"{name:<22}{row['injected']:>9}{shown}")
     for key in (
-        "scans", "samples_exposed", "samples_recorded", "samples_lost", "samples_exposed_twice",
-        "samples_recorded_unexposed", "samples_lost_with_a_killed_microscope", "recordings_unreadable",
-        "scans_not_ended", "load_average",
-    ):  # fmt: skip
+        "scans",
+        "samples_exposed",
+        "samples_recorded",
+        "samples_lost",
+        "samples_exposed_twice",
+        "samples_recorded_unexposed",
+        "samples_lost_with_a_killed_microscope",
+        "recordings_unreadable",
+        "scans_not_ended",
+        "load_average",
+    ):
         print(f"{key.replace('_', ' '):<42}{result[key]:>12}")
     for slow in result["slow"]:
         print("slow:", slow)
@@ -260,9 +275,19 @@ def main() -> int:
         given.json.write_text(json.dumps(content, indent=2) + "\n")
 
     result = run(
-        given.scans, given.seed, restorer=not given.no_restorer, limit_s=given.limit_s, keep=given.keep,
-        kinds=given.kinds.split(",") if given.kinds else None, save=save,
-    )  # fmt: skip
-    bad = ("samples_lost", "samples_exposed_twice", "samples_recorded_unexposed", "recordings_unreadable",
-           "scans_not_ended")  # fmt: skip
+        given.scans,
+        given.seed,
+        restorer=not given.no_restorer,
+        limit_s=given.limit_s,
+        keep=given.keep,
+        kinds=given.kinds.split(",") if given.kinds else None,
+        save=save,
+    )
+    bad = (
+        "samples_lost",
+        "samples_exposed_twice",
+        "samples_recorded_unexposed",
+        "recordings_unreadable",
+        "scans_not_ended",
+    )
     return int(any(result[key] for key in bad))

@@ -34,9 +34,15 @@ class _Process:
 
     def __init__(self, arguments: list[str]) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, *arguments, "--follow-stdin"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT, text=True, cwd=ROOT, env=_ENVIRONMENT, start_new_session=True,
-        )  # fmt: skip
+            [sys.executable, *arguments, "--follow-stdin"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            cwd=ROOT,
+            env=_ENVIRONMENT,
+            start_new_session=True,
+        )
         self.lines: list[str] = []
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
@@ -98,9 +104,9 @@ class MicroscopeProcess(_Process):
     """``python -m simulators`` behind the relay, noting what it exposes in ``log``."""
 
     def __init__(self, config: Path, log: Path, relay: Relay, address: str = "tcp://127.0.0.1:0") -> None:
-        super().__init__([
-            "-m", "simulators", "--config", str(config), "--exposure-log", str(log), "--address", address,
-        ])  # fmt: skip
+        super().__init__(
+            ["-m", "simulators", "--config", str(config), "--exposure-log", str(log), "--address", address]
+        )
         facts = json.loads(self.wait_for(r'^\{"ready".*').group())
         self.own_address: str = facts["address"]
         port = self.own_address.rsplit(":", 1)[1]
@@ -114,10 +120,23 @@ class DaemonProcess(_Process):
     def __init__(self, microscope: str, plan: Path, out: Path, disk: Path, *arguments: str) -> None:
         self._disk = disk
         disk.unlink(missing_ok=True)
-        super().__init__([
-            "-m", "benchmarks.chaos.faulty_disk", str(disk), "daemon", "--microscope", microscope, "--plan", str(plan),
-            "--out", str(out), "--page-port", "0", *arguments,
-        ])  # fmt: skip
+        super().__init__(
+            [
+                "-m",
+                "benchmarks.chaos.faulty_disk",
+                str(disk),
+                "daemon",
+                "--microscope",
+                microscope,
+                "--plan",
+                str(plan),
+                "--out",
+                str(out),
+                "--page-port",
+                "0",
+                *arguments,
+            ]
+        )
         self.page = self.wait_for(r"^page +(\S+)").group(1)
 
     @property
@@ -189,10 +208,13 @@ def _connect(link: str) -> ClientConnection:
     url = urlsplit(link)
     token = url.fragment.removeprefix("token=")
     return connect(
-        f"ws://{url.netloc}/live", origin=f"http://{url.netloc}",  # type: ignore[arg-type]
+        f"ws://{url.netloc}/live",
+        origin=f"http://{url.netloc}",  # type: ignore[arg-type]
         subprotocols=["scancontrol.daemon.page.1", f"token.{token}"],  # type: ignore[list-item]
-        max_size=1 << 26, compression=None, close_timeout=0.2,
-    )  # fmt: skip
+        max_size=1 << 26,
+        compression=None,
+        close_timeout=0.2,
+    )
 
 
 def stalled_browser(link: str) -> socket.socket:
@@ -202,9 +224,11 @@ def stalled_browser(link: str) -> socket.socket:
     stream = socket.socket()
     stream.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     stream.connect((str(url.hostname), int(url.port or 0)))
-    stream.sendall((
-        f"GET /live HTTP/1.1\r\nHost: {url.netloc}\r\nOrigin: http://{url.netloc}\r\nUpgrade: websocket\r\n"
-        "Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
-        f"Sec-WebSocket-Protocol: scancontrol.daemon.page.1, token.{token}\r\n\r\n"
-    ).encode())  # fmt: skip
+    stream.sendall(
+        (
+            f"GET /live HTTP/1.1\r\nHost: {url.netloc}\r\nOrigin: http://{url.netloc}\r\nUpgrade: websocket\r\n"
+            "Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
+            f"Sec-WebSocket-Protocol: scancontrol.daemon.page.1, token.{token}\r\n\r\n"
+        ).encode()
+    )
     return stream

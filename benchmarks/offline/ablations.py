@@ -41,9 +41,14 @@ def _ede2020(config: TrainConfig) -> TrainConfig:
     """The author's networks, loss and optimiser, on the same draws as ours."""
     own = load_config(Path("config/train-ede2020.yaml"))
     return replace(
-        config, generator=own.generator, crops=(Crop(size=512, batch=1),), loss=own.loss,
-        optimiser=own.optimiser, schedule=replace(config.schedule, warmup_steps=1), mixed_precision=False,
-    )  # fmt: skip
+        config,
+        generator=own.generator,
+        crops=(Crop(size=512, batch=1),),
+        loss=own.loss,
+        optimiser=own.optimiser,
+        schedule=replace(config.schedule, warmup_steps=1),
+        mixed_precision=False,
+    )
 
 
 VARIANTS: dict[str, Callable[[TrainConfig], TrainConfig]] = {

@@ -26,10 +26,13 @@ _SIDE, _CROP = 512, 256
 SCENES: tuple[tuple[str, Any, float, float, Any], ...] = (
     ("Pt on carbon, spiral 1/20", Particles(seed=77), 20.0, 1500.0, Archimedean(coverage=CoverageGoal(value=0.05))),
     (
-        "SrTiO₃, jittered grid 1/20", Crystal(structure="srtio3", rotation_deg=20.0, seed=5), 6.0, 900.0,
+        "SrTiO₃, jittered grid 1/20",
+        Crystal(structure="srtio3", rotation_deg=20.0, seed=5),
+        6.0,
+        900.0,
         JitteredGrid(coverage=CoverageGoal(value=0.05), seed=3),
     ),
-)  # fmt: skip
+)
 """Title, specimen, field of view in nm, electrons per pixel at full scattering, pattern."""
 
 

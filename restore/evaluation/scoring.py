@@ -62,15 +62,23 @@ def score_image(
         miss = (np.abs(estimate - target) <= half).astype(np.float64)
         within, _ = metrics.error_by_distance(np.sqrt(miss), np.zeros_like(miss), distance_px, DISTANCE_EDGES_PX)
     return ImageScore(
-        name=name, modality=modality,
-        rmse=metrics.rmse(estimate, target), rmse_lowpass=metrics.rmse(estimate, smooth),
+        name=name,
+        modality=modality,
+        rmse=metrics.rmse(estimate, target),
+        rmse_lowpass=metrics.rmse(estimate, smooth),
         rmse_both_lowpass=metrics.rmse(metrics.lowpass(estimate), smooth),
-        psnr_db=metrics.psnr_db(estimate, target), ssim=metrics.ssim(estimate, target),
-        interval_coverage=coverage, interval_coverage_unseen=unseen, interval_width=width,
+        psnr_db=metrics.psnr_db(estimate, target),
+        ssim=metrics.ssim(estimate, target),
+        interval_coverage=coverage,
+        interval_coverage_unseen=unseen,
+        interval_width=width,
         withheld_rmse=None if found.withheld_rmse is None else found.withheld_rmse / (high - low),
         expected_rmse=None if found.expected_rmse is None else found.expected_rmse / (high - low),
-        seconds=seconds, square_by_distance=square, pixels_by_distance=count, within_by_distance=within,
-    )  # fmt: skip
+        seconds=seconds,
+        square_by_distance=square,
+        pixels_by_distance=count,
+        within_by_distance=within,
+    )
 
 
 def _percent(value: float | None) -> float | None:
@@ -101,12 +109,14 @@ def summarise(scores: Sequence[ImageScore]) -> dict[str, Any]:
     row["by_distance"] = _by_distance(scores)
     row["by_image"] = {
         score.name: {
-            "rmse_pct": _percent(score.rmse), "rmse_lowpass_pct": _percent(score.rmse_lowpass),
+            "rmse_pct": _percent(score.rmse),
+            "rmse_lowpass_pct": _percent(score.rmse_lowpass),
             "interval_coverage_pct": _percent(score.interval_coverage),
-            "withheld_rmse_pct": _percent(score.withheld_rmse), "expected_rmse_pct": _percent(score.expected_rmse),
+            "withheld_rmse_pct": _percent(score.withheld_rmse),
+            "expected_rmse_pct": _percent(score.expected_rmse),
         }
         for score in scores
-    }  # fmt: skip
+    }
     return row
 
 
@@ -144,9 +154,13 @@ def _by_distance(scores: Sequence[ImageScore]) -> list[dict[str, Any]]:
                 for w, s in zip(share, scores, strict=True)
                 if w and s.within_by_distance is not None
             )
-        rows.append({
-            "from_px": low, "to_px": high, "pixels_share": round(float(pixels.sum() / sum(
-                s.pixels_by_distance.sum() for s in scores)), 5),
-            "rmse_pct": _percent(float(np.sqrt(square))), "interval_coverage_pct": _percent(inside),
-        })  # fmt: skip
+        rows.append(
+            {
+                "from_px": low,
+                "to_px": high,
+                "pixels_share": round(float(pixels.sum() / sum(s.pixels_by_distance.sum() for s in scores)), 5),
+                "rmse_pct": _percent(float(np.sqrt(square))),
+                "interval_coverage_pct": _percent(inside),
+            }
+        )
     return rows

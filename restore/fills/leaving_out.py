@@ -44,9 +44,11 @@ def covariance_by_leaving_out(positions_px: Tensor, values: Tensor, neighbours: 
     model, range_px, nugget = candidates[int(np.argmin(errors))]
     variance = max(variance, 1e-12)
     return Covariance(
-        sill=values.new_tensor([(1 - nugget) * variance]), range_px=values.new_tensor([range_px]),
-        nugget=values.new_tensor([nugget * variance]), model=torch.tensor([model]),
-    )  # fmt: skip
+        sill=values.new_tensor([(1 - nugget) * variance]),
+        range_px=values.new_tensor([range_px]),
+        nugget=values.new_tensor([nugget * variance]),
+        model=torch.tensor([model]),
+    )
 
 
 def errors_by_leaving_out(places: Tensor, values: Tensor, model: int, range_px: float, nugget: float) -> Tensor:

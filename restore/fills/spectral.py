@@ -19,13 +19,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from restore.fills.gaussian import normalised_convolution
-from restore.fills.variogram import (
-    fast_size,
-    fit_covariance,
-    lag_map,
-    radial_covariance,
-    steadied,
-)
+from restore.fills.variogram import fast_size, fit_covariance, lag_map, radial_covariance, steadied
 
 __all__ = ["half_size", "spectral", "spectral_fast", "spectral_half"]
 
@@ -57,12 +51,7 @@ def spectral_fast(mean: Tensor, weight: Tensor) -> Tensor:
 
 
 def spectral(
-    mean: Tensor,
-    weight: Tensor,
-    iterations: int = 50,
-    rounds: int = 2,
-    padding: float = 1.25,
-    tolerance: float = 3e-3,
+    mean: Tensor, weight: Tensor, iterations: int = 50, rounds: int = 2, padding: float = 1.25, tolerance: float = 3e-3
 ) -> Tensor:
     """Full images by a Gaussian process whose power spectrum is learnt from the samples.
 
@@ -99,13 +88,7 @@ def spectral(
         def normal(values: Tensor, k: Callable[[Tensor], Tensor] = covariance) -> Tensor:
             return (k(values) + noise * values) * mask
 
-        dual = conjugate_gradients(
-            normal,
-            residual,
-            dual if turn else None,
-            iterations,
-            tolerance,
-        )
+        dual = conjugate_gradients(normal, residual, dual if turn else None, iterations, tolerance)
         estimate = covariance(dual)
         if turn < rounds - 1:
             power = _next_power(power, estimate, signal, nugget, density, size)

@@ -80,9 +80,11 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             wide = {len(row) for row in table}
             if len(table) != len(COVERAGES) + 1 or wide != {len(self.distances) + 1}:
                 raise InvalidInput(
-                    "calibration.factors", f"{len(table)} × {wide}",
-                    f"is not {len(COVERAGES) + 1} × {len(self.distances) + 1}", "calibrate the weights again",
-                )  # fmt: skip
+                    "calibration.factors",
+                    f"{len(table)} × {wide}",
+                    f"is not {len(COVERAGES) + 1} × {len(self.distances) + 1}",
+                    "calibrate the weights again",
+                )
         flat = [value for table in tables for row in table for value in row]
         if len(self.distances) > 64 or any(not 0 < a < b for a, b in pairwise(self.distances)):
             raise InvalidInput("calibration.distances", self.distances, "do not rise", "calibrate the weights again")

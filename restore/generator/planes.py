@@ -54,9 +54,7 @@ def network_planes(
     if not path_information:
         count, far, known = torch.zeros_like(count), torch.zeros_like(far), torch.zeros_like(known)
     half = [start.estimate, start.estimate - start.before, start.estimate - start.fill, half_misfit, count, far]
-    return Planes(
-        _unshuffled([*half, _local_energy(half_misfit)], 2), _unshuffled([fill, misfit, known], 4), fill
-    )  # fmt: skip
+    return Planes(_unshuffled([*half, _local_energy(half_misfit)], 2), _unshuffled([fill, misfit, known], 4), fill)
 
 
 def _pooled(x: Tensor) -> Tensor:

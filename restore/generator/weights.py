@@ -90,11 +90,7 @@ def round_to_file(network: Generator | Ede2020) -> torch.dtype:
 
 
 def save_weights(
-    path: Path,
-    network: Generator | Ede2020,
-    name: str,
-    calibration: Calibration | None = None,
-    face: Face = "faithful",
+    path: Path, network: Generator | Ede2020, name: str, calibration: Calibration | None = None, face: Face = "faithful"
 ) -> str:
     """Write what restoring needs (the trainer head stays behind), atomically; returns the hash.
 

@@ -138,9 +138,11 @@ class TrainConfig(_Strict, frozen=True, kw_only=True):
             raise InvalidInput("trains", self.trains, "names no network", "name inner, trainer or outer")
         if set(self.trains) == {"trainer"} or ("trainer" in self.trains and not self.loss.trainer_weight):
             raise InvalidInput(
-                "loss.trainer_weight", self.loss.trainer_weight, f"contradicts trains: {list(self.trains)}",
+                "loss.trainer_weight",
+                self.loss.trainer_weight,
+                f"contradicts trains: {list(self.trains)}",
                 "give the trainer a weight above 0 and train inner or outer too, or leave the trainer out",
-            )  # fmt: skip
+            )
         if "outer" not in self.trains and self.loss.adversarial != "off":
             raise InvalidInput(
                 "loss.adversarial", self.loss.adversarial, "needs the outer network", "train it too, or set it to off"

@@ -86,10 +86,14 @@ class Training:
             None
             if config.loss.adversarial == "off"
             else AdversarialTraining(
-                config.loss, config.conditional_discriminators, config.discriminator_learning_rate,
-                config.optimiser.betas, self.device, self._reduce(),
+                config.loss,
+                config.conditional_discriminators,
+                config.discriminator_learning_rate,
+                config.optimiser.betas,
+                self.device,
+                self._reduce(),
             )
-        )  # fmt: skip
+        )
         fast = fast_precision(self.device) is torch.bfloat16
         self.mixed = fast if config.mixed_precision == "auto" else config.mixed_precision
         self.replay = HardExamples(config.replay)

@@ -68,9 +68,11 @@ class LossConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
                 raise InvalidInput(name, getattr(self, name), "is below 0", "give a weight of 0 or more")
         if self.r1_weight and self.adversarial not in ("hinge", "relativistic"):
             raise InvalidInput(
-                "r1_weight", self.r1_weight, f"has no place in adversarial: {self.adversarial}",
+                "r1_weight",
+                self.r1_weight,
+                f"has no place in adversarial: {self.adversarial}",
                 "set it to 0, or use hinge or relativistic",
-            )  # fmt: skip
+            )
 
 
 def reconstruction_error(error: Tensor, base: str, weight: Tensor | None = None) -> Tensor:

@@ -71,9 +71,12 @@ class HardExamples:
         """Everything, as JSON-able values."""
         slots = {str(size): [list(item) for item in held] for size, held in self.slots.items()}
         return {
-            "slots": slots, "mean": self.mean, "mean_square": self.mean_square, "rate": self.rate,
+            "slots": slots,
+            "mean": self.mean,
+            "mean_square": self.mean_square,
+            "rate": self.rate,
             "offset": self.offset,
-        }  # fmt: skip
+        }
 
     def restore(self, state: dict) -> None:  # type: ignore[type-arg]
         """Put back what :meth:`state` gave."""

@@ -25,14 +25,22 @@ def _recipes(seed: int) -> Iterator[tuple[str, AnySpecimen, str, float, float]]:
     while True:
         structure = str(rng.choice(["srtio3", "cspbbr3", "si110", "gan"]))
         crystal = Crystal(
-            structure=structure, rotation_deg=float(rng.uniform(0, 90)), steps=int(rng.integers(0, 5)),
-            strain_pct=float(rng.uniform(0, 1.5)), edge=bool(rng.random() < 0.4), film_nm=float(rng.uniform(0, 5)),
+            structure=structure,
+            rotation_deg=float(rng.uniform(0, 90)),
+            steps=int(rng.integers(0, 5)),
+            strain_pct=float(rng.uniform(0, 1.5)),
+            edge=bool(rng.random() < 0.4),
+            film_nm=float(rng.uniform(0, 5)),
             seed=int(rng.integers(1 << 30)),
-        )  # fmt: skip
+        )
         sheet = Crystal(
-            structure=str(rng.choice(["mos2", "wse2", "graphene"])), size_nm=8.0, vacancy_fraction=0.03,
-            rotation_deg=float(rng.uniform(0, 60)), film_nm=0.3, seed=int(rng.integers(1 << 30)),
-        )  # fmt: skip
+            structure=str(rng.choice(["mos2", "wse2", "graphene"])),
+            size_nm=8.0,
+            vacancy_fraction=0.03,
+            rotation_deg=float(rng.uniform(0, 60)),
+            film_nm=0.3,
+            seed=int(rng.integers(1 << 30)),
+        )
         draw = int(rng.integers(1 << 30))
         electrons = float(np.exp(rng.uniform(np.log(100), np.log(10_000))))
         yield "simulated crystal", crystal, str(rng.choice(["HAADF", "BF"])), float(rng.uniform(5, 18)), electrons

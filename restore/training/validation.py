@@ -32,9 +32,15 @@ def validate(network: Generator | Ede2020, images: ImageSet, device: torch.devic
     own = network.config.spectral_iterations if isinstance(network, Generator) else (0, 0)
     for kind, coverage in _SETTINGS:
         draw = DrawConfig(
-            patterns={kind: 1.0}, coverage=(coverage, coverage), subpixel_share=0, poisson_share=0, lag_share=0,
-            zoom_share=0, gamma_share=0, invert_share=0,
-        )  # fmt: skip
+            patterns={kind: 1.0},
+            coverage=(coverage, coverage),
+            subpixel_share=0,
+            poisson_share=0,
+            lag_share=0,
+            zoom_share=0,
+            gamma_share=0,
+            invert_share=0,
+        )
         errors: list[float] = []
         starts: list[float] = []
         for index in chosen:

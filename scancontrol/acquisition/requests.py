@@ -41,9 +41,14 @@ class FrameRequests:
     """
 
     def __init__(
-        self, link: MicroscopeLike, recording: RecordingWriter, dose: DoseAccount, ahead: int, area: str,
+        self,
+        link: MicroscopeLike,
+        recording: RecordingWriter,
+        dose: DoseAccount,
+        ahead: int,
+        area: str,
         outcome: Outcome,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._link, self._recording, self._dose = link, recording, dose
         self._ahead, self._area, self._outcome = ahead, area, outcome
         self._open: dict[int, ScanPath] = {}  # asked for, and no End has come
@@ -133,9 +138,13 @@ class FrameRequests:
             asked = True
             header = self._recording.header
             self._link.start(
-                path.path_id, header.series_id, frame, first_index,
-                series_unique_id=header.series_unique_id, area=self._area,
-            )  # fmt: skip
+                path.path_id,
+                header.series_id,
+                frame,
+                first_index,
+                series_unique_id=header.series_unique_id,
+                area=self._area,
+            )
         except RequestRefused as refused:
             self._registered.pop(path.path_id, None)
             if asked and refused.code == "no_session":

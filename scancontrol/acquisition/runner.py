@@ -224,9 +224,10 @@ class Acquisition:
         if self._status.phase is Phase.ARMING:
             self._step(Happening.BEGIN)
         self._update(frame=start.frame, sample_count=path.count, next_index=start.first_index)
-        self._tell("frame_started", FrameStart(
-            start.series_id, start.frame, path, start.first_index, start.monotonic_ns, start.utc_ns
-        ))  # fmt: skip
+        self._tell(
+            "frame_started",
+            FrameStart(start.series_id, start.frame, path, start.first_index, start.monotonic_ns, start.utc_ns),
+        )
 
     def _sampled(self, chunk: ChunkLike) -> None:
         if self._disk_failed:
@@ -295,10 +296,19 @@ class Acquisition:
             samples_lost=self._status.samples_lost + lost,
             frame_rate_hz=self._rate_hz(),
         )
-        self._tell("frame_ended", FrameEnd(
-            end.series_id, end.frame, path, reason, received, received == path.count, end.monotonic_ns,
-            self._stamps.pop(end.frame, None),
-        ))  # fmt: skip
+        self._tell(
+            "frame_ended",
+            FrameEnd(
+                end.series_id,
+                end.frame,
+                path,
+                reason,
+                received,
+                received == path.count,
+                end.monotonic_ns,
+                self._stamps.pop(end.frame, None),
+            ),
+        )
         self._on_status(self._status)
 
     def _settled(self, frame: int) -> None:

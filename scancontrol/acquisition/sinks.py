@@ -214,9 +214,13 @@ class PartialFrames:
         mean = np.divide(self._total, self._weight, out=np.zeros_like(self._total), where=self._weight > 0)
         shape = self._path.shape
         return Partial(
-            self._frame, self._path, mean.reshape(shape).astype(np.float32),
-            self._weight.reshape(shape).astype(np.float32), self._samples, complete,
-        )  # fmt: skip
+            self._frame,
+            self._path,
+            mean.reshape(shape).astype(np.float32),
+            self._weight.reshape(shape).astype(np.float32),
+            self._samples,
+            complete,
+        )
 
     def _record_positions(self, path: ScanPath) -> None:
         assert self._recording is not None  # noqa: S101 - looked at by the caller

@@ -101,8 +101,12 @@ def estimate(
     total_us = float(min((scan.dwell_us + scan.move_us).sum() for scan in scans))
     low, high = search_us or (0.02 * shortest_us, min(60 * shortest_us, total_us / 20))
     if not 0 < low < high <= total_us / 2:
-        raise InvalidInput("search_us", f"{low:g} to {high:g}", "is not inside the duration of a scan",
-                           f"search below {total_us / 2:g} us")  # fmt: skip
+        raise InvalidInput(
+            "search_us",
+            f"{low:g} to {high:g}",
+            "is not inside the duration of a scan",
+            f"search below {total_us / 2:g} us",
+        )
     model = _Model(scans, shape, order)
     if start is None:
         # at low frequencies a critically damped second order with half the time constant lags as much
@@ -299,14 +303,17 @@ def _result(model: _Model, theta: Array, shortest_us: float, free: list[int]) ->
             model.coil(theta), time_constant_sd_us=float(sd[0]), delay_sd_us=float(sd[1]) if parted else None
         ),
         damping_sd=float(sd[2]) if len(sd) > 2 else None,
-        nominal_rms=nominal * model.scale, calibrated_rms=calibrated * model.scale, samples=model.samples,
+        nominal_rms=nominal * model.scale,
+        calibrated_rms=calibrated * model.scale,
+        samples=model.samples,
         parted=parted,
-    )  # fmt: skip
+    )
     agree = best < _cost(values)  # no better than the mean value says: there is nothing to align
     if not (np.all(np.isfinite(sd)) and agree and calibrated < nominal and sd[0] < theta[0]):
         raise InvalidInput(
-            "calibration scans", f"time constant {theta[0]:.3g} ± {sd[0]:.3g} us",
+            "calibration scans",
+            f"time constant {theta[0]:.3g} ± {sd[0]:.3g} us",
             "do not show one: scans do not agree better with any lag",
             "scan faster, give more dose, or choose a place with more contrast",
-        )  # fmt: skip
+        )
     return found

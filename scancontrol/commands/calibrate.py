@@ -80,9 +80,13 @@ def calibration_recipes(capabilities: Capabilities, fov_nm: float, pixels: int, 
 
     def recipe(pattern: Any) -> PathRecipe:
         return PathRecipe(
-            pattern=pattern, shape=(pixels, pixels), fov_nm=fov_nm, dwell_us=dwell_us,
-            dac_bits=capabilities.dac_bits, clock_mhz=capabilities.sample_clock_mhz,
-        )  # fmt: skip
+            pattern=pattern,
+            shape=(pixels, pixels),
+            fov_nm=fov_nm,
+            dwell_us=dwell_us,
+            dac_bits=capabilities.dac_bits,
+            clock_mhz=capabilities.sample_clock_mhz,
+        )
 
     raster, spiral = recipe(Raster()), recipe(Archimedean(turn_spacing_px=1.0, extent="inscribed"))
     backwards = [

@@ -22,9 +22,7 @@ _SWITCH_S = 0.0005  # ten times oftener than usual: samples and heartbeats must 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add this command to the command line."""
     parser = subparsers.add_parser(
-        "daemon",
-        help="plan, drive, record, restore and show, beside a microscope",
-        description=__doc__,
+        "daemon", help="plan, drive, record, restore and show, beside a microscope", description=__doc__
     )
     parser.add_argument("--config", type=Path, metavar="FILE", help="see config/daemon.yaml; options below override it")
     parser.add_argument("--microscope", metavar="ADDRESS", help="the microscope's control address")
@@ -39,9 +37,10 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--frames", type=int, metavar="N", help="with --start: take N frames and end")
     parser.add_argument("--resume", type=Path, metavar="FILE", help="go on with this recording, which was cut off")
     parser.add_argument(
-        "--on-interrupted", choices=("resume", "end"),
+        "--on-interrupted",
+        choices=("resume", "end"),
         help="of the newest recording in the folder, if it was cut off: go on with it, or end it cleanly",
-    )  # fmt: skip
+    )
     parser.add_argument("--repeat", action="store_true", help="with --start: begin the plan again when it has ended")
     parser.add_argument("--keep-last", type=int, metavar="N", help="keep only the last N recordings of this run")
     parser.add_argument("--store", choices=("all", "last", "none"), help="which restorations the recordings keep")
@@ -55,8 +54,13 @@ def run(arguments: argparse.Namespace) -> int:
     config, base = _configuration(arguments)
     if not arguments.start and (arguments.frames is not None or arguments.repeat):
         raise InvalidInput("--frames and --repeat", "without --start", "have nothing to begin with", "add --start")
-    orders = Orders(start=arguments.start, frames=arguments.frames, repeat=arguments.repeat, truth=arguments.truth,
-                    resume=arguments.resume)  # fmt: skip
+    orders = Orders(
+        start=arguments.start,
+        frames=arguments.frames,
+        repeat=arguments.repeat,
+        truth=arguments.truth,
+        resume=arguments.resume,
+    )
     shutdown = Shutdown(follow_stdin=arguments.follow_stdin)
     sys.setswitchinterval(_SWITCH_S)
     return Daemon(config, base).run(orders, shutdown)

@@ -24,9 +24,7 @@ TRUTH_NAME = "truth.npz"
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add this command to the command line."""
     parser = subparsers.add_parser(
-        "demo",
-        help="watch a simulated microscope being scanned and restored live",
-        description=__doc__,
+        "demo", help="watch a simulated microscope being scanned and restored live", description=__doc__
     )
     parser.add_argument("--frames", type=int, metavar="N", help="end after N frames (default: go on until Ctrl-C)")
     parser.add_argument("--headless", action="store_true", help="no page; needs --frames")
@@ -91,20 +89,38 @@ def _output_folder(wanted: Path | None) -> Path:
 
 def _simulator_arguments(arguments: argparse.Namespace, shape: tuple[int, int], out: Path) -> list[str]:
     given = [
-        "--config", str(arguments.simulator or config_file("simulator.yaml")),
-        "--address", "tcp://127.0.0.1:0",
-        "--truth", str(out / TRUTH_NAME),
-        "--truth-shape", str(shape[0]), str(shape[1]),
-    ]  # fmt: skip
+        "--config",
+        str(arguments.simulator or config_file("simulator.yaml")),
+        "--address",
+        "tcp://127.0.0.1:0",
+        "--truth",
+        str(out / TRUTH_NAME),
+        "--truth-shape",
+        str(shape[0]),
+        str(shape[1]),
+    ]
     return given + (["--specimen", str(arguments.specimen)] if arguments.specimen else [])
 
 
 def _daemon_arguments(arguments: argparse.Namespace, address: str, plan_file: Path, out: Path) -> list[str]:
     given = [
-        "daemon", "--microscope", address, "--plan", str(plan_file), "--out", str(out),
-        "--method", arguments.method, "--start", "--operator", "demo", "--page-port", str(arguments.port),
-        "--truth", str(out / TRUTH_NAME),
-    ]  # fmt: skip
+        "daemon",
+        "--microscope",
+        address,
+        "--plan",
+        str(plan_file),
+        "--out",
+        str(out),
+        "--method",
+        arguments.method,
+        "--start",
+        "--operator",
+        "demo",
+        "--page-port",
+        str(arguments.port),
+        "--truth",
+        str(out / TRUTH_NAME),
+    ]
     if arguments.frames is not None:
         given += ["--frames", str(arguments.frames)]
     else:

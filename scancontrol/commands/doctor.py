@@ -85,7 +85,8 @@ def _examine(arguments: argparse.Namespace) -> Iterator[Finding]:
         weights = None if told is None or told.weights is None else base / told.weights
         yield from checks.restorer(
             restorer_arguments(
-                method="auto" if told is None else told.method, weights=weights,
+                method="auto" if told is None else told.method,
+                weights=weights,
                 device="auto" if told is None else told.device,
             )
-        )  # fmt: skip
+        )

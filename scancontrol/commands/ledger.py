@@ -55,10 +55,16 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _facts(state: LedgerState) -> dict[str, Any]:
     return {
-        "specimen": state.specimen, "session": state.session, "frames": state.frames, "electrons": state.electrons,
-        "session_electrons": state.session_electrons, "assumed_electrons": state.assumed_electrons,
-        "open_scans": len(state.asked), "worst_e_per_a2": state.area.worst_e_per_a2(), "places": len(state.places),
-    }  # fmt: skip
+        "specimen": state.specimen,
+        "session": state.session,
+        "frames": state.frames,
+        "electrons": state.electrons,
+        "session_electrons": state.session_electrons,
+        "assumed_electrons": state.assumed_electrons,
+        "open_scans": len(state.asked),
+        "worst_e_per_a2": state.area.worst_e_per_a2(),
+        "places": len(state.places),
+    }
 
 
 def _print(state: LedgerState) -> None:
@@ -75,7 +81,9 @@ def _print(state: LedgerState) -> None:
         print(f"\n{'y (µm)':>12}{'x (µm)':>12}{'field (nm)':>12}{'frames':>8}{'electrons':>13}  last scanned (UTC)")
     for place in places[:_PLACES_SHOWN]:
         when = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(place.last_utc_ns / 1e9))
-        print(f"{place.stage_nm[0] / 1e3:>12.4g}{place.stage_nm[1] / 1e3:>12.4g}{place.fov_nm:>12.4g}"
-              f"{place.frames:>8}{place.electrons:>13.5g}  {when}")  # fmt: skip
+        print(
+            f"{place.stage_nm[0] / 1e3:>12.4g}{place.stage_nm[1] / 1e3:>12.4g}{place.fov_nm:>12.4g}"
+            f"{place.frames:>8}{place.electrons:>13.5g}  {when}"
+        )
     if len(places) > _PLACES_SHOWN:
         print(f"{'and':>12} {len(places) - _PLACES_SHOWN} more")

@@ -77,9 +77,11 @@ def _target(args: argparse.Namespace, recording: RecordingReader, frames: list[i
     homeless = [frame for frame in frames if recording.header.restoration_row(rows[frame]) is None]
     if homeless or recording.header.keep_restorations == "last":
         raise InvalidInput(
-            "restorations", recording.header.keep_restorations, f"is what {args.file} has places for, not every frame",
+            "restorations",
+            recording.header.keep_restorations,
+            f"is what {args.file} has places for, not every frame",
             "give --out FILE to restore into a copy",
-        )  # fmt: skip
+        )
     return recording.path
 
 

@@ -25,9 +25,11 @@ def add_parser(subparsers: Any) -> None:
         "--address", default="tcp://127.0.0.1:0", help="where to listen (default: any free port of loopback)"
     )
     parser.add_argument(
-        "--protocol", choices=("scancontrol", "obi"), default="scancontrol",
+        "--protocol",
+        choices=("scancontrol", "obi"),
+        default="scancontrol",
         help="obi: the device's server of the Open Beam Interface, for 'scancontrol drive' or any OBI client",
-    )  # fmt: skip
+    )
     parser.add_argument("--loopback", action="store_true", help="with obi: return each pixel's x code, not a signal")
     parser.add_argument("--specimen", type=Path, metavar="IMAGE", help="a grayscale TIFF, PNG, WebP or NPY micrograph")
     parser.add_argument("--fast", action="store_true", help="as fast as it goes, instead of in real time")
@@ -71,9 +73,12 @@ def _arguments(args: argparse.Namespace) -> list[str]:
         raise InvalidInput("--loopback", "given", "belongs to the OBI device", "add --protocol obi")
     given = ["--config", str(args.config or config_file("simulator.yaml")), "--address", args.address]
     for option, value in (
-        ("--specimen", args.specimen), ("--faults", args.faults), ("--truth", args.truth),
-        ("--secret-key", args.secret_key), ("--clients", args.clients),
-    ):  # fmt: skip
+        ("--specimen", args.specimen),
+        ("--faults", args.faults),
+        ("--truth", args.truth),
+        ("--secret-key", args.secret_key),
+        ("--clients", args.clients),
+    ):
         if value is not None:
             given += [option, str(value)]
     return given + ["--fast"] * args.fast

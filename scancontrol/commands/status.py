@@ -62,9 +62,11 @@ def text_of(s: health.Snapshot) -> str:
     clock = "unknown" if beam.clock_offset_us is None else f"{beam.clock_offset_us:+.1f} ± {beam.clock_error_us:.1f} µs"
     limit = "no limit" if dose.area_limit_e_per_a2 is None else f"limit {dose.area_limit_e_per_a2:.4g}"
     session = "no limit" if dose.session_limit_electrons is None else f"limit {dose.session_limit_electrons:.4g}"
-    latency = "" if restorer.latency_p50_ms is None else (
-        f", latency p50 {restorer.latency_p50_ms:.1f} ms, p99 {restorer.latency_p99_ms:.1f} ms"
-    )  # fmt: skip
+    latency = (
+        ""
+        if restorer.latency_p50_ms is None
+        else (f", latency p50 {restorer.latency_p50_ms:.1f} ms, p99 {restorer.latency_p99_ms:.1f} ms")
+    )
     assumed = f", {dose.assumed_electrons:.4g} of them assumed" if dose.assumed_electrons else ""
     retained = _megabytes(queues.microscope_retained_bytes)
     lines = [

@@ -320,10 +320,15 @@ class BeamThread:
         series_id = next(self._series)
         unique = f"{time.strftime('%Y%m%d-%H%M%S')}-{series_id & 0xFFFF:04x}"
         recording = record_plan(
-            self._output / file_name(plan, unique), plan, capabilities, series_id=series_id,
-            series_unique_id=unique, keep_restorations=self._keep, fsync=self._fsync,  # type: ignore[arg-type]
+            self._output / file_name(plan, unique),
+            plan,
+            capabilities,
+            series_id=series_id,
+            series_unique_id=unique,
+            keep_restorations=self._keep,
+            fsync=self._fsync,  # type: ignore[arg-type]
             sample_dtype=capabilities.sample_dtype,
-        )  # fmt: skip
+        )
         return Run(plan, recording, self._acquisition(link, recording, plan, plan.frames), series_id)
 
     def _acquisition(

@@ -163,9 +163,12 @@ def _summarise(
         lines.append(error)
     return Summary(
         title=f"{recording.header.name} · {rows} × {cols} px · frame {frame}",
-        truth=truth, partial=partial, weight=weight,
+        truth=truth,
+        partial=partial,
+        weight=weight,
         estimate=None if stored is None else stored.estimate,
         interval=None if stored is None else stored.interval,
         method=f"{run.method} ({run.face})" if stored is not None else "",
-        fov_nm=recording.header.fov_nm, caption="\n".join(lines),
-    )  # fmt: skip
+        fov_nm=recording.header.fov_nm,
+        caption="\n".join(lines),
+    )

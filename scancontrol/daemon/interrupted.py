@@ -50,9 +50,11 @@ class Interrupted:
         stated = tuple(detector.name for detector in capabilities.detectors)
         if stated != self.channels:
             raise InvalidInput(
-                "detectors", ", ".join(stated), f"are not those of {self.path.name}, {', '.join(self.channels)}",
+                "detectors",
+                ", ".join(stated),
+                f"are not those of {self.path.name}, {', '.join(self.channels)}",
                 "go on at the microscope that it was begun at",
-            )  # fmt: skip
+            )
 
 
 def newest_unfinished(folder: Path) -> Path | None:

@@ -30,11 +30,7 @@ class Restorations:
     """
 
     def __init__(
-        self,
-        config: RestorerConfig,
-        hub: LiveHub,
-        say: Callable[[str, str], None],
-        announce: Callable[[str], None],
+        self, config: RestorerConfig, hub: LiveHub, say: Callable[[str, str], None], announce: Callable[[str], None]
     ) -> None:
         self._enabled, self._hub, self._say, self._announce = config.enabled, hub, say, announce
         self.latency, self.compute, self.overhead = LatencyWindow(), LatencyWindow(), LatencyWindow()
@@ -49,11 +45,13 @@ class Restorations:
         self._ready_ns = 0
         threads = config.threads or max(1, (os.cpu_count() or 2) - 1)  # a core is left to the beam
         self._process = RestorerProcess(
-            self._restored, self._missed, self._changed,
+            self._restored,
+            self._missed,
+            self._changed,
             arguments=restorer_arguments(
                 method=config.method, weights=config.weights, device=config.device, threads=threads
             ),
-        )  # fmt: skip
+        )
 
     def start(self) -> None:
         """Start the process; returns at once."""
@@ -84,9 +82,12 @@ class Restorations:
         status = self._process.status
         waiting = self._sink.waiting if self._sink is not None else 0
         return RestorerState(
-            state=status.state, restarts=status.restarts, queue=status.queue + waiting, dropped=self.dropped,
+            state=status.state,
+            restarts=status.restarts,
+            queue=status.queue + waiting,
+            dropped=self.dropped,
             device=status.device,
-        )  # fmt: skip
+        )
 
     def sink_for(self, recording: RecordingWriter, coil: CoilModel) -> RunSink:
         """What one acquisition's samples go to."""
@@ -124,12 +125,19 @@ class Restorations:
         if sink is not None and (not result.complete or sink.is_newest(result.frame)):
             self._hub.publish_restoration(
                 RestorationView(
-                    series_id=sink.series_id, frame=result.frame, estimate=result.estimate, interval=result.interval,
-                    method=result.method, face=result.face, weights_hash=result.weights_hash,
-                    withheld_rmse=result.withheld_rmse, expected_rmse=result.expected_rmse, latency_ms=latency_ms,
+                    series_id=sink.series_id,
+                    frame=result.frame,
+                    estimate=result.estimate,
+                    interval=result.interval,
+                    method=result.method,
+                    face=result.face,
+                    weights_hash=result.weights_hash,
+                    withheld_rmse=result.withheld_rmse,
+                    expected_rmse=result.expected_rmse,
+                    latency_ms=latency_ms,
                     progressive=not result.complete,
                 )
-            )  # fmt: skip
+            )
         if sink is not None and not result.complete:
             sink.looked(result)
         if job is None or sink is None or latency_ms is None:

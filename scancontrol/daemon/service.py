@@ -101,11 +101,19 @@ class Daemon:
             self._dose = DoseKeeper(config.specimen, ledgers, sync=config.fsync)
             stack.callback(self._dose.close)
             beam = BeamThread(
-                config.microscope, operator=config.operator, security=self._security(),
-                output=self._output, keep_restorations=config.store_restorations, fsync=config.fsync,
-                sinks=self._sinks, on_finished=self._on_finished, dose=self._dose, notice=self._say,
-                interrupted=interrupted, on_interrupted=on_interrupted,
-            )  # fmt: skip
+                config.microscope,
+                operator=config.operator,
+                security=self._security(),
+                output=self._output,
+                keep_restorations=config.store_restorations,
+                fsync=config.fsync,
+                sinks=self._sinks,
+                on_finished=self._on_finished,
+                dose=self._dose,
+                notice=self._say,
+                interrupted=interrupted,
+                on_interrupted=on_interrupted,
+            )
             self._beam = beam
             capabilities = beam.connect(config.connect_timeout_s)
             stack.callback(beam.stop, 1.0)
@@ -114,9 +122,12 @@ class Daemon:
             self._capabilities = capabilities
             if config.page.enabled:
                 page = LiveServer(
-                    self._hub, host=config.page.host, port=config.page.port,
-                    certificate=self._beside(config.page.tls_certificate), key=self._beside(config.page.tls_key),
-                )  # fmt: skip
+                    self._hub,
+                    host=config.page.host,
+                    port=config.page.port,
+                    certificate=self._beside(config.page.tls_certificate),
+                    key=self._beside(config.page.tls_key),
+                )
                 url = page.start()
                 stack.callback(page.stop)
                 self._page_url = url.partition("#")[0]  # its token is for the operator alone
@@ -201,20 +212,33 @@ class Daemon:
         """Leave the figures beside the recording; the exit code says whether all frames were taken."""
         restored = self._restorations
         written = RunFigures(
-            recording=run.recording.path.name, plan=run.plan.name, finish_reason=status.finish_reason or "",
-            frames=status.frames_completed, samples_sent=status.samples_exposed,
-            samples_received=status.samples_received, samples_lost=status.samples_lost,
-            samples_duplicate=status.samples_duplicate, frames_restored=restored.frames_restored,
-            frames_dropped_live=restored.dropped, frame_rate_hz=status.frame_rate_hz,
-            beam_frame_time_ms=figures.beam_frame_time_ms, restore_latency_ms=restored.latency.percentiles(),
-            restore_compute_ms=restored.compute.percentiles(), restore_overhead_ms=restored.overhead.percentiles(),
-            method=restored.method or "", face=restored.face or "",
-            withheld_rmse=restored.withheld_rmse, expected_rmse=restored.expected_rmse,
+            recording=run.recording.path.name,
+            plan=run.plan.name,
+            finish_reason=status.finish_reason or "",
+            frames=status.frames_completed,
+            samples_sent=status.samples_exposed,
+            samples_received=status.samples_received,
+            samples_lost=status.samples_lost,
+            samples_duplicate=status.samples_duplicate,
+            frames_restored=restored.frames_restored,
+            frames_dropped_live=restored.dropped,
+            frame_rate_hz=status.frame_rate_hz,
+            beam_frame_time_ms=figures.beam_frame_time_ms,
+            restore_latency_ms=restored.latency.percentiles(),
+            restore_compute_ms=restored.compute.percentiles(),
+            restore_overhead_ms=restored.overhead.percentiles(),
+            method=restored.method or "",
+            face=restored.face or "",
+            withheld_rmse=restored.withheld_rmse,
+            expected_rmse=restored.expected_rmse,
             coverage={
-                "nominal": figures.coverage_nominal, "touched": figures.coverage_touched, "dose": figures.coverage_dose,
+                "nominal": figures.coverage_nominal,
+                "touched": figures.coverage_touched,
+                "dose": figures.coverage_dose,
             },
-            dose_frame_e_per_a2=figures.dose_frame_e_per_a2, restorer_restarts=restored.restarts,
-        )  # fmt: skip
+            dose_frame_e_per_a2=figures.dose_frame_e_per_a2,
+            restorer_restarts=restored.restarts,
+        )
         write_text(self._output / RUN_FILE, msgspec.json.format(msgspec.json.encode(written), indent=2).decode() + "\n")
         print_line(f"recording   {run.recording.path}")
         if status.finish_reason != "completed":
@@ -233,11 +257,17 @@ class Daemon:
         def show(partial: Partial) -> None:
             self._hub.publish_partial(
                 PartialView(
-                    series_id=series, frame=partial.frame, image=partial.mean, weight=partial.weight,
-                    complete=partial.complete, samples=partial.samples, path_id=partial.path.path_id,
-                    samples_planned=partial.path.count, fov_nm=plan.fov_nm,
+                    series_id=series,
+                    frame=partial.frame,
+                    image=partial.mean,
+                    weight=partial.weight,
+                    complete=partial.complete,
+                    samples=partial.samples,
+                    path_id=partial.path.path_id,
+                    samples_planned=partial.path.count,
+                    fov_nm=plan.fov_nm,
                 )
-            )  # fmt: skip
+            )
 
         self._background = Background(PartialFrames(recording, capabilities.coil, show))
         names = tuple(channel.name for channel in capabilities.detectors)
@@ -322,13 +352,22 @@ class Daemon:
         self._show_truth()
         self._hub.publish_status(
             status_view(
-                plans=tuple(self._plans), figures=self._figures, acquisition=self._last, microscope=beam.microscope,
-                microscope_name=self._capabilities.name, address=self._config.microscope, connected=beam.connected,
-                restorer=restored.state(), method=restored.method, face=restored.face, latency=restored.latency,
-                dose_area_e_per_a2=self._dose_area(), origin=self._capabilities.origin,
+                plans=tuple(self._plans),
+                figures=self._figures,
+                acquisition=self._last,
+                microscope=beam.microscope,
+                microscope_name=self._capabilities.name,
+                address=self._config.microscope,
+                connected=beam.connected,
+                restorer=restored.state(),
+                method=restored.method,
+                face=restored.face,
+                latency=restored.latency,
+                dose_area_e_per_a2=self._dose_area(),
+                origin=self._capabilities.origin,
                 warnings=self._standing(),
             )
-        )  # fmt: skip
+        )
 
     def _standing(self) -> tuple[str, ...]:
         """What is wrong now, and stays on the page while it is."""
@@ -353,12 +392,21 @@ class Daemon:
     def snapshot(self) -> Snapshot:
         """The whole, as of now. Called in the status server's thread."""
         return snapshot_of(
-            now_utc_ns=time.time_ns(), started_utc_ns=self._started_utc_ns, acquisition=self._last,
-            figures=self._figures, series_unique_id=self._series or None, beam=self._beam,
-            microscope_name=self._capabilities.name, address=self._config.microscope, dose=self._dose,
-            area_e_per_a2=self._dose_area(), restored=self._restorations, page=self._page_url, output=self._output,
+            now_utc_ns=time.time_ns(),
+            started_utc_ns=self._started_utc_ns,
+            acquisition=self._last,
+            figures=self._figures,
+            series_unique_id=self._series or None,
+            beam=self._beam,
+            microscope_name=self._capabilities.name,
+            address=self._config.microscope,
+            dose=self._dose,
+            area_e_per_a2=self._dose_area(),
+            restored=self._restorations,
+            page=self._page_url,
+            output=self._output,
             warnings=self._standing(),
-        )  # fmt: skip
+        )
 
     def _show_truth(self) -> None:
         if self._truth_shown or self._truth_path is None or self._figures is None or not self._truth_path.exists():

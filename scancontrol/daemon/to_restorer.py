@@ -212,10 +212,16 @@ class RunSink:
                 return
             try:
                 self._recording.write_restoration(
-                    result.frame, result.estimate, result.interval, method=result.method, face=result.face,
-                    weights_hash=result.weights_hash, withheld_rmse=result.withheld_rmse,
-                    expected_rmse=result.expected_rmse, samples_used=result.samples_used,
-                )  # fmt: skip
+                    result.frame,
+                    result.estimate,
+                    result.interval,
+                    method=result.method,
+                    face=result.face,
+                    weights_hash=result.weights_hash,
+                    withheld_rmse=result.withheld_rmse,
+                    expected_rmse=result.expected_rmse,
+                    samples_used=result.samples_used,
+                )
             except ScanControlError as error:
                 raise LinkError(f"frame {result.frame} is restored and not stored: {error}") from error
 

@@ -104,8 +104,12 @@ class DoseGuard:
         if exposure_us is not None:
             cells = self._cells_of(path)
             if area not in self._areas and len(self._areas) >= _AREAS:
-                raise InvalidInput("areas", len(self._areas) + 1, f"is above {_AREAS}",
-                                   "start the microscope's server anew for a new specimen")  # fmt: skip
+                raise InvalidInput(
+                    "areas",
+                    len(self._areas) + 1,
+                    f"is above {_AREAS}",
+                    "start the microscope's server anew for a new specimen",
+                )
             added = exposure_us * (self._foreseen(1.0) / cells.cell_a2)
             if self.limits.frame_e_per_a2 is not None and added.max() > self.limits.frame_e_per_a2:
                 self._refuse("frame dose (e/Å²)", 0.0, float(added.max()), self.limits.frame_e_per_a2)
@@ -212,9 +216,11 @@ class DoseGuard:
         fits = max(0.0, limit - spent) / wanted
         remedy = f"scale dwell or coverage by {fits:.3g} or less" if fits > 0.001 else "move to a fresh area"
         raise InvalidInput(
-            quantity, f"{spent + wanted:.4g}",
-            f"({spent:.4g} spent, {wanted:.4g} asked for) would pass the microscope's limit, {limit:.4g}", remedy,
-        )  # fmt: skip
+            quantity,
+            f"{spent + wanted:.4g}",
+            f"({spent:.4g} spent, {wanted:.4g} asked for) would pass the microscope's limit, {limit:.4g}",
+            remedy,
+        )
 
     def _total(self, area: str, cells: PathCells) -> NDArray[np.float64]:
         """Dose of the area in this field's cells, from scans with this and with every other field of view."""

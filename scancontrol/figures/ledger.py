@@ -73,14 +73,18 @@ def draw_ledger(state: LedgerState) -> Figure:
         unit, name = (1e3, "µm") if bottom - top > 2e3 else (1.0, "nm")
         dose = np.ma.masked_less_equal(rendered(state, extent), 0)
         shown = axes.imshow(
-            dose, extent=(left / unit, right / unit, bottom / unit, top / unit), cmap="inferno_r",
-            norm=LogNorm(lowest, max(worst, 10 * lowest)), interpolation="nearest",
-        )  # fmt: skip
+            dose,
+            extent=(left / unit, right / unit, bottom / unit, top / unit),
+            cmap="inferno_r",
+            norm=LogNorm(lowest, max(worst, 10 * lowest)),
+            interpolation="nearest",
+        )
         axes.set_facecolor("#f1f5f9")
         axes.set(title=title, xlabel=f"x ({name})", ylabel=f"y ({name})")
         figure.colorbar(shown, ax=axes, label="dose (e/Å²)", shrink=0.86)
     figure.suptitle(
         f"specimen {state.specimen}: {state.frames} frames, {state.electrons:.4g} electrons, "
-        f"{worst:.4g} e/Å² at the most exposed cell", fontsize=12,
-    )  # fmt: skip
+        f"{worst:.4g} e/Å² at the most exposed cell",
+        fontsize=12,
+    )
     return figure

@@ -59,27 +59,45 @@ def pictures_of(recording: RecordingReader, frame: int) -> list[Picture]:
     percent = 100 * float(touched.mean())
     pictures = [
         Picture(
-            "partial", frame, mean, pixel_nm, f"partial scan\n{percent:.3g} % of pixels",
-            f"{common}; partial frame: pixels that the beam did not touch are 0", touched,
+            "partial",
+            frame,
+            mean,
+            pixel_nm,
+            f"partial scan\n{percent:.3g} % of pixels",
+            f"{common}; partial frame: pixels that the beam did not touch are 0",
+            touched,
         )
-    ]  # fmt: skip
+    ]
     stored = recording.restoration(frame)
     if stored is None:
         return pictures
     weights = f", weights {stored.weights_hash[:12]}" if stored.weights_hash else ""
     origin = f"{stored.method} ({stored.face}){weights}"
+    samples = stored.samples_used or entry.received
     withheld = "" if stored.withheld_rmse is None else f", RMSE on withheld samples {stored.withheld_rmse:.4g} counts"
     if stored.expected_rmse is not None:
         withheld += f", of every pixel expected {stored.expected_rmse:.4g}"
-    pictures.append(Picture(
-        "restoration", frame, stored.estimate, pixel_nm, f"RESTORED: {stored.method}\nfrom {percent:.3g} % of pixels",
-        f"{common}; RESTORED, not measured: {origin} from {stored.samples_used or entry.received} samples{withheld}",
-    ))  # fmt: skip
+    pictures.append(
+        Picture(
+            "restoration",
+            frame,
+            stored.estimate,
+            pixel_nm,
+            f"RESTORED: {stored.method}\nfrom {percent:.3g} % of pixels",
+            f"{common}; RESTORED, not measured: {origin} from {samples} samples{withheld}",
+        )
+    )
     if stored.interval is not None:
-        pictures.append(Picture(
-            "interval", frame, stored.interval, pixel_nm, f"half-width of the 90 % interval\nRESTORED: {stored.method}",
-            f"{common}; half-width of the 90 % interval of the restoration by {origin}",
-        ))  # fmt: skip
+        pictures.append(
+            Picture(
+                "interval",
+                frame,
+                stored.interval,
+                pixel_nm,
+                f"half-width of the 90 % interval\nRESTORED: {stored.method}",
+                f"{common}; half-width of the 90 % interval of the restoration by {origin}",
+            )
+        )
     return pictures
 
 
@@ -173,9 +191,12 @@ def _draw_colours(image: Image.Image) -> None:
 
 
 def _label(
-    brush: ImageDraw.ImageDraw, at: tuple[int, int], text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
+    brush: ImageDraw.ImageDraw,
+    at: tuple[int, int],
+    text: str,
+    font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
     colour: tuple[int, int, int],
-) -> None:  # fmt: skip
+) -> None:
     left, top, right, bottom = brush.textbbox(at, text, font)
     brush.rectangle((left - 4, top - 4, right + 4, bottom + 4), fill=(0, 0, 0, 150))
     brush.text(at, text, colour, font)

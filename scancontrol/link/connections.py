@@ -111,8 +111,12 @@ def dealer(
         socket.connect(address)
     except zmq.ZMQError as error:
         socket.close(0)
-        raise InvalidInput("address", address, f"cannot be connected to ({error.strerror})",
-                           "give the microscope's address, such as tcp://127.0.0.1:5555") from None  # fmt: skip
+        raise InvalidInput(
+            "address",
+            address,
+            f"cannot be connected to ({error.strerror})",
+            "give the microscope's address, such as tcp://127.0.0.1:5555",
+        ) from None
     except BaseException:
         socket.close(0)
         raise

@@ -216,9 +216,13 @@ class MicroscopeLink:
         :raises LinkError: no answer in time, or the session ended before the answer came
         """
         fields = {
-            "series_id": series_id, "frame": frame, "path_id": path_id, "first_index": first_index,
-            "series_unique_id": series_unique_id or f"{self._name}-{series_id}", "area": area,
-        }  # fmt: skip
+            "series_id": series_id,
+            "frame": frame,
+            "path_id": path_id,
+            "first_index": first_index,
+            "series_unique_id": series_unique_id or f"{self._name}-{series_id}",
+            "area": area,
+        }
         try:
             self._ask(m.Scan, timeout_s, **fields)
         except RequestRefused as refused:

@@ -141,11 +141,7 @@ class ScanPlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         settle = (
             None
             if self.settle is None
-            else Settle(
-                time_constant_us=0.0,
-                tolerance_px=self.settle.tolerance_px,
-                flyback_us=self.settle.flyback_us,
-            )
+            else Settle(time_constant_us=0.0, tolerance_px=self.settle.tolerance_px, flyback_us=self.settle.flyback_us)
         )
         for pattern in self.patterns:
             PathRecipe(

@@ -42,10 +42,15 @@ class _JsonLines(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         line = {
-            "utc_ns": int(record.created * 1e9), "level": record.levelname.lower(), "process": self._role,
-            "pid": record.process, "thread": record.threadName, "logger": record.name,
-            "scan": getattr(record, "scan", ""), "message": record.getMessage()[:_MESSAGE_CHARACTERS],
-        }  # fmt: skip
+            "utc_ns": int(record.created * 1e9),
+            "level": record.levelname.lower(),
+            "process": self._role,
+            "pid": record.process,
+            "thread": record.threadName,
+            "logger": record.name,
+            "scan": getattr(record, "scan", ""),
+            "message": record.getMessage()[:_MESSAGE_CHARACTERS],
+        }
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)[-_MESSAGE_CHARACTERS:]
         return json.dumps(line, ensure_ascii=False)
@@ -90,8 +95,9 @@ def configure(role: str, *, verbose: bool, json_file: Path | None = None, stream
         try:
             lines = _Appending(json_file)
         except OSError as error:
-            raise InvalidInput("--log-json", json_file, f"cannot be written ({error.strerror})",
-                               "name a file in a folder of yours") from error  # fmt: skip
+            raise InvalidInput(
+                "--log-json", json_file, f"cannot be written ({error.strerror})", "name a file in a folder of yours"
+            ) from error
         os.environ[JSON_VARIABLE] = str(json_file.resolve())
         lines.setLevel(logging.INFO)
         lines.setFormatter(_JsonLines(role))

@@ -37,10 +37,19 @@ class Annotator:
         return frame in self._rows and self.header.restoration_row(self._rows[frame]) is not None
 
     def write_restoration(
-        self, frame: int, estimate: NDArray[Any], interval: NDArray[Any] | None = None, *,
-        method: str, face: str, weights_hash: str = "", withheld_rmse: float | None = None,
-        expected_rmse: float | None = None, samples_used: int = 0, utc_ns: int | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        frame: int,
+        estimate: NDArray[Any],
+        interval: NDArray[Any] | None = None,
+        *,
+        method: str,
+        face: str,
+        weights_hash: str = "",
+        withheld_rmse: float | None = None,
+        expected_rmse: float | None = None,
+        samples_used: int = 0,
+        utc_ns: int | None = None,
+    ) -> None:
         """Store a restoration, as :meth:`RecordingWriter.write_restoration` does.
 
         Raises :class:`RecordingError` if the frame has no place for one, or the disk no room.
@@ -49,9 +58,18 @@ class Annotator:
         if row is None:
             raise RecordingError(f"{self.path} has no place for a restoration of frame {frame}; restore into a copy")
         if not self._images.restoration(
-            row, frame, estimate, interval, method=method, face=face, weights_hash=weights_hash,
-            withheld_rmse=withheld_rmse, expected_rmse=expected_rmse, samples_used=samples_used, utc_ns=utc_ns,
-        ):  # fmt: skip
+            row,
+            frame,
+            estimate,
+            interval,
+            method=method,
+            face=face,
+            weights_hash=weights_hash,
+            withheld_rmse=withheld_rmse,
+            expected_rmse=expected_rmse,
+            samples_used=samples_used,
+            utc_ns=utc_ns,
+        ):
             raise RecordingError(f"{self.path}: the disk has no room for the restoration of frame {frame}")
 
     def close(self) -> None:

@@ -51,10 +51,14 @@ def copy_recording(
             raise RecordingError(f"{source} holds no frame")
         status = reader.rows("status")[0]
         capacity = msgspec.structs.replace(
-            reader.header.capacity, frames=frames, samples=int(status["samples"]), paths=len(reader.paths),
-            path_samples=int(status["path_samples"]), recipe_bytes=int(status["recipe_bytes"]),
+            reader.header.capacity,
+            frames=frames,
+            samples=int(status["samples"]),
+            paths=len(reader.paths),
+            path_samples=int(status["path_samples"]),
+            recipe_bytes=int(status["recipe_bytes"]),
             chunks=max(int(status["chunk_rows"]), frames),
-        )  # fmt: skip
+        )
         header = msgspec.structs.replace(reader.header, capacity=capacity)
         if restorations == "room for all":
             header = msgspec.structs.replace(header, keep_restorations=1)

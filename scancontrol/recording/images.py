@@ -37,9 +37,14 @@ class ImageWriter:
         self.not_stored = 0
 
     def positions(
-        self, path_row: int, start: int, last: bool,
-        nominal: NDArray[Any], achieved: NDArray[Any] | None, dwell_us: NDArray[Any],
-    ) -> bool:  # fmt: skip
+        self,
+        path_row: int,
+        start: int,
+        last: bool,
+        nominal: NDArray[Any],
+        achieved: NDArray[Any] | None,
+        dwell_us: NDArray[Any],
+    ) -> bool:
         """Store positions (n, 2) and dwell times (n,) from row ``start`` of the position tables."""
         with self._lock:
             done = self._put("nominal", 8 * start, nominal) and self._put("dwell_us", 4 * start, dwell_us)
@@ -59,19 +64,33 @@ class ImageWriter:
             )
 
     def restoration(
-        self, row: int, frame: int, estimate: NDArray[Any], interval: NDArray[Any] | None, *,
-        method: str, face: str, weights_hash: str, withheld_rmse: float | None, expected_rmse: float | None,
-        samples_used: int, utc_ns: int | None,
-    ) -> bool:  # fmt: skip
+        self,
+        row: int,
+        frame: int,
+        estimate: NDArray[Any],
+        interval: NDArray[Any] | None,
+        *,
+        method: str,
+        face: str,
+        weights_hash: str,
+        withheld_rmse: float | None,
+        expected_rmse: float | None,
+        samples_used: int,
+        utc_ns: int | None,
+    ) -> bool:
         """Store an estimate and its interval (rows, cols) in place ``row``, and where they come from."""
         values = np.zeros(1, dtype=RESTORATION_ROW)
         for name, value in (
-            ("written", 1), ("has_interval", interval is not None), ("frame", frame), ("samples_used", samples_used),
+            ("written", 1),
+            ("has_interval", interval is not None),
+            ("frame", frame),
+            ("samples_used", samples_used),
             ("withheld_rmse", np.nan if withheld_rmse is None else withheld_rmse),
             ("utc_ns", time.time_ns() if utc_ns is None else utc_ns),
-            ("method", method.encode()[:64]), ("face", face.encode()[:16]),
+            ("method", method.encode()[:64]),
+            ("face", face.encode()[:16]),
             ("weights_hash", weights_hash.encode()[:64]),
-        ):  # fmt: skip
+        ):
             values[name] = value
         estimate = self._checked(estimate)
         with self._lock:

@@ -49,36 +49,72 @@ SAMPLES_PER_BLOCK = 1 << 24
 
 STATUS_ROW = np.dtype(
     [
-        ("closed", "<u4"), ("path_rows", "<u4"), ("frame_rows", "<u8"), ("chunk_rows", "<u8"),
-        ("recipe_bytes", "<u8"), ("path_samples", "<u8"), ("samples", "<u8"), ("duplicate_samples", "<u8"),
-        ("images_not_stored", "<u8"), ("electrons", "<f8"), ("ended_utc_ns", "<i8"), ("reason", "S24"),
+        ("closed", "<u4"),
+        ("path_rows", "<u4"),
+        ("frame_rows", "<u8"),
+        ("chunk_rows", "<u8"),
+        ("recipe_bytes", "<u8"),
+        ("path_samples", "<u8"),
+        ("samples", "<u8"),
+        ("duplicate_samples", "<u8"),
+        ("images_not_stored", "<u8"),
+        ("electrons", "<f8"),
+        ("ended_utc_ns", "<i8"),
+        ("reason", "S24"),
     ]
-)  # fmt: skip
+)
 FRAME_ROW = np.dtype(
     [
-        ("frame", "<u8"), ("path", "<u8"), ("first", "<u8"), ("count", "<u8"), ("received", "<u8"),
-        ("exposed", "<u8"), ("electrons", "<f8"), ("started_monotonic_ns", "<i8"), ("started_utc_ns", "<i8"),
-        ("ended_utc_ns", "<i8"), ("ended", "<u4"), ("complete", "<u4"), ("reason", "S24"),
+        ("frame", "<u8"),
+        ("path", "<u8"),
+        ("first", "<u8"),
+        ("count", "<u8"),
+        ("received", "<u8"),
+        ("exposed", "<u8"),
+        ("electrons", "<f8"),
+        ("started_monotonic_ns", "<i8"),
+        ("started_utc_ns", "<i8"),
+        ("ended_utc_ns", "<i8"),
+        ("ended", "<u4"),
+        ("complete", "<u4"),
+        ("reason", "S24"),
     ]
-)  # fmt: skip
+)
 CHUNK_ROW = np.dtype(
     [
-        ("frame_row", "<u8"), ("first_index", "<u8"), ("count", "<u8"), ("monotonic_ns", "<i8"),
-        ("utc_ns", "<i8"), ("electrons", "<f8"), ("crc32", "<u4"), ("checked", "<u4"),
+        ("frame_row", "<u8"),
+        ("first_index", "<u8"),
+        ("count", "<u8"),
+        ("monotonic_ns", "<i8"),
+        ("utc_ns", "<i8"),
+        ("electrons", "<f8"),
+        ("crc32", "<u4"),
+        ("checked", "<u4"),
     ]
-)  # fmt: skip
+)
 PATH_ROW = np.dtype(
     [
-        ("path_id", "S32"), ("first", "<u8"), ("count", "<u8"), ("recipe_first", "<u8"),
-        ("recipe_bytes", "<u8"), ("positions_written", "<u8"),
+        ("path_id", "S32"),
+        ("first", "<u8"),
+        ("count", "<u8"),
+        ("recipe_first", "<u8"),
+        ("recipe_bytes", "<u8"),
+        ("positions_written", "<u8"),
     ]
-)  # fmt: skip
+)
 RESTORATION_ROW = np.dtype(
     [
-        ("written", "<u4"), ("has_interval", "<u4"), ("frame", "<u8"), ("samples_used", "<u8"),
-        ("withheld_rmse", "<f8"), ("utc_ns", "<i8"), ("method", "S64"), ("face", "S16"), ("weights_hash", "S64"),
+        ("written", "<u4"),
+        ("has_interval", "<u4"),
+        ("frame", "<u8"),
+        ("samples_used", "<u8"),
+        ("withheld_rmse", "<f8"),
+        ("utc_ns", "<i8"),
+        ("method", "S64"),
+        ("face", "S16"),
+        ("weights_hash", "S64"),
     ]
-)  # fmt: skip
+)
 
 TABLES = {
     "status": STATUS_ROW,
@@ -144,9 +180,13 @@ class Capacity(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
                 path_samples += path.count
                 recipe_bytes += len(msgspec.json.encode(path.recipe))
         return cls(
-            frames=frames, samples=samples, paths=len(seen),
-            path_samples=path_samples, recipe_bytes=recipe_bytes, chunks=chunks,
-        )  # fmt: skip
+            frames=frames,
+            samples=samples,
+            paths=len(seen),
+            path_samples=path_samples,
+            recipe_bytes=recipe_bytes,
+            chunks=chunks,
+        )
 
 
 class Header(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -337,28 +377,38 @@ def _experiment(
     for index, (axis, units, scale, navigate) in enumerate(axes):
         group.create_group(f"axis-{index}").attrs.update(
             {
-                "_type": "UniformDataAxis", "name": axis, "units": units, "scale": scale, "offset": 0.0,
-                "size": shape[index], "navigate": navigate, "is_binned": False,
+                "_type": "UniformDataAxis",
+                "name": axis,
+                "units": units,
+                "scale": scale,
+                "offset": 0.0,
+                "size": shape[index],
+                "navigate": navigate,
+                "is_binned": False,
             }
-        )  # fmt: skip
+        )
     began = datetime.datetime.fromtimestamp(header.started_utc_ns // 1_000_000_000, datetime.UTC)
     metadata = group.create_group("metadata")
     metadata.create_group("General").attrs.update(
         {
-            "title": _printable(f"{header.name}: {name}"), "date": began.date().isoformat(),
-            "time": began.time().isoformat(), "time_zone": "UTC",
+            "title": _printable(f"{header.name}: {name}"),
+            "date": began.date().isoformat(),
+            "time": began.time().isoformat(),
+            "time_zone": "UTC",
         }
-    )  # fmt: skip
+    )
     metadata.create_group("Signal").attrs.update({"signal_type": "", "signal_origin": capabilities.origin})
     kind = "SEM" if capabilities.beam_energy_kev <= 40 else "TEM"
     column = metadata.create_group(f"Acquisition_instrument/{kind}")
     column.attrs.update(
         {
-            "beam_energy": capabilities.beam_energy_kev, "beam_current": header.beam_current_pa / 1e3,
-            "dwell_time": header.dwell_us / 1e6, "microscope": _printable(capabilities.name),
+            "beam_energy": capabilities.beam_energy_kev,
+            "beam_current": header.beam_current_pa / 1e3,
+            "dwell_time": header.dwell_us / 1e6,
+            "microscope": _printable(capabilities.name),
             "acquisition_mode": "STEM",
         }
-    )  # fmt: skip
+    )
     if kind == "SEM":
         del column.attrs["acquisition_mode"]
     column.create_group("Detector").attrs["detector_type"] = _printable(", ".join(header.channels))

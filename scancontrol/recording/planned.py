@@ -33,10 +33,11 @@ def capacity_of(plan: ScanPlan, capabilities: Capabilities) -> Capacity:
         one = Capacity.of(paths)
         counts = [len(range(i, plan.frames, cycle)) for i in range(len(paths))]
         return msgspec.structs.replace(
-            one, frames=plan.frames,
+            one,
+            frames=plan.frames,
             samples=sum(path.count * count for path, count in zip(paths, counts, strict=True)),
             chunks=sum(Capacity.of([path]).chunks * count for path, count in zip(paths, counts, strict=True)),
-        )  # fmt: skip
+        )
     sampled = [plan.path(frame, capabilities) for frame in range(min(_FRAMES_EXPANDED, plan.frames))]
     exact = Capacity.of(sampled)
     if plan.frames <= _FRAMES_EXPANDED:
@@ -45,10 +46,13 @@ def capacity_of(plan: ScanPlan, capabilities: Capabilities) -> Capacity:
     longest = int(1.1 * max(path.count for path in sampled)) + 1
     recipe = max(len(msgspec.json.encode(path.recipe)) for path in sampled) + 64
     return Capacity(
-        frames=plan.frames, samples=exact.samples + more * longest, paths=exact.paths + more,
-        path_samples=exact.path_samples + more * longest, recipe_bytes=exact.recipe_bytes + more * recipe,
+        frames=plan.frames,
+        samples=exact.samples + more * longest,
+        paths=exact.paths + more,
+        path_samples=exact.path_samples + more * longest,
+        recipe_bytes=exact.recipe_bytes + more * recipe,
         chunks=exact.chunks + more * (longest // 1024 + 8),
-    )  # fmt: skip
+    )
 
 
 def file_name(plan: ScanPlan, suffix: str) -> str:
@@ -86,13 +90,21 @@ def record_plan(
     if keep_restorations != "all":
         kept = 0 if keep_restorations == "none" else keep_restorations
     header = Header(
-        version=VERSION, name=plan.name, shape=plan.shape, fov_nm=plan.fov_nm, dwell_us=plan.dwell_us,
+        version=VERSION,
+        name=plan.name,
+        shape=plan.shape,
+        fov_nm=plan.fov_nm,
+        dwell_us=plan.dwell_us,
         beam_current_pa=plan.current_pa(capabilities),
         channels=channels or tuple(detector.name for detector in capabilities.detectors),
-        sample_dtype=sample_dtype, started_utc_ns=time.time_ns() if started_utc_ns is None else started_utc_ns,
-        series_id=series_id, series_unique_id=series_unique_id,
+        sample_dtype=sample_dtype,
+        started_utc_ns=time.time_ns() if started_utc_ns is None else started_utc_ns,
+        series_id=series_id,
+        series_unique_id=series_unique_id,
         keep_restorations=kept,
-        specimen=specimen, stage_nm=stage_nm, capacity=capacity_of(plan, capabilities),
-    )  # fmt: skip
+        specimen=specimen,
+        stage_nm=stage_nm,
+        capacity=capacity_of(plan, capabilities),
+    )
     text = msgspec.yaml.encode(plan).decode() if plan_text is None else plan_text
     return RecordingWriter.create(path, header, text, capabilities, fsync=fsync)

@@ -210,13 +210,17 @@ class RecordingReader:
         if "expected_rmse" in self._regions:
             expected = float(np.frombuffer(self._read("expected_rmse", 0, 8 * row, 8), dtype="<f8")[0])
         return StoredRestoration(
-            frame=int(values["frame"]), estimate=self._picture("restorations", row),
+            frame=int(values["frame"]),
+            estimate=self._picture("restorations", row),
             interval=self._picture("intervals", row) if values["has_interval"] else None,
-            method=_text(values["method"]), face=_text(values["face"]), weights_hash=_text(values["weights_hash"]),
+            method=_text(values["method"]),
+            face=_text(values["face"]),
+            weights_hash=_text(values["weights_hash"]),
             withheld_rmse=None if np.isnan(rmse) else rmse,
             expected_rmse=expected if expected > 0 else None,
-            samples_used=int(values["samples_used"]), utc_ns=int(values["utc_ns"]),
-        )  # fmt: skip
+            samples_used=int(values["samples_used"]),
+            utc_ns=int(values["utc_ns"]),
+        )
 
     def asked_of(self, frame: int) -> str:
         """The microscope's server that was asked for this frame and has not said how far it came; empty for none."""
@@ -309,11 +313,17 @@ class RecordingReader:
         if path >= len(self.paths) or first + count > self.header.capacity.samples or count != self.paths[path].count:
             raise RecordingError("the frame table points outside the file's tables: it is damaged")
         return RecordedFrame(
-            frame=int(row["frame"]), path=path, first=first, count=count, received=int(row["received"]),
-            exposed=int(row["exposed"]) if row["ended"] else None, electrons=float(row["electrons"]),
-            started_monotonic_ns=int(row["started_monotonic_ns"]), started_utc_ns=int(row["started_utc_ns"]),
+            frame=int(row["frame"]),
+            path=path,
+            first=first,
+            count=count,
+            received=int(row["received"]),
+            exposed=int(row["exposed"]) if row["ended"] else None,
+            electrons=float(row["electrons"]),
+            started_monotonic_ns=int(row["started_monotonic_ns"]),
+            started_utc_ns=int(row["started_utc_ns"]),
             reason=_text(row["reason"]),
-        )  # fmt: skip
+        )
 
     def _table(self, name: str, count: int) -> NDArray[Any]:
         dtype = TABLES[name]

@@ -106,9 +106,14 @@ class RecordingWriter:
                 writer._paths[entry.path_id] = (index, entry.first, entry.count)
             for index, frame in enumerate(reader.frames):
                 resumed = FrameProgress(
-                    index, frame.first, frame.count, reader.paths[frame.path].path_id,
-                    reader.rows("frames")[index : index + 1].copy(), frame.received, reader.asked_of(frame.frame),
-                )  # fmt: skip
+                    index,
+                    frame.first,
+                    frame.count,
+                    reader.paths[frame.path].path_id,
+                    reader.rows("frames")[index : index + 1].copy(),
+                    frame.received,
+                    reader.asked_of(frame.frame),
+                )
                 writer._frames[frame.frame] = resumed
                 writer._rows.add(frame.frame)
             frames = list(writer._frames.values())
@@ -163,9 +168,13 @@ class RecordingWriter:
                 f"{room.path_samples} samples and {room.recipe_bytes} bytes of recipes in all; make it larger"
             )
         values = new_row(
-            PATH_ROW, path_id=path.path_id.encode(), first=first, count=path.count, recipe_first=recipe_first,
+            PATH_ROW,
+            path_id=path.path_id.encode(),
+            first=first,
+            count=path.count,
+            recipe_first=recipe_first,
             recipe_bytes=len(recipe),
-        )  # fmt: skip
+        )
         self._file.write("recipes", 0, recipe_first, recipe)
         self._file.write_row("paths", row, values)
         self._status["path_rows"] = row + 1
@@ -218,9 +227,15 @@ class RecordingWriter:
             self._frames_with_chunks += progress.chunk_row < 0
             progress.chunk_row, used = used, used + 1
             fill_row(
-                chunk, frame_row=progress.row, first_index=progress.next_index, count=count,
-                monotonic_ns=monotonic_ns, utc_ns=utc_ns, crc32=crc, checked=1,
-            )  # fmt: skip
+                chunk,
+                frame_row=progress.row,
+                first_index=progress.next_index,
+                count=count,
+                monotonic_ns=monotonic_ns,
+                utc_ns=utc_ns,
+                crc32=crc,
+                checked=1,
+            )
         else:  # the rows left belong to frames still to come: this chunk shares the row of its neighbour
             chunk["count"] += count
             chunk["checked"] = 0
@@ -244,10 +259,15 @@ class RecordingWriter:
         with self._lock:
             progress = self._known(frame)
             fill_row(
-                progress.values, received=progress.next_index, exposed=exposed, electrons=electrons,
-                ended_utc_ns=time.time_ns() if utc_ns is None else utc_ns, ended=1,
-                complete=progress.next_index == progress.count, reason=reason.encode()[:24],
-            )  # fmt: skip
+                progress.values,
+                received=progress.next_index,
+                exposed=exposed,
+                electrons=electrons,
+                ended_utc_ns=time.time_ns() if utc_ns is None else utc_ns,
+                ended=1,
+                complete=progress.next_index == progress.count,
+                reason=reason.encode()[:24],
+            )
             self._file.write_row("frames", progress.row, progress.values)
             if self._fsync:
                 self._file.sync()
@@ -314,10 +334,19 @@ class RecordingWriter:
         return row is not None and self.header.restoration_row(row) is not None
 
     def write_restoration(
-        self, frame: int, estimate: NDArray[Any], interval: NDArray[Any] | None = None, *,
-        method: str, face: str, weights_hash: str = "", withheld_rmse: float | None = None,
-        expected_rmse: float | None = None, samples_used: int = 0, utc_ns: int | None = None,
-    ) -> bool:  # fmt: skip
+        self,
+        frame: int,
+        estimate: NDArray[Any],
+        interval: NDArray[Any] | None = None,
+        *,
+        method: str,
+        face: str,
+        weights_hash: str = "",
+        withheld_rmse: float | None = None,
+        expected_rmse: float | None = None,
+        samples_used: int = 0,
+        utc_ns: int | None = None,
+    ) -> bool:
         """Store a restoration, (rows, cols) in sample units, and what made it; a later one replaces it.
 
         False if this frame has no place for one (see ``Header.keep_restorations``) or the disk no room.
@@ -326,10 +355,18 @@ class RecordingWriter:
         if row is None:
             return False
         return self._images.restoration(
-            row, frame, estimate, interval,
-            method=method, face=face, weights_hash=weights_hash, withheld_rmse=withheld_rmse,
-            expected_rmse=expected_rmse, samples_used=samples_used, utc_ns=utc_ns,
-        )  # fmt: skip
+            row,
+            frame,
+            estimate,
+            interval,
+            method=method,
+            face=face,
+            weights_hash=weights_hash,
+            withheld_rmse=withheld_rmse,
+            expected_rmse=expected_rmse,
+            samples_used=samples_used,
+            utc_ns=utc_ns,
+        )
 
     def close(self, reason: str = "completed") -> None:
         """End the recording cleanly and give back the room of what was planned but never scanned."""

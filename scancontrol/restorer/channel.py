@@ -16,9 +16,15 @@ def request_parts(asked: Asked) -> list[Any]:
     """The message that asks for a frame."""
     kind: Literal["<u2", "<f4"] = "<u2" if asked.samples.dtype.str == "<u2" else "<f4"
     header = wire.Restore(
-        request=asked.request, stream=asked.stream, frame=asked.frame, path_id=asked.path_id,
-        count=len(asked.samples), dtype=kind, live=asked.live, complete=asked.complete,
-    )  # fmt: skip
+        request=asked.request,
+        stream=asked.stream,
+        frame=asked.frame,
+        path_id=asked.path_id,
+        count=len(asked.samples),
+        dtype=kind,
+        live=asked.live,
+        complete=asked.complete,
+    )
     return wire.encode(header, asked.samples)
 
 

@@ -156,9 +156,14 @@ class RestorerProcess:
             if path_id not in self._paths:
                 raise LocalProtocolError(f"path {path_id} was not registered with the restorer")
             gone = self._ledger.ask(
-                stream, frame, path_id, np.ascontiguousarray(samples),
-                live=live, complete=complete, now_ns=time.monotonic_ns(),
-            )  # fmt: skip
+                stream,
+                frame,
+                path_id,
+                np.ascontiguousarray(samples),
+                live=live,
+                complete=complete,
+                now_ns=time.monotonic_ns(),
+            )
         if gone is None:
             return False
         self._ring()
@@ -309,9 +314,8 @@ class RestorerProcess:
         with self._lock:
             self._unregistered = list(self._paths)
         self._set(
-            state="ready", method=message.method, device=message.device, weights_hash=message.weights_hash,
-            error=None,
-        )  # fmt: skip
+            state="ready", method=message.method, device=message.device, weights_hash=message.weights_hash, error=None
+        )
         return True
 
     def _send_waiting(self, dealer: zmq.Socket[Any]) -> None:
@@ -343,12 +347,22 @@ class RestorerProcess:
                 with self._lock:
                     self._status = replace(self._status, restored=self._status.restored + 1)
             frame = RestoredFrame(
-                stream=asked.stream, frame=asked.frame, path_id=asked.path_id, samples_used=message.count,
-                complete=asked.complete, estimate=estimate, interval=interval, method=message.method,
-                face=message.face, weights_hash=message.weights_hash, withheld_rmse=message.withheld_rmse,
-                expected_rmse=message.expected_rmse, compute_ms=message.compute_ms, waited_ms=message.waited_ms,
+                stream=asked.stream,
+                frame=asked.frame,
+                path_id=asked.path_id,
+                samples_used=message.count,
+                complete=asked.complete,
+                estimate=estimate,
+                interval=interval,
+                method=message.method,
+                face=message.face,
+                weights_hash=message.weights_hash,
+                withheld_rmse=message.withheld_rmse,
+                expected_rmse=message.expected_rmse,
+                compute_ms=message.compute_ms,
+                waited_ms=message.waited_ms,
                 turnaround_ms=(time.monotonic_ns() - asked.asked_ns) / 1e6,
-            )  # fmt: skip
+            )
             self._tell(self._on_restored, frame)
         elif isinstance(message, wire.Refused):
             self._refused(message, asked)
@@ -357,8 +371,11 @@ class RestorerProcess:
         elif isinstance(message, wire.Registered):
             log.info(
                 "path %s: %s takes %.1f ms, the beam %.1f ms",
-                message.path_id[:8], message.method, message.restore_ms, message.beam_ms,
-            )  # fmt: skip
+                message.path_id[:8],
+                message.method,
+                message.restore_ms,
+                message.beam_ms,
+            )
 
     def _refused(self, message: wire.Refused, asked: Asked | None) -> None:
         log.warning("restorer refused: %s", message.text)

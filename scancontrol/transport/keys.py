@@ -70,8 +70,12 @@ class ServerSecurity:
         """Raise :class:`InvalidInput` if the key or the folder cannot be used."""
         load_secret_key(self.secret_key_file)
         if not self.allowed_clients.is_dir():
-            raise InvalidInput("allow-list", self.allowed_clients, "is not a folder",
-                               "make one and put the clients' .key files into it")  # fmt: skip
+            raise InvalidInput(
+                "allow-list",
+                self.allowed_clients,
+                "is not a folder",
+                "make one and put the clients' .key files into it",
+            )
 
     def allows(self, public_key: bytes) -> bool:
         """Whether this client's public key (Z85) is in the folder now."""
@@ -212,9 +216,11 @@ def check_address(address: str, security: ServerSecurity | ClientSecurity | None
         security.check()
     elif not is_local(address):
         raise InvalidInput(
-            "address", address, "is reachable over the network and no keys are given",
+            "address",
+            address,
+            "is reachable over the network and no keys are given",
             "use tcp://127.0.0.1:PORT, or make keys with 'scancontrol keys' and name them",
-        )  # fmt: skip
+        )
 
 
 def bind(socket: zmq.Socket[Any], address: str) -> str:
@@ -227,10 +233,12 @@ def bind(socket: zmq.Socket[Any], address: str) -> str:
         socket.bind(re.sub(r":0$", ":*", address))
     except zmq.ZMQError as error:
         if error.errno == zmq.EADDRINUSE:
-            raise InvalidInput("address", address, "is in use by another process",
-                               "end it, or choose another port (0 is any free one)") from None  # fmt: skip
-        raise InvalidInput("address", address, f"cannot be bound ({error.strerror})",
-                           "choose an address of this machine") from None  # fmt: skip
+            raise InvalidInput(
+                "address", address, "is in use by another process", "end it, or choose another port (0 is any free one)"
+            ) from None
+        raise InvalidInput(
+            "address", address, f"cannot be bound ({error.strerror})", "choose an address of this machine"
+        ) from None
     endpoint = socket.getsockopt(zmq.LAST_ENDPOINT)
     return endpoint.rstrip(b"\0").decode() if isinstance(endpoint, bytes) else str(endpoint)
 
@@ -241,8 +249,9 @@ def make_keys(folder: Path, name: str) -> tuple[Path, Path]:
     :raises InvalidInput: the name is not a plain one, a file is there already, or the folder cannot be written
     """
     if not _NAME.fullmatch(name):
-        raise InvalidInput("key name", repr(name), "is not made of letters, digits, '.', '_' and '-'",
-                           "choose a plain name")  # fmt: skip
+        raise InvalidInput(
+            "key name", repr(name), "is not made of letters, digits, '.', '_' and '-'", "choose a plain name"
+        )
     public, secret = zmq.curve_keypair()
     public_file, secret_file = folder / f"{name}.key", folder / f"{name}.key_secret"
     try:
@@ -254,8 +263,9 @@ def make_keys(folder: Path, name: str) -> tuple[Path, Path]:
         _write(secret_file, 0o600, f'{text}    secret-key = "{secret.decode()}"\n')
         _write(public_file, 0o644, text)
     except OSError as error:
-        raise InvalidInput("key folder", folder, f"cannot be written ({error.strerror})",
-                           "choose a folder of yours") from None  # fmt: skip
+        raise InvalidInput(
+            "key folder", folder, f"cannot be written ({error.strerror})", "choose a folder of yours"
+        ) from None
     return public_file, secret_file
 
 
@@ -287,11 +297,16 @@ def _read(path: Path, *, secret: bool) -> str:
             state = os.fstat(file.fileno())  # of what was opened, so that nothing can be swapped in between
             content = file.read(_MAX_KEY_FILE_BYTES + 1)
     except OSError as error:
-        raise InvalidInput("key file", path, f"cannot be read ({error.strerror})",
-                           "make keys with 'scancontrol keys'") from None  # fmt: skip
+        raise InvalidInput(
+            "key file", path, f"cannot be read ({error.strerror})", "make keys with 'scancontrol keys'"
+        ) from None
     if secret and (state.st_uid != os.geteuid() or stat.S_IMODE(state.st_mode) & 0o077):
-        raise InvalidInput("key file", path, f"has mode {stat.S_IMODE(state.st_mode):04o} and owner {state.st_uid}",
-                           f"make it yours alone: chmod 600 {path}")  # fmt: skip
+        raise InvalidInput(
+            "key file",
+            path,
+            f"has mode {stat.S_IMODE(state.st_mode):04o} and owner {state.st_uid}",
+            f"make it yours alone: chmod 600 {path}",
+        )
     return content.decode("ascii", errors="replace")
 
 

@@ -51,10 +51,14 @@ def refusal(request: int, error: Exception | None, code: Any) -> Refused:
     """An error of this end, typed again at the other."""
     if isinstance(error, InvalidInput):
         return Refused(
-            request=request, code="dose_limit" if code == "dose_limit" else "invalid", message=str(error)[:4000],
-            quantity=error.quantity[:200], value=str(error.value)[:4000], limit=error.limit[:4000],
+            request=request,
+            code="dose_limit" if code == "dose_limit" else "invalid",
+            message=str(error)[:4000],
+            quantity=error.quantity[:200],
+            value=str(error.value)[:4000],
+            limit=error.limit[:4000],
             remedy=error.remedy[:4000],
-        )  # fmt: skip
+        )
     return Refused(request=request, code=code, message=str(error)[:4000])
 
 

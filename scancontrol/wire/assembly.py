@@ -101,12 +101,23 @@ class Assembly:
     def start_over(self, why: str, now_ns: int) -> None:
         """The microscope has forgotten: every open frame ends here, and numbers begin anew."""
         for (series_id, frame), open_frame in self._frames.items():
-            self._synthetic.append(End(
-                sequence=0, series_id=series_id, series_unique_id=open_frame.series_unique_id, frame=frame,
-                path_id=open_frame.path_id, reason="fault", message=why, first_index=open_frame.first_index,
-                next_index=open_frame.next_index, samples=open_frame.next_index - open_frame.first_index,
-                electrons=open_frame.electrons, monotonic_ns=now_ns, utc_ns=0,
-            ))  # fmt: skip
+            self._synthetic.append(
+                End(
+                    sequence=0,
+                    series_id=series_id,
+                    series_unique_id=open_frame.series_unique_id,
+                    frame=frame,
+                    path_id=open_frame.path_id,
+                    reason="fault",
+                    message=why,
+                    first_index=open_frame.first_index,
+                    next_index=open_frame.next_index,
+                    samples=open_frame.next_index - open_frame.first_index,
+                    electrons=open_frame.electrons,
+                    monotonic_ns=now_ns,
+                    utc_ns=0,
+                )
+            )
         self._frames.clear()
         self._taken.clear()
         self._epoch += 1
@@ -155,10 +166,19 @@ class Assembly:
             raise RemoteProtocolError(f"frame {header.frame}: samples before {frame.next_index} came twice")
         values = samples(header, payload if payload is not None else b"")[:, known:]
         return Chunk(
-            header.series_id, header.series_unique_id, header.frame, header.path_id, header.first_index + known,
-            header.count - known, values, header.monotonic_ns, header.utc_ns, header.electrons, header.frame_electrons,
+            header.series_id,
+            header.series_unique_id,
+            header.frame,
+            header.path_id,
+            header.first_index + known,
+            header.count - known,
+            values,
+            header.monotonic_ns,
+            header.utc_ns,
+            header.electrons,
+            header.frame_electrons,
             header.session_electrons,
-        )  # fmt: skip
+        )
 
     # -- the caller -----------------------------------------------------------------------------------
 

@@ -34,12 +34,7 @@ class ClientProtocol:
     """One client: an operator, who scans, or an observer, who looks on and may blank in an emergency."""
 
     def __init__(
-        self,
-        name: str,
-        role: str = "operator",
-        *,
-        window: int = 16,
-        have: Mapping[tuple[str, int], int] | None = None,
+        self, name: str, role: str = "operator", *, window: int = 16, have: Mapping[tuple[str, int], int] | None = None
     ) -> None:
         """``have`` maps (series_unique_id, frame) to the first sample that is lacking, after a restart."""
         self.state = ClientState.OFFLINE
@@ -148,9 +143,13 @@ class ClientProtocol:
             if urgent or waited_ns >= (_ACKNOWLEDGE_NS if self._assembly.has_news else _REPEAT_NS):
                 self._acknowledge_ns = now_ns
                 next_sequence, credit_limit = self._assembly.tell()
-                out.append(encode(m.Acknowledge(
-                    session=self.welcome.session, next_sequence=next_sequence, credit_limit=credit_limit
-                )))  # fmt: skip
+                out.append(
+                    encode(
+                        m.Acknowledge(
+                            session=self.welcome.session, next_sequence=next_sequence, credit_limit=credit_limit
+                        )
+                    )
+                )
         return out
 
     def receive_control(self, parts: Sequence[Part], now_ns: int) -> None:
@@ -239,10 +238,17 @@ class ClientProtocol:
 
     def _hello(self) -> None:
         session = None if self.welcome is None else self.welcome.session
-        self._control_out.append(encode(m.Hello(
-            protocol_version=m.PROTOCOL_VERSION, software=m.software(), name=self._name, role=self._role,
-            session=session,
-        )))  # fmt: skip
+        self._control_out.append(
+            encode(
+                m.Hello(
+                    protocol_version=m.PROTOCOL_VERSION,
+                    software=m.software(),
+                    name=self._name,
+                    role=self._role,
+                    session=session,
+                )
+            )
+        )
 
     def _welcomed(self, welcome: m.Welcome, now_ns: int) -> None:
         if self.state is not ClientState.GREETING:
@@ -278,9 +284,11 @@ class ClientProtocol:
                 m.Have(series_unique_id=series, frame=frame, next_index=next_index)
                 for (series, frame), next_index in self._have.items()
             )
-        self._data_out.append(encode(m.Attach(
-            session=self.welcome.session, next_sequence=expected, have=have, credit=self._assembly.window,
-        )))  # fmt: skip
+        self._data_out.append(
+            encode(
+                m.Attach(session=self.welcome.session, next_sequence=expected, have=have, credit=self._assembly.window)
+            )
+        )
 
     def _attached(self, message: m.Attached, now_ns: int) -> None:
         self._assembly.begin_at(message.next_sequence, now_ns)

@@ -223,10 +223,20 @@ class Refused(Message, frozen=True, kw_only=True, tag="refused"):
 
     request: Sequence | None  # None where the message could not be read that far
     code: Literal[
-        "malformed", "version", "lease_held", "no_session", "not_attached", "not_operator", "not_now",
+        "malformed",
+        "version",
+        "lease_held",
+        "no_session",
+        "not_attached",
+        "not_operator",
+        "not_now",
         "unknown_path",
-        "path_mismatch", "invalid", "queue_full", "beam_held", "dose_limit",
-    ]  # fmt: skip
+        "path_mismatch",
+        "invalid",
+        "queue_full",
+        "beam_held",
+        "dose_limit",
+    ]
     message: Text
     quantity: Name = ""
     value: Text = ""
@@ -368,9 +378,7 @@ class Resend(Message, frozen=True, kw_only=True, tag="resend"):
     next_sequence: Sequence
 
 
-ClientControl = (
-    Hello | Heartbeat | Register | Scan | Pause | Resume | Abort | Blank | SetBlanker | Goodbye
-)  # fmt: skip
+ClientControl = Hello | Heartbeat | Register | Scan | Pause | Resume | Abort | Blank | SetBlanker | Goodbye
 ServerControl = Welcome | Done | Refused | Status | Notice
 ServerData = Start | ChunkHeader | End | Attached | Refused
 ClientData = Attach | Acknowledge | Resend

@@ -32,9 +32,11 @@ def expand_recipe(path_id: str, recipe: Mapping[str, Any], samples_limit: int) -
     path = ScanPath(typed)
     if path.count > samples_limit:
         raise InvalidInput(
-            "path samples", path.count, f"is above the microscope's limit, {samples_limit}",
+            "path samples",
+            path.count,
+            f"is above the microscope's limit, {samples_limit}",
             "lower the coverage or the frame's size",
-        )  # fmt: skip
+        )
     return path
 
 

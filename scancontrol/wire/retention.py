@@ -126,10 +126,11 @@ class Retention:
         self._entries = deque(
             _Entry(
                 msgspec.structs.replace(entry.message, sequence=self._first + position),
-                entry.payload, entry.payload_bytes,
+                entry.payload,
+                entry.payload_bytes,
             )
             for position, entry in enumerate(kept)
-        )  # fmt: skip
+        )
         self.bytes = sum(entry.payload_bytes for entry in kept)
         return discarded, sum(self._let_go.get(name, 0) for name in series)
 

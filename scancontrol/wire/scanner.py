@@ -170,8 +170,12 @@ class Scanner:
                 f"frame {request.frame} was asked for before it was heard that a frame was cut off: take its end first"
             )
         if request.first_index >= path.count:
-            raise InvalidInput("first_index", request.first_index, f"is not below the path's {path.count} samples",
-                               "start a frame that is not complete")  # fmt: skip
+            raise InvalidInput(
+                "first_index",
+                request.first_index,
+                f"is not below the path's {path.count} samples",
+                "start a frame that is not complete",
+            )
         promised = sum(max(0.0, scan.expected_electrons - scan.electrons) for scan in self.open_scans)
         expected = self._guard.check(path, request.first_index, request.area, promised)
         self.step(Event.SCAN, "", now_ns)

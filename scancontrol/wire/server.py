@@ -37,11 +37,7 @@ __all__ = ["ServerProtocol"]
 
 Outgoing = tuple[bytes, list[Part]]  # routing id of the connection, and the parts
 
-_ASKED_FOR: dict[type[m.Message], Event] = {
-    m.Pause: Event.PAUSE,
-    m.Resume: Event.RESUME,
-    m.Abort: Event.ABORT,
-}
+_ASKED_FOR: dict[type[m.Message], Event] = {m.Pause: Event.PAUSE, m.Resume: Event.RESUME, m.Abort: Event.ABORT}
 
 
 class ServerProtocol:
@@ -162,8 +158,15 @@ class ServerProtocol:
             else:
                 self._sessions.hear(session, now_ns)
                 operator = self._sessions.operator
-                status = status_of(self._scanner, self._retention, self._guard, message, self._server_id, now_ns,
-                                   None if operator is None else operator.name)  # fmt: skip
+                status = status_of(
+                    self._scanner,
+                    self._retention,
+                    self._guard,
+                    message,
+                    self._server_id,
+                    now_ns,
+                    None if operator is None else operator.name,
+                )
                 self._send(connection, status)
         else:
             session = self._sessions.at(connection)
@@ -255,10 +258,15 @@ class ServerProtocol:
             self._send(session.control, session.answers[message.request])
             return
         if not session.operator:
-            self._answer(session, m.Refused(
-                request=message.request, code="not_operator", message=f"{session.name} looks on",
-                remedy="connect as operator",
-            ))  # fmt: skip
+            self._answer(
+                session,
+                m.Refused(
+                    request=message.request,
+                    code="not_operator",
+                    message=f"{session.name} looks on",
+                    remedy="connect as operator",
+                ),
+            )
             return
         if isinstance(message, m.Register):
             self._register(session, message)
@@ -276,14 +284,19 @@ class ServerProtocol:
         """Do what was asked. None, or why not."""
         scanner, request = self._scanner, message.request
         if scanner.state is State.HELD and isinstance(message, m.Scan | m.Resume | m.Pause):
-            return m.Refused(request=request, code="beam_held", message="the beam is held blanked",
-                             remedy="set the blanker to auto")  # fmt: skip
+            return m.Refused(
+                request=request, code="beam_held", message="the beam is held blanked", remedy="set the blanker to auto"
+            )
         if isinstance(message, m.SetBlanker):
             if message.state == "blank":
                 scanner.step(Event.HOLD, f"{session.name} blanked the beam", now_ns)
             elif message.state == "unblank" and not scanner.beam_on:
-                return m.Refused(request=request, code="not_now", remedy="start a scan; it unblanks by itself",
-                                 message="the beam is never on while nothing is collected")  # fmt: skip
+                return m.Refused(
+                    request=request,
+                    code="not_now",
+                    remedy="start a scan; it unblanks by itself",
+                    message="the beam is never on while nothing is collected",
+                )
             elif message.state == "auto" and scanner.state is State.HELD:
                 scanner.step(Event.RELEASE, "", now_ns)
             return None
@@ -293,15 +306,27 @@ class ServerProtocol:
             return None
         path = self._paths.get(message.path_id)
         if path is None:
-            return m.Refused(request=request, code="unknown_path", remedy="register its recipe",
-                             message=f"no path {message.path_id} is registered")  # fmt: skip
+            return m.Refused(
+                request=request,
+                code="unknown_path",
+                remedy="register its recipe",
+                message=f"no path {message.path_id} is registered",
+            )
         if len(scanner.queue) >= self.limits.queued_scans:
-            return m.Refused(request=request, code="queue_full", remedy="wait for an end",
-                             message=f"{len(scanner.queue)} scans wait already")  # fmt: skip
+            return m.Refused(
+                request=request,
+                code="queue_full",
+                remedy="wait for an end",
+                message=f"{len(scanner.queue)} scans wait already",
+            )
         name = (message.series_unique_id, message.frame)
         if any((scan.request.series_unique_id, scan.request.frame) == name for scan in scanner.open_scans):
-            return m.Refused(request=request, code="not_now", remedy="wait for its end",
-                             message=f"frame {message.frame} of this series is open already")  # fmt: skip
+            return m.Refused(
+                request=request,
+                code="not_now",
+                remedy="wait for its end",
+                message=f"frame {message.frame} of this series is open already",
+            )
         scanner.enqueue(message, path, now_ns)
         return None
 
@@ -313,18 +338,22 @@ class ServerProtocol:
             if waiting not in self._expanding[message.path_id]:
                 self._expanding[message.path_id].append(waiting)
         elif len(self._expanding) >= self.limits.registered_paths:
-            self._answer(session, m.Refused(
-                request=message.request, code="queue_full", remedy="wait for their answers",
-                message=f"{len(self._expanding)} paths are being expanded",
-            ))  # fmt: skip
+            self._answer(
+                session,
+                m.Refused(
+                    request=message.request,
+                    code="queue_full",
+                    remedy="wait for their answers",
+                    message=f"{len(self._expanding)} paths are being expanded",
+                ),
+            )
         else:
             self._expanding[message.path_id] = [waiting]
             self._expansions.append(
                 ExpandRecipe(
-                    message.path_id, message.recipe, self._capabilities.samples_per_path_limit,
-                    self._guard.needs_cells,
+                    message.path_id, message.recipe, self._capabilities.samples_per_path_limit, self._guard.needs_cells
                 )
-            )  # fmt: skip
+            )
 
     def _emergency(self, connection: bytes, message: m.Blank, now_ns: int) -> None:
         """Nobody is asked who they are."""
@@ -339,10 +368,15 @@ class ServerProtocol:
 
     def _greet(self, connection: bytes, hello: m.Hello, now_ns: int) -> None:
         if hello.protocol_version != m.PROTOCOL_VERSION:
-            self._refuse(connection, None, "version", (
-                f"the client speaks version {hello.protocol_version} of the protocol, the microscope version"
-                f" {m.PROTOCOL_VERSION}; install the same release of scancontrol on both"
-            ))  # fmt: skip
+            self._refuse(
+                connection,
+                None,
+                "version",
+                (
+                    f"the client speaks version {hello.protocol_version} of the protocol, the microscope version"
+                    f" {m.PROTOCOL_VERSION}; install the same release of scancontrol on both"
+                ),
+            )
             return
         greeted = self._sessions.greet(hello, connection, now_ns)
         if isinstance(greeted, m.Refused):
@@ -351,16 +385,19 @@ class ServerProtocol:
         session, resumed = greeted
         self._farewell &= not session.operator
         self._sessions.hear(session, now_ns)
-        self._send(connection, m.Welcome(
-            protocol_version=m.PROTOCOL_VERSION,
-            software=self._software,
-            server_id=self._server_id,
-            session=session.token,
-            resumed=resumed,
-            data_address=self._data_address,
-            capabilities=self._capabilities,
-            limits=self.limits,
-        ))  # fmt: skip
+        self._send(
+            connection,
+            m.Welcome(
+                protocol_version=m.PROTOCOL_VERSION,
+                software=self._software,
+                server_id=self._server_id,
+                session=session.token,
+                resumed=resumed,
+                data_address=self._data_address,
+                capabilities=self._capabilities,
+                limits=self.limits,
+            ),
+        )
 
     def _attach(self, session: Session, connection: bytes, message: m.Attach) -> None:
         first, discarded, lost = message.next_sequence, 0, 0

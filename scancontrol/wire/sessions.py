@@ -60,11 +60,13 @@ class Sessions:
         if hello.role == "operator" and self.operator is not None:
             holder = self.operator
             return Refused(
-                request=None, code="lease_held", holder=holder.name,
+                request=None,
+                code="lease_held",
+                holder=holder.name,
                 holder_silent_ms=max(0, (now_ns - holder.heard_ns) // 1_000_000),
                 message=f"the microscope is operated by {holder.name!r}",
                 remedy="connect as an observer, or wait until the operator leaves",
-            )  # fmt: skip
+            )
         watching = sum(not session.operator for session in self._by_token.values())
         if hello.role == "observer" and watching >= self._observers:
             return Refused(request=None, code="not_now", message=f"{self._observers} observers look on already")

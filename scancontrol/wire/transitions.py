@@ -72,11 +72,7 @@ _WHATEVER_HAPPENS: dict[Event, Step] = {
 }
 
 MICROSCOPE: dict[State, dict[Event, Step]] = {
-    State.IDLE: {
-        Event.SCAN: Step(State.WAITING),
-        Event.PAUSE: Step(State.PAUSED),
-        **_WHATEVER_HAPPENS,
-    },
+    State.IDLE: {Event.SCAN: Step(State.WAITING), Event.PAUSE: Step(State.PAUSED), **_WHATEVER_HAPPENS},
     State.WAITING: {
         Event.SCAN: Step(State.WAITING),
         Event.GO: Step(State.SCANNING, "begin"),
@@ -145,18 +141,8 @@ CLIENT: dict[ClientState, dict[ClientEvent, ClientState]] = {
         _E.SILENCE: _C.OFFLINE,
         _E.CLOSE: _C.CLOSED,
     },
-    _C.ATTACHING: {
-        _E.ATTACHED: _C.READY,
-        _E.NO_SESSION: _C.GREETING,
-        _E.SILENCE: _C.OFFLINE,
-        _E.CLOSE: _C.CLOSED,
-    },
-    _C.READY: {
-        _E.NO_SESSION: _C.GREETING,
-        _E.DETACHED: _C.ATTACHING,
-        _E.SILENCE: _C.OFFLINE,
-        _E.CLOSE: _C.CLOSED,
-    },
+    _C.ATTACHING: {_E.ATTACHED: _C.READY, _E.NO_SESSION: _C.GREETING, _E.SILENCE: _C.OFFLINE, _E.CLOSE: _C.CLOSED},
+    _C.READY: {_E.NO_SESSION: _C.GREETING, _E.DETACHED: _C.ATTACHING, _E.SILENCE: _C.OFFLINE, _E.CLOSE: _C.CLOSED},
     _C.REFUSED: {_E.CONNECT: _C.GREETING, _E.CLOSE: _C.CLOSED},
     _C.CLOSED: {},
 }

@@ -25,9 +25,13 @@ MICROSCOPE = Capabilities(name="bench", detectors=(DetectorChannel(name="HAADF")
 
 def plan_of(frames: int, coverage: float = 0.2, dwell_us: float = 1.0) -> ScanPlan:
     return ScanPlan(
-        name="spirals", shape=SHAPE, fov_nm=16.0, dwell_us=dwell_us, frames=frames,
+        name="spirals",
+        shape=SHAPE,
+        fov_nm=16.0,
+        dwell_us=dwell_us,
+        frames=frames,
         patterns=(Archimedean(coverage=CoverageGoal(value=coverage)), Serpentine()),
-    )  # fmt: skip
+    )
 
 
 def recipes_of(plan: ScanPlan) -> list[PathRecipe]:
@@ -123,29 +127,62 @@ class MemoryMicroscope:
         frame, path, first = scan[0], scan[1], scan[2]
         if not scan[4]:
             scan[4] = True
-            self.events.append(Start(
-                sequence=0, series_id=1, series_unique_id="s", frame=frame, path_id=path.path_id, first_index=first,
-                sample_count=path.count, channels=("HAADF",), monotonic_ns=1, utc_ns=1,
-            ))  # fmt: skip
+            self.events.append(
+                Start(
+                    sequence=0,
+                    series_id=1,
+                    series_unique_id="s",
+                    frame=frame,
+                    path_id=path.path_id,
+                    first_index=first,
+                    sample_count=path.count,
+                    channels=("HAADF",),
+                    monotonic_ns=1,
+                    utc_ns=1,
+                )
+            )
         count = min(self.step, path.count - first)
         for index in range(first, first + count):
             self.exposed[frame, index] = self.exposed.get((frame, index), 0) + 1
-        self.events.append(Chunk(
-            series_id=1, series_unique_id="s", frame=frame, path_id=path.path_id, first_index=first, count=count,
-            values=values_of(frame, first, count), monotonic_ns=first, utc_ns=first, electrons=1.0,
-            frame_electrons=float(first), session_electrons=float(len(self.exposed)),
-        ))  # fmt: skip
+        self.events.append(
+            Chunk(
+                series_id=1,
+                series_unique_id="s",
+                frame=frame,
+                path_id=path.path_id,
+                first_index=first,
+                count=count,
+                values=values_of(frame, first, count),
+                monotonic_ns=first,
+                utc_ns=first,
+                electrons=1.0,
+                frame_electrons=float(first),
+                session_electrons=float(len(self.exposed)),
+            )
+        )
         scan[2] += count
         if scan[2] == path.count:
             self._end("completed", "")
 
     def _end(self, reason: str, message: str) -> None:
         frame, path, following, first, _ = self.queue.popleft()
-        self.events.append(End(
-            sequence=0, series_id=1, series_unique_id="s", frame=frame, path_id=path.path_id, reason=reason,  # type: ignore[arg-type]
-            message=message, first_index=first, next_index=following, samples=following - first, electrons=1.0,
-            monotonic_ns=2, utc_ns=2,
-        ))  # fmt: skip
+        self.events.append(
+            End(
+                sequence=0,
+                series_id=1,
+                series_unique_id="s",
+                frame=frame,
+                path_id=path.path_id,
+                reason=reason,  # type: ignore[arg-type]
+                message=message,
+                first_index=first,
+                next_index=following,
+                samples=following - first,
+                electrons=1.0,
+                monotonic_ns=2,
+                utc_ns=2,
+            )
+        )
 
     def _same_thread(self) -> None:
         self.thread = self.thread or threading.current_thread()

@@ -51,17 +51,23 @@ def test_all_frames_of_a_plan_are_recorded_acknowledged_and_handed_on(
 ) -> None:
     microscope, sink, phases = MemoryMicroscope(), RememberingSink(), []
     acquisition = Acquisition(
-        microscope, recording, recipes_of(plan), [sink], frames_planned=4,
+        microscope,
+        recording,
+        recipes_of(plan),
+        [sink],
+        frames_planned=4,
         on_status=lambda status: phases.append(status.phase),
-    )  # fmt: skip
+    )
     assert acquisition.status.phase is Phase.IDLE
     status = acquisition.run()
     assert (status.phase, status.finish_reason) == (Phase.ENDED, "completed")
     assert (status.frames_completed, status.frames_ended, status.samples_lost) == (4, 4, 0)
     assert status.samples_received == status.samples_exposed == len(microscope.exposed)
     assert [phase for i, phase in enumerate(phases) if phases[i - 1 : i] != [phase]] == [
-        Phase.ARMING, Phase.SCANNING, Phase.ENDED,
-    ]  # fmt: skip
+        Phase.ARMING,
+        Phase.SCANNING,
+        Phase.ENDED,
+    ]
     recording.close(status.finish_reason)
     check_recorded(recording.path, microscope)
     for frame, recipe in enumerate(recipes_of(plan)):
@@ -397,12 +403,13 @@ def test_every_phase_leads_to_the_end_and_nothing_leads_out_of_it() -> None:
 @pytest.mark.slow
 @settings(max_examples=20, deadline=None)
 @given(
-    happenings=st.lists(st.tuples(st.integers(1, 400), st.sampled_from(
-        ["pause", "resume", "abort", "heartbeat_lost", "fault"]
-    )), max_size=6),
+    happenings=st.lists(
+        st.tuples(st.integers(1, 400), st.sampled_from(["pause", "resume", "abort", "heartbeat_lost", "fault"])),
+        max_size=6,
+    ),
     step_size=st.integers(1, 90),
     frames_ahead=st.integers(0, 2),
-)  # fmt: skip
+)
 def test_whatever_happens_in_whatever_order_nothing_is_exposed_twice_or_lost(
     tmp_path_factory: pytest.TempPathFactory, happenings: list[tuple[int, str]], step_size: int, frames_ahead: int
 ) -> None:

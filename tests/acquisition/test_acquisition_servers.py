@@ -236,10 +236,14 @@ def test_a_fault_blanks_what_a_microscope_would_still_do_behind_it(recording: Re
 @pytest.mark.slow
 @settings(max_examples=30, deadline=None)
 @given(
-    troubles=st.lists(st.tuples(st.integers(1, 3), st.sampled_from(
-        [dies, dies_silently, falls_silent, loses_the_session, never_hears]
-    )), min_size=1, max_size=5),
-)  # fmt: skip
+    troubles=st.lists(
+        st.tuples(
+            st.integers(1, 3), st.sampled_from([dies, dies_silently, falls_silent, loses_the_session, never_hears])
+        ),
+        min_size=1,
+        max_size=5,
+    )
+)
 def test_whatever_servers_and_daemons_do_one_after_another_nothing_is_exposed_twice(
     tmp_path_factory: pytest.TempPathFactory, troubles: list[tuple[int, Trouble]]
 ) -> None:

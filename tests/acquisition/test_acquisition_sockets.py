@@ -170,9 +170,11 @@ def test_an_acquisition_killed_mid_frame_goes_on_where_it_was_and_exposes_nothin
         for kill_at in (total // 5, total // 2, None):
             victim = subprocess.Popen(
                 [sys.executable, str(HERE / "acquisition_victim.py"), address, str(place), "4"],
-                stdout=subprocess.PIPE, text=True, cwd=HERE.parent.parent,
+                stdout=subprocess.PIPE,
+                text=True,
+                cwd=HERE.parent.parent,
                 env={**os.environ, "PYTHONPATH": f"{HERE}:."},
-            )  # fmt: skip
+            )
             assert victim.stdout is not None
             with victim.stdout:
                 if kill_at is not None:

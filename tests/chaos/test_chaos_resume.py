@@ -54,18 +54,32 @@ class Bench:
 
     def _start(self, module: str, *arguments: str) -> subprocess.Popen[str]:
         process = subprocess.Popen(
-            [sys.executable, "-m", module, *arguments, "--follow-stdin"], text=True, stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"},
-        )  # fmt: skip
+            [sys.executable, "-m", module, *arguments, "--follow-stdin"],
+            text=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            cwd=ROOT,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+        )
         self.running.append(process)
         return process
 
     def daemon(self, *arguments: str, disk: Path | None = None) -> subprocess.Popen[str]:
         module = ["scancontrol"] if disk is None else ["benchmarks.chaos.faulty_disk", str(disk)]
         return self._start(
-            *module, "daemon", "--microscope", self.address, "--plan", str(self.folder / "plan.yaml"),
-            "--out", str(self.folder / "out"), "--no-page", "--no-restorer", *arguments,
-        )  # fmt: skip
+            *module,
+            "daemon",
+            "--microscope",
+            self.address,
+            "--plan",
+            str(self.folder / "plan.yaml"),
+            "--out",
+            str(self.folder / "out"),
+            "--no-page",
+            "--no-restorer",
+            *arguments,
+        )
 
     def exposed(self) -> dict[tuple[int, int], int]:
         return tally(read_log(self.log)[0])

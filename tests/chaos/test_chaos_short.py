@@ -12,9 +12,15 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 KINDS = (
-    "daemon killed", "link cut", "disk full", "microscope killed", "restorer killed", "disk read-only",
-    "microscope restarted", "browser stalled",
-)  # fmt: skip
+    "daemon killed",
+    "link cut",
+    "disk full",
+    "microscope killed",
+    "restorer killed",
+    "disk read-only",
+    "microscope restarted",
+    "browser stalled",
+)
 
 
 @pytest.mark.slow
@@ -23,9 +29,14 @@ def test_nothing_is_lost_and_nothing_exposed_twice_whatever_fails(tmp_path: Path
     result = tmp_path / "chaos.json"
     command = [sys.executable, "-m", "benchmarks.chaos", "--seed", "5", "--kinds", ",".join(KINDS)]
     done = subprocess.run(
-        [*command, "--json", str(result)], cwd=ROOT, capture_output=True, text=True, timeout=280,
-        env={**os.environ, "OMP_NUM_THREADS": "1"}, check=False,
-    )  # fmt: skip
+        [*command, "--json", str(result)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=280,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        check=False,
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     figures = json.loads(result.read_text())["figures"]
     assert figures["scans"] == len(KINDS)

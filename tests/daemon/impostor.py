@@ -25,10 +25,15 @@ with zmq.Context() as context, context.socket(zmq.ROUTER) as control, context.so
             control.send_multipart([connection, b"\xc1 what?"])
             continue
         welcome = Welcome(
-            protocol_version=PROTOCOL_VERSION, software="impostor 1", server_id="0" * 16, session="1" * 16,
-            resumed=False, data_address=f"tcp://127.0.0.1:{data_port}",
-            capabilities=Capabilities(name="impostor", shortest_dwell_us=-3.0), limits=Limits(),
-        )  # fmt: skip
+            protocol_version=PROTOCOL_VERSION,
+            software="impostor 1",
+            server_id="0" * 16,
+            session="1" * 16,
+            resumed=False,
+            data_address=f"tcp://127.0.0.1:{data_port}",
+            capabilities=Capabilities(name="impostor", shortest_dwell_us=-3.0),
+            limits=Limits(),
+        )
         if sys.argv[1] == "version":
             content = msgspec.to_builtins(welcome) | {"protocol_version": 99, "something_new": True}
             control.send_multipart([connection, msgspec.msgpack.encode(content)])

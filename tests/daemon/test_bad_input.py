@@ -25,9 +25,14 @@ PLAN = {
 def run(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "scancontrol", *arguments],
-        capture_output=True, text=True, cwd=folder, timeout=100, stdin=subprocess.DEVNULL, check=False,
+        capture_output=True,
+        text=True,
+        cwd=folder,
+        timeout=100,
+        stdin=subprocess.DEVNULL,
+        check=False,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
+    )
 
 
 def refused(result: subprocess.CompletedProcess[str], *words: str) -> None:
@@ -64,11 +69,21 @@ def write_plan(folder: Path, **changes: object) -> Path:
         ({"frames": 0}, ["frames", "0"]),
     ],
     ids=[
-        "zero dwell", "negative dwell", "dwell below the hardware's", "dwell of a wrong type", "no field of view",
-        "unknown key", "no pattern", "no coverage", "coverage above 1", "unknown pattern",
-        "path outside the field", "too large a dose", "no frames",
+        "zero dwell",
+        "negative dwell",
+        "dwell below the hardware's",
+        "dwell of a wrong type",
+        "no field of view",
+        "unknown key",
+        "no pattern",
+        "no coverage",
+        "coverage above 1",
+        "unknown pattern",
+        "path outside the field",
+        "too large a dose",
+        "no frames",
     ],
-)  # fmt: skip
+)
 def test_a_plan_that_cannot_be_is_refused(tmp_path: Path, changes: dict[str, object], words: list[str]) -> None:
     refused(run("plan", str(write_plan(tmp_path, **changes)), folder=tmp_path), *words)
 
@@ -113,10 +128,7 @@ def test_no_microscope_at_the_address_is_said_within_the_timeout(tmp_path: Path)
 
 @pytest.mark.parametrize(
     ("kind", "words"),
-    [
-        ("version", ["version", "99"]),
-        ("nonsense", ["shortest_dwell_us", "-3", "mend the microscope's configuration"]),
-    ],
+    [("version", ["version", "99"]), ("nonsense", ["shortest_dwell_us", "-3", "mend the microscope's configuration"])],
 )
 def test_a_microscope_that_cannot_be_is_refused(tmp_path: Path, kind: str, words: list[str]) -> None:
     impostor = subprocess.Popen(
@@ -138,10 +150,19 @@ def test_a_disk_without_room_refuses_the_scan_before_the_first_electron(tmp_path
     plan = write_plan(tmp_path, frames=200, shape=[256, 256])
     # A limit on the size of files stands for the disk's: it needs no privilege and ends in the same system call.
     result = subprocess.run(
-        ["/bin/bash", "-c", f"ulimit -f 300; exec {sys.executable} -m scancontrol demo --frames 200 --headless"
-         f" --method push_pull --out out --plan {plan}"],
-        capture_output=True, text=True, cwd=tmp_path, timeout=100, stdin=subprocess.DEVNULL, check=False,
-    )  # fmt: skip
+        [
+            "/bin/bash",
+            "-c",
+            f"ulimit -f 300; exec {sys.executable} -m scancontrol demo --frames 200 --headless"
+            f" --method push_pull --out out --plan {plan}",
+        ],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        timeout=100,
+        stdin=subprocess.DEVNULL,
+        check=False,
+    )
     refused(result, "has room", ".hspy")
     assert not list((tmp_path / "out").glob("*.hspy"))
 
@@ -161,9 +182,7 @@ def test_an_open_address_without_keys_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", [b"", b"not an image", b"\x89PNG\r\n\x1a\n"], ids=["empty", "text", "cut short"])
 def test_an_unreadable_specimen_is_named(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "specimen.png").write_bytes(content)
-    result = run(
-        "demo", "--frames", "1", "--headless", "--specimen", "specimen.png", "--out", "out", folder=tmp_path
-    )  # fmt: skip
+    result = run("demo", "--frames", "1", "--headless", "--specimen", "specimen.png", "--out", "out", folder=tmp_path)
     refused(result, "specimen.png")
 
 

@@ -25,9 +25,13 @@ from simulators.microscope import SimulatedMicroscope
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(60)]
 
 PLAN = ScanPlan(
-    name="cut-off", shape=(32, 32), fov_nm=10.0, dwell_us=10.0, frames=2,
+    name="cut-off",
+    shape=(32, 32),
+    fov_nm=10.0,
+    dwell_us=10.0,
+    frames=2,
     patterns=(JitteredGrid(coverage=CoverageGoal(value=0.1)),),
-)  # fmt: skip
+)
 
 
 @pytest.fixture
@@ -79,9 +83,12 @@ def test_what_was_cut_off_does_not_wait_for_the_rest_of_the_daemon(
 
     monkeypatch.setattr(BeamThread, "connect", slow_connect)
     config = DaemonConfig(
-        microscope=address, output=str(tmp_path), page=PageConfig(enabled=False),
-        restorer=RestorerConfig(enabled=False), on_interrupted=choice,
-    )  # fmt: skip
+        microscope=address,
+        output=str(tmp_path),
+        page=PageConfig(enabled=False),
+        restorer=RestorerConfig(enabled=False),
+        on_interrupted=choice,
+    )
     shutdown = Until(lambda: is_closed(cut_off.path))
     assert Daemon(config, tmp_path).run(Orders(), shutdown) == 0  # type: ignore[arg-type]
     with RecordingReader(cut_off.path) as read:
@@ -105,8 +112,11 @@ def test_a_microscope_that_does_not_answer_for_a_while_is_waited_for_by_a_daemon
 
     monkeypatch.setattr(MicroscopeLink, "connect", often_in_vain)
     config = DaemonConfig(
-        microscope=address, output=str(tmp_path), page=PageConfig(enabled=False),
-        restorer=RestorerConfig(enabled=False), on_interrupted="end",
-    )  # fmt: skip
+        microscope=address,
+        output=str(tmp_path),
+        page=PageConfig(enabled=False),
+        restorer=RestorerConfig(enabled=False),
+        on_interrupted="end",
+    )
     shutdown = Until(lambda: len(attempts) == 3)
     assert Daemon(config, tmp_path).run(Orders(), shutdown) == 0  # type: ignore[arg-type]

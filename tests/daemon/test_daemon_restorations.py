@@ -93,10 +93,22 @@ def test_a_look_that_would_not_be_done_before_the_frame_is_not_asked_for(clock, 
     handed = Handed()
     run = sink(handed)
     slow = RestoredFrame(
-        stream="s", frame=0, path_id=path.path_id, samples_used=1, complete=False, estimate=np.zeros((2, 2)),
-        interval=None, method="m", face="classical", weights_hash="", withheld_rmse=None, expected_rmse=None,
-        compute_ms=0.0, waited_ms=0.0, turnaround_ms=path.duration_us / 1e3,
-    )  # fmt: skip
+        stream="s",
+        frame=0,
+        path_id=path.path_id,
+        samples_used=1,
+        complete=False,
+        estimate=np.zeros((2, 2)),
+        interval=None,
+        method="m",
+        face="classical",
+        weights_hash="",
+        withheld_rmse=None,
+        expected_rmse=None,
+        compute_ms=0.0,
+        waited_ms=0.0,
+        turnaround_ms=path.duration_us / 1e3,
+    )
     run.looked(slow)
     scan(run, path, 0, clock)
     assert handed.frames == [(0, path.count, True)]

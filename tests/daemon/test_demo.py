@@ -32,9 +32,18 @@ patterns:
     coverage: {{value: 0.05, by: touched}}
 """
 FIGURES = {
-    "frames", "samples_sent", "samples_received", "samples_lost", "frames_restored", "frame_rate_hz",
-    "beam_frame_time_ms", "restore_latency_ms", "rmse_pct", "psnr_db", "coverage",
-}  # fmt: skip
+    "frames",
+    "samples_sent",
+    "samples_received",
+    "samples_lost",
+    "frames_restored",
+    "frame_rate_hz",
+    "beam_frame_time_ms",
+    "restore_latency_ms",
+    "rmse_pct",
+    "psnr_db",
+    "coverage",
+}
 
 
 def write_plan(folder: Path, *, dwell_us: float = 4.0, frames: int = 200) -> Path:
@@ -58,9 +67,12 @@ class Demo:
     def __init__(self, *arguments: str) -> None:
         self.process = subprocess.Popen(
             [sys.executable, "-m", "scancontrol", "demo", *arguments],
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
             env={**os.environ, "OMP_NUM_THREADS": "1"},
-        )  # fmt: skip
+        )
         self.text = ""
 
     def read_until(self, pattern: str, timeout_s: float = 90) -> re.Match[str]:
@@ -157,9 +169,16 @@ def test_a_restorer_that_is_killed_comes_back_and_the_acquisition_never_notices(
     tmp_path: Path, demo: type[Demo]
 ) -> None:
     running = demo(
-        "--frames", "400", "--headless", "--out", str(tmp_path / "out"), "--method", "push_pull",
-        "--plan", str(write_plan(tmp_path, dwell_us=8.0)),
-    )  # fmt: skip
+        "--frames",
+        "400",
+        "--headless",
+        "--out",
+        str(tmp_path / "out"),
+        "--method",
+        "push_pull",
+        "--plan",
+        str(write_plan(tmp_path, dwell_us=8.0)),
+    )
     restorer = int(running.read_until(r"restorer +process (\d+)")[1])
     running.read_until(r"frame [1-9]\d*/400")
     os.kill(restorer, signal.SIGKILL)
@@ -184,9 +203,18 @@ def test_any_grayscale_micrograph_is_a_specimen(tmp_path: Path, demo: type[Demo]
         Image.fromarray(image).save(specimen, **({"lossless": True} if suffix == ".webp" else {}))
     out = tmp_path / "out"
     running = demo(
-        "--frames", "1", "--headless", "--out", str(out), "--specimen", str(specimen), "--method", "push_pull",
-        "--plan", str(write_plan(tmp_path)),
-    )  # fmt: skip
+        "--frames",
+        "1",
+        "--headless",
+        "--out",
+        str(out),
+        "--specimen",
+        str(specimen),
+        "--method",
+        "push_pull",
+        "--plan",
+        str(write_plan(tmp_path)),
+    )
     running.read_until(r"summary +\S+summary\.png", 120)
     assert running.process.wait(10) == 0
     with np.load(out / "truth.npz") as truth:

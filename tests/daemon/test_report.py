@@ -96,10 +96,16 @@ def test_a_truth_of_another_shape_is_refused_and_a_missing_one_is_none(tmp_path:
 def test_a_summary_is_drawn_with_whatever_there_is(tmp_path: Path, restored: bool, with_truth: bool) -> None:
     image = RNG.random((48, 64)).astype(np.float32)
     summary = Summary(
-        title="a frame", truth=image if with_truth else None, partial=image, weight=(image > 0.9).astype(np.float32),
-        estimate=image + 0.1 if restored else None, interval=image if restored else None, method="push_pull",
-        fov_nm=12.0, caption="coverage 1/10",
-    )  # fmt: skip
+        title="a frame",
+        truth=image if with_truth else None,
+        partial=image,
+        weight=(image > 0.9).astype(np.float32),
+        estimate=image + 0.1 if restored else None,
+        interval=image if restored else None,
+        method="push_pull",
+        fov_nm=12.0,
+        caption="coverage 1/10",
+    )
     draw_summary(summary, tmp_path / "summary.png")
     with Image.open(tmp_path / "summary.png") as picture:
         pixels = np.asarray(picture.convert("L"))

@@ -23,9 +23,14 @@ from scancontrol.paths.timing import Settle
 
 def path_of(pattern=None, *, shape=(32, 32), dwell_us=0.5, settle=None):
     return PathRecipe(
-        pattern=pattern or Raster(), shape=shape, fov_nm=20.0, dwell_us=dwell_us, settle=settle,
-        dac_bits=14, clock_mhz=8,
-    ).expand()  # fmt: skip
+        pattern=pattern or Raster(),
+        shape=shape,
+        fov_nm=20.0,
+        dwell_us=dwell_us,
+        settle=settle,
+        dac_bits=14,
+        clock_mhz=8,
+    ).expand()
 
 
 def read_all(instrument, count, timeout_s=5.0):

@@ -107,10 +107,13 @@ def test_sync_frames_are_16_bit_whatever_the_mode_before_and_after():
     point = obi.VectorPixel(0x3FFF, 0, 0)
     data = reply(
         device,
-        obi.Synchronize(2, OutputMode.EIGHT_BIT), point,
-        obi.Synchronize(4, OutputMode.NONE), point,
-        obi.Synchronize(6, OutputMode.SIXTEEN_BIT), point,
-    )  # fmt: skip
+        obi.Synchronize(2, OutputMode.EIGHT_BIT),
+        point,
+        obi.Synchronize(4, OutputMode.NONE),
+        point,
+        obi.Synchronize(6, OutputMode.SIXTEEN_BIT),
+        point,
+    )
     assert data == bytes.fromhex("ffff0002 ff ffff0004 ffff0006 fffc")
 
 

@@ -87,28 +87,58 @@ _CONTROL = (
     m.Heartbeat(session=_TOKEN, number=4, client_ns=5),
     m.Register(request=1, path_id=RECIPE.path_id, recipe=msgspec.to_builtins(RECIPE)),
     m.Scan(request=2, series_id=1, series_unique_id="u", frame=0, path_id=RECIPE.path_id, first_index=0),
-    m.Pause(request=3), m.Abort(request=4, reason="so"), m.Blank(request=5, name="ada"),
-    m.SetBlanker(request=6, state="auto"), m.Goodbye(session=_TOKEN),
-)  # fmt: skip
+    m.Pause(request=3),
+    m.Abort(request=4, reason="so"),
+    m.Blank(request=5, name="ada"),
+    m.SetBlanker(request=6, state="auto"),
+    m.Goodbye(session=_TOKEN),
+)
 _CLIENT_DATA = (
-    m.Attach(
-        session=_TOKEN, next_sequence=None, have=(m.Have(series_unique_id="u", frame=0, next_index=3),), credit=4
-    ),
+    m.Attach(session=_TOKEN, next_sequence=None, have=(m.Have(series_unique_id="u", frame=0, next_index=3),), credit=4),
     m.Acknowledge(session=_TOKEN, next_sequence=1, credit_limit=9),
     m.Resend(session=_TOKEN, next_sequence=0),
-)  # fmt: skip
+)
 _HEADER = m.ChunkHeader(
-    sequence=1, series_id=1, series_unique_id="u", frame=0, path_id=RECIPE.path_id, first_index=0, count=3, channels=2,
-    dtype="<u2", monotonic_ns=1, utc_ns=2, electrons=3.0, frame_electrons=3.0, session_electrons=3.0,
-)  # fmt: skip
+    sequence=1,
+    series_id=1,
+    series_unique_id="u",
+    frame=0,
+    path_id=RECIPE.path_id,
+    first_index=0,
+    count=3,
+    channels=2,
+    dtype="<u2",
+    monotonic_ns=1,
+    utc_ns=2,
+    electrons=3.0,
+    frame_electrons=3.0,
+    session_electrons=3.0,
+)
 _END = m.End(
-    sequence=2, series_id=1, series_unique_id="u", frame=0, path_id=RECIPE.path_id, reason="completed", message="",
-    first_index=0, next_index=3, samples=3, electrons=3.0, monotonic_ns=3, utc_ns=4,
-)  # fmt: skip
+    sequence=2,
+    series_id=1,
+    series_unique_id="u",
+    frame=0,
+    path_id=RECIPE.path_id,
+    reason="completed",
+    message="",
+    first_index=0,
+    next_index=3,
+    samples=3,
+    electrons=3.0,
+    monotonic_ns=3,
+    utc_ns=4,
+)
 _WELCOME = m.Welcome(
-    protocol_version=m.PROTOCOL_VERSION, software="1", server_id=_TOKEN, session=_TOKEN, resumed=False,
-    data_address="tcp://127.0.0.1:5", capabilities=Capabilities(name="bench"), limits=m.Limits(),
-)  # fmt: skip
+    protocol_version=m.PROTOCOL_VERSION,
+    software="1",
+    server_id=_TOKEN,
+    session=_TOKEN,
+    resumed=False,
+    data_address="tcp://127.0.0.1:5",
+    capabilities=Capabilities(name="bench"),
+    limits=m.Limits(),
+)
 
 
 def _codec(codec: Codec[Any]) -> Callable[[bytes], bool]:
@@ -127,9 +157,12 @@ def _codec(codec: Codec[Any]) -> Callable[[bytes], bool]:
 def _server(data: bytes) -> bool:
     """A microscope's end that gets anything, from a stranger and from its operator, never raises and never unblanks."""
     server = ServerProtocol(
-        Capabilities(name="bench"), server_id=_TOKEN, new_token=lambda: _TOKEN, software="1",
+        Capabilities(name="bench"),
+        server_id=_TOKEN,
+        new_token=lambda: _TOKEN,
+        software="1",
         data_address="tcp://127.0.0.1:5",
-    )  # fmt: skip
+    )
     server.actions()
     server.blanked(0)
     if data[:1] > b"\x7f":
@@ -163,10 +196,23 @@ def _recipe(data: bytes) -> bool:
 # -- the restorer's wire ----------------------------------------------------------------------------------
 
 _RESTORED = restoring.Restored(
-    request=1, stream="live", frame=0, path_id=RECIPE.path_id, count=6, complete=True, rows=2, cols=3,
-    has_interval=True, method="lite", face="faithful", weights_hash="", withheld_rmse=None,
-    expected_rmse=None, compute_ms=1.0, waited_ms=0.0,
-)  # fmt: skip
+    request=1,
+    stream="live",
+    frame=0,
+    path_id=RECIPE.path_id,
+    count=6,
+    complete=True,
+    rows=2,
+    cols=3,
+    has_interval=True,
+    method="lite",
+    face="faithful",
+    weights_hash="",
+    withheld_rmse=None,
+    expected_rmse=None,
+    compute_ms=1.0,
+    waited_ms=0.0,
+)
 _RESTORE = restoring.Restore(
     request=1, stream="live", frame=0, path_id=RECIPE.path_id, count=3, dtype="<u2", live=True, complete=True
 )
@@ -371,10 +417,7 @@ TARGETS: dict[str, Target] = {
             _joined(restoring.encode(restoring.Dropped(request=1, stream="live", frame=0, total=1))),
         ),
     ),
-    "obi_commands": Target(
-        _obi_commands,
-        (b"".join(x.encode() for x in _OBI),),
-    ),
+    "obi_commands": Target(_obi_commands, (b"".join(x.encode() for x in _OBI),)),
     "obi_replies": Target(
         _obi_replies, (b"\x00\xff" + sync_frame(0x1234) + encode_pixels(np.arange(9), OutputMode.SIXTEEN_BIT),)
     ),

@@ -50,9 +50,11 @@ def test_mutated_input_gets_an_answer_or_a_typed_error(name: str) -> None:
     target = TARGETS[name]
 
     @settings(
-        max_examples=_SLOW_EXAMPLES if name.startswith(_SLOW) else _FAST_EXAMPLES, deadline=None, database=None,
+        max_examples=_SLOW_EXAMPLES if name.startswith(_SLOW) else _FAST_EXAMPLES,
+        deadline=None,
+        database=None,
         suppress_health_check=list(HealthCheck),
-    )  # fmt: skip
+    )
     @given(_mutations(target))
     def check(data: bytes) -> None:
         target.run(data)

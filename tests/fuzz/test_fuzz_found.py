@@ -49,10 +49,20 @@ def _bomb(levels: int = 9) -> str:
         ("&a [*a]", "not valid|Expected"),
     ],
     ids=[
-        "references as a value", "references", "nesting", "maps", "dashes", "date", "timestamp", "long number",
-        "hexadecimal", "object", "list as key", "itself",
+        "references as a value",
+        "references",
+        "nesting",
+        "maps",
+        "dashes",
+        "date",
+        "timestamp",
+        "long number",
+        "hexadecimal",
+        "object",
+        "list as key",
+        "itself",
     ],
-)  # fmt: skip
+)
 def test_a_yaml_file_that_means_harm_is_refused_in_few_words_and_little_memory(
     tmp_path: Path, text: str, said: str
 ) -> None:

@@ -52,10 +52,7 @@ GIVEN = {
     ),
     "line_hop": st.builds(LineHop, points=st.integers(1, 400), hop_px=st.integers(1, 6), seed=st.integers(0, 99)),
     "uniform_random": st.builds(
-        UniformRandom,
-        points=st.integers(1, 250),
-        order=st.sampled_from(["tour", "curve"]),
-        seed=st.integers(0, 99),
+        UniformRandom, points=st.integers(1, 250), order=st.sampled_from(["tour", "curve"]), seed=st.integers(0, 99)
     ),
     "hilbert": st.builds(Hilbert, nodes=st.tuples(st.integers(1, 17), st.integers(1, 17)), step_px=st.floats(0.5, 4)),
     "lissajous": st.builds(Lissajous, cycles=st.floats(0.5, 8), beats=st.floats(0.1, 3)),

@@ -31,12 +31,22 @@ def serpentine() -> ScanPath:
 
 def header_for(paths: list[ScanPath], **changes: Any) -> Header:
     facts: dict[str, Any] = {
-        "version": VERSION, "name": "test scan", "shape": paths[0].shape, "fov_nm": paths[0].fov_nm,
-        "dwell_us": 2.0, "beam_current_pa": 20.0, "channels": ("HAADF", "BF"), "sample_dtype": "<u2",
-        "started_utc_ns": 1_700_000_000_000_000_000, "keep_restorations": 1,
-        "series_id": 1, "series_unique_id": "test", "specimen": None, "stage_nm": None,
+        "version": VERSION,
+        "name": "test scan",
+        "shape": paths[0].shape,
+        "fov_nm": paths[0].fov_nm,
+        "dwell_us": 2.0,
+        "beam_current_pa": 20.0,
+        "channels": ("HAADF", "BF"),
+        "sample_dtype": "<u2",
+        "started_utc_ns": 1_700_000_000_000_000_000,
+        "keep_restorations": 1,
+        "series_id": 1,
+        "series_unique_id": "test",
+        "specimen": None,
+        "stage_nm": None,
         "capacity": Capacity.of(paths),
-    }  # fmt: skip
+    }
     return Header(**(facts | changes))
 
 

@@ -44,8 +44,11 @@ def test_a_writer_killed_mid_frame_loses_no_chunk_that_was_acknowledged(tmp_path
     stop_after = random.Random(seed).randrange(100, 2500)
     victim = subprocess.Popen(
         [sys.executable, str(HERE / "recording_victim.py"), str(place)],
-        stdout=subprocess.PIPE, text=True, cwd=HERE.parent.parent, env={**os.environ, "PYTHONPATH": f"{HERE}:."},
-    )  # fmt: skip
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=HERE.parent.parent,
+        env={**os.environ, "PYTHONPATH": f"{HERE}:."},
+    )
     assert victim.stdout is not None
     with victim.stdout:
         heard = [victim.stdout.readline() for _ in range(stop_after)]
@@ -340,11 +343,23 @@ with Recording.open(folder / "a.hspy") as read:
 """
     start = "import sys\nfrom scancontrol.recording import Recording\n"
     done = subprocess.run(
-        [UNSHARE, "-rm", "sh", "-c", 'mount -t tmpfs -o size=2m tmpfs "$1" && "$2" -c "$3" "$1"', "sh",
-         str(tmp_path), sys.executable, start + script],
-        capture_output=True, text=True, check=False, cwd=HERE.parent.parent,
+        [
+            UNSHARE,
+            "-rm",
+            "sh",
+            "-c",
+            'mount -t tmpfs -o size=2m tmpfs "$1" && "$2" -c "$3" "$1"',
+            "sh",
+            str(tmp_path),
+            sys.executable,
+            start + script,
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=HERE.parent.parent,
         env={**os.environ, "PYTHONPATH": f"{HERE}:."},
-    )  # fmt: skip
+    )
     assert done.returncode == 0, done.stderr
     said, figures = done.stdout.strip().split("\n")
     assert said.startswith("RecordingError: raw samples = 73.9 MB do not fit on the disk")

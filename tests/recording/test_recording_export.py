@@ -39,9 +39,12 @@ def test_tiffs_carry_the_numbers_and_a_pixel_size_that_hyperspy_and_imagej_read(
     assert main(["export", str(recorded), "--tiff", "--out", str(tmp_path / "out")]) == 0
     names = sorted(p.name for p in (tmp_path / "out").iterdir())
     assert names == [
-        "frame_000000_partial.tif", "frame_000001_interval.tif", "frame_000001_partial.tif",
-        "frame_000001_restoration.tif", "frame_000002_partial.tif",
-    ]  # fmt: skip
+        "frame_000000_partial.tif",
+        "frame_000001_interval.tif",
+        "frame_000001_partial.tif",
+        "frame_000001_restoration.tif",
+        "frame_000002_partial.tif",
+    ]
     signal = tiff.file_reader(str(tmp_path / "out/frame_000001_restoration.tif"))[0]
     np.testing.assert_array_equal(signal["data"], ESTIMATE)
     for axis in signal["axes"]:

@@ -21,9 +21,13 @@ from scancontrol.recording import Recording, record_plan
 
 ROOT = Path(__file__).parent.parent.parent
 PLAN = ScanPlan(
-    name="blobs", shape=(64, 64), fov_nm=20.0, dwell_us=1.0, frames=3,
+    name="blobs",
+    shape=(64, 64),
+    fov_nm=20.0,
+    dwell_us=1.0,
+    frames=3,
     patterns=(Archimedean(coverage=CoverageGoal(value=0.2)),),
-)  # fmt: skip
+)
 pytestmark = pytest.mark.slow
 
 
@@ -107,8 +111,12 @@ def test_replay_serves_until_it_is_told_to_end_and_saves_the_plan(tmp_path: Path
     command = [sys.executable, "-m", "scancontrol", "replay", str(place), "--speed", "max"]
     process = subprocess.Popen(
         [*command, "--save-plan", str(tmp_path / "plan.yaml"), "--follow-stdin"],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT, env={**os.environ},
-    )  # fmt: skip
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ},
+    )
     assert process.stdin is not None
     assert process.stdout is not None
     with process.stdin, process.stdout:

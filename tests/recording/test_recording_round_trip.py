@@ -36,9 +36,17 @@ def test_samples_positions_and_pictures_come_back_as_they_went_in(tmp_path: Path
         recording.write_positions(second.path_id, second.positions, None, second.dwell_us)
         recording.write_partial(1, images[0])
         recording.write_restoration(
-            2, images[0], images[1], method="harmonic", face="classical", weights_hash="ab" * 16,
-            withheld_rmse=0.25, expected_rmse=0.1, samples_used=99, utc_ns=7,
-        )  # fmt: skip
+            2,
+            images[0],
+            images[1],
+            method="harmonic",
+            face="classical",
+            weights_hash="ab" * 16,
+            withheld_rmse=0.25,
+            expected_rmse=0.1,
+            samples_used=99,
+            utc_ns=7,
+        )
     with Recording.open(tmp_path / "a.hspy") as read:
         assert read.closed
         assert read.reason == "completed"
@@ -191,8 +199,9 @@ def test_an_aborted_scan_is_given_back_the_room_it_did_not_use(tmp_path: Path, i
         assert read.closed
         assert read.reason == "aborted"
         assert [(f.received, f.count, f.exposed, f.reason) for f in read.frames] == [
-            (path.count, path.count, path.count, "completed"), (100, path.count, 100, "aborted"),
-        ]  # fmt: skip
+            (path.count, path.count, path.count, "completed"),
+            (100, path.count, 100, "aborted"),
+        ]
         np.testing.assert_array_equal(read.samples(1), samples_of(1, 0, 100))
         np.testing.assert_array_equal(read.partial(0), images[0])
         assert read.positions(0) is not None

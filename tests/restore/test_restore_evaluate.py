@@ -14,9 +14,19 @@ from restore.evaluate import main
 from restore.evaluation.scoring import score_image, summarise
 
 ASKED_FOR = {
-    "method", "pattern", "coverage", "touched", "dose", "images", "rmse_pct", "rmse_lowpass_pct", "psnr_db", "ssim",
-    "interval_coverage_pct", "seconds_per_frame",
-}  # fmt: skip
+    "method",
+    "pattern",
+    "coverage",
+    "touched",
+    "dose",
+    "images",
+    "rmse_pct",
+    "rmse_lowpass_pct",
+    "psnr_db",
+    "ssim",
+    "interval_coverage_pct",
+    "seconds_per_frame",
+}
 
 
 @pytest.fixture

@@ -158,9 +158,9 @@ def test_the_harmonic_fill_solves_laplaces_equation_like_a_sparse_direct_solver(
     known = weight[0, 0].numpy() > 0
     rows, cols = image.shape
     at = np.arange(rows * cols).reshape(rows, cols)
-    edges = np.concatenate([
-        np.stack([at[1:].ravel(), at[:-1].ravel()], 1), np.stack([at[:, 1:].ravel(), at[:, :-1].ravel()], 1)
-    ])  # fmt: skip
+    edges = np.concatenate(
+        [np.stack([at[1:].ravel(), at[:-1].ravel()], 1), np.stack([at[:, 1:].ravel(), at[:, :-1].ravel()], 1)]
+    )
     i, j = np.concatenate([edges, edges[:, ::-1]]).T
     neighbours = csr_matrix((np.ones(len(i)), (i, j)), shape=(rows * cols, rows * cols))
     operator = csr_matrix(np.diag(np.asarray(neighbours.sum(1)).ravel())) - neighbours

@@ -83,9 +83,15 @@ def dealer(address: str) -> Iterator[Callable[..., list[bytes]]]:
 
 def _ask(request: int, *, live: bool = True, complete: bool = True) -> list[bytes]:
     header = wire.Restore(
-        request=request, stream="s", frame=request, path_id=RECIPE.path_id, count=PATH.count, dtype="<u2",
-        live=live, complete=complete,
-    )  # fmt: skip
+        request=request,
+        stream="s",
+        frame=request,
+        path_id=RECIPE.path_id,
+        count=PATH.count,
+        dtype="<u2",
+        live=live,
+        complete=complete,
+    )
     return wire.encode(header, SAMPLES.tobytes())
 
 

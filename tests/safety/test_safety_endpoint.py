@@ -11,9 +11,10 @@ from scancontrol.errors import LinkError
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"not json", b"[]", b'{"status": 3}', b'{"status": "\x80"}'],
+    "content",
+    [b"", b"not json", b"[]", b'{"status": 3}', b'{"status": "\x80"}'],
     ids=["empty", "text", "a list", "a number", "no UTF-8"],
-)  # fmt: skip
+)
 def test_an_endpoint_file_that_says_nothing_is_refused_by_its_name(tmp_path: Path, content: bytes) -> None:
     (tmp_path / health.ENDPOINT_FILE).write_bytes(content)
     with pytest.raises(LinkError, match=rf"{health.ENDPOINT_FILE} does not say where a daemon is"):

@@ -40,9 +40,12 @@ def test_a_raster_gives_its_electrons_over_its_area_to_every_cell(tmp_path: Path
 
 
 @given(
-    fov_nm=st.floats(0.5, 5e4), rows=st.integers(2, 40), cols=st.integers(2, 40),
-    y=st.floats(-1e6, 1e6), x=st.floats(-1e6, 1e6),
-)  # fmt: skip
+    fov_nm=st.floats(0.5, 5e4),
+    rows=st.integers(2, 40),
+    cols=st.integers(2, 40),
+    y=st.floats(-1e6, 1e6),
+    x=st.floats(-1e6, 1e6),
+)
 @settings(max_examples=60, deadline=None)
 def test_no_electron_is_lost_on_the_map_wherever_the_stage_is(fov_nm, rows, cols, y, x) -> None:
     path = ScanPath(PathRecipe(pattern=Raster(), shape=(rows, cols), fov_nm=fov_nm, dwell_us=1.0))

@@ -121,9 +121,11 @@ def test_a_running_daemon_tells_the_whole_of_itself_and_takes_no_orders_there(
         host, port = address.split(":")
         assert health.ask(f"http://{address}/status").pid == health.ask(address).pid, "as the daemon prints it"
         for method, path, name, code in (
-            ("GET", "/metrics", "127.0.0.1", 200), ("GET", "/metrics", "evil.example", 421),
-            ("POST", "/status", "127.0.0.1", 501), ("GET", "/../secret", "127.0.0.1", 404),
-        ):  # fmt: skip
+            ("GET", "/metrics", "127.0.0.1", 200),
+            ("GET", "/metrics", "evil.example", 421),
+            ("POST", "/status", "127.0.0.1", 501),
+            ("GET", "/../secret", "127.0.0.1", 404),
+        ):
             connection = http.client.HTTPConnection(host, int(port), timeout=5)
             connection.request(method, path, headers={"Host": name})
             answer = connection.getresponse()

@@ -54,19 +54,40 @@ def run_daemon(folder: Path, faults: list[str], frames: int) -> Outcome:
     (folder / "simulator.yaml").write_text(MICROSCOPE + ("".join(f"  - {{{fault}}}\n" for fault in faults) or "  []\n"))
     simulator = subprocess.Popen(
         [sys.executable, "-m", "simulators", "--config", str(folder / "simulator.yaml"), "--follow-stdin"],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=ENVIRONMENT,
-    )  # fmt: skip
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=ENVIRONMENT,
+    )
     try:
         assert simulator.stdout is not None
         address = json.loads(simulator.stdout.readline())["address"]
         done = subprocess.run(
             [
-                sys.executable, "-m", "scancontrol", "daemon", "--microscope", address, "--plan", "plan.yaml",
-                "--out", "out", "--start", "--frames", str(frames), "--no-page", "--no-restorer",
+                sys.executable,
+                "-m",
+                "scancontrol",
+                "daemon",
+                "--microscope",
+                address,
+                "--plan",
+                "plan.yaml",
+                "--out",
+                "out",
+                "--start",
+                "--frames",
+                str(frames),
+                "--no-page",
+                "--no-restorer",
             ],
-            cwd=folder, env=ENVIRONMENT, capture_output=True, text=True, timeout=100, stdin=subprocess.DEVNULL,
+            cwd=folder,
+            env=ENVIRONMENT,
+            capture_output=True,
+            text=True,
+            timeout=100,
+            stdin=subprocess.DEVNULL,
             check=False,
-        )  # fmt: skip
+        )
     finally:
         assert simulator.stdin is not None
         simulator.stdin.close()

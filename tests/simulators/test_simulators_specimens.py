@@ -44,9 +44,20 @@ def test_the_field_of_an_atom_integrates_to_its_cross_section(number):
 
 
 @pytest.mark.parametrize(
-    ("number", "nm2"), [(6, 1.43e-6), (8, 2.48e-6), (14, 7.61e-6), (22, 1.70e-5), (38, 4.86e-5), (42, 5.79e-5),
-                        (55, 9.26e-5), (74, 1.62e-4), (79, 1.82e-4), (82, 1.94e-4)],
-)  # fmt: skip
+    ("number", "nm2"),
+    [
+        (6, 1.43e-6),
+        (8, 2.48e-6),
+        (14, 7.61e-6),
+        (22, 1.70e-5),
+        (38, 4.86e-5),
+        (42, 5.79e-5),
+        (55, 9.26e-5),
+        (74, 1.62e-4),
+        (79, 1.82e-4),
+        (82, 1.94e-4),
+    ],
+)
 def test_high_angle_scattering_is_that_of_the_tabulated_atoms(number, nm2):
     # the elastic cross section into 60-135 mrad at 200 kV, integrated over Lobato and Van Dyck's scattering factors
     assert float(high_angle_nm2(number)) == pytest.approx(nm2, rel=0.06)

@@ -54,8 +54,11 @@ def test_ede2020_has_its_authors_layers() -> None:
     assert len(network.inner.middle) == 6
     assert all(tuple(x.direction.shape) == (768, 768, 3, 3) for block in network.inner.middle for x in block.layers)
     assert [tuple(x.direction.shape) for x in network.inner.decode] == [
-        (768, 512, 3, 3), (512, 256, 3, 3), (256, 128, 3, 3), (128, 64, 3, 3),
-    ]  # fmt: skip
+        (768, 512, 3, 3),
+        (512, 256, 3, 3),
+        (256, 128, 3, 3),
+        (128, 64, 3, 3),
+    ]
     assert all(x.transposed and x.mean_only for x in network.inner.decode)
     assert network.inner.encode[0].gain is None, "with the path concatenated the first convolution is plain"
     assert network.inner.encode[0].slope == network.outer.first.slope == network.outer.second.slope == 0.1

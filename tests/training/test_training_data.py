@@ -135,9 +135,15 @@ def test_counting_noise_has_the_variance_of_its_dose() -> None:
     flat = torch.full((96, 96), 128, dtype=torch.uint8)
     flat[0, 0] = 0  # not of one grey level
     draw = DrawConfig(
-        patterns={"random": 1.0}, coverage=(0.5, 0.5), poisson_share=1, electrons=(100.0, 100.0), subpixel_share=0,
-        zoom_share=0, gamma_share=0, invert_share=0,
-    )  # fmt: skip
+        patterns={"random": 1.0},
+        coverage=(0.5, 0.5),
+        poisson_share=1,
+        electrons=(100.0, 100.0),
+        subpixel_share=0,
+        zoom_share=0,
+        gamma_share=0,
+        invert_share=0,
+    )
     item = draw_item(flat, 96, draw, np.random.default_rng(0), CPU)
     assert float(item.values.mean()) == pytest.approx(0.5, abs=0.01)
     assert float(item.values.var()) == pytest.approx((0.5 + 0.02) / 100, rel=0.1)

@@ -273,13 +273,23 @@ def test_two_processes_do_what_one_does_with_the_same_whole_batch(tmp_path: Path
         )
         (tmp_path / "six_steps.py").write_text(script)
         command = [
-            sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}",
-            str(tmp_path / "six_steps.py"), *_command(tmp_path, "--out", str(out), "--quiet"),
-        ]  # fmt: skip
+            sys.executable,
+            "-m",
+            "torch.distributed.run",
+            "--standalone",
+            f"--nproc-per-node={processes}",
+            str(tmp_path / "six_steps.py"),
+            *_command(tmp_path, "--out", str(out), "--quiet"),
+        ]
         done = subprocess.run(
-            command, cwd=ROOT, capture_output=True, text=True, timeout=200, check=False,
+            command,
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=200,
+            check=False,
             env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1"},
-        )  # fmt: skip
+        )
         assert done.returncode == 0, done.stderr[-2000:]
         losses.append(load_checkpoint(out / checkpoint.CHECKPOINT)[0]["network"])
     assert losses[0].keys() == losses[1].keys()

@@ -485,8 +485,9 @@ def test_what_cuts_a_frame_off_starts_nothing_that_was_queued_or_on_its_way(pair
         assert ends(operator)[2:] == [(2, reason, 0)]
     else:
         assert (answer.code, answer.message.split(":")[0]) == (
-            "not_now", "frame 2 was asked for before it was heard that a frame was cut off",
-        )  # fmt: skip
+            "not_now",
+            "frame 2 was asked for before it was heard that a frame was cut off",
+        )
     assert pair.instrument.begins == [(0, 0)]
     assert isinstance(operator.scan(path_id, 2), m.Done)  # whoever knows may go on
     pair.until(lambda: operator.samples(2) == list(range(256)))
@@ -531,9 +532,9 @@ def test_a_frame_asked_for_again_begins_where_it_was_asked_for_whatever_an_earli
     again = pair.ready(Client(pair, "ada", have={("s1", 0): 16}))
     number = again.ask(m.Scan, series_id=1, series_unique_id="s1", frame=0, path_id=path_id, first_index=64)
     pair.turn(2)
-    again.protocol._assembly.expect_no_more(m.Scan(
-        request=number, series_id=1, series_unique_id="s1", frame=0, path_id=path_id, first_index=64
-    ))  # fmt: skip
+    again.protocol._assembly.expect_no_more(
+        m.Scan(request=number, series_id=1, series_unique_id="s1", frame=0, path_id=path_id, first_index=64)
+    )
     pair.until(lambda: again.of(m.End))
     assert again.samples() == list(range(64, 256))
 

@@ -11,14 +11,7 @@ from wire_pair import Client, Pair, recipe
 
 from scancontrol.errors import RemoteProtocolError, VersionMismatch
 from scancontrol.wire import messages as m
-from scancontrol.wire.framing import (
-    CLIENT_CONTROL,
-    CLIENT_DATA,
-    MAX_HEADER_BYTES,
-    SERVER_CONTROL,
-    SERVER_DATA,
-    encode,
-)
+from scancontrol.wire.framing import CLIENT_CONTROL, CLIENT_DATA, MAX_HEADER_BYTES, SERVER_CONTROL, SERVER_DATA, encode
 from scancontrol.wire.registry import expand_recipe
 
 CODECS = [CLIENT_CONTROL, CLIENT_DATA, SERVER_CONTROL, SERVER_DATA]

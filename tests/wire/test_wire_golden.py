@@ -10,14 +10,7 @@ import pytest
 
 from scancontrol.capabilities import Capabilities
 from scancontrol.wire import messages as m
-from scancontrol.wire.framing import (
-    CLIENT_CONTROL,
-    CLIENT_DATA,
-    SERVER_CONTROL,
-    SERVER_DATA,
-    encode,
-    samples,
-)
+from scancontrol.wire.framing import CLIENT_CONTROL, CLIENT_DATA, SERVER_CONTROL, SERVER_DATA, encode, samples
 
 T = "0123456789abcdef"
 PATH = "00112233445566778899aabbccddeeff"
@@ -35,14 +28,33 @@ MESSAGES = {
     "blanker": m.SetBlanker(request=7, state="auto"),
     "goodbye": m.Goodbye(session=T),
     "welcome": m.Welcome(
-        protocol_version=1, software="scancontrol 1", server_id=T, session=T, resumed=False,
-        data_address="tcp://127.0.0.1:2", capabilities=Capabilities(name="x"), limits=m.Limits(),
+        protocol_version=1,
+        software="scancontrol 1",
+        server_id=T,
+        session=T,
+        resumed=False,
+        data_address="tcp://127.0.0.1:2",
+        capabilities=Capabilities(name="x"),
+        limits=m.Limits(),
     ),
     "done": m.Done(request=3),
     "refused": m.Refused(request=None, code="malformed", message="no"),
     "status": m.Status(
-        number=5, client_ns=1, monotonic_ns=2, utc_ns=3, server_id=T, state="idle", blanker="auto", beam_on=False,
-        operator=None, series_id=None, frame=None, next_index=0, queued_scans=0, next_sequence=9, retained_bytes=0,
+        number=5,
+        client_ns=1,
+        monotonic_ns=2,
+        utc_ns=3,
+        server_id=T,
+        state="idle",
+        blanker="auto",
+        beam_on=False,
+        operator=None,
+        series_id=None,
+        frame=None,
+        next_index=0,
+        queued_scans=0,
+        next_sequence=9,
+        retained_bytes=0,
         session_electrons=0.5,
     ),
     "notice": m.Notice(kind="starved", message="why"),
@@ -50,18 +62,35 @@ MESSAGES = {
         sequence=10, first_index=0, sample_count=16, channels=("HAADF",), monotonic_ns=1, utc_ns=2, **SCAN
     ),
     "chunk": m.ChunkHeader(
-        sequence=11, first_index=0, count=3, channels=1, dtype="<u2", monotonic_ns=1, utc_ns=2, electrons=1.5,
-        frame_electrons=1.5, session_electrons=2.5, **SCAN,
+        sequence=11,
+        first_index=0,
+        count=3,
+        channels=1,
+        dtype="<u2",
+        monotonic_ns=1,
+        utc_ns=2,
+        electrons=1.5,
+        frame_electrons=1.5,
+        session_electrons=2.5,
+        **SCAN,
     ),
     "end": m.End(
-        sequence=12, reason="completed", message="", first_index=0, next_index=16, samples=16, electrons=8.0,
-        monotonic_ns=1, utc_ns=2, **SCAN,
+        sequence=12,
+        reason="completed",
+        message="",
+        first_index=0,
+        next_index=16,
+        samples=16,
+        electrons=8.0,
+        monotonic_ns=1,
+        utc_ns=2,
+        **SCAN,
     ),
     "attached": m.Attached(server_id=T, next_sequence=10),
     "attach": m.Attach(session=T, have=(m.Have(series_unique_id="s7", frame=2, next_index=96),), credit=16),
     "acknowledge": m.Acknowledge(session=T, next_sequence=12, credit_limit=28),
     "resend": m.Resend(session=T, next_sequence=11),
-}  # fmt: skip
+}
 
 GOLDEN = {
     "hello": (
@@ -173,8 +202,7 @@ def test_the_bytes_of_old_are_read_as_the_same_message(name):
 def test_every_message_has_its_golden_bytes():
     kinds = {kind for union in CODECS.values() for kind in typing.get_args(union)}
     assert {type(message) for message in MESSAGES.values()} == kinds
-    assert {msgspec.inspect.type_info(type(message)).tag
-            for message in MESSAGES.values()} == set(MESSAGES)  # fmt: skip
+    assert {msgspec.inspect.type_info(type(message)).tag for message in MESSAGES.values()} == set(MESSAGES)
 
 
 def test_a_chunk_carries_its_samples_raw_and_little_endian():

@@ -32,9 +32,17 @@ def test_these_addresses_are_this_machine_alone(address):
 
 
 @pytest.mark.parametrize(
-    "address", ["tcp://0.0.0.0:0", "tcp://192.168.1.2:5", "tcp://*:5", "tcp://[::]:5", "tcp://lab.example:5", "tcp://eth0:5",
-                "tcp://127.0.0.1.evil.example:5"]
-)  # fmt: skip
+    "address",
+    [
+        "tcp://0.0.0.0:0",
+        "tcp://192.168.1.2:5",
+        "tcp://*:5",
+        "tcp://[::]:5",
+        "tcp://lab.example:5",
+        "tcp://eth0:5",
+        "tcp://127.0.0.1.evil.example:5",
+    ],
+)
 def test_these_are_refused_without_keys(address):
     assert not is_local(address)
     with pytest.raises(InvalidInput, match=r"no keys are given; .*scancontrol keys"):
@@ -131,6 +139,9 @@ def test_the_command_makes_a_pair_for_each_name(tmp_path, capsys):
     args = parser.parse_args(["keys", "--out", str(tmp_path), "microscope", "daemon"])
     assert args.run(args) == 0
     assert sorted(path.name for path in tmp_path.iterdir()) == [
-        "daemon.key", "daemon.key_secret", "microscope.key", "microscope.key_secret",
-    ]  # fmt: skip
+        "daemon.key",
+        "daemon.key_secret",
+        "microscope.key",
+        "microscope.key_secret",
+    ]
     assert "daemon.key_secret" in capsys.readouterr().out

@@ -117,9 +117,11 @@ class Wire(RuleBasedStateMachine):
         self.go_on(20)
 
     @rule(
-        loss=st.sampled_from([0.05, 0.3]), doubling=st.sampled_from([0.0, 0.3]), delay=st.sampled_from([0.0, 0.3]),
+        loss=st.sampled_from([0.05, 0.3]),
+        doubling=st.sampled_from([0.0, 0.3]),
+        delay=st.sampled_from([0.0, 0.3]),
         turns=st.integers(20, 120),
-    )  # fmt: skip
+    )
     def the_network_is_bad_for_a_while(self, loss: float, doubling: float, delay: float, turns: int) -> None:
         late: list[list] = []
 

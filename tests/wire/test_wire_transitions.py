@@ -14,8 +14,9 @@ HOUSE = Path(__file__).parents[2]
 
 
 def test_the_beam_is_on_in_one_state_alone():
-    begins = {(state, event) for state, steps in MICROSCOPE.items() for event, step in steps.items()
-              if step.beam == "begin"}  # fmt: skip
+    begins = {
+        (state, event) for state, steps in MICROSCOPE.items() for event, step in steps.items() if step.beam == "begin"
+    }
     assert begins == {(State.WAITING, Event.GO), (State.SCANNING, Event.NEXT)}
     assert {MICROSCOPE[state][event].to for state, event in begins} == {State.SCANNING}
 
@@ -26,21 +27,33 @@ def test_every_step_out_of_scanning_blanks():
 
 
 def test_only_go_leads_into_scanning():
-    into = {event for state, steps in MICROSCOPE.items() if state is not State.SCANNING
-            for event, step in steps.items() if step.to is State.SCANNING}  # fmt: skip
+    into = {
+        event
+        for state, steps in MICROSCOPE.items()
+        if state is not State.SCANNING
+        for event, step in steps.items()
+        if step.to is State.SCANNING
+    }
     assert into == {Event.GO}
 
 
 def test_a_held_beam_is_let_go_by_an_operator_or_by_the_end_only():
     assert {event for event, step in MICROSCOPE[State.HELD].items() if step.to is not State.HELD} == {
-        Event.RELEASE, Event.SHUTDOWN,
-    }  # fmt: skip
+        Event.RELEASE,
+        Event.SHUTDOWN,
+    }
 
 
 DANGERS = [
-    Event.HOLD, Event.FAULT, Event.COLUMN_BLANK, Event.OVERRUN, Event.HEARTBEAT_LOST, Event.DOSE_LIMIT, Event.SHUTDOWN,
+    Event.HOLD,
+    Event.FAULT,
+    Event.COLUMN_BLANK,
+    Event.OVERRUN,
+    Event.HEARTBEAT_LOST,
+    Event.DOSE_LIMIT,
+    Event.SHUTDOWN,
     Event.ABORT,
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize("event", DANGERS)

@@ -13,6 +13,16 @@ from scancontrol.daemon.health.snapshot import (
 )
 
 __all__ = [
-    "ENDPOINT_FILE", "BeamHealth", "DoseHealth", "HealthServer", "QueueHealth", "RestorerHealth", "ScanHealth",
-    "Snapshot", "Versions", "ask", "find_daemon", "rss_bytes",
-]  # fmt: skip
+    "ENDPOINT_FILE",
+    "BeamHealth",
+    "DoseHealth",
+    "HealthServer",
+    "QueueHealth",
+    "RestorerHealth",
+    "ScanHealth",
+    "Snapshot",
+    "Versions",
+    "ask",
+    "find_daemon",
+    "rss_bytes",
+]

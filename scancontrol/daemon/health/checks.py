@@ -49,8 +49,12 @@ def port(name: str, number: int, host: str = "127.0.0.1") -> Finding:
         try:
             probe.bind((host, number))
         except OSError as error:
-            return Finding(name, "wrong", f"{host}:{number} cannot be bound ({error.strerror})",
-                           "end the process that has it, or choose another port (0 is any free one)")  # fmt: skip
+            return Finding(
+                name,
+                "wrong",
+                f"{host}:{number} cannot be bound ({error.strerror})",
+                "end the process that has it, or choose another port (0 is any free one)",
+            )
     return Finding(name, "ok", f"{host}:{number} is free")
 
 
@@ -91,8 +95,12 @@ def disk(folder: Path, clock_s: Callable[[], float] = time.perf_counter) -> Iter
         room = Finding("disk room", "wrong", room.found, "make room: a recording reserves all of its samples at once")
     yield room
     if speed < _SLOW_MB_S:
-        yield Finding("disk speed", "wrong", f"{speed:.0f} MB/s to the disk itself, {_SLOW_MB_S:g} are wanted",
-                      "record to a local disk: the beam waits for one that is slow")  # fmt: skip
+        yield Finding(
+            "disk speed",
+            "wrong",
+            f"{speed:.0f} MB/s to the disk itself, {_SLOW_MB_S:g} are wanted",
+            "record to a local disk: the beam waits for one that is slow",
+        )
     else:
         yield Finding("disk speed", "ok", f"{speed:.0f} MB/s to the disk itself")
 
@@ -101,8 +109,12 @@ def clock() -> Finding:
     """Whether the clocks that stamp samples are worth it."""
     monotonic, utc = time.get_clock_info("monotonic"), time.get_clock_info("time")
     if not monotonic.monotonic or monotonic.resolution > 1e-6:
-        return Finding("clock", "wrong", f"the monotonic clock steps by {monotonic.resolution:g} s",
-                       "use a machine with a clock of at least microseconds")  # fmt: skip
+        return Finding(
+            "clock",
+            "wrong",
+            f"the monotonic clock steps by {monotonic.resolution:g} s",
+            "use a machine with a clock of at least microseconds",
+        )
     if time.time() < 1_700_000_000:
         return Finding("clock", "wrong", f"it is {time.strftime('%Y-%m-%d', time.gmtime())} here", "set it (NTP)")
     return Finding("clock", "ok", f"monotonic {monotonic.resolution * 1e9:g} ns, UTC {utc.resolution * 1e9:g} ns")

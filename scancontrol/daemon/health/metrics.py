@@ -35,10 +35,18 @@ def exposition(snapshot: Snapshot) -> str:
 
 def _samples(s: Snapshot) -> Iterator[_Sample]:
     none: dict[str, str] = {}
-    yield "info", "gauge", "Versions, as labels.", 1, {
-        "software": s.versions.software, "wire_protocol": str(s.versions.wire_protocol),
-        "microscope": s.beam.microscope, "method": s.restorer.method or "",
-    }  # fmt: skip
+    yield (
+        "info",
+        "gauge",
+        "Versions, as labels.",
+        1,
+        {
+            "software": s.versions.software,
+            "wire_protocol": str(s.versions.wire_protocol),
+            "microscope": s.beam.microscope,
+            "method": s.restorer.method or "",
+        },
+    )
     yield "start_time_seconds", "gauge", "When the daemon started, Unix time.", s.started_utc_ns / 1e9, none
     yield "resident_memory_bytes", "gauge", "Memory of the daemon.", s.rss_bytes, none
     for phase in _PHASES:
@@ -51,9 +59,11 @@ def _samples(s: Snapshot) -> Iterator[_Sample]:
     yield "frames_completed", "gauge", "Frames of this acquisition that are whole.", s.scan.frames_completed, none
     yield "frame_rate_hertz", "gauge", "Frames a second.", s.scan.frame_rate_hz, none
     for name, count in (
-        ("exposed", s.scan.samples_exposed), ("received", s.scan.samples_received), ("lost", s.scan.samples_lost),
+        ("exposed", s.scan.samples_exposed),
+        ("received", s.scan.samples_received),
+        ("lost", s.scan.samples_lost),
         ("duplicate", s.scan.samples_duplicate),
-    ):  # fmt: skip
+    ):
         yield "samples", "gauge", "Samples of this acquisition, per channel.", count, {"what": name}
     yield "interruptions", "gauge", "Frames that were interrupted and went on.", s.scan.interruptions, none
     dose = {"specimen": s.dose.specimen}

@@ -57,8 +57,9 @@ class HealthServer:
         try:
             self._server = _Listener(("127.0.0.1", port), handler)
         except OSError as error:
-            raise InvalidInput("status_port", port, f"cannot be bound ({error.strerror})",
-                               "choose another, or 0 for any free one") from error  # fmt: skip
+            raise InvalidInput(
+                "status_port", port, f"cannot be bound ({error.strerror})", "choose another, or 0 for any free one"
+            ) from error
         self.address = f"127.0.0.1:{self._server.server_address[1]}"
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), name="health", daemon=True)
 

@@ -8,8 +8,15 @@ from pathlib import Path
 import msgspec
 
 __all__ = [
-    "BeamHealth", "DoseHealth", "QueueHealth", "RestorerHealth", "ScanHealth", "Snapshot", "Versions", "rss_bytes",
-]  # fmt: skip
+    "BeamHealth",
+    "DoseHealth",
+    "QueueHealth",
+    "RestorerHealth",
+    "ScanHealth",
+    "Snapshot",
+    "Versions",
+    "rss_bytes",
+]
 
 
 class _Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

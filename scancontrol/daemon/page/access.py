@@ -39,9 +39,11 @@ def check_token(token: str) -> None:
     """Raise :class:`~scancontrol.errors.InvalidInput` if ``token`` is too short or has other characters."""
     if not _TOKEN.fullmatch(token):
         raise InvalidInput(
-            "page token", f"({len(token)} characters)", "is not 22 to 128 letters, digits, - or _",
+            "page token",
+            f"({len(token)} characters)",
+            "is not 22 to 128 letters, digits, - or _",
             "leave it out to get a fresh one",
-        )  # fmt: skip
+        )
 
 
 def is_loopback(host: str) -> bool:
@@ -58,9 +60,11 @@ def check_binding(host: str, *, tls: bool) -> None:
     """Raise :class:`~scancontrol.errors.InvalidInput` if serving on ``host`` would leave the page in the open."""
     if not is_loopback(host) and not tls:
         raise InvalidInput(
-            "page host", host, "is not loopback and there is no TLS",
+            "page host",
+            host,
+            "is not loopback and there is no TLS",
             "give certificate and key files, or bind 127.0.0.1 and use an SSH tunnel",
-        )  # fmt: skip
+        )
 
 
 @dataclass(frozen=True)

@@ -76,9 +76,14 @@ def encode_frame(kind: str, seq: int, view: PartialView | RestorationView | Trut
         add_scaled("image", np.where(present, image, image.flat[present.argmax()] if present.any() else 0))
         add("weight", _weight_plane(weight, present))
         header |= {
-            "series": str(view.series_id), "frame": view.frame, "complete": view.complete,
-            "samples": view.samples, "planned": view.samples_planned, "path": view.path_id, "fov_nm": view.fov_nm,
-        }  # fmt: skip
+            "series": str(view.series_id),
+            "frame": view.frame,
+            "complete": view.complete,
+            "samples": view.samples,
+            "planned": view.samples_planned,
+            "path": view.path_id,
+            "fov_nm": view.fov_nm,
+        }
     elif isinstance(view, RestorationView):
         shape = view.estimate.shape
         image, _, binning = _binned(view.estimate, None)
@@ -86,10 +91,16 @@ def encode_frame(kind: str, seq: int, view: PartialView | RestorationView | Trut
         if view.interval is not None:
             add_scaled("interval", _binned(view.interval, None)[0])
         header |= {
-            "series": str(view.series_id), "frame": view.frame, "method": view.method, "face": view.face,
-            "weights": view.weights_hash, "withheld_rmse": view.withheld_rmse, "expected_rmse": view.expected_rmse,
-            "latency_ms": view.latency_ms, "progressive": view.progressive,
-        }  # fmt: skip
+            "series": str(view.series_id),
+            "frame": view.frame,
+            "method": view.method,
+            "face": view.face,
+            "weights": view.weights_hash,
+            "withheld_rmse": view.withheld_rmse,
+            "expected_rmse": view.expected_rmse,
+            "latency_ms": view.latency_ms,
+            "progressive": view.progressive,
+        }
     elif view.image is None:
         shape, binning, image = (0, 0), 1, np.zeros((0, 0), np.float32)
     else:
@@ -97,9 +108,13 @@ def encode_frame(kind: str, seq: int, view: PartialView | RestorationView | Trut
         image, _, binning = _binned(view.image, None)
         add_scaled("image", image)
     header |= {
-        "rows": image.shape[0], "cols": image.shape[1], "full_rows": shape[0], "full_cols": shape[1],
-        "binning": binning, "planes": planes,
-    }  # fmt: skip
+        "rows": image.shape[0],
+        "cols": image.shape[1],
+        "full_rows": shape[0],
+        "full_cols": shape[1],
+        "binning": binning,
+        "planes": planes,
+    }
     text = msgspec.json.encode(header)
     text += b" " * (-(4 + len(text)) % 8)
     return b"".join((struct.pack("<I", len(text)), text, *payload))

@@ -19,8 +19,12 @@ __all__ = ["WINDOW", "Outbox", "Outgoing"]
 WINDOW: Final = 2  # one being drawn, one on its way
 
 _SHORTEST_INTERVAL_S: Final[dict[Slot, float]] = {
-    "status": 0.1, "partial": 0.05, "complete": 0.05, "restoration": 0.05, "truth": 0.5,
-}  # fmt: skip
+    "status": 0.1,
+    "partial": 0.05,
+    "complete": 0.05,
+    "restoration": 0.05,
+    "truth": 0.5,
+}
 
 
 @dataclass(frozen=True)

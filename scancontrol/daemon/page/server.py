@@ -22,14 +22,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
-from scancontrol.daemon.page.access import (
-    AccessPolicy,
-    Role,
-    check_binding,
-    check_token,
-    is_loopback,
-    new_token,
-)
+from scancontrol.daemon.page.access import AccessPolicy, Role, check_binding, check_token, is_loopback, new_token
 from scancontrol.daemon.page.frames import encode_frame
 from scancontrol.daemon.page.hub import LiveHub, PartialView, RestorationView, Slot, TruthView
 from scancontrol.daemon.page.messages import (

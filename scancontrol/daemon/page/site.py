@@ -69,7 +69,9 @@ class Site:
 
 def _response(status: HTTPStatus, headers: dict[str, str], body: bytes) -> Response:
     complete = {
-        "Content-Type": "text/plain; charset=utf-8", **headers,
-        "Content-Length": str(len(body)), "Connection": "close",
-    }  # fmt: skip
+        "Content-Type": "text/plain; charset=utf-8",
+        **headers,
+        "Content-Length": str(len(body)),
+        "Connection": "close",
+    }
     return Response(status.value, status.phrase, Headers(complete), body)

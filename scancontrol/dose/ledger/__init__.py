@@ -4,5 +4,12 @@ from scancontrol.dose.ledger.area import AreaMap, Patch, patch_of
 from scancontrol.dose.ledger.ledger import DoseLedger, LedgerLimits, LedgerTotals, check_specimen, read_ledger
 
 __all__ = [
-    "AreaMap", "DoseLedger", "LedgerLimits", "LedgerTotals", "Patch", "check_specimen", "patch_of", "read_ledger",
-]  # fmt: skip
+    "AreaMap",
+    "DoseLedger",
+    "LedgerLimits",
+    "LedgerTotals",
+    "Patch",
+    "check_specimen",
+    "patch_of",
+    "read_ledger",
+]

@@ -75,8 +75,10 @@ def patch_of(path: ScanPath, stage_nm: tuple[float, float], first: int = 0, stop
     side = math.ldexp(1.0, level)
     low = [at - length / 2 for at, length in zip(stage_nm, size, strict=True)]
     corner = [math.floor(at / side) for at in low]
-    shape = [math.floor((at + length) / side) - first_cell + 1
-             for at, length, first_cell in zip(low, size, corner, strict=True)]  # fmt: skip
+    shape = [
+        math.floor((at + length) / side) - first_cell + 1
+        for at, length, first_cell in zip(low, size, corner, strict=True)
+    ]
     total = np.zeros(shape[0] * shape[1])
     stop = path.count if stop is None else stop
     # A sample's dose lies on one pixel, or one cell where cells are smaller; so a raster comes out even.

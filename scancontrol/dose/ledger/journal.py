@@ -90,8 +90,9 @@ class Journal:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             os.close(self._lock)
-            raise InvalidInput("dose ledger", path.parent, "is in use by another process",
-                               "end that daemon, or name another specimen") from None  # fmt: skip
+            raise InvalidInput(
+                "dose ledger", path.parent, "is in use by another process", "end that daemon, or name another specimen"
+            ) from None
         self._descriptor = -1
         self.bytes = 0
 
@@ -112,8 +113,9 @@ class Journal:
         lines = [line_of(record) for record in records]
         longest = max(map(len, lines))
         if longest > MAX_LINE_BYTES:
-            raise InvalidInput("dose ledger", f"record of {longest} bytes", f"is above {MAX_LINE_BYTES}",
-                               "give the path fewer points")  # fmt: skip
+            raise InvalidInput(
+                "dose ledger", f"record of {longest} bytes", f"is above {MAX_LINE_BYTES}", "give the path fewer points"
+            )
         content = b"".join(lines)
         try:
             written = os.write(self._descriptor, content)
@@ -153,5 +155,9 @@ class Journal:
         self._descriptor = self._lock = -1
 
     def _refused(self, error: OSError) -> InvalidInput:
-        return InvalidInput("dose ledger", self.path, f"cannot be written ({error.strerror})",
-                            "make room: nothing is exposed that cannot be accounted for")  # fmt: skip
+        return InvalidInput(
+            "dose ledger",
+            self.path,
+            f"cannot be written ({error.strerror})",
+            "make room: nothing is exposed that cannot be accounted for",
+        )

@@ -50,8 +50,9 @@ class LedgerLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         for name in ("area_e_per_a2", "frame_e_per_a2", "session_electrons"):
             value = getattr(self, name)
             if value is not None and not (math.isfinite(value) and value > 0):
-                raise InvalidInput(f"limits.{name}", value, "is not a finite number above 0",
-                                   "give one, or leave it out")  # fmt: skip
+                raise InvalidInput(
+                    f"limits.{name}", value, "is not a finite number above 0", "give one, or leave it out"
+                )
 
 
 @dataclass(frozen=True)
@@ -71,8 +72,12 @@ class LedgerTotals:
 def check_specimen(name: str) -> str:
     """``name`` if it is a plain one, safe as the name of a folder. Raises :class:`InvalidInput`."""
     if not _NAME.fullmatch(name) or ".." in name:
-        raise InvalidInput("specimen", repr(name), "is not made of letters, digits, '.', '_' and '-'",
-                           "give a plain name such as grid-17")  # fmt: skip
+        raise InvalidInput(
+            "specimen",
+            repr(name),
+            "is not made of letters, digits, '.', '_' and '-'",
+            "give a plain name such as grid-17",
+        )
     return name
 
 
@@ -103,8 +108,9 @@ class DoseLedger:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise InvalidInput("dose ledger", self.folder, f"cannot be made ({error.strerror})",
-                               "choose another folder") from error  # fmt: skip
+            raise InvalidInput(
+                "dose ledger", self.folder, f"cannot be made ({error.strerror})", "choose another folder"
+            ) from error
         self._journal = Journal(self.folder / JOURNAL, sync=sync)
         try:
             self._state = load_map(self.folder / MAP)
@@ -120,9 +126,13 @@ class DoseLedger:
     # -- what may be asked for --------------------------------------------------------------------------
 
     def check(
-        self, paths: Sequence[tuple[ScanPath, int]], beam_current_pa: float, stage_nm: tuple[float, float],
-        *, first_index: int = 0,
-    ) -> None:  # fmt: skip
+        self,
+        paths: Sequence[tuple[ScanPath, int]],
+        beam_current_pa: float,
+        stage_nm: tuple[float, float],
+        *,
+        first_index: int = 0,
+    ) -> None:
         """Raise :class:`InvalidInput` if these paths, so many times each, would pass a limit; says what would fit.
 
         The paths are of one plan: their fields are one field.
@@ -161,8 +171,14 @@ class DoseLedger:
             # Of the cells that pass the limit the one that asks for the smallest factor speaks for all.
             factor = np.maximum(left_by_cell, 0) / np.maximum(wanted, 1e-300)
             worst = int(np.argmin(np.where(wanted > 0, factor, np.inf)))
-            self._fits("area dose", "e/Å²", float(wanted.flat[worst]), float(left_by_cell.flat[worst]),
-                       limits.area_e_per_a2, known)  # fmt: skip
+            self._fits(
+                "area dose",
+                "e/Å²",
+                float(wanted.flat[worst]),
+                float(left_by_cell.flat[worst]),
+                limits.area_e_per_a2,
+                known,
+            )
         return electrons
 
     @staticmethod
@@ -182,17 +198,24 @@ class DoseLedger:
                 + (f", or take {fewer} frames instead of {known['frames']}" if known["frames"] > 1 and fewer else "")
             )
         raise InvalidInput(
-            quantity, f"{spent + wanted:.4g} {unit}",
+            quantity,
+            f"{spent + wanted:.4g} {unit}",
             f"({spent:.4g} spent, {wanted:.4g} asked for) passes the specimen's limit of {limit:.4g} {unit} "
-            f"by {over:.4g} {unit}", remedy,
-        )  # fmt: skip
+            f"by {over:.4g} {unit}",
+            remedy,
+        )
 
     # -- accounts ---------------------------------------------------------------------------------------
 
     def ask(
-        self, series: str, frame: int, path: ScanPath, first_index: int, beam_current_pa: float,
+        self,
+        series: str,
+        frame: int,
+        path: ScanPath,
+        first_index: int,
+        beam_current_pa: float,
         stage_nm: tuple[float, float],
-    ) -> int:  # fmt: skip
+    ) -> int:
         """Write down a scan that is about to be asked for; returns the number that accounts for it.
 
         Raises :class:`InvalidInput` if it would pass a limit, or if it cannot be written down.
@@ -202,9 +225,17 @@ class DoseLedger:
             if path.path_id not in self._state.paths:
                 self._write("path", path_id=path.path_id, recipe=msgspec.to_builtins(path.recipe))
             number = self._write(
-                "asked", series=series, frame=frame, path_id=path.path_id, first=first_index, stop=path.count,
-                electrons=electrons, y_nm=float(stage_nm[0]), x_nm=float(stage_nm[1]), utc_ns=self._utc_ns(),
-            )  # fmt: skip
+                "asked",
+                series=series,
+                frame=frame,
+                path_id=path.path_id,
+                first=first_index,
+                stop=path.count,
+                electrons=electrons,
+                y_nm=float(stage_nm[0]),
+                x_nm=float(stage_nm[1]),
+                utc_ns=self._utc_ns(),
+            )
             self._state.paths[path.path_id] = path  # the one whose expansion may be at hand
             self._expected[number] = electrons / self.overhead
             return number
@@ -317,8 +348,12 @@ def read_ledger(folder: Path) -> LedgerState:
         for record in fresh:
             state.apply(record)
         return state
-    raise InvalidInput("dose ledger", folder, "lacks records between its map and its journal",
-                       "restore it from a copy, or name a new specimen")  # fmt: skip
+    raise InvalidInput(
+        "dose ledger",
+        folder,
+        "lacks records between its map and its journal",
+        "restore it from a copy, or name a new specimen",
+    )
 
 
 def _identity(path: Path) -> tuple[int, int]:
@@ -331,11 +366,15 @@ def _identity(path: Path) -> tuple[int, int]:
 
 def _totals(state: LedgerState) -> LedgerTotals:
     return LedgerTotals(
-        specimen=state.specimen, session=state.session, electrons=state.electrons,
-        session_electrons=state.session_electrons, assumed_electrons=state.assumed_electrons,
-        promised_electrons=sum(asked.electrons for asked in state.asked.values()), frames=state.frames,
+        specimen=state.specimen,
+        session=state.session,
+        electrons=state.electrons,
+        session_electrons=state.session_electrons,
+        assumed_electrons=state.assumed_electrons,
+        promised_electrons=sum(asked.electrons for asked in state.asked.values()),
+        frames=state.frames,
         open_scans=len(state.asked),
-    )  # fmt: skip
+    )
 
 
 def _reached(asked: Asked, electrons: float) -> int:

@@ -23,15 +23,24 @@ VERSION = 1
 def save_map(path: Path, state: LedgerState) -> None:
     """Write a state. Raises :class:`InvalidInput` where the disk does not take it; the old file stays."""
     facts = {
-        "version": VERSION, "specimen": state.specimen, "session": state.session, "number": state.number,
-        "electrons": state.electrons, "session_electrons": state.session_electrons, "frames": state.frames,
-        "assumed_electrons": state.assumed_electrons, "server_id": state.server_id,
-        "server_baseline": state.server_baseline, "server_electrons": state.server_electrons,
+        "version": VERSION,
+        "specimen": state.specimen,
+        "session": state.session,
+        "number": state.number,
+        "electrons": state.electrons,
+        "session_electrons": state.session_electrons,
+        "frames": state.frames,
+        "assumed_electrons": state.assumed_electrons,
+        "server_id": state.server_id,
+        "server_baseline": state.server_baseline,
+        "server_electrons": state.server_electrons,
         "places": [asdict(place) for place in state.places.values()],
         "asked": [asdict(asked) for asked in state.asked.values()],
-        "paths": [msgspec.to_builtins(state.paths[path_id].recipe)
-                  for path_id in dict.fromkeys(asked.path_id for asked in state.asked.values())],
-    }  # fmt: skip
+        "paths": [
+            msgspec.to_builtins(state.paths[path_id].recipe)
+            for path_id in dict.fromkeys(asked.path_id for asked in state.asked.values())
+        ],
+    }
     keys = np.array(list(state.area.tiles), dtype=np.int64).reshape(-1, 3)
     tiles = np.array(list(state.area.tiles.values()), dtype=np.float64).reshape(-1, TILE, TILE)
     buffer = io.BytesIO()
@@ -64,8 +73,18 @@ def load_map(path: Path) -> LedgerState:
             raise ValueError("of another version")
         if tiles.dtype != np.float64 or not bool(np.isfinite(tiles).all() and (tiles >= 0).all()):
             raise ValueError("not doses")
-        for name in ("specimen", "session", "number", "electrons", "session_electrons", "frames",
-                     "assumed_electrons", "server_id", "server_baseline", "server_electrons"):  # fmt: skip
+        for name in (
+            "specimen",
+            "session",
+            "number",
+            "electrons",
+            "session_electrons",
+            "frames",
+            "assumed_electrons",
+            "server_id",
+            "server_baseline",
+            "server_electrons",
+        ):
             setattr(state, name, type(getattr(state, name))(facts[name]))
         for key, tile in zip(keys.tolist(), tiles, strict=True):
             state.area.tiles[key[0], key[1], key[2]] = tile.copy()
@@ -78,6 +97,7 @@ def load_map(path: Path) -> LedgerState:
             place = Place(**{**given, "stage_nm": (float(given["stage_nm"][0]), float(given["stage_nm"][1]))})
             state.places[place.stage_nm] = place
     except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile, msgspec.DecodeError) as error:
-        raise InvalidInput("dose ledger", path, f"cannot be read ({error})",
-                           "restore it from a copy, or name a new specimen") from error  # fmt: skip
+        raise InvalidInput(
+            "dose ledger", path, f"cannot be read ({error})", "restore it from a copy, or name a new specimen"
+        ) from error
     return state

@@ -76,8 +76,12 @@ class LedgerState:
         except (KeyError, TypeError, ValueError, msgspec.ValidationError) as error:
             if isinstance(error, InvalidInput):
                 raise
-            raise InvalidInput("dose ledger", f"record {record.get('n')}", f"is not of this program ({error})",
-                               "restore the ledger from a copy, or name a new specimen") from error  # fmt: skip
+            raise InvalidInput(
+                "dose ledger",
+                f"record {record.get('n')}",
+                f"is not of this program ({error})",
+                "restore the ledger from a copy, or name a new specimen",
+            ) from error
         self.number = int(record["n"])
 
     def _apply(self, record: dict[str, Any]) -> None:
@@ -93,11 +97,16 @@ class LedgerState:
             self.server_baseline = _amount(record["electrons"])
         elif kind == "asked":
             asked = Asked(
-                number=int(record["n"]), series=str(record["series"]), frame=int(record["frame"]),
-                path_id=str(record["path_id"]), first_index=int(record["first"]), stop=int(record["stop"]),
-                electrons=_amount(record["electrons"]), stage_nm=(float(record["y_nm"]), float(record["x_nm"])),
+                number=int(record["n"]),
+                series=str(record["series"]),
+                frame=int(record["frame"]),
+                path_id=str(record["path_id"]),
+                first_index=int(record["first"]),
+                stop=int(record["stop"]),
+                electrons=_amount(record["electrons"]),
+                stage_nm=(float(record["y_nm"]), float(record["x_nm"])),
                 server_id=self.server_id,
-            )  # fmt: skip
+            )
             if asked.path_id not in self.paths:
                 raise ValueError(f"unknown path {asked.path_id}")
             self.asked[asked.number] = asked

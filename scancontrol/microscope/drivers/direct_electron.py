@@ -106,9 +106,12 @@ class DeapiClient:
     def upload(self, xy: NDArray[np.int32], size: tuple[int, int], dwell_us: float) -> float:
         """See :class:`ScanGenerator`."""
         for name, value in (
-            ("Scan - Enable", "On"), ("Scan - Camera Frames Per Point", 1), ("Scan - Points Per Camera Frame", 1),
-            ("Scan - Repeats", 1), ("Frames Per Second", 1e6 / dwell_us),
-        ):  # fmt: skip
+            ("Scan - Enable", "On"),
+            ("Scan - Camera Frames Per Point", 1),
+            ("Scan - Points Per Camera Frame", 1),
+            ("Scan - Repeats", 1),
+            ("Frames Per Second", 1e6 / dwell_us),
+        ):
             self._set(name, value)
         if self._do(lambda: self._client.set_xy_array(xy, width=size[0], height=size[1])) is False:
             raise LinkError(f"the Direct Electron server at {self._where} refused the scan pattern")
@@ -169,11 +172,19 @@ class DirectElectronInstrument:
         self._client: ScanGenerator = DeapiClient(config) if client is None else client
         shortest_us = 1e3 / config.highest_rate_khz
         self.capabilities = Capabilities(
-            name=config.name, detectors=config.detectors, coil=config.coil, origin=config.origin, dac_bits=13,
-            sample_clock_mhz=1000.0, shortest_dwell_us=shortest_us, longest_dwell_us=1e7,
-            beam_current_pa=config.beam_current_pa, beam_energy_kev=config.beam_energy_kev,
-            dose_limit_e_per_a2=config.dose_limit_e_per_a2, samples_per_path_limit=_LARGEST_GRID**2,
-        )  # fmt: skip
+            name=config.name,
+            detectors=config.detectors,
+            coil=config.coil,
+            origin=config.origin,
+            dac_bits=13,
+            sample_clock_mhz=1000.0,
+            shortest_dwell_us=shortest_us,
+            longest_dwell_us=1e7,
+            beam_current_pa=config.beam_current_pa,
+            beam_energy_kev=config.beam_energy_kev,
+            dose_limit_e_per_a2=config.dose_limit_e_per_a2,
+            samples_per_path_limit=_LARGEST_GRID**2,
+        )
         self.capabilities.check()
         self._scanning = False
         self._values: NDArray[np.float32] | None = None
@@ -184,11 +195,19 @@ class DirectElectronInstrument:
         self.blank()
         part = path.chunk(first_index, path.count - first_index)
         if np.any(part.move_us > 0):
-            raise InvalidInput("settle", "blanked moves", "are not possible with Direct Electron's generator",
-                               "plan with settle: null, or along a continuous path")  # fmt: skip
+            raise InvalidInput(
+                "settle",
+                "blanked moves",
+                "are not possible with Direct Electron's generator",
+                "plan with settle: null, or along a continuous path",
+            )
         if np.ptp(part.dwell_us) > 1e-6 * part.dwell_us[0]:
-            raise InvalidInput("dwell_us", f"{part.dwell_us.min():g} to {part.dwell_us.max():g}",
-                               "differs along the path", "plan one dwell for all samples")  # fmt: skip
+            raise InvalidInput(
+                "dwell_us",
+                f"{part.dwell_us.min():g} to {part.dwell_us.max():g}",
+                "differs along the path",
+                "plan one dwell for all samples",
+            )
         self._xy, size = grid_positions(part.positions, path.shape)
         self._dwell_us = self._client.upload(self._xy, size, float(part.dwell_us[0]))
         if abs(self._dwell_us / part.dwell_us[0] - 1) > 0.01:
@@ -250,5 +269,9 @@ def grid_positions(positions: NDArray[np.float64], shape: tuple[int, int]) -> tu
         cells = np.clip((positions * size).astype(np.int64), 0, size - 1)
         if len(np.unique(cells[:, 0] * size[1] + cells[:, 1])) == len(cells):
             return cells[:, ::-1].astype(np.int32), (int(size[1]), int(size[0]))
-    raise InvalidInput("path", f"{len(positions)} samples", "visits a place more than once",
-                       "plan samples at least a sixteenth of a pixel apart")  # fmt: skip
+    raise InvalidInput(
+        "path",
+        f"{len(positions)} samples",
+        "visits a place more than once",
+        "plan samples at least a sixteenth of a pixel apart",
+    )

@@ -68,10 +68,11 @@ class NidaqConfig(
             for volts in (axis.centre_volts - half, axis.centre_volts + half, axis.park_volts):
                 if not axis.lowest_volts <= volts <= axis.highest_volts:
                     raise InvalidInput(
-                        f"wiring.{name}", f"{volts:g} V",
+                        f"wiring.{name}",
+                        f"{volts:g} V",
                         f"is outside {axis.lowest_volts:g} to {axis.highest_volts:g} V",
                         "lower volts_per_field, or park inside the limits",
-                    )  # fmt: skip
+                    )
 
 
 class NidaqInstrument:
@@ -97,12 +98,18 @@ class NidaqInstrument:
         tick_us = 1e6 / self._rate_hz
         span = min(abs(config.wiring.x.volts_per_field), abs(config.wiring.y.volts_per_field))
         self.capabilities = Capabilities(
-            name=config.name, detectors=config.detectors, coil=config.coil, origin=config.origin,
+            name=config.name,
+            detectors=config.detectors,
+            coil=config.coil,
+            origin=config.origin,
             dac_bits=max(4, math.floor(_DAC_BITS + math.log2(span / _DAC_VOLTS))),
-            sample_clock_mhz=self._rate_hz * 1e-6, shortest_dwell_us=tick_us, longest_dwell_us=1e6,
-            beam_current_pa=config.beam_current_pa, beam_energy_kev=config.beam_energy_kev,
+            sample_clock_mhz=self._rate_hz * 1e-6,
+            shortest_dwell_us=tick_us,
+            longest_dwell_us=1e6,
+            beam_current_pa=config.beam_current_pa,
+            beam_energy_kev=config.beam_energy_kev,
             dose_limit_e_per_a2=config.dose_limit_e_per_a2,
-        )  # fmt: skip
+        )
         self.capabilities.check()
         self._path: ScanPath | None = None
         self._lit = False
@@ -210,8 +217,12 @@ class NidaqInstrument:
         full = self._config.full_field_nm or max(path.fov_nm, height_nm)
         share = np.array([path.fov_nm, height_nm]) / full
         if share.max() > 1 + 1e-9:
-            raise InvalidInput("fov_nm", max(path.fov_nm, height_nm), f"is above the full field, {full:g}",
-                               "plan a smaller field, or lower the magnification")  # fmt: skip
+            raise InvalidInput(
+                "fov_nm",
+                max(path.fov_nm, height_nm),
+                f"is above the full field, {full:g}",
+                "plan a smaller field, or lower the magnification",
+            )
         return share
 
     def _whole_ticks(self, chunk: PathChunk) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -106,11 +106,18 @@ class ObiInstrument:
         self._lit = False
         self._forget()
         self.capabilities = Capabilities(
-            name=config.name, detectors=(config.detector,), dac_bits=14, sample_clock_mhz=1 / CYCLE_US,
-            shortest_dwell_us=CYCLE_US, longest_dwell_us=MAX_RUN * CYCLE_US, coil=config.coil,
-            beam_current_pa=config.beam_current_pa, beam_energy_kev=config.beam_energy_kev,
-            dose_limit_e_per_a2=config.dose_limit_e_per_a2, origin=config.origin,
-        )  # fmt: skip
+            name=config.name,
+            detectors=(config.detector,),
+            dac_bits=14,
+            sample_clock_mhz=1 / CYCLE_US,
+            shortest_dwell_us=CYCLE_US,
+            longest_dwell_us=MAX_RUN * CYCLE_US,
+            coil=config.coil,
+            beam_current_pa=config.beam_current_pa,
+            beam_energy_kev=config.beam_energy_kev,
+            dose_limit_e_per_a2=config.dose_limit_e_per_a2,
+            origin=config.origin,
+        )
         self.capabilities.check()
         self._connect()
 
@@ -130,9 +137,12 @@ class ObiInstrument:
             if self._socket is None:
                 self._connect()
             goes_on = (
-                self._path is not None and self._path.path_id == path.path_id and self._frame == frame
-                and bool(self._owed) and first_index == self._owed[0].first_index + self._owed[0].samples_done
-            )  # fmt: skip
+                self._path is not None
+                and self._path.path_id == path.path_id
+                and self._frame == frame
+                and bool(self._owed)
+                and first_index == self._owed[0].first_index + self._owed[0].samples_done
+            )
             if not goes_on:
                 self._synchronise(self._mode)
                 self._owed.clear()
@@ -199,8 +209,9 @@ class ObiInstrument:
         if lost > 0 and self._config.averaging == "hardware":
             _log.warning(
                 "%.0f %% of the dose will not be measured: the device averages only the first power of two of a "
-                "dwell's 125 ns cycles; choose such a dwell, or averaging: split", 100 * lost,
-            )  # fmt: skip
+                "dwell's 125 ns cycles; choose such a dwell, or averaging: split",
+                100 * lost,
+            )
         off = np.abs(cycles * CYCLE_US / piece.dwell_us - 1).max()
         if off > 1e-3:
             _log.warning("dwells change by up to %.1f %% on the device's grid of 125 ns", 100 * off)

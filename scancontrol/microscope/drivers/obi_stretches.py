@@ -77,9 +77,11 @@ def field_codes(positions: NDArray[np.float64], shape: tuple[int, int], fov_nm: 
     full = max(fov_nm, height_nm) if full_nm is None else full_nm
     if max(fov_nm, height_nm) > full * (1 + 1e-9):
         raise InvalidInput(
-            "fov_nm", max(fov_nm, height_nm), f"is above the field that the DACs cover, {full:g}",
+            "fov_nm",
+            max(fov_nm, height_nm),
+            f"is above the field that the DACs cover, {full:g}",
             "lower the magnification and state the new full_field_nm, or plan a smaller field",
-        )  # fmt: skip
+        )
     share = np.array([height_nm, fov_nm]) / full
     codes = np.rint((positions * share + (1 - share) / 2) * CODES).astype(np.int64)
     return np.clip(codes[:, ::-1], 0, CODES - 1)

@@ -44,10 +44,7 @@ class _Lines(Pattern, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     def grid(self, canvas: Canvas) -> tuple[int, int]:
         """Lines and samples per line."""
-        return (
-            self.lines or max(1, round(canvas.height_px)),
-            self.samples_per_line or max(1, round(canvas.width_px)),
-        )
+        return (self.lines or max(1, round(canvas.height_px)), self.samples_per_line or max(1, round(canvas.width_px)))
 
     def at_density(self, density: float, canvas: Canvas) -> Self:
         # The grid nearest to square cells whose count is near enough: few whole numbers multiply to it.

@@ -158,10 +158,19 @@ class SyntheticDaemon:
                 withheld = float(np.sqrt(np.mean((estimate - self.truth)[weight == 0][::37] ** 2)))
                 self.hub.publish_restoration(
                     RestorationView(
-                        self.series, self.frame, estimate, interval, "normalised convolution", "classical", "",
-                        withheld, withheld, self.latencies[-1], progressive=not complete,
+                        self.series,
+                        self.frame,
+                        estimate,
+                        interval,
+                        "normalised convolution",
+                        "classical",
+                        "",
+                        withheld,
+                        withheld,
+                        self.latencies[-1],
+                        progressive=not complete,
                     )
-                )  # fmt: skip
+                )
             self.publish_status()
             if self._end.wait(self.pace_s) or not self.hub.commands.empty():
                 self.obey(0.0)
@@ -174,25 +183,44 @@ class SyntheticDaemon:
         dose = len(self.path) / self.side**2
         self.hub.publish_status(
             StatusView(
-                phase=self.phase, reason=self.reason, plan=self.plan, plans=PLANS,  # type: ignore[arg-type]
-                pattern="Archimedean spiral, constant speed", frame=self.frame, frames=200,
-                frame_rate_hz=1 / (self.pace_s * self.steps + 0.1), beam_frame_time_ms=len(self.path) * 2e-3,
-                dwell_us=2.0, beam_current_pa=20.0,
-                latency_p50_ms=float(np.median(self.latencies)), latency_p99_ms=max(self.latencies),
+                phase=self.phase,
+                reason=self.reason,
+                plan=self.plan,
+                plans=PLANS,  # type: ignore[arg-type]
+                pattern="Archimedean spiral, constant speed",
+                frame=self.frame,
+                frames=200,
+                frame_rate_hz=1 / (self.pace_s * self.steps + 0.1),
+                beam_frame_time_ms=len(self.path) * 2e-3,
+                dwell_us=2.0,
+                beam_current_pa=20.0,
+                latency_p50_ms=float(np.median(self.latencies)),
+                latency_p99_ms=max(self.latencies),
                 dose_frame_e_per_a2=6241.5 * (0.2 / 0.25) ** 2 * dose,
-                dose_area_e_per_a2=6241.5 * (0.2 / 0.25) ** 2 * dose * self.frame, dose_limit_e_per_a2=50_000.0,
-                dose_saved_fraction=1 - dose, coverage_nominal=self.coverage, coverage_touched=touched,
-                coverage_dose=dose, samples_sent=self.received, samples_received=self.received,
+                dose_area_e_per_a2=6241.5 * (0.2 / 0.25) ** 2 * dose * self.frame,
+                dose_limit_e_per_a2=50_000.0,
+                dose_saved_fraction=1 - dose,
+                coverage_nominal=self.coverage,
+                coverage_touched=touched,
+                coverage_dose=dose,
+                samples_sent=self.received,
+                samples_received=self.received,
                 saturation_counts=4095.0,
                 restorer=RestorerState(state=self.restorer_state, restarts=self.restarts, device="cpu"),  # type: ignore[arg-type]
                 microscope=MicroscopeState(
-                    connected=True, blanked=self.blanked, name="synthetic STEM", address="tcp://127.0.0.1:5555",
+                    connected=True,
+                    blanked=self.blanked,
+                    name="synthetic STEM",
+                    address="tcp://127.0.0.1:5555",
                     operator="test",
                 ),
-                recording=self.recording, face="classical", method="normalised convolution", origin="simulation",
+                recording=self.recording,
+                face="classical",
+                method="normalised convolution",
+                origin="simulation",
                 warnings=self.warnings,
             )
-        )  # fmt: skip
+        )
 
 
 def main() -> int:

@@ -34,9 +34,15 @@ def test_a_name_that_was_rebound_to_us_is_not(hosts: list[str]) -> None:
 
 @pytest.mark.parametrize(
     "origins",
-    [[], ["null"], ["https://127.0.0.1:8100"], ["http://evil.example"], ["http://127.0.0.1:8100.evil.example"],
-     ["http://127.0.0.1:8100", "http://evil.example"]],
-)  # fmt: skip
+    [
+        [],
+        ["null"],
+        ["https://127.0.0.1:8100"],
+        ["http://evil.example"],
+        ["http://127.0.0.1:8100.evil.example"],
+        ["http://127.0.0.1:8100", "http://evil.example"],
+    ],
+)
 def test_a_page_of_another_origin_is_refused(origins: list[str]) -> None:
     assert POLICY.origin_allowed(["http://127.0.0.1:8100"])
     assert not POLICY.origin_allowed(origins)

@@ -29,8 +29,10 @@ class Demo:
     def __init__(self, out: Path) -> None:
         self.process = subprocess.Popen(
             [sys.executable, "-m", "scancontrol", "demo", "--out", str(out)],
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        )  # fmt: skip
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
         self.lines: queue.Queue[str] = queue.Queue()
         threading.Thread(target=self._read, daemon=True).start()
 

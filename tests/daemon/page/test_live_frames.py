@@ -37,8 +37,13 @@ def partial(image: npt.NDArray[Any], weight: npt.NDArray[Any]) -> PartialView:
 
 
 @settings(max_examples=60, deadline=None)
-@given(hnp.arrays(np.float32, hnp.array_shapes(min_dims=2, max_dims=2, max_side=9),
-                  elements=st.floats(-(2.0**100), 2.0**100, width=32)))  # fmt: skip
+@given(
+    hnp.arrays(
+        np.float32,
+        hnp.array_shapes(min_dims=2, max_dims=2, max_side=9),
+        elements=st.floats(-(2.0**100), 2.0**100, width=32),
+    )
+)
 def test_quantised_values_come_back_within_half_a_step(image: npt.NDArray[np.float32]) -> None:
     q, low, high = quantise(image)
     back = low + (high - low) / 65535 * q.astype(np.float64)
@@ -88,10 +93,20 @@ def test_the_header_carries_what_the_page_says() -> None:
     header, planes = decode(encode_frame("restoration", 17, view))
     assert list(planes) == ["estimate", "interval"]
     wanted = {
-        "type": "restoration", "seq": 17, "series": "9", "frame": 4, "method": "lite", "face": "faithful",
-        "weights": "ab12", "withheld_rmse": 0.5, "expected_rmse": 0.75, "latency_ms": 7.5, "progressive": True,
-        "rows": 3, "cols": 5,
-    }  # fmt: skip
+        "type": "restoration",
+        "seq": 17,
+        "series": "9",
+        "frame": 4,
+        "method": "lite",
+        "face": "faithful",
+        "weights": "ab12",
+        "withheld_rmse": 0.5,
+        "expected_rmse": 0.75,
+        "latency_ms": 7.5,
+        "progressive": True,
+        "rows": 3,
+        "cols": 5,
+    }
     assert {key: header[key] for key in wanted} == wanted
 
 

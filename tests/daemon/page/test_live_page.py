@@ -295,8 +295,11 @@ def test_the_nearest_measured_fill_is_nearest(page: Page) -> None:
     filled = page.module(
         "images",
         "return Array.from(m.nearestMeasured(Float32Array.from(v[0]), Uint8Array.from(v[1]), v[2], v[3]))",
-        values.ravel().tolist(), weight.ravel().astype(int).tolist(), rows, cols,
-    )  # fmt: skip
+        values.ravel().tolist(),
+        weight.ravel().astype(int).tolist(),
+        rows,
+        cols,
+    )
     seed = np.array(filled, int).reshape(rows, cols)
     y, x = np.mgrid[0:rows, 0:cols]
     distance = np.hypot(seed // cols - y, seed % cols - x)
@@ -368,8 +371,12 @@ def test_a_shrunk_partial_scan_keeps_every_sample_at_its_value(page: Page) -> No
         "images",
         "const s = m.shrink(Float32Array.from(v[0]), Uint8Array.from(v[1]), v[2], v[3], v[4]);"
         "return [s.rows, s.cols, Array.from(s.values), Array.from(s.weight)]",
-        values.ravel().tolist(), weight.ravel().astype(int).tolist(), rows, cols, factor,
-    )  # fmt: skip
+        values.ravel().tolist(),
+        weight.ravel().astype(int).tolist(),
+        rows,
+        cols,
+        factor,
+    )
     assert shrunk[:2] == [4, 6]
     means, counts = np.array(shrunk[2]).reshape(4, 6), np.array(shrunk[3]).reshape(4, 6)
     for i, j in np.ndindex(4, 6):

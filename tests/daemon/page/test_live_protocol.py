@@ -47,14 +47,32 @@ def test_every_message_of_the_page_has_one_spelling(message: msgspec.Struct, tex
 @pytest.mark.parametrize(
     "text",
     [
-        "", "{", "null", "[]", "7", '"start"', "{}", '{"type":"fire"}', '{"type":7}', '{"plan":"a"}',
-        '{"type":"start"}', '{"type":"start","plan":7}', '{"type":"start","plan":""}',
-        '{"type":"start","plan":"a","extra":1}', '{"type":"start","plan":"' + "a" * 201 + '"}',
-        '{"type":"record","on":"yes"}', '{"type":"ack","seq":-1}', '{"type":"ack","seq":1.5}',
-        '{"type":"ack","seq":99999999999999999999}', '{"type":"pause"}{"type":"pause"}',
-        "[" * 4000, " " * (MAX_COMMAND_BYTES + 1), b'{"type":"pause"}', "\ud800",
+        "",
+        "{",
+        "null",
+        "[]",
+        "7",
+        '"start"',
+        "{}",
+        '{"type":"fire"}',
+        '{"type":7}',
+        '{"plan":"a"}',
+        '{"type":"start"}',
+        '{"type":"start","plan":7}',
+        '{"type":"start","plan":""}',
+        '{"type":"start","plan":"a","extra":1}',
+        '{"type":"start","plan":"' + "a" * 201 + '"}',
+        '{"type":"record","on":"yes"}',
+        '{"type":"ack","seq":-1}',
+        '{"type":"ack","seq":1.5}',
+        '{"type":"ack","seq":99999999999999999999}',
+        '{"type":"pause"}{"type":"pause"}',
+        "[" * 4000,
+        " " * (MAX_COMMAND_BYTES + 1),
+        b'{"type":"pause"}',
+        "\ud800",
     ],
-)  # fmt: skip
+)
 def test_anything_else_is_a_typed_error(text: str | bytes) -> None:
     with pytest.raises(RemoteProtocolError):
         decode_from_page(text)
@@ -62,11 +80,19 @@ def test_anything_else_is_a_typed_error(text: str | bytes) -> None:
 
 @pytest.mark.slow
 @settings(max_examples=300, deadline=None)
-@given(st.one_of(st.text(max_size=200), st.binary(max_size=200), st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["type", "plan", "seq", "on"]), inner),
-    max_leaves=8,
-).map(json.dumps)))  # fmt: skip
+@given(
+    st.one_of(
+        st.text(max_size=200),
+        st.binary(max_size=200),
+        st.recursive(
+            st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+            lambda inner: (
+                st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["type", "plan", "seq", "on"]), inner)
+            ),
+            max_leaves=8,
+        ).map(json.dumps),
+    )
+)
 def test_no_input_does_anything_but_parse_or_be_refused(text: str | bytes) -> None:
     try:
         message = decode_from_page(text)

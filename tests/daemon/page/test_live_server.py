@@ -134,8 +134,11 @@ def test_a_page_learns_its_role_then_the_newest_state(hub: LiveHub, server: Live
     hub.publish_status(StatusView(frame=7))
     with watch(server.url) as page:
         assert json.loads(page.recv(5)) == {
-            "type": "hello", "protocol": PAGE_PROTOCOL, "server": "scancontrol", "role": "operator",
-        }  # fmt: skip
+            "type": "hello",
+            "protocol": PAGE_PROTOCOL,
+            "server": "scancontrol",
+            "role": "operator",
+        }
         assert json.loads(page.recv(5))["frame"] == 7
         hub.publish_notice(Notice("Started.", "info"))
         assert json.loads(page.recv(5))["text"] == "Started."
@@ -325,11 +328,29 @@ def test_over_tls_the_page_and_its_websocket_are_served_by_certificate(hub: Live
     if openssl is None:
         pytest.skip("no openssl to make a certificate with")
     made = subprocess.run(
-        [openssl, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
-         "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost",
-         "-keyout", str(key), "-out", str(certificate)],
-        capture_output=True, check=False,
-    )  # fmt: skip
+        [
+            openssl,
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:P-256",
+            "-nodes",
+            "-days",
+            "2",
+            "-subj",
+            "/CN=localhost",
+            "-addext",
+            "subjectAltName=DNS:localhost",
+            "-keyout",
+            str(key),
+            "-out",
+            str(certificate),
+        ],
+        capture_output=True,
+        check=False,
+    )
     assert made.returncode == 0, made.stderr
     trust = ssl.create_default_context(cafile=str(certificate))
     with LiveServer(hub, host="localhost", certificate=certificate, key=key) as server:
@@ -342,9 +363,11 @@ def test_over_tls_the_page_and_its_websocket_are_served_by_certificate(hub: Live
         assert "wss://" in response.headers["Content-Security-Policy"]
         connection.close()
         with connect(
-            f"wss://{host}:{port}/live", ssl=trust, origin=f"https://{host}:{port}",  # type: ignore[arg-type]
+            f"wss://{host}:{port}/live",
+            ssl=trust,
+            origin=f"https://{host}:{port}",  # type: ignore[arg-type]
             subprotocols=[PAGE_PROTOCOL, f"token.{token}"],  # type: ignore[list-item]
-        ) as page:  # fmt: skip
+        ) as page:
             assert json.loads(page.recv(5))["role"] == "operator"
 
 
@@ -366,10 +389,14 @@ def test_no_bytes_on_the_socket_stop_the_server_or_move_the_beam(
     """Half-honest handshakes, and after honest ones any frames at all."""
     host, port, token = parts(server.url)
     honest = {
-        "Host": f"{host}:{port}", "Origin": f"http://{host}:{port}", "Upgrade": "websocket", "Connection": "Upgrade",
-        "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==", "Sec-WebSocket-Version": "13",
+        "Host": f"{host}:{port}",
+        "Origin": f"http://{host}:{port}",
+        "Upgrade": "websocket",
+        "Connection": "Upgrade",
+        "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+        "Sec-WebSocket-Version": "13",
         "Sec-WebSocket-Protocol": f"{PAGE_PROTOCOL}, token.{token}",
-    }  # fmt: skip
+    }
     header = st.text(st.characters(min_codepoint=33, max_codepoint=255), max_size=40)
     changed = data.draw(st.dictionaries(st.sampled_from(sorted(honest)) | header, header, max_size=2), "headers")
     lines = [f"{name}: {value}" for name, value in {**honest, **changed}.items()]
