@@ -325,8 +325,8 @@ class BeamThread:
             capabilities,
             series_id=series_id,
             series_unique_id=unique,
-            keep_restorations=self._keep,
-            fsync=self._fsync,  # type: ignore[arg-type]
+            keep_restorations=self._keep,  # type: ignore[arg-type]
+            fsync=self._fsync,
             sample_dtype=capabilities.sample_dtype,
         )
         return Run(plan, recording, self._acquisition(link, recording, plan, plan.frames), series_id)

@@ -23,7 +23,7 @@ from restore.training.losses import LossConfig
 from restore.training.replay import ReplayConfig
 from scancontrol.errors import InvalidInput
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 ADVERSARIAL = LossConfig(adversarial="least_squares", interval_weight=0.1)
 
 

@@ -28,7 +28,7 @@ from scancontrol.recording import Recording, record_plan
 from scancontrol.wire.messages import Scan
 from scancontrol.wire.server import ServerProtocol
 
-HERE = Path(__file__).parent
+KIT = Path(__file__).parents[1] / "kit"
 pytestmark = pytest.mark.slow
 
 
@@ -169,11 +169,11 @@ def test_an_acquisition_killed_mid_frame_goes_on_where_it_was_and_exposes_nothin
     with served(instrument) as address:
         for kill_at in (total // 5, total // 2, None):
             victim = subprocess.Popen(
-                [sys.executable, str(HERE / "acquisition_victim.py"), address, str(place), "4"],
+                [sys.executable, str(KIT / "acquisition_victim.py"), address, str(place), "4"],
                 stdout=subprocess.PIPE,
                 text=True,
-                cwd=HERE.parent.parent,
-                env={**os.environ, "PYTHONPATH": f"{HERE}:."},
+                cwd=KIT.parents[1],
+                env={**os.environ, "PYTHONPATH": f"{KIT}:."},
             )
             assert victim.stdout is not None
             with victim.stdout:

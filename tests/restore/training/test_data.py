@@ -237,7 +237,7 @@ def test_configurations_that_contradict_themselves_are_refused(tmp_path: Path, t
 
 
 def test_every_shipped_configuration_is_read() -> None:
-    configs = sorted((Path(__file__).parents[2] / "config").glob("train-*.yaml"))
+    configs = sorted((Path(__file__).parents[3] / "config").glob("train-*.yaml"))
     assert len(configs) >= 4
     for path in configs:
         assert isinstance(load_config(path), TrainConfig)

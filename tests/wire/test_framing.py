@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import msgspec
 import pytest
+from golden_messages import GOLDEN
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_wire_golden import GOLDEN
 from wire_pair import Client, Pair, recipe
 
 from scancontrol.errors import RemoteProtocolError, VersionMismatch

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import msgspec
 import pytest
+from golden_messages import MESSAGES
 from hypothesis import given
 from hypothesis import strategies as st
-from test_wire_golden import MESSAGES
 from wire_pair import MS, recipe
 
 from scancontrol.errors import InvalidInput, RemoteProtocolError

@@ -6,6 +6,7 @@ import socket
 
 import numpy as np
 import pytest
+from instrument_tools import path_of, read_all
 
 from scancontrol.errors import InvalidInput, LinkError
 from scancontrol.microscope.drivers.obi import ObiConfig, ObiInstrument
@@ -154,8 +155,6 @@ def test_coils_that_lag_shift_the_image_along_the_line():
 
 @pytest.mark.slow
 def test_the_driver_sees_the_specimen_through_the_server(obi_server):
-    from test_drivers_obi import path_of, read_all
-
     address, device = obi_server(column())
     instrument = ObiInstrument(ObiConfig(address=address))
     path = path_of(dwell_us=1.0, shape=(64, 64))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from test_plan_files import MICROSCOPE, plan_with
+from plan_tools import MICROSCOPE, plan_with
 
 from scancontrol.commands.plan import table
 from scancontrol.dose import electrons as dose

@@ -241,7 +241,7 @@ def test_a_run_is_exported_calibrated_and_loads(
 
 
 def test_what_ships_is_small_and_loads() -> None:
-    for path in (Path(__file__).parents[2] / "restore" / "weights").glob("*.safetensors"):
+    for path in (Path(__file__).parents[3] / "restore" / "weights").glob("*.safetensors"):
         assert path.stat().st_size < 16e6
         assert load_weights(path).calibration is not None
         assert path.with_suffix(".md").exists(), "each has its model card"

@@ -26,7 +26,7 @@ from scancontrol.errors import RecordingError
 from scancontrol.recording import Capacity, Recording, reader
 from scancontrol.recording.compact import compact
 
-HERE = Path(__file__).parent
+KIT = Path(__file__).parents[1] / "kit"
 
 
 @pytest.fixture
@@ -43,11 +43,11 @@ def test_a_writer_killed_mid_frame_loses_no_chunk_that_was_acknowledged(tmp_path
     place = tmp_path / "killed.hspy"
     stop_after = random.Random(seed).randrange(100, 2500)
     victim = subprocess.Popen(
-        [sys.executable, str(HERE / "recording_victim.py"), str(place)],
+        [sys.executable, str(KIT / "recording_victim.py"), str(place)],
         stdout=subprocess.PIPE,
         text=True,
-        cwd=HERE.parent.parent,
-        env={**os.environ, "PYTHONPATH": f"{HERE}:."},
+        cwd=KIT.parents[1],
+        env={**os.environ, "PYTHONPATH": f"{KIT}:."},
     )
     assert victim.stdout is not None
     with victim.stdout:
@@ -357,8 +357,8 @@ with Recording.open(folder / "a.hspy") as read:
         capture_output=True,
         text=True,
         check=False,
-        cwd=HERE.parent.parent,
-        env={**os.environ, "PYTHONPATH": f"{HERE}:."},
+        cwd=KIT.parents[1],
+        env={**os.environ, "PYTHONPATH": f"{KIT}:."},
     )
     assert done.returncode == 0, done.stderr
     said, figures = done.stdout.strip().split("\n")
