@@ -11,10 +11,12 @@ import numpy as np
 import zmq
 
 from scancontrol.capabilities import Capabilities
-from scancontrol.microscope.host import Block, serve
+from scancontrol.microscope.host import serve
+from scancontrol.microscope.instrument import Block
 from scancontrol.paths import ScanPath
 from scancontrol.processes.child import Shutdown, announce
-from scancontrol.transport.keys import Gatekeeper, ServerSecurity, bind, secure_server
+from scancontrol.transport.endpoints import bind
+from scancontrol.transport.keys import Gatekeeper, ServerSecurity, secure_server
 from scancontrol.wire.messages import Limits
 
 HEADER_BYTES = 400  # about that of a chunk's header

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from scancontrol.capabilities import Capabilities
 from scancontrol.dose.guard import DoseLimits
-from scancontrol.microscope.host import Block, serve
+from scancontrol.microscope.host import serve
+from scancontrol.microscope.instrument import Block
 from scancontrol.paths import ScanPath
 from scancontrol.processes.child import Shutdown, announce
 from simulators.config import SimulatorConfig, Stated

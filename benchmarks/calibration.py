@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from scancontrol.calibration.scans import calibration_recipes
 
 from restore.fills.registry import fill_named
 from restore.gridding import FrameGeometry
 from scancontrol.calibration.estimate import CalibrationScan, estimate
 from scancontrol.capabilities import CoilModel
-from scancontrol.commands.calibrate import calibration_recipes
 from scancontrol.paths import PathRecipe, ScanPath, achieved_positions
 from scancontrol.paths.patterns.jittered import JitteredGrid
 from scancontrol.paths.patterns.scattered import UniformRandom

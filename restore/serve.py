@@ -31,7 +31,8 @@ from restore.process.memory import keep_freed_memory
 from scancontrol.errors import InvalidInput, RemoteProtocolError, ScanControlError
 from scancontrol.processes import logs
 from scancontrol.processes.child import Shutdown, announce
-from scancontrol.transport.keys import Gatekeeper, ServerSecurity, bind, check_address, secure_server
+from scancontrol.transport.endpoints import bind, check_address
+from scancontrol.transport.keys import Gatekeeper, ServerSecurity, secure_server
 from scancontrol.wire import restoring as wire
 from scancontrol.wire.messages import software
 from scancontrol.wire.registry import expand_recipe

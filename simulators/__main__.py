@@ -18,7 +18,8 @@ from scancontrol.files import load_yaml
 from scancontrol.microscope.host import serve
 from scancontrol.processes import logs
 from scancontrol.processes.child import Shutdown, announce
-from scancontrol.transport.keys import ServerSecurity, check_address
+from scancontrol.transport.endpoints import check_address
+from scancontrol.transport.keys import ServerSecurity
 from scancontrol.wire import messages
 from simulators.config import SimulatorConfig
 from simulators.faults import Fault, FaultPlan, LinkFaults

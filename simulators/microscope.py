@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from scancontrol.microscope.host import BeamOff, Block, Overrun
+from scancontrol.microscope.instrument import BeamOff, Block, Overrun
 from scancontrol.paths import ScanPath
 from simulators.config import SimulatorConfig
 from simulators.exposure import Exposed, Exposure
@@ -26,7 +26,7 @@ _READ_S = 0.002  # in real time, how much exposure is worth a block
 
 
 class SimulatedMicroscope:
-    """Implements :class:`scancontrol.microscope.host.Instrument`.
+    """Implements :class:`scancontrol.microscope.instrument.Instrument`.
 
     Args:
         config: checked here.
@@ -86,7 +86,7 @@ class SimulatedMicroscope:
         self._start_ns = self._clock_ns()
 
     def read(self, max_samples: int) -> Block | None:
-        """The next samples already exposed; see :meth:`scancontrol.microscope.host.Instrument.read`.
+        """The next samples already exposed; see :meth:`scancontrol.microscope.instrument.Instrument.read`.
 
         Raises:
             Overrun: more samples were exposed than the converter's FIFO holds.

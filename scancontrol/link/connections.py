@@ -1,4 +1,4 @@
-"""A client's sockets: how they are made, and the two that a link talks over. What they carry is not known here."""
+"""The two sockets that a link talks over. What they carry is not known here."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import Any
 
 import zmq
 
-from scancontrol.errors import InvalidInput, LinkError
-from scancontrol.transport.keys import ClientSecurity, secure_client
+from scancontrol.errors import LinkError
+from scancontrol.transport.keys import ClientSecurity
+from scancontrol.transport.sockets import dealer, send
 from scancontrol.wire.framing import MAX_CONTROL_BYTES, MAX_PAYLOAD_BYTES, Part
 
-__all__ = ["Connections", "dealer", "send"]
+__all__ = ["Connections"]
 
-_HANDSHAKE_MS = 5000
 _MESSAGES_AT_ONCE = 64
 
 
@@ -88,49 +88,6 @@ class Connections:
         if socket is not None:
             self._poller.unregister(socket)
             socket.close(linger_ms)
-
-
-def dealer(
-    context: zmq.Context[Any],
-    address: str,
-    security: ClientSecurity | None,
-    max_message_bytes: int,
-    high_water: int = 4096,
-) -> zmq.Socket[bytes]:
-    """A connected DEALER with every bound set. Raises :class:`InvalidInput` for an address that is none."""
-    socket: zmq.Socket[bytes] = context.socket(zmq.DEALER)
-    socket.linger = 0
-    socket.sndhwm = high_water
-    socket.setsockopt(zmq.MAXMSGSIZE, max_message_bytes)
-    socket.setsockopt(zmq.HANDSHAKE_IVL, _HANDSHAKE_MS)
-    socket.setsockopt(zmq.RECONNECT_IVL, 50)
-    socket.setsockopt(zmq.RECONNECT_IVL_MAX, 400)
-    socket.setsockopt(zmq.IPV6, int("[" in address))
-    try:
-        secure_client(socket, security)
-        socket.connect(address)
-    except zmq.ZMQError as error:
-        socket.close(0)
-        raise InvalidInput(
-            "address",
-            address,
-            f"cannot be connected to ({error.strerror})",
-            "give the microscope's address, such as tcp://127.0.0.1:5555",
-        ) from None
-    except BaseException:
-        socket.close(0)
-        raise
-    return socket
-
-
-def send(socket: zmq.Socket[bytes] | None, parts: list[Part]) -> None:
-    """Send, or let go: the protocol repeats whatever matters."""
-    if socket is None:
-        return
-    try:
-        socket.send_multipart(parts, zmq.NOBLOCK)
-    except zmq.Again:
-        return
 
 
 def _received(socket: zmq.Socket[bytes] | None) -> Iterator[list[Part]]:

@@ -11,8 +11,8 @@ from typing import Any
 
 import zmq
 
-from scancontrol.link.connections import dealer, send
 from scancontrol.transport.keys import ClientSecurity
+from scancontrol.transport.sockets import dealer, send
 from scancontrol.wire.framing import MAX_HEADER_BYTES
 from scancontrol.wire.messages import Welcome
 from scancontrol.wire.pulse import Pulse

@@ -29,7 +29,8 @@ from scancontrol.capabilities import Capabilities
 from scancontrol.errors import InvalidInput, LinkError, LocalProtocolError, RequestRefused
 from scancontrol.link.shell import ClientShell
 from scancontrol.paths import PathRecipe
-from scancontrol.transport.keys import ClientSecurity, check_address
+from scancontrol.transport.endpoints import check_address
+from scancontrol.transport.keys import ClientSecurity
 from scancontrol.wire import messages as m
 from scancontrol.wire.answers import error_of
 from scancontrol.wire.client import Chunk, ClientProtocol

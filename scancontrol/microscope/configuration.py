@@ -15,7 +15,7 @@ from scancontrol.files import load_yaml
 from scancontrol.microscope.drivers.direct_electron import DirectElectronConfig, DirectElectronInstrument
 from scancontrol.microscope.drivers.nidaq import NidaqConfig, NidaqInstrument
 from scancontrol.microscope.drivers.obi import ObiConfig, ObiInstrument
-from scancontrol.microscope.host import Instrument
+from scancontrol.microscope.instrument import Instrument
 from scancontrol.transport.keys import ServerSecurity
 
 __all__ = ["DriveConfig", "load_drive", "open_instrument"]

@@ -14,101 +14,35 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import zmq
-from numpy.typing import NDArray
 
-from scancontrol.capabilities import Capabilities
 from scancontrol.dose.cells import PathCells
 from scancontrol.dose.guard import DoseLimits
 from scancontrol.errors import InvalidInput, ScanControlError
+from scancontrol.microscope.instrument import BeamOff, Instrument, Overrun, TransportFaults
 from scancontrol.paths import ScanPath
 from scancontrol.processes.logs import set_scan
-from scancontrol.transport.keys import (
-    Gatekeeper,
-    KeyWatch,
-    ServerSecurity,
-    bind,
-    bind_again,
-    check_address,
-    secure_server,
-)
+from scancontrol.transport.endpoints import bind, bind_again, check_address
+from scancontrol.transport.keys import Gatekeeper, KeyWatch, ServerSecurity, secure_server
+from scancontrol.transport.sockets import HANDSHAKE_MS
 from scancontrol.wire.framing import MAX_CONTROL_BYTES, MAX_HEADER_BYTES, Part
 from scancontrol.wire.messages import Limits, software
 from scancontrol.wire.scanner import BeginScan, BlankBeam, ExpandRecipe
 from scancontrol.wire.server import ServerProtocol
 
-__all__ = ["BeamOff", "Block", "Instrument", "Overrun", "TransportFaults", "serve"]
+__all__ = ["serve"]
 
 log = logging.getLogger(__name__)
 
 _POLL_MS = 5  # how long the loop waits where the beam is off
 _RECEIVE_NS = 10_000_000  # of receiving from one socket, before the beam is looked at again
 _EXPOSE_NS = 1_000_000  # of reading blocks, before the sockets are looked at again
-_HANDSHAKE_MS = 5000
 _ZERO_COPY_BYTES = 65536  # below this a copy is cheaper than keeping track of the buffer
 _UTC_EVERY_NS = 1_000_000_000
 _FLUSH_S = 0.3  # how long the last messages may take to leave
 _HAND_OVER_S = 4.0  # how long samples are kept for an operator who did not say goodbye: a disk or a link may be slow
-
-
-class BeamOff(Exception):
-    """An instrument raises this from ``read`` or ``begin`` when its beam went off by itself, and says why.
-
-    The frame ends with ``operator_blank`` if somebody did it on purpose (``by_operator``), otherwise with ``fault``.
-    """
-
-    def __init__(self, why: str, *, by_operator: bool = False) -> None:
-        super().__init__(why)
-        self.by_operator = by_operator
-
-
-class Overrun(Exception):
-    """An instrument raises this from ``read`` when samples were exposed and lost; the frame ends with it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Block:
-    """Samples that an instrument exposed, contiguous in the path. It never writes to the array again.
-
-    ``values`` is ``(channels, n)``, ``<u2`` or ``<f4``; ``electrons`` what the specimen got for them, overheads
-    included; ``monotonic_ns`` the time of the first sample on this machine's monotonic clock.
-    """
-
-    values: NDArray[Any]
-    electrons: float
-    monotonic_ns: int
-
-
-class Instrument(Protocol):
-    """What a microscope-side server hosts. Called from one thread; any exception ends the frame with ``fault``."""
-
-    capabilities: Capabilities
-
-    def begin(self, path: ScanPath, first_index: int, frame: int) -> None:
-        """Unblank, and expose from this sample on. It blanks by itself after the last sample of the path."""
-
-    def read(self, max_samples: int) -> Block | None:
-        """The next samples already exposed, never more than ``max_samples``.
-
-        Waits for at most about 10 ms; None is nothing yet. After ``blank`` it returns at once, first what was
-        exposed and not yet read, then None.
-        """
-
-    def blank(self) -> None:
-        """Blank now; no further sample is exposed. Any number of times."""
-
-    def close(self) -> None:
-        """Blank and let go of the hardware."""
-
-
-class TransportFaults(Protocol):
-    """What a test puts between the server and its data socket."""
-
-    def filter(self, parts: list[Part], now: float) -> list[tuple[float, list[Part]]]:
-        """What to send instead of this message: (delay in seconds, parts) each; ``now`` is monotonic seconds."""
 
 
 def serve(
@@ -200,7 +134,7 @@ class _Server:
         self._sockets.append(socket)
         socket.linger = 0
         socket.setsockopt(zmq.MAXMSGSIZE, max_message_bytes)
-        socket.setsockopt(zmq.HANDSHAKE_IVL, _HANDSHAKE_MS)
+        socket.setsockopt(zmq.HANDSHAKE_IVL, HANDSHAKE_MS)
         socket.setsockopt(zmq.ROUTER_MANDATORY, 1)  # a peer that is gone is an error, not a silent drop
         socket.sndhwm = high_water  # credit bounds what is on its way long before this does
         socket.rcvhwm = high_water

@@ -28,7 +28,8 @@ from scancontrol.processes.parent import ChildFailed, ChildProcess
 from scancontrol.restorer.channel import receive_now, request_parts, send_now
 from scancontrol.restorer.ledger import Asked, Ledger, MissedFrame, RestoredFrame
 from scancontrol.restorer.status import Child, RestorerStatus, local_address, restorer_arguments
-from scancontrol.transport.keys import ClientSecurity, check_address, secure_client
+from scancontrol.transport.endpoints import check_address
+from scancontrol.transport.keys import ClientSecurity, secure_client
 from scancontrol.wire import restoring as wire
 from scancontrol.wire.messages import software
 

@@ -1,11 +1,12 @@
-"""Who may connect: loopback without keys, anything else by CURVE with an allow-list of clients, or not at all.
+"""CURVE keys: files, the allow-list of clients, and sockets that take none but known peers.
 
-Every process that opens a ZeroMQ socket uses these functions, so that there is one rule and one place for it::
+Which addresses need them, :mod:`scancontrol.transport.endpoints` says; a server does, in order::
 
     check_address(address, security)                  # refuses to stand open to the network
-    with Gatekeeper(context, security):               # a server's: answers who may come in
+    with Gatekeeper(context, security):               # answers who may come in
         secure_server(socket, security); bind(socket, address)
-    secure_client(socket, security); socket.connect(address)
+
+and a client ``secure_client(socket, security); socket.connect(address)``.
 
 Key files are text as ``zmq.auth`` reads it: ``NAME.key`` is public, ``NAME.key_secret`` is for its owner alone (mode
 0600, checked at each load). The allow-list is a folder of public key files. It is read anew at every handshake: add a
@@ -16,12 +17,10 @@ https://rfc.zeromq.org/spec/26/ ; the allow-list is ZAP, spec 27.
 
 from __future__ import annotations
 
-import ipaddress
 import logging
 import os
 import re
 import stat
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -38,21 +37,17 @@ __all__ = [
     "Gatekeeper",
     "KeyWatch",
     "ServerSecurity",
-    "bind",
-    "bind_again",
-    "check_address",
-    "is_local",
     "load_public_key",
     "load_secret_key",
     "make_keys",
     "secure_client",
     "secure_server",
+    "use_key",
 ]
 
-_LOG = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 _ZAP_DOMAIN = "scancontrol"
 _LOOK_AT_KEYS_NS = 1_000_000_000
-_BIND_AGAIN_S = 2.0
 _MAX_KEY_FILE_BYTES = 4096
 _MAX_ALLOWED = 4096
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
@@ -128,10 +123,11 @@ def secure_server(socket: zmq.Socket[Any], security: ServerSecurity | None) -> N
     """Make a socket, not yet bound, take none but encrypted connections of known clients."""
     if security is None:
         return
-    _use_key(socket, load_secret_key(security.secret_key_file))
+    use_key(socket, load_secret_key(security.secret_key_file))
 
 
-def _use_key(socket: zmq.Socket[Any], key: tuple[bytes, bytes]) -> None:
+def use_key(socket: zmq.Socket[Any], key: tuple[bytes, bytes]) -> None:
+    """Make a socket, not bound now, a CURVE server with this key (public, secret)."""
     socket.curve_server = True
     socket.curve_publickey, socket.curve_secretkey = key
     socket.zap_domain = _ZAP_DOMAIN.encode()
@@ -166,81 +162,11 @@ class KeyWatch:
         except InvalidInput as error:
             if str(error) != self._complaint:
                 self._complaint = str(error)
-                _LOG.warning("the key in use stays in use: %s", error)
+                log.warning("the key in use stays in use: %s", error)
             return False
         self._complaint = ""
         used, self.key = self.key, found
         return found != used
-
-
-def bind_again(socket: zmq.Socket[Any], endpoint: str, key: tuple[bytes, bytes]) -> None:
-    """Listen at the same endpoint with another key (public, secret). All who are connected have to come again.
-
-    :raises InvalidInput: another process took the port meanwhile
-    """
-    socket.unbind(endpoint)
-    _use_key(socket, key)
-    deadline = time.monotonic() + _BIND_AGAIN_S
-    while True:
-        try:
-            bind(socket, endpoint)
-        except InvalidInput:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.01)  # the listener is let go of by another thread
-        else:
-            return
-
-
-def is_local(address: str) -> bool:
-    """Whether an endpoint can be reached from this machine only."""
-    if address.startswith(("inproc://", "ipc://")):
-        return True
-    if not address.startswith("tcp://"):
-        return False
-    host = address.removeprefix("tcp://").rsplit(":", 1)[0].strip("[]")
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def check_address(address: str, security: ServerSecurity | ClientSecurity | None) -> None:
-    """Raise :class:`InvalidInput` for an endpoint that is malformed, or open to the network without keys."""
-    known = re.fullmatch(r"(tcp://(\[[0-9A-Fa-f:.%]+\]|[^\s:/\[\]]+):(\*|\d{1,5})|(ipc|inproc)://\S+)", address)
-    if known is None or (address.startswith("tcp://") and int(address.rsplit(":", 1)[1].replace("*", "0")) > 65535):
-        raise InvalidInput("address", address, "is not an endpoint", "give one such as tcp://127.0.0.1:5555")
-    if security is not None:
-        security.check()
-    elif not is_local(address):
-        raise InvalidInput(
-            "address",
-            address,
-            "is reachable over the network and no keys are given",
-            "use tcp://127.0.0.1:PORT, or make keys with 'scancontrol keys' and name them",
-        )
-
-
-def bind(socket: zmq.Socket[Any], address: str) -> str:
-    """Bind, and return the endpoint with the port that was found (port 0 or ``*`` is any free one).
-
-    :raises InvalidInput: the port is in use, or is not this machine's to bind
-    """
-    socket.setsockopt(zmq.IPV6, int("[" in address))
-    try:
-        socket.bind(re.sub(r":0$", ":*", address))
-    except zmq.ZMQError as error:
-        if error.errno == zmq.EADDRINUSE:
-            raise InvalidInput(
-                "address", address, "is in use by another process", "end it, or choose another port (0 is any free one)"
-            ) from None
-        raise InvalidInput(
-            "address", address, f"cannot be bound ({error.strerror})", "choose an address of this machine"
-        ) from None
-    endpoint = socket.getsockopt(zmq.LAST_ENDPOINT)
-    return endpoint.rstrip(b"\0").decode() if isinstance(endpoint, bytes) else str(endpoint)
 
 
 def make_keys(folder: Path, name: str) -> tuple[Path, Path]:

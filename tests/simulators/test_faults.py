@@ -17,7 +17,8 @@ from simulator_tools import config, path
 
 from scancontrol.errors import InvalidInput, VersionMismatch
 from scancontrol.link.link import Chunk, End, MicroscopeLink, Notice
-from scancontrol.microscope.host import BeamOff, Overrun, serve
+from scancontrol.microscope.host import serve
+from scancontrol.microscope.instrument import BeamOff, Overrun
 from simulators.faults import Fault, FaultPlan, LinkFaults
 from simulators.microscope import SimulatedMicroscope
 

@@ -10,7 +10,7 @@ import pytest
 from simulator_tools import PATTERNS, acquire, config, path
 
 from scancontrol.errors import InvalidInput
-from scancontrol.microscope.host import Overrun
+from scancontrol.microscope.instrument import Overrun
 from simulators.column.beam import BeamConfig
 from simulators.column.coils import CoilConfig
 from simulators.column.detectors import DetectorConfig

@@ -22,7 +22,8 @@ import zmq
 from scancontrol.capabilities import Capabilities
 from scancontrol.errors import InvalidInput, LeaseHeld, LinkError, RequestRefused, ScanControlError, VersionMismatch
 from scancontrol.link.link import Chunk, End, MicroscopeLink, Notice
-from scancontrol.microscope.host import Block, serve
+from scancontrol.microscope.host import serve
+from scancontrol.microscope.instrument import Block
 from scancontrol.paths import PathRecipe, Raster, ScanPath
 from scancontrol.transport.keys import ClientSecurity, ServerSecurity, make_keys
 
@@ -33,7 +34,8 @@ import sys, time
 import numpy as np
 from scancontrol.capabilities import Capabilities
 from scancontrol.processes.child import Shutdown, announce
-from scancontrol.microscope.host import Block, serve
+from scancontrol.microscope.host import serve
+from scancontrol.microscope.instrument import Block
 
 class Paced:
     capabilities = Capabilities(name="paced")

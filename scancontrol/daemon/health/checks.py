@@ -17,7 +17,8 @@ from typing import Literal
 from scancontrol.errors import InvalidInput, LeaseHeld, LinkError, RequestRefused, ScanControlError, VersionMismatch
 from scancontrol.link.link import MicroscopeLink
 from scancontrol.processes.parent import ChildFailed, ChildProcess
-from scancontrol.transport.keys import ClientSecurity, check_address
+from scancontrol.transport.endpoints import check_address
+from scancontrol.transport.keys import ClientSecurity
 
 __all__ = ["Finding", "clock", "disk", "keys", "ledger", "microscope", "port", "restorer"]
 

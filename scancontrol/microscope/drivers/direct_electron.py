@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from scancontrol.capabilities import Capabilities, CoilModel, DetectorChannel
 from scancontrol.errors import InvalidInput, LinkError
-from scancontrol.microscope.host import Block
+from scancontrol.microscope.instrument import Block
 from scancontrol.paths.path import ELECTRONS_PER_PA_US, ScanPath
 
 __all__ = ["DeapiClient", "DirectElectronConfig", "DirectElectronInstrument", "ScanGenerator", "grid_positions"]
@@ -157,7 +157,7 @@ class DeapiClient:
 
 
 class DirectElectronInstrument:
-    """See :class:`scancontrol.microscope.host.Instrument`. Samples come when the frame is over."""
+    """See :class:`scancontrol.microscope.instrument.Instrument`. Samples come when the frame is over."""
 
     def __init__(
         self,
@@ -217,7 +217,7 @@ class DirectElectronInstrument:
         self._start_ns = self._clock_ns()
 
     def read(self, max_samples: int) -> Block | None:
-        """See :class:`scancontrol.microscope.host.Instrument`. Raises LinkError when the server does not finish."""
+        """See :class:`scancontrol.microscope.instrument.Instrument`. Raises LinkError when the server is late."""
         if self._scanning:
             late_s = (self._clock_ns() - self._start_ns) * 1e-9 - len(self._xy) * self._dwell_us * 1e-6
             if self._client.busy():

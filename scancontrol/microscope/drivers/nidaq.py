@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from scancontrol.capabilities import Capabilities, CoilModel, DetectorChannel
 from scancontrol.errors import InvalidInput, LinkError
 from scancontrol.microscope.drivers.nidaq_tasks import NidaqmxTasks, Starved, TaskLayer, Wiring
-from scancontrol.microscope.host import Block, Overrun
+from scancontrol.microscope.instrument import Block, Overrun
 from scancontrol.paths.path import ELECTRONS_PER_PA_US, PathChunk, ScanPath
 
 __all__ = ["NidaqConfig", "NidaqInstrument"]
@@ -76,7 +76,7 @@ class NidaqConfig(
 
 
 class NidaqInstrument:
-    """See :class:`scancontrol.microscope.host.Instrument`.
+    """See :class:`scancontrol.microscope.instrument.Instrument`.
 
     Raises :class:`InvalidInput` or :class:`LinkError` where the configuration, the package, the driver or the card is
     not what it should be. ``tasks``, ``clock_ns`` and ``sleep`` are injected by tests.
@@ -155,7 +155,7 @@ class NidaqInstrument:
         self._start_ns = self._clock_ns()
 
     def read(self, max_samples: int) -> Block | None:
-        """See :class:`scancontrol.microscope.host.Instrument`. Raises :class:`Overrun` when the card starved."""
+        """See :class:`scancontrol.microscope.instrument.Instrument`. Raises :class:`Overrun` when the card starved."""
         if self._path is None:
             return None
         if not self._lit:

@@ -24,7 +24,7 @@ import numpy as np
 from scancontrol.capabilities import Capabilities, CoilModel, DetectorChannel
 from scancontrol.errors import InvalidInput, LinkError, RemoteProtocolError, ScanControlError
 from scancontrol.microscope.drivers.obi_stretches import MAX_SAMPLES, Stretch, cycles_of, encode, field_codes
-from scancontrol.microscope.host import Block
+from scancontrol.microscope.instrument import Block
 from scancontrol.microscope.obi import commands as obi
 from scancontrol.microscope.obi.commands import CYCLE_US, MAX_RUN, Beam, OutputMode
 from scancontrol.microscope.obi.replies import ReplyReader
@@ -79,7 +79,7 @@ class _Owed:
 
 
 class ObiInstrument:
-    """See :class:`~scancontrol.microscope.host.Instrument`. One thread; connects when made and when a frame begins.
+    """See :class:`~scancontrol.microscope.instrument.Instrument`. Connects when made and when a frame begins.
 
     Args:
         config: the device's address and what it cannot say itself.

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from scancontrol.errors import RecordingError
-from scancontrol.microscope.host import Block
+from scancontrol.microscope.instrument import Block
 from scancontrol.paths import ScanPath
 from scancontrol.paths.path import ELECTRONS_PER_PA_US
 from scancontrol.recording import Recording
@@ -57,7 +57,7 @@ class Replay:
         self._exposing = False
 
     def begin(self, path: ScanPath, first_index: int, frame: int) -> None:
-        """See :class:`~scancontrol.microscope.host.Instrument`. Raises :class:`RecordingError` for a path it lacks."""
+        """See :class:`~scancontrol.microscope.instrument.Instrument`. Raises RecordingError for a path it lacks."""
         recorded = self._frames.get(path.path_id)
         if recorded is None:
             raise RecordingError(
@@ -72,7 +72,7 @@ class Replay:
         self._exposing = True
 
     def read(self, max_samples: int) -> Block | None:
-        """See :class:`scancontrol.microscope.host.Instrument`."""
+        """See :class:`scancontrol.microscope.instrument.Instrument`."""
         if self._path is None or self._next >= self._end:
             return None
         ready = self._ready(max_samples)
@@ -96,7 +96,7 @@ class Replay:
         return Block(values, electrons, self._clock_ns())
 
     def blank(self) -> None:
-        """See :class:`scancontrol.microscope.host.Instrument`."""
+        """See :class:`scancontrol.microscope.instrument.Instrument`."""
         if self._exposing and self._path is not None:
             self._end = self._next + self._ready(self._path.count) if self._speed < math.inf else self._next
         self._exposing = False

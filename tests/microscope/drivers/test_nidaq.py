@@ -13,7 +13,7 @@ from scancontrol.capabilities import DetectorChannel
 from scancontrol.errors import InvalidInput, LinkError
 from scancontrol.microscope.drivers.nidaq import NidaqConfig, NidaqInstrument
 from scancontrol.microscope.drivers.nidaq_tasks import AxisWiring, NidaqmxTasks, Wiring
-from scancontrol.microscope.host import Overrun
+from scancontrol.microscope.instrument import Overrun
 from scancontrol.paths.patterns.jittered import JitteredGrid
 from scancontrol.paths.patterns.rasters import Raster
 from scancontrol.paths.recipe import PathRecipe
