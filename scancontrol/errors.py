@@ -4,6 +4,9 @@
 
     ScanControlError
     ├── InvalidInput        a value from a user, a file or a peer is outside its limit
+    │   └── DoseLimitPassed what is asked for would give the specimen more than a limit
+    ├── StorageError        the disk or the operating system does not take or give what is to be kept
+    │   └── LedgerInUse     another process keeps this specimen's dose ledger
     ├── LinkError           a peer cannot be reached, or is gone
     │   ├── VersionMismatch a peer speaks another version of the protocol
     │   └── RequestRefused  the microscope will not do what it was asked
@@ -19,8 +22,10 @@ The command line turns each of them into one message and exit code 2.
 from __future__ import annotations
 
 __all__ = [
+    "DoseLimitPassed",
     "InvalidInput",
     "LeaseHeld",
+    "LedgerInUse",
     "LinkError",
     "LocalProtocolError",
     "ProtocolError",
@@ -28,6 +33,7 @@ __all__ = [
     "RemoteProtocolError",
     "RequestRefused",
     "ScanControlError",
+    "StorageError",
     "VersionMismatch",
 ]
 
@@ -49,6 +55,29 @@ class InvalidInput(ScanControlError, ValueError):
         self.value = value
         self.limit = limit
         self.remedy = remedy
+
+
+class DoseLimitPassed(InvalidInput):
+    """What is asked for would give the specimen more electrons than a limit; says by how much and what would fit."""
+
+
+class StorageError(ScanControlError):
+    """The disk or the operating system does not take or give what is to be kept; waiting may help.
+
+    The message reads ``quantity = value limit; remedy`` as that of :class:`InvalidInput`, for example
+    ``dose ledger = runs/dose/a/journal.jsonl cannot be written (No space left on device); make room``.
+    """
+
+    def __init__(self, quantity: str, value: object, limit: str, remedy: str) -> None:
+        super().__init__(f"{quantity} = {value} {limit}; {remedy}")
+        self.quantity = quantity
+        self.value = value
+        self.limit = limit
+        self.remedy = remedy
+
+
+class LedgerInUse(StorageError):
+    """Another process keeps this specimen's dose ledger."""
 
 
 class LinkError(ScanControlError):

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import msgspec
 import yaml
 
-from scancontrol.errors import InvalidInput
+from scancontrol.errors import InvalidInput, StorageError
 
 __all__ = ["MAX_FILE_BYTES", "config_file", "convert", "load_yaml", "parse_yaml", "to_yaml", "write_text"]
 
@@ -130,7 +130,7 @@ def write_text(path: Path, text: str) -> None:
     """Write a small file whole or not at all: a reader never sees half of it.
 
     Raises:
-        InvalidInput: its folder cannot be written to.
+        StorageError: its folder cannot be written to.
     """
     temporary = path.with_name(path.name + ".part")
     try:
@@ -138,4 +138,4 @@ def write_text(path: Path, text: str) -> None:
         temporary.replace(path)
     except OSError as error:
         problem = f"cannot be written ({error.strerror})"
-        raise InvalidInput("file", path, problem, "make room, or choose another folder") from error
+        raise StorageError("file", path, problem, "make room, or choose another folder") from error

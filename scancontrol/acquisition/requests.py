@@ -12,7 +12,15 @@ from typing import Protocol
 
 from scancontrol.acquisition.ahead import PathsAhead
 from scancontrol.acquisition.contracts import DoseAccount, MicroscopeLike
-from scancontrol.errors import InvalidInput, LinkError, RecordingError, RequestRefused, ScanControlError
+from scancontrol.errors import (
+    DoseLimitPassed,
+    InvalidInput,
+    LinkError,
+    RecordingError,
+    RequestRefused,
+    ScanControlError,
+    StorageError,
+)
 from scancontrol.paths import ScanPath
 from scancontrol.recording import RecordingWriter
 
@@ -155,7 +163,7 @@ class FrameRequests:
                     return False
                 self._outcome.failed("operator_blank" if refused.code == "beam_held" else "link", str(refused))
                 return True
-        except InvalidInput as error:
+        except (InvalidInput, StorageError) as error:
             self._withdraw(frame)
             self._outcome.failed(finish_reason_of(error), str(error))
             return True
@@ -178,12 +186,13 @@ class FrameRequests:
 
 def finish_reason_of(error: ScanControlError) -> str:
     """The finish reason that an error is; a ledger that cannot be written is a disk to wait for, as a recording's."""
-    if isinstance(error, LinkError):
-        return "link"
-    if isinstance(error, RecordingError):
-        return "recording"
-    if isinstance(error, InvalidInput):
-        if error.quantity == "dose ledger" and error.limit.startswith("cannot be written"):
+    match error:
+        case LinkError():
+            return "link"
+        case RecordingError() | StorageError():
             return "recording"
-        return "dose_limit" if "dose" in error.quantity else "planning"
+        case DoseLimitPassed():
+            return "dose_limit"
+        case InvalidInput():
+            return "planning"
     return "fault"

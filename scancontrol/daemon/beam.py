@@ -20,7 +20,7 @@ from scancontrol.acquisition import Acquisition, AcquisitionStatus, Sink
 from scancontrol.capabilities import Capabilities
 from scancontrol.daemon.dosing import DoseKeeper
 from scancontrol.daemon.interrupted import Interrupted
-from scancontrol.errors import InvalidInput, LinkError, RecordingError, ScanControlError
+from scancontrol.errors import InvalidInput, LinkError, RecordingError, ScanControlError, StorageError
 from scancontrol.link.link import MicroscopeLink
 from scancontrol.plan.plan import ScanPlan
 from scancontrol.processes.logs import set_scan
@@ -200,7 +200,7 @@ class BeamThread:
                 try:
                     self._serve()
                 except ScanControlError as error:  # the link, the recording's disk, or that of the dose ledger
-                    passes = self._unfinished is not None or isinstance(error, LinkError)
+                    passes = self._unfinished is not None or isinstance(error, LinkError | StorageError)
                     if not (passes and self._ready.is_set()):
                         raise
                     self._notice(str(error), "warning")
@@ -272,7 +272,7 @@ class BeamThread:
         why = status.message if status.resumable else None
         try:
             self._on_finished(run, status)
-        except RecordingError as error:  # the disk does not take even the end: it is written once it does
+        except (RecordingError, StorageError) as error:  # the disk takes not even the end: it is written once it does
             why, self._ends_as = str(error), status.finish_reason
         self._unfinished = None
         if why is None:

@@ -35,7 +35,7 @@ from scancontrol.daemon.signal_watch import SignalWatch
 from scancontrol.daemon.snapshot import snapshot_of
 from scancontrol.daemon.status import PlanFigures, status_view
 from scancontrol.dose.ledger import LedgerLimits
-from scancontrol.errors import InvalidInput, LinkError, RecordingError, ScanControlError
+from scancontrol.errors import InvalidInput, LinkError, RecordingError, ScanControlError, StorageError
 from scancontrol.files import write_text
 from scancontrol.paths import ScanPath
 from scancontrol.plan.plan import ScanPlan, load_plan
@@ -432,4 +432,4 @@ def _make_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         problem = f"cannot be made ({error.strerror})"
-        raise InvalidInput("output folder", folder, problem, "choose another folder") from error
+        raise StorageError("output folder", folder, problem, "choose another folder") from error

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from scancontrol.acquisition import FrameEnd, FrameStart
 from scancontrol.capabilities import CoilModel
-from scancontrol.errors import LinkError, ScanControlError
+from scancontrol.errors import RecordingError, ScanControlError
 from scancontrol.paths import ScanPath
 from scancontrol.recording import RecordingReader, RecordingWriter
 from scancontrol.restorer import MissedFrame, RestoredFrame, RestorerProcess
@@ -223,7 +223,7 @@ class RunSink:
                     samples_used=result.samples_used,
                 )
             except ScanControlError as error:
-                raise LinkError(f"frame {result.frame} is restored and not stored: {error}") from error
+                raise RecordingError(f"frame {result.frame} is restored and not stored: {error}") from error
 
     def close(self) -> int:
         """Hand in and store nothing more; returns how many frames are left unrestored."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from scancontrol.errors import InvalidInput
+from scancontrol.errors import DoseLimitPassed, InvalidInput
 from scancontrol.paths.geometry import pixel_index
 from scancontrol.paths.path import ELECTRONS_PER_PA_US, ScanPath
 
@@ -107,7 +107,7 @@ def frame_dose(path: ScanPath, beam_current_pa: float) -> FrameDose:
 def check_limit(
     quantity: str, dose_e_per_a2: float, limit_e_per_a2: float, *, dwell_us: float, coverage: float, frames: int
 ) -> None:
-    """Raise :class:`InvalidInput` if a dose passes its limit, saying by how much and what would fit.
+    """Raise :class:`DoseLimitPassed` if a dose passes its limit, saying by how much and what would fit.
 
     ``coverage`` is the dose coverage that the plan has; dose is proportional to it, to the dwell and to the frames.
     """
@@ -117,7 +117,7 @@ def check_limit(
     # What is offered has to fit when it is typed in as printed: rounded down.
     fitting_frames = int(frames * factor * (1 + 1e-12))
     fewer = f", or take {fitting_frames} frames instead of {frames}" if frames > 1 and fitting_frames >= 1 else ""
-    raise InvalidInput(
+    raise DoseLimitPassed(
         quantity,
         f"{dose_e_per_a2:.4g} e/Å²",
         f"passes the limit of {limit_e_per_a2:.4g} e/Å² by {dose_e_per_a2 - limit_e_per_a2:.4g} e/Å² "

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from scancontrol.capabilities import Capabilities
 from scancontrol.dose.cells import CELLS, PathCells
-from scancontrol.errors import InvalidInput
+from scancontrol.errors import DoseLimitPassed, InvalidInput
 from scancontrol.paths import ScanPath
 
 __all__ = ["DoseGuard", "DoseLimits"]
@@ -90,7 +90,7 @@ class DoseGuard:
 
         ``queued_electrons`` were promised to scans that wait; they count against the session's limit.
 
-        :raises InvalidInput: the scan would pass a limit; says by how much and what would fit
+        :raises DoseLimitPassed: the scan would pass a limit; says by how much and what would fit
         """
         exposure_us = None
         if self.needs_cells:
@@ -215,7 +215,7 @@ class DoseGuard:
     def _refuse(self, quantity: str, spent: float, wanted: float, limit: float) -> None:
         fits = max(0.0, limit - spent) / wanted
         remedy = f"scale dwell or coverage by {fits:.3g} or less" if fits > 0.001 else "move to a fresh area"
-        raise InvalidInput(
+        raise DoseLimitPassed(
             quantity,
             f"{spent + wanted:.4g}",
             f"({spent:.4g} spent, {wanted:.4g} asked for) would pass the microscope's limit, {limit:.4g}",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from scancontrol.dose.guard import DoseGuard
-from scancontrol.errors import InvalidInput, LeaseHeld, RequestRefused, VersionMismatch
+from scancontrol.errors import DoseLimitPassed, InvalidInput, LeaseHeld, RequestRefused, VersionMismatch
 from scancontrol.wire.messages import Heartbeat, Refused, Status
 from scancontrol.wire.retention import Retention
 from scancontrol.wire.scanner import Scanner
@@ -52,7 +52,7 @@ def refusal(request: int, error: Exception | None, code: Any) -> Refused:
     if isinstance(error, InvalidInput):
         return Refused(
             request=request,
-            code="dose_limit" if code == "dose_limit" else "invalid",
+            code="dose_limit" if isinstance(error, DoseLimitPassed) else "invalid",
             message=str(error)[:4000],
             quantity=error.quantity[:200],
             value=str(error.value)[:4000],
@@ -69,6 +69,7 @@ def error_of(refused: Refused) -> Exception:
     if refused.code == "lease_held":
         return LeaseHeld(refused.holder, f"{refused.message}; {refused.remedy}")
     if refused.quantity:
-        return InvalidInput(refused.quantity, refused.value, refused.limit, refused.remedy)
+        kind = DoseLimitPassed if refused.code == "dose_limit" else InvalidInput
+        return kind(refused.quantity, refused.value, refused.limit, refused.remedy)
     text = f"the microscope refuses: {refused.message}"
     return RequestRefused(refused.code, f"{text}; {refused.remedy}" if refused.remedy else text)

@@ -274,7 +274,7 @@ class ServerProtocol:
         try:
             answer = self._carry_out(message, session, now_ns)
         except InvalidInput as error:
-            answer = refusal(message.request, error, "dose_limit" if "dose" in error.quantity else "invalid")
+            answer = refusal(message.request, error, "invalid")
         except LocalProtocolError as error:
             answer = m.Refused(request=message.request, code="not_now", message=str(error))
         self._answer(session, answer or m.Done(request=message.request))

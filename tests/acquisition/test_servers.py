@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from scancontrol.acquisition import Acquisition, AcquisitionStatus
 from scancontrol.acquisition.contracts import NoAccount
-from scancontrol.errors import InvalidInput, LinkError, RequestRefused
+from scancontrol.errors import LinkError, RequestRefused, StorageError
 from scancontrol.paths import ScanPath
 from scancontrol.plan.plan import ScanPlan
 from scancontrol.recording import Recording, RecordingReader, RecordingWriter, record_plan
@@ -196,7 +196,7 @@ def test_a_ledger_whose_disk_is_full_is_waited_for_like_the_recordings_own(
     class Ledger(NoAccount):
         def _write(self, when: str) -> None:
             if full[0] and when == at:
-                raise InvalidInput("dose ledger", "journal", "cannot be written (No space left on device)", "make room")
+                raise StorageError("dose ledger", "journal", "cannot be written (No space left on device)", "make room")
 
         def ask(self, frame: int, path: ScanPath, first_index: int) -> None:
             self._write("ask")

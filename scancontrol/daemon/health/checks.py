@@ -14,7 +14,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from scancontrol.errors import InvalidInput, LeaseHeld, LinkError, RequestRefused, ScanControlError, VersionMismatch
+from scancontrol.errors import (
+    InvalidInput,
+    LeaseHeld,
+    LedgerInUse,
+    LinkError,
+    RequestRefused,
+    ScanControlError,
+    StorageError,
+    VersionMismatch,
+)
 from scancontrol.link.link import MicroscopeLink
 from scancontrol.processes.parent import ChildFailed, ChildProcess
 from scancontrol.transport.endpoints import check_address
@@ -158,9 +167,10 @@ def ledger(open_: Callable[[], None]) -> Finding:
     """Whether the specimen's dose ledger can be opened and written."""
     try:
         open_()
-    except InvalidInput as error:
-        level: Level = "note" if "in use" in error.limit else "wrong"
-        return Finding("dose ledger", level, f"{error.value} {error.limit}", error.remedy)
+    except LedgerInUse as error:
+        return Finding("dose ledger", "note", f"{error.value} {error.limit}", error.remedy)
+    except (InvalidInput, StorageError) as error:
+        return Finding("dose ledger", "wrong", f"{error.value} {error.limit}", error.remedy)
     return Finding("dose ledger", "ok", "whole, and can be written")
 
 

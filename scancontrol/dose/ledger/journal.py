@@ -16,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from scancontrol.errors import InvalidInput
+from scancontrol.errors import InvalidInput, LedgerInUse, StorageError
 
 __all__ = ["Journal", "read_records"]
 
@@ -37,7 +37,9 @@ def line_of(record: Record) -> bytes:
 def read_records(path: Path) -> tuple[list[Record], int]:
     """All records of a file, and how many bytes of it they are. A torn end is left out.
 
-    Raises :class:`InvalidInput` for a file that cannot be read, is too large, or is damaged before its end.
+    Raises:
+        InvalidInput: the file is too large, or damaged before its end.
+        StorageError: it cannot be read.
     """
     remedy = "restore it from a copy, or name a new specimen"
     try:
@@ -45,7 +47,7 @@ def read_records(path: Path) -> tuple[list[Record], int]:
             raise InvalidInput("dose ledger", path, f"is above {MAX_FILE_BYTES} bytes", remedy)
         content = path.read_bytes()
     except OSError as error:
-        raise InvalidInput("dose ledger", path, f"cannot be read ({error.strerror})", remedy) from error
+        raise StorageError("dose ledger", path, f"cannot be read ({error.strerror})", remedy) from error
     records: list[Record] = []
     good = 0
     lines = content.split(b"\n")
@@ -77,7 +79,9 @@ def _record(line: bytes) -> Record | None:
 class Journal:
     """The file, open for appending by one process at a time.
 
-    Raises :class:`InvalidInput` where another process has it, or where the disk does not take a record.
+    Raises:
+        LedgerInUse: another process has it.
+        StorageError: the disk does not take a record.
     """
 
     def __init__(self, path: Path, *, sync: bool = False) -> None:
@@ -90,7 +94,7 @@ class Journal:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             os.close(self._lock)
-            raise InvalidInput(
+            raise LedgerInUse(
                 "dose ledger", path.parent, "is in use by another process", "end that daemon, or name another specimen"
             ) from None
         self._descriptor = -1
@@ -154,8 +158,8 @@ class Journal:
                 os.close(descriptor)
         self._descriptor = self._lock = -1
 
-    def _refused(self, error: OSError) -> InvalidInput:
-        return InvalidInput(
+    def _refused(self, error: OSError) -> StorageError:
+        return StorageError(
             "dose ledger",
             self.path,
             f"cannot be written ({error.strerror})",

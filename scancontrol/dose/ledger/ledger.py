@@ -28,7 +28,7 @@ from scancontrol.dose.ledger.area import MAX_TILES
 from scancontrol.dose.ledger.journal import Journal, read_records
 from scancontrol.dose.ledger.map_file import VERSION, load_map, save_map
 from scancontrol.dose.ledger.state import Asked, LedgerState
-from scancontrol.errors import InvalidInput
+from scancontrol.errors import DoseLimitPassed, InvalidInput, StorageError
 from scancontrol.paths import ScanPath
 from scancontrol.paths.path import ELECTRONS_PER_PA_US
 
@@ -108,7 +108,7 @@ class DoseLedger:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise InvalidInput(
+            raise StorageError(
                 "dose ledger", self.folder, f"cannot be made ({error.strerror})", "choose another folder"
             ) from error
         self._journal = Journal(self.folder / JOURNAL, sync=sync)
@@ -133,7 +133,7 @@ class DoseLedger:
         *,
         first_index: int = 0,
     ) -> None:
-        """Raise :class:`InvalidInput` if these paths, so many times each, would pass a limit; says what would fit.
+        """Raise :class:`DoseLimitPassed` if these paths, so many times each, would pass a limit; says what would fit.
 
         The paths are of one plan: their fields are one field.
         """
@@ -197,7 +197,7 @@ class DoseLedger:
                 f"(by dose) from {known['coverage']:.4g} to {_down(known['coverage'] * factor)}"
                 + (f", or take {fewer} frames instead of {known['frames']}" if known["frames"] > 1 and fewer else "")
             )
-        raise InvalidInput(
+        raise DoseLimitPassed(
             quantity,
             f"{spent + wanted:.4g} {unit}",
             f"({spent:.4g} spent, {wanted:.4g} asked for) passes the specimen's limit of {limit:.4g} {unit} "
@@ -218,7 +218,9 @@ class DoseLedger:
     ) -> int:
         """Write down a scan that is about to be asked for; returns the number that accounts for it.
 
-        Raises :class:`InvalidInput` if it would pass a limit, or if it cannot be written down.
+        Raises:
+            DoseLimitPassed: it would pass a limit.
+            StorageError: it cannot be written down.
         """
         with self._lock:
             electrons = self._check([(path, 1)], beam_current_pa, stage_nm, first_index)

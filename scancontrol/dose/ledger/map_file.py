@@ -13,7 +13,7 @@ import numpy as np
 
 from scancontrol.dose.ledger.area import MAX_TILES, TILE
 from scancontrol.dose.ledger.state import Asked, LedgerState, Place
-from scancontrol.errors import InvalidInput
+from scancontrol.errors import InvalidInput, StorageError
 
 __all__ = ["VERSION", "load_map", "save_map"]
 
@@ -21,7 +21,7 @@ VERSION = 1
 
 
 def save_map(path: Path, state: LedgerState) -> None:
-    """Write a state. Raises :class:`InvalidInput` where the disk does not take it; the old file stays."""
+    """Write a state. Raises :class:`StorageError` where the disk does not take it; the old file stays."""
     facts = {
         "version": VERSION,
         "specimen": state.specimen,
@@ -53,7 +53,7 @@ def save_map(path: Path, state: LedgerState) -> None:
             os.fsync(file.fileno())
         part.replace(path)
     except OSError as error:
-        raise InvalidInput("dose ledger", path, f"cannot be written ({error.strerror})", "make room") from error
+        raise StorageError("dose ledger", path, f"cannot be written ({error.strerror})", "make room") from error
 
 
 def load_map(path: Path) -> LedgerState:

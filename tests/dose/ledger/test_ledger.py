@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from scancontrol.dose.ledger import DoseLedger, LedgerLimits, Patch, check_specimen, patch_of, read_ledger
 from scancontrol.dose.ledger.area import AreaMap
 from scancontrol.dose.ledger.ledger import JOURNAL
-from scancontrol.errors import InvalidInput
+from scancontrol.errors import DoseLimitPassed, InvalidInput, LedgerInUse
 from scancontrol.paths import PathRecipe, Raster, ScanPath
 
 CURRENT_PA = 10.0
@@ -81,9 +81,9 @@ def test_a_plan_that_would_pass_the_areas_limit_is_refused_with_what_would_fit(t
     each = path.electrons(CURRENT_PA) / 640.0**2  # 9.99 e/Å²
     ledger = DoseLedger(tmp_path, "grid", LedgerLimits(area_e_per_a2=3.5 * each))
     scan(ledger, path)
-    with pytest.raises(InvalidInput, match=r"area dose .*passes the specimen's limit .* by .*; lower dwell_us"):
+    with pytest.raises(DoseLimitPassed, match=r"area dose .*passes the specimen's limit .* by .*; lower dwell_us"):
         ledger.check([(path, 3)], CURRENT_PA, HERE)
-    with pytest.raises(InvalidInput) as refusal:
+    with pytest.raises(DoseLimitPassed) as refusal:
         ledger.check([(path, 5)], CURRENT_PA, HERE)
     assert "take 2 frames instead of 5" in refusal.value.remedy
     dwell_us = float(refusal.value.remedy.split(" to ")[1].split(",")[0])
@@ -97,7 +97,7 @@ def test_overlapping_fields_at_other_stage_positions_add_up(tmp_path: Path) -> N
     each = path.electrons(CURRENT_PA) / 640.0**2
     ledger = DoseLedger(tmp_path, "grid", LedgerLimits(area_e_per_a2=1.5 * each))
     scan(ledger, path, 0, HERE)
-    with pytest.raises(InvalidInput, match="area dose"):
+    with pytest.raises(DoseLimitPassed, match="area dose"):
         ledger.check([(path, 1)], CURRENT_PA, (32.0, 32.0))  # a quarter of it was scanned
     ledger.check([(path, 1)], CURRENT_PA, (0.0, 65.0))
     ledger.close()
@@ -108,7 +108,7 @@ def test_the_sessions_limit_counts_what_waits_and_a_new_session_starts_at_0(tmp_
     ledger = DoseLedger(tmp_path, "grid", LedgerLimits(session_electrons=2.5 * path.electrons(CURRENT_PA)))
     for frame in range(2):
         ledger.ask("s", frame, path, 0, CURRENT_PA, HERE)
-    with pytest.raises(InvalidInput, match="session dose"):
+    with pytest.raises(DoseLimitPassed, match="session dose"):
         ledger.ask("s", 2, path, 0, CURRENT_PA, HERE)
     for number in list(ledger._state.asked):
         ledger.spend(number, path.count, path.electrons(CURRENT_PA))
@@ -183,7 +183,7 @@ def test_compacting_changes_nothing_that_the_ledger_says(tmp_path: Path) -> None
 
 def test_two_daemons_cannot_keep_one_ledger(tmp_path: Path) -> None:
     ledger = DoseLedger(tmp_path, "grid")
-    with pytest.raises(InvalidInput, match="in use by another process"):
+    with pytest.raises(LedgerInUse, match="in use by another process"):
         DoseLedger(tmp_path, "grid")
     ledger.close()
     DoseLedger(tmp_path, "grid").close()
