@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from scancontrol.calibration.scans import calibration_recipes
 
 from restore.fills.registry import fill_named
 from restore.gridding import FrameGeometry
 from scancontrol.calibration.estimate import CalibrationScan, estimate
+from scancontrol.calibration.scans import calibration_recipes
 from scancontrol.capabilities import CoilModel
 from scancontrol.paths import PathRecipe, ScanPath, achieved_positions
 from scancontrol.paths.patterns.jittered import JitteredGrid
