@@ -1,4 +1,4 @@
-"""The strong start: a Gaussian process at half size whose power spectrum is learnt from the frame itself.
+"""The strong start: a Gaussian process whose power spectrum is learnt from the frame itself, first at half size.
 
 A lattice seen anywhere predicts it everywhere, but only an estimator that sees the whole frame can use that. Here
 the half-size frame u is a stationary process with power spectrum S, and the samples are y = B u + noise, where B
@@ -10,8 +10,9 @@ own covariance; then some rounds of expectation–maximisation alternate between
 
 For sparse irregular sampling the posterior variance is not available in closed form; the large-system limit of
 random sampling gives it by one scalar fixed point, N = (σ² + mean S N / (S + N)) / ρ, with ρ samples per half-size
-pixel: N is the effective white noise that each frequency sees. The network corrects what this linear, stationary
-estimate cannot know; and from a frame that a network has corrected, the spectrum may be learnt once more.
+pixel: N is the effective white noise that each frequency sees. Where the samples' spectrum has peaks, as a crystal's,
+two more rounds follow at full size, whose waves half-size pixels cannot carry. The network corrects what this linear,
+stationary estimate cannot know; and from a frame that a network has corrected, the spectrum may be learnt once more.
 
 References:
     Stein, Interpolation of Spatial Data, Springer 1999 (kriging as a Gaussian process).
@@ -26,8 +27,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from restore.estimate.interpolation import doubled
+from restore.estimate.operator import HalfReading, PixelReading
 from restore.estimate.solver import SpectralSolver
-from restore.estimate.torus import MARGIN, fast_size, taper
+from restore.estimate.torus import Torus
 from restore.fills.push_pull import push_pull
 from scancontrol.errors import LocalProtocolError
 
@@ -45,20 +48,26 @@ STATISTICS = (
 )
 """What ``SpectralStart.statistics`` holds, in order. All are in units of the samples' own spread."""
 
+_NO_PEAKS, _PEAKS = 0.005, 0.02  # share of the samples' power in peaks from which on the full size is solved for
+
 
 @dataclass(frozen=True)
 class SpectralStart:
-    """What the networks begin with, images at half size (batch, 1, h, w) each.
+    """What the networks begin with.
 
     Attributes:
-        fill: what the spectrum was first learnt from: push–pull, or the frame that was given.
-        before, estimate: the process's mean before its last round and after it.
+        fill: what the spectrum was first learnt from, push–pull or the frame that was given, (batch, 1, h, w).
+        before, estimate: the half-size process's mean before its last round and after it, (batch, 1, h, w).
+        plain: ``estimate`` interpolated to full size, (batch, 1, 2h, 2w).
+        full: the full-size process's mean as far as the frame has peaks in its spectrum, else ``plain``.
         statistics: see ``STATISTICS``, (batch, 8).
     """
 
     fill: Tensor
     before: Tensor
     estimate: Tensor
+    plain: Tensor
+    full: Tensor
     statistics: Tensor
 
 
@@ -77,59 +86,82 @@ class SpectralProcess:
     def __init__(self, mean: Tensor, weight: Tensor, area: float | None = None) -> None:
         rows, cols = mean.shape[-2:]
         h, w = rows // 2, cols // 2
-        height, width = fast_size(h + 2 * MARGIN), fast_size(w + 2 * MARGIN)
         self._pixels = float(rows * cols) if area is None else area
-        self._inner = (..., slice(MARGIN, MARGIN + h), slice(MARGIN, MARGIN + w))
-        self._taper = taper(h, w, height, width, mean.device)
-        touched = (weight[:, 0] > 0).float()
-        measured = mean[:, 0].float() * touched
-        phases, readings = mean.new_zeros(2, 4, len(mean), height, width, dtype=torch.float32)
-        for n, (below, right) in enumerate(((0, 0), (0, 1), (1, 0), (1, 1))):
-            phases[n][self._inner] = touched[:, below::2, right::2]
-            readings[n][self._inner] = measured[:, below::2, right::2]
-        self._count, self._total = phases.sum(0), readings.sum(0)
-        self._solver = SpectralSolver(self._count, self._total, phases, readings, self._pixels / 4)
+        self._touched = (weight[:, 0] > 0).float()
+        self._measured = mean[:, 0].float() * self._touched
+        self._torus = Torus(h, w)
+        masks, values = (
+            torch.stack([self._torus.around(image[:, y::2, x::2]) for y in (0, 1) for x in (0, 1)])
+            for image in (self._touched, self._measured)
+        )
+        rough = PixelReading(masks.sum(0), values.sum(0))
+        self._solver = SpectralSolver(rough, HalfReading(masks, values), self._pixels / 4)
 
     @torch.no_grad()
-    def start(self, iterations: Sequence[int]) -> SpectralStart:
-        """Estimate the half-size frames from the samples alone.
+    def start(self, iterations: Sequence[int], full_iterations: Sequence[int] = ()) -> SpectralStart:
+        """Estimate the half-size frames from the samples alone, and the full-size ones from them.
 
         Arguments:
             iterations: conjugate-gradient steps of each round, at least two rounds. In the first, samples count as at
                 their half-size pixel's centre.
+            full_iterations: of each round at full size, for frames that have power there; none: interpolate all.
         """
-        solver = self._solver
-        fill = push_pull((self._total / self._count.clamp_min(1.0))[:, None], self._count[:, None])[:, 0]
-        solver.learn(fill * self._taper)
+        solver, torus = self._solver, self._torus
+        rough, exact = solver.rough, solver.exact
+        fill = push_pull((rough.total / rough.count.clamp_min(1.0))[:, None], rough.count[:, None])[:, 0]
+        solver.learn(fill * torus.taper(fill.device))
         solver.learn_from_samples()
-        before = estimate = solver.solve(iterations[0], exact=False)
+        before = estimate = solver.solve(iterations[0], rough)
         for steps in iterations[1:]:
             solver.learn(estimate)
-            before, estimate = estimate, solver.solve(steps, exact=True)
-        return self._told(fill[self._inner][:, None], before, estimate)
+            before, estimate = estimate, solver.solve(steps, exact)
+        return self._told(torus.inside(fill)[:, None], before, estimate, full_iterations)
 
     @torch.no_grad()
-    def again(self, frame: Tensor, iterations: int) -> SpectralStart:
+    def again(self, frame: Tensor, iterations: int, full_iterations: Sequence[int] = ()) -> SpectralStart:
         """One more round after :meth:`start`, its spectrum learnt from a better half-size frame (batch, 1, h, w)."""
         before = self._solver.estimate
         if before is None:
             raise LocalProtocolError("a better frame was given before the first start")
-        learnt_from = before.clone()
-        learnt_from[self._inner] = frame[:, 0]
-        self._solver.learn(learnt_from)
-        return self._told(frame, before, self._solver.solve(iterations, exact=True))
+        better = before.clone()
+        self._torus.inside(better).copy_(frame[:, 0])
+        self._solver.learn(better)
+        return self._told(frame, before, self._solver.solve(iterations, self._solver.exact), full_iterations)
 
-    def _told(self, fill: Tensor, before: Tensor, estimate: Tensor) -> SpectralStart:
+    def _told(self, fill: Tensor, before: Tensor, estimate: Tensor, full_iterations: Sequence[int]) -> SpectralStart:
         solver = self._solver
         solver.learn(estimate)
         coverage = (solver.samples / self._pixels).log()[:, None]
         statistics = torch.cat([coverage, solver.statistics(), solver.shape_statistics()], 1)
-        before, estimate = (image[self._inner][:, None].contiguous() for image in (before, estimate))
-        return SpectralStart(fill.contiguous(), before, estimate, statistics)
+        before, estimate = (self._torus.inside(image)[:, None].contiguous() for image in (before, estimate))
+        plain = doubled(estimate)
+        full = self._at_full_size(plain, full_iterations)
+        return SpectralStart(fill.contiguous(), before, estimate, plain, full, statistics)
+
+    def _at_full_size(self, plain: Tensor, iterations: Sequence[int]) -> Tensor:
+        """The process at full size where the samples' spectrum has peaks, begun with the half-size one interpolated."""
+        share = ((self._solver.lattice - _NO_PEAKS) / (_PEAKS - _NO_PEAKS)).clamp(0, 1)[:, None, None, None]
+        # A processor leaves out what nobody would see; on other devices asking would cost more than computing.
+        if not iterations or (share.device.type == "cpu" and not bool(share.any())):
+            return plain
+        torus = Torus(*plain.shape[-2:])
+        reading = PixelReading(torus.around(self._touched), torus.around(self._measured))
+        solver = SpectralSolver(reading, reading, self._pixels)
+        solver.learn(torus.faded(plain[:, 0]))
+        solver.learn_from_samples()
+        estimate = solver.solve(iterations[0], reading)
+        for steps in iterations[1:]:
+            solver.learn(estimate)
+            estimate = solver.solve(steps, reading)
+        return torch.lerp(plain, torus.inside(estimate)[:, None], share)
 
 
 def spectral_start(
-    mean: Tensor, weight: Tensor, area: float | None = None, iterations: Sequence[int] = (3, 4, 4, 7)
+    mean: Tensor,
+    weight: Tensor,
+    area: float | None = None,
+    iterations: Sequence[int] = (3, 4, 4, 7),
+    full_iterations: Sequence[int] = (),
 ) -> SpectralStart:
     """:meth:`SpectralProcess.start` of one batch."""
-    return SpectralProcess(mean, weight, area).start(iterations)
+    return SpectralProcess(mean, weight, area).start(iterations, full_iterations)

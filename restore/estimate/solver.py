@@ -13,7 +13,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from restore.estimate.interpolation import half_to_phases, phases_to_half
+from restore.estimate.operator import PixelReading, Reading
 from restore.estimate.torus import BINS, frequencies, lag_window, sectors_of
 
 __all__ = ["SpectralSolver"]
@@ -34,24 +34,30 @@ def _pairs(factor: Tensor) -> Tensor:
 
 
 class SpectralSolver:
-    """One batch of frames on a torus of half-size pixels: counts, sums, and the current spectrum and estimate."""
+    """One batch of frames on a torus of cells: how its samples are read, and the current spectrum and estimate.
 
-    def __init__(self, count: Tensor, total: Tensor, phases: Tensor, readings: Tensor, area: float) -> None:
-        batch, self.height, self.width = count.shape
-        self.count, self.total = count, total
-        self.phases, self.readings = list(phases), list(readings)
-        self.samples = count.sum((1, 2)).clamp_min(1.0)
+    Arguments:
+        rough: every sample at its cell's centre; exact: where it is, or the same reading where cells are pixels.
+        area: cells of the frame that are not margin or padding.
+        noise_factor: assumed noise over the measured one, of a rough surface and of a crystal.
+    """
+
+    def __init__(self, rough: PixelReading, exact: Reading, area: float) -> None:
+        batch, self.height, self.width = rough.count.shape
+        self.rough, self.exact = rough, exact
+        self.samples = rough.count.sum((1, 2)).clamp_min(1.0)
         self.cells = self.height * self.width
         self.fill_factor = area / self.cells
         self.density = self.samples / area
-        prior, self.multiplicity, self.bins, self.sizes = frequencies(self.height, self.width, count.device)
+        device = rough.count.device
+        prior, self.multiplicity, self.bins, self.sizes = frequencies(self.height, self.width, device)
         self.power = prior.expand(batch, -1, -1)
-        self.noise = count.new_full((batch,), 0.05)
-        self.lattice = count.new_zeros(batch)
-        self.effective = count.new_full((batch,), 0.3)
+        self.noise = rough.count.new_full((batch,), 0.05)
+        self.lattice = rough.count.new_zeros(batch)
+        self.effective = rough.count.new_full((batch,), 0.3)
         self.estimate: Tensor | None = None
         self.level: Tensor | None = None  # what the samples' covariance says of each ring
-        self.clumping = count.new_ones(batch)
+        self.clumping = rough.count.new_ones(batch)
         self._fixed_point()
 
     def _graded(self, ends: tuple[float, float]) -> Tensor:
@@ -80,9 +86,8 @@ class SpectralSolver:
         """M-step: noise from the misfit, spectrum from the estimate's power plus the variance it lacks."""
         n = self.effective[:, None, None]
         resolved = self._mean(self.power / (self.power + n)) * self.cells * self.fill_factor
-        planes = zip(half_to_phases(estimate), self.phases, self.readings, strict=True)
-        self.missed = [seen.mul_(mask).sub_(read) for seen, mask, read in planes]
-        self.misfit = torch.stack([plane.square().sum((1, 2)) for plane in self.missed]).sum(0)
+        self.missed = self.exact.missed(estimate)
+        self.misfit = self.exact.energy(self.missed)
         self.learnt_from = estimate
         free = torch.maximum(self.samples - resolved, 0.1 * self.samples)
         if self.estimate is not None:  # a fill passes through its samples: its misfit says nothing
@@ -108,10 +113,11 @@ class SpectralSolver:
         above it is a peak and not chance.
         """
         size = (self.height, self.width)
-        mask = (self.count > 0).to(self.count.dtype)
+        count = self.rough.count
+        mask = (count > 0).to(count.dtype)
         cut = (_TREND * self.density.sqrt())[:, None, None] * (2 * BINS)
         trend = torch.fft.irfft2(self.spectrum * torch.exp(-0.5 * (self.bins / cut).square()), s=size, norm="ortho")
-        values = (self.total / self.count.clamp_min(1.0) - trend) * mask
+        values = (self.rough.total / count.clamp_min(1.0) - trend) * mask
         sums = torch.fft.rfft2(torch.stack([values, mask]))
         squares = torch.fft.irfft2(sums.real.square() + sums.imag.square(), s=size)
         self.clumping = self._clumping(squares[1])
@@ -163,12 +169,12 @@ class SpectralSolver:
         ratio = (sums / average.clamp_min(1e-12) + _SECTOR_DOUBT) / (sectors.counts + _SECTOR_DOUBT)
         return sectors.at_bins(ratio).reshape(power.shape)
 
-    def solve(self, iterations: int, exact: bool) -> Tensor:
+    def solve(self, iterations: int, reading: Reading) -> Tensor:
         """E-step: conjugate gradients on whitened coefficients, preconditioned by the mean sampling density.
 
         Coefficients carry the square root of their rfft multiplicity, so that their plain real dot product is the
-        one of the whole spectrum. ``exact`` reads the samples by interpolation; otherwise each is taken to lie at its
-        half-size pixel's centre, which is a third of the time and good enough to learn a spectrum from.
+        one of the whole spectrum. The rough reading takes each sample to lie at its cell's centre, which is a third of
+        the exact one's time and good enough to learn a spectrum from.
         """
         size = (self.height, self.width)
         twice = self.multiplicity.sqrt()
@@ -186,20 +192,15 @@ class SpectralSolver:
             return torch.view_as_real(torch.fft.rfft2(total, norm="ortho"))
 
         def normal(x: Tensor) -> Tensor:
-            if not exact:
-                return torch.addcmul(x, gathered(field(x) * self.count), back)
-            planes = half_to_phases(field(x))
-            for plane, mask in zip(planes, self.phases, strict=True):
-                plane.mul_(mask)
-            return torch.addcmul(x, gathered(phases_to_half(planes)), back)
+            return torch.addcmul(x, gathered(reading.normal(field(x))), back)
 
         def dot(a: Tensor, b: Tensor) -> Tensor:
             return torch.bmm(a.flatten(1)[:, None], b.flatten(1)[:, :, None])[..., None]
 
         # It starts from what the spectrum was learnt from, of which the misfit is known.
         x = torch.view_as_real(self.spectrum) * _pairs(twice / root)
-        missed = phases_to_half(self.missed) if exact else self.learnt_from * self.count - self.total
-        residual = torch.addcmul(x, gathered(missed), back).neg_()
+        missed = self.missed if reading is self.exact else reading.missed(self.learnt_from)
+        residual = torch.addcmul(x, gathered(reading.transposed(missed)), back).neg_()
         step = residual * inverse
         direction = step.clone()
         energy = dot(residual, step)

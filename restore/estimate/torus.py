@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-__all__ = ["BINS", "MARGIN", "Sectors", "fast_size", "frequencies", "lag_window", "sectors_of", "taper"]
+__all__ = ["BINS", "MARGIN", "Sectors", "Torus", "fast_size", "frequencies", "lag_window", "sectors_of", "taper"]
 
 MARGIN = 16  # half-size pixels between the frame and its periodic copies, on each side
 BINS = 64  # rings up to the Nyquist frequency
@@ -27,6 +27,32 @@ def fast_size(n: int) -> int:
         if rest == 1 and n % 2 == 0:
             return n
         n += 1
+
+
+class Torus:
+    """Where a frame (rows, cols) lies on its torus, of a size whose FFT is fast."""
+
+    def __init__(self, rows: int, cols: int) -> None:
+        self.rows, self.cols = rows, cols
+        self.height, self.width = fast_size(rows + 2 * MARGIN), fast_size(cols + 2 * MARGIN)
+
+    def around(self, frame: Tensor) -> Tensor:
+        """The frame (batch, rows, cols) with nothing around it, (batch, height, width)."""
+        right, below = self.width - MARGIN - self.cols, self.height - MARGIN - self.rows
+        return F.pad(frame, (MARGIN, right, MARGIN, below))
+
+    def faded(self, frame: Tensor) -> Tensor:
+        """The frame (batch, rows, cols) falling to 0 over the margins, (batch, height, width)."""
+        right, below = self.width - MARGIN - self.cols, self.height - MARGIN - self.rows
+        return F.pad(frame, (MARGIN, right, MARGIN, below), mode="replicate") * self.taper(frame.device)
+
+    def inside(self, field: Tensor) -> Tensor:
+        """The frame's part of a field (batch, height, width), (batch, rows, cols)."""
+        return field.narrow(-2, MARGIN, self.rows).narrow(-1, MARGIN, self.cols)
+
+    def taper(self, device: torch.device) -> Tensor:
+        """1 on the frame, falling to 0 over the margins, (height, width)."""
+        return taper(self.rows, self.cols, self.height, self.width, device)
 
 
 @lru_cache(maxsize=32)

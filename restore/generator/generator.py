@@ -3,7 +3,7 @@
 The *inner* network sees the whole frame at half size: the spectral start, what the samples say about its misfit,
 where they lie, and the frame's own statistics. In training only, the *trainer* head turns its features into a
 half-size restoration with its own loss. The *outer* network recombines the features with the full-size input and
-predicts what to add to the low-passed start, and the logarithm of the error's scale on every pixel.
+predicts what to add to the start, and the logarithm of the error's scale on every pixel.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from restore.estimate.process import STATISTICS, SpectralProcess, SpectralStart
-from restore.generator.low_pass import low_pass
 from restore.generator.planes import network_planes
 from restore.generator.presets import PRESETS, GeneratorConfig
 from restore.generator.subnetworks import FirstNetworks, Inner, Outer, Trainer
@@ -84,8 +83,7 @@ class Generator(nn.Module):
             mean, weight = F.pad(mean, (0, right, 0, below)), F.pad(weight, (0, right, 0, below))
             distance = F.pad(distance, (0, right, 0, below), mode="replicate")
         start = self._start(mean, weight, distance, float(rows * cols))
-        half, full, fill = network_planes(mean, weight, distance, start, self.config.path_information)
-        smooth = low_pass(fill)
+        half, full = network_planes(mean, weight, distance, start, self.config.path_information)
         precision = self.outer.stem.weight.dtype
         features = self.inner(half.to(precision), start.statistics)
         correction, log_scale, strengths = self.outer(full.to(precision), features)
@@ -93,35 +91,29 @@ class Generator(nn.Module):
         if self.training:
             trained = (start.estimate + self.trainer(features))[..., : -(-rows // 2), : -(-cols // 2)]
         noise = (0.5 * start.statistics[:, STATISTICS.index("log noise")]).exp()
-        frame = smooth + correction
+        frame = start.full + correction
         if strengths is not None:
-            frame = smooth + low_pass(correction) + textured(strengths, fill - smooth, noise)
-        frame = consistent(frame, mean, weight, noise, fill - smooth)[..., :rows, :cols]
+            frame = frame + textured(strengths, noise)
+        frame = consistent(frame, mean, weight, noise)[..., :rows, :cols]
         return Estimate(frame, log_scale.float().clamp(-8, 4)[..., :rows, :cols], trained)
 
     def _start(self, mean: Tensor, weight: Tensor, distance: Tensor, area: float) -> SpectralStart:
         iterations = self.config.spectral_iterations
         with torch.autocast(mean.device.type, enabled=False):  # dot products of thousands of terms need float32
             process = SpectralProcess(mean, weight, area)
-            start = process.start(iterations)
+            start = process.start(iterations, self.config.full_iterations if self.first is None else ())
         if self.first is None:
             return start
         corrected = self.first(mean, weight, distance, start)
         with torch.autocast(mean.device.type, enabled=False):
-            return process.again(corrected, iterations[-1])
+            return process.again(corrected, iterations[-1], self.config.full_iterations)
 
 
-def consistent(frame: Tensor, mean: Tensor, weight: Tensor, noise: Tensor, detail: Tensor) -> Tensor:
+def consistent(frame: Tensor, mean: Tensor, weight: Tensor, noise: Tensor) -> Tensor:
     """The frame, kept within three standard errors of what was measured wherever the beam dwelt.
-
-    What was measured is the reading at one point, or that reading without the detail which a low-passed frame cannot
-    show: anything between the two agrees with it.
 
     Arguments:
         noise: standard deviation of one nominal sample about the spectral start, (batch,), from the frame itself.
-        detail: the start minus the start low-passed, shape of ``frame``.
     """
     limit = 3 * noise[:, None, None, None] * weight.clamp_min(1e-6).rsqrt()
-    lowest = mean - detail.clamp_min(0) - limit
-    highest = mean - detail.clamp_max(0) + limit
-    return torch.where(weight > 0, torch.maximum(torch.minimum(frame, highest), lowest), frame)
+    return torch.where(weight > 0, torch.maximum(torch.minimum(frame, mean + limit), mean - limit), frame)

@@ -14,13 +14,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from restore.estimate.interpolation import doubled
 from restore.estimate.process import SpectralStart
 
 __all__ = ["FULL_CHANNELS", "HALF_CHANNELS", "Planes", "network_planes"]
 
 HALF_CHANNELS = 7 * 2**2
-FULL_CHANNELS = 3 * 4**2
+FULL_CHANNELS = 4 * 4**2
 
 
 class Planes(NamedTuple):
@@ -28,13 +27,11 @@ class Planes(NamedTuple):
 
     Attributes:
         half: of the inner network, seven planes of half size, (batch, 28, rows/4, cols/4).
-        full: of the outer network, three planes of full size, (batch, 48, rows/4, cols/4).
-        fill: the start at full size, (batch, 1, rows, cols).
+        full: of the outer network, four planes of full size, (batch, 64, rows/4, cols/4).
     """
 
     half: Tensor
     full: Tensor
-    fill: Tensor
 
 
 def network_planes(
@@ -44,7 +41,7 @@ def network_planes(
 
     Without ``path_information``, the planes that say where the beam was hold zeros.
     """
-    fill = doubled(start.estimate)
+    fill = start.full
     touched = (weight > 0).to(mean.dtype)
     misfit = (mean - fill) * touched
     count = _pooled(touched)
@@ -54,7 +51,9 @@ def network_planes(
     if not path_information:
         count, far, known = torch.zeros_like(count), torch.zeros_like(far), torch.zeros_like(known)
     half = [start.estimate, start.estimate - start.before, start.estimate - start.fill, half_misfit, count, far]
-    return Planes(_unshuffled([*half, _local_energy(half_misfit)], 2), _unshuffled([fill, misfit, known], 4), fill)
+    return Planes(
+        _unshuffled([*half, _local_energy(half_misfit)], 2), _unshuffled([fill, misfit, known, fill - start.plain], 4)
+    )
 
 
 def _pooled(x: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ class GeneratorConfig(
     Attributes:
         widths: channels at 1/4, 1/8, 1/16, … of the frame's size; inner_blocks: at each of them, encoder and decoder.
         spectral_iterations: of each round of the start, see :class:`restore.estimate.process.SpectralProcess`.
+        full_iterations: of each of its rounds at full size, for frames with peaks in their spectrum.
         first: networks that correct the start before the others do, so that its spectrum is learnt once more, from
             their frame, with the last round's iterations. They are trained on their own, as a generator without.
     """
@@ -28,6 +29,7 @@ class GeneratorConfig(
     path_information: bool = True  # weight and distance planes; without them only values are seen
     texture: bool = False  # the realistic face: detail and noise in place, in strengths that the outer network predicts
     spectral_iterations: tuple[int, ...] = (3, 4, 4, 7)
+    full_iterations: tuple[int, ...] = (3, 6)
     first: GeneratorConfig | None = None
 
     def __post_init__(self) -> None:
@@ -46,6 +48,7 @@ class GeneratorConfig(
             raise InvalidInput("first", self.first, "are not plain networks", "leave out their first and texture")
         # A file of weights states this, and its hash proves only that somebody computed one.
         largest = {"widths": (*self.widths, 1024), "spectral_iterations": (*self.spectral_iterations, 1024)}
+        largest["full_iterations"] = (*self.full_iterations, 1024)
         largest["inner_blocks and outer_blocks"] = (*self.inner_blocks, self.outer_blocks, 64)
         for quantity, (*values, limit) in largest.items():
             if len(values) > 8 or max(values) > limit:

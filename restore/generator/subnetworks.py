@@ -124,8 +124,7 @@ class FirstNetworks(nn.Module):
     @torch.no_grad()
     def forward(self, mean: Tensor, weight: Tensor, distance: Tensor, start: SpectralStart) -> Tensor:
         """The corrected half-size frame, (batch, 1, rows/2, cols/2)."""
-        half, full, _ = network_planes(mean, weight, distance, start, self.path_information)
+        half, full = network_planes(mean, weight, distance, start, self.path_information)
         precision = self.outer.stem.weight.dtype
         correction = self.outer(full.to(precision), self.inner(half.to(precision), start.statistics))[0]
-        # The correction is of the low-passed start; the detail that the low pass takes stays.
         return start.estimate + F.avg_pool2d(correction.float(), 2)

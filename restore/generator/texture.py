@@ -1,4 +1,4 @@
-"""What the realistic face adds to a low-passed frame: the start's detail, and noise where and as strong as it belongs.
+"""What the realistic face adds to the faithful frame: noise where and as strong as it belongs.
 
 Nobody can know the noise of a pixel that was not measured, but how strong it is, and in which frequencies, a network
 can say. So it predicts strengths on a coarse grid, and the noise itself is drawn: white noise in three bands, each of
@@ -23,16 +23,16 @@ _KERNELS = ((3, 1.0), (5, 2.5), (9, 3.0))  # size and σ in px of the Gaussians 
 
 
 class TextureStrengths(nn.Module):
-    """Strengths (batch, 4, 4·rows, 4·cols) of detail and of each noise band, from features (batch, width, rows, cols).
+    """Strengths (batch, 3, 4·rows, 4·cols) of each noise band, from features (batch, width, rows, cols).
 
-    Begins as all of the detail and half of the frame's own noise in each band.
+    Begins as half of the frame's own noise in each band.
     """
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.head = nn.Conv2d(width, 1 + len(_KERNELS), 3, padding=1)
+        self.head = nn.Conv2d(width, len(_KERNELS), 3, padding=1)
         nn.init.zeros_(self.head.weight)
-        self.head.bias = nn.Parameter(torch.tensor([1.0] + [0.5] * len(_KERNELS)))
+        self.head.bias = nn.Parameter(torch.tensor([0.5] * len(_KERNELS)))
 
     def forward(self, features: Tensor) -> Tensor:
         return F.interpolate(self.head(features), scale_factor=4, mode="bilinear", align_corners=False)
@@ -51,12 +51,12 @@ def noise_bands(rows: int, cols: int, device: torch.device) -> Tensor:
         return (bands / bands.std((2, 3), keepdim=True)).to(device)
 
 
-def textured(strengths: Tensor, detail: Tensor, noise: Tensor) -> Tensor:
-    """What is added to a low-passed frame, (batch, 1, rows, cols).
+def textured(strengths: Tensor, noise: Tensor) -> Tensor:
+    """What is added to the faithful frame, (batch, 1, rows, cols).
 
     Arguments:
-        strengths: of detail and of each band, (batch, 4, rows, cols). detail: what the low pass took from the start.
+        strengths: of each band, (batch, 3, rows, cols).
         noise: standard deviation of one sample in each frame, (batch,): the unit of the bands' strengths.
     """
-    bands = noise_bands(*detail.shape[-2:], detail.device) * noise[:, None, None, None]
-    return (strengths * torch.cat([detail, bands.expand(len(detail), -1, -1, -1)], 1)).sum(1, keepdim=True)
+    bands = noise_bands(*strengths.shape[-2:], strengths.device)
+    return (strengths * bands).sum(1, keepdim=True) * noise[:, None, None, None]

@@ -15,6 +15,7 @@ from restore.estimate.interpolation import (
     half_to_phases,
     phases_to_half,
 )
+from restore.estimate.operator import PixelReading
 from restore.estimate.process import STATISTICS, SpectralProcess, spectral_start
 from restore.estimate.solver import SpectralSolver
 from restore.fills.push_pull import push_pull
@@ -183,8 +184,8 @@ def _clumping(pattern: Pattern, size: int = 256) -> float:
     _, count = _scanned(pattern, size)
     mask = (count > 0).float()
     pairs = torch.fft.irfft2(torch.fft.rfft2(mask).abs().square(), s=mask.shape[-2:])
-    planes = torch.zeros(4, *count.shape)
-    return float(SpectralSolver(count, 0 * count, planes, planes, size * size / 4.0)._clumping(pairs))
+    reading = PixelReading(count, 0 * count)
+    return float(SpectralSolver(reading, reading, size * size / 4.0)._clumping(pairs))
 
 
 def test_samples_along_one_arc_clump_and_those_of_a_grid_do_not() -> None:
@@ -212,3 +213,18 @@ def test_stripes_are_carried_across_the_gaps_of_a_spiral_along_their_own_directi
         alike = spectral_start((truth * weight)[None, None], weight[None, None])
     isotropic = alike.estimate[0, 0] - F.avg_pool2d(truth[None, None], 2)[0, 0]
     assert _rms(error) < 0.97 * _rms(isotropic)
+
+
+def test_waves_that_half_size_pixels_cannot_carry_are_found_at_full_size() -> None:
+    truth = _lattice(128, 4.6)
+    truth = truth + 0.5 * truth.square()
+    truth = (truth - truth.mean()) / truth.std()
+    start = spectral_start(*_scan(truth, 0.1), full_iterations=(3, 6))
+    assert _rms(start.full - truth) < 0.6 * _rms(start.plain - truth)
+
+
+def test_a_frame_without_peaks_is_not_solved_for_at_full_size() -> None:
+    truth = F.interpolate(torch.randn(1, 1, 10, 10), size=128, mode="bicubic")[0, 0]
+    start = spectral_start(*_scan(truth / truth.std(), 0.1), full_iterations=(3, 6))
+    assert torch.equal(start.full, start.plain)
+    torch.testing.assert_close(start.plain, F.interpolate(start.estimate, scale_factor=2, mode="bicubic"))

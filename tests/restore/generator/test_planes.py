@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch.nn import functional as F
@@ -16,12 +18,13 @@ def _scene(batch: int = 2, rows: int = 48, cols: int = 80) -> tuple[torch.Tensor
     return torch.randn_like(weight) * (weight > 0), weight, torch.rand_like(weight) * 9
 
 
-def test_full_planes_are_the_fill_the_misfit_and_the_dwell_space_to_depth() -> None:
+def test_full_planes_are_the_fill_the_misfit_the_dwell_and_what_the_full_size_added() -> None:
     mean, weight, distance = _scene()
     start = spectral_start(mean, weight)
-    half, full, fill = network_planes(mean, weight, distance, start)
-    torch.testing.assert_close(fill, F.interpolate(start.estimate, scale_factor=2, mode="bicubic", align_corners=False))
-    stacked = torch.cat([fill, (mean - fill) * (weight > 0), weight.log1p()], 1)
+    start = replace(start, full=start.plain + torch.randn_like(start.plain))
+    half, full = network_planes(mean, weight, distance, start)
+    fill = start.full
+    stacked = torch.cat([fill, (mean - fill) * (weight > 0), weight.log1p(), fill - start.plain], 1)
     torch.testing.assert_close(full, F.pixel_unshuffle(stacked, 4))
     assert full.shape[1] == FULL_CHANNELS
     assert half.shape == (2, HALF_CHANNELS, 12, 20)
@@ -32,14 +35,14 @@ def test_full_planes_are_the_fill_the_misfit_and_the_dwell_space_to_depth() -> N
 def test_half_planes_hold_the_starts_rounds_the_misfit_and_the_path() -> None:
     mean, weight, distance = _scene()
     start = spectral_start(mean, weight)
-    half, _, fill = network_planes(mean, weight, distance, start)
+    half, _ = network_planes(mean, weight, distance, start)
     planes = F.pixel_shuffle(half, 2)
     torch.testing.assert_close(planes[:, :1], start.estimate)
     torch.testing.assert_close(planes[:, 1:2], start.estimate - start.before)
     torch.testing.assert_close(planes[:, 2:3], start.estimate - start.fill)
     touched = (weight > 0).float()
     count = F.avg_pool2d(touched, 2)
-    misfit = F.avg_pool2d((mean - fill) * touched, 2) / count.clamp_min(0.25)
+    misfit = F.avg_pool2d((mean - start.full) * touched, 2) / count.clamp_min(0.25)
     torch.testing.assert_close(planes[:, 3:4], misfit)
     torch.testing.assert_close(planes[:, 4:5], count)
     torch.testing.assert_close(planes[:, 5:6], F.avg_pool2d(distance, 2).log1p() - 1)
@@ -50,7 +53,7 @@ def test_half_planes_hold_the_starts_rounds_the_misfit_and_the_path() -> None:
 @pytest.mark.parametrize("plane", ["dwell", "count", "distance"])
 def test_without_path_information_no_plane_tells_where_the_beam_was(plane: str) -> None:
     mean, weight, distance = _scene()
-    half, full, _ = network_planes(mean, weight, distance, spectral_start(mean, weight), path_information=False)
+    half, full = network_planes(mean, weight, distance, spectral_start(mean, weight), path_information=False)
     half, full = F.pixel_shuffle(half, 2), F.pixel_shuffle(full, 4)
     found = {"dwell": full[:, 2], "count": half[:, 4], "distance": half[:, 5]}[plane]
     assert not found.any()
