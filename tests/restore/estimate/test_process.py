@@ -224,7 +224,10 @@ def test_waves_that_half_size_pixels_cannot_carry_are_found_at_full_size() -> No
 
 
 def test_a_frame_without_peaks_is_not_solved_for_at_full_size() -> None:
-    truth = F.interpolate(torch.randn(1, 1, 10, 10), size=128, mode="bicubic")[0, 0]
+    draw = torch.Generator().manual_seed(2)
+    wave = torch.fft.rfft2(torch.randn(128, 128, generator=draw))
+    falling = (torch.fft.fftfreq(128)[:, None].square() + torch.fft.rfftfreq(128).square() + 1e-4).pow(-0.75)
+    truth = torch.fft.irfft2(wave * falling)
     start = spectral_start(*_scan(truth / truth.std(), 0.1), full_iterations=(3, 6))
     assert torch.equal(start.full, start.plain)
     torch.testing.assert_close(start.plain, F.interpolate(start.estimate, scale_factor=2, mode="bicubic"))
