@@ -84,7 +84,7 @@ def _measure(side: int, coverage: float, pattern: str, dwell_us: float, frames: 
         "coverage": coverage,
         "pattern": pattern,
         "dwell_us": dwell_us,
-        "method": report["method"],
+        "method": report["made_by"]["method"],
         "beam_ms": report["beam_frame_time_ms"],
         "restore_ms_p50": report["restore_compute_ms"]["p50"],
         "latency_ms": report["restore_latency_ms"],

@@ -12,7 +12,7 @@ import math
 import time
 from collections import OrderedDict
 from dataclasses import dataclass, field, replace
-from typing import Literal, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -25,10 +25,9 @@ from restore.withholding import carried_over, growth_along, half_widths, withhol
 from scancontrol.capabilities import CoilModel
 from scancontrol.errors import InvalidInput
 from scancontrol.paths import ScanPath, achieved_positions
+from scancontrol.restoration import Provenance
 
-__all__ = ["Engine", "Face", "FillRestorer", "PreparedPath", "Restoration", "Restorer", "trial_samples"]
-
-Face = Literal["classical", "faithful", "realistic"]
+__all__ = ["Engine", "FillRestorer", "PreparedPath", "Restoration", "Restorer", "trial_samples"]
 
 _SHARE_OF_BEAM = 0.7  # of the beam's time may go into the fill; the rest is for gridding, interval and the wire
 
@@ -53,18 +52,12 @@ class Restoration:
     Attributes:
         estimate: (rows, cols) float32, in the units of the samples.
         interval: (rows, cols) float32, half-width of the 90 % interval in the same units, or None.
-        method, face, weights_hash: what made it; the hash is empty for a classical fill.
-        withheld_rmse: error on the samples that were withheld from it, same units; None if too few to tell.
-        expected_rmse: that error carried over to every pixel of the frame, same units; None likewise.
+        made_by: what made it, from how much, and the errors that were measured; same units.
     """
 
     estimate: Tensor
     interval: Tensor | None
-    method: str
-    face: Face
-    weights_hash: str
-    withheld_rmse: float | None
-    expected_rmse: float | None = None
+    made_by: Provenance
 
 
 class Restorer(Protocol):
@@ -140,14 +133,20 @@ class FillRestorer:
         kept, held = withhold(geometry, self._share)
         fill = self._fill(geometry)
         if held is None:
-            return Restoration(fill(samples, geometry), None, fill.name, "classical", "", None)
+            made_by = Provenance(method=fill.name, face="classical", samples_used=len(samples))
+            return Restoration(fill(samples, geometry), None, made_by)
         estimate = fill(samples[held.kept], kept)
         residual = held.residual(samples, estimate)
         growth = growth_along(samples, geometry)
         widths = half_widths(residual, held.distance_px, kept.distance, growth=growth)
-        rmse = float(residual.square().mean().sqrt())
-        expected = carried_over(residual, held, widths)
-        return Restoration(estimate, widths, fill.name, "classical", "", rmse, expected)
+        made_by = Provenance(
+            method=fill.name,
+            face="classical",
+            samples_used=len(samples),
+            withheld_rmse=float(residual.square().mean().sqrt()),
+            expected_rmse=carried_over(residual, held, widths),
+        )
+        return Restoration(estimate, widths, made_by)
 
 
 @dataclass(frozen=True)
@@ -201,7 +200,7 @@ class Engine:
         trial = trial_samples(geometry)
         self.restorer.restore(trial, geometry)
         started = time.perf_counter()
-        method = self.restorer.restore(trial, geometry).method
+        method = self.restorer.restore(trial, geometry).made_by.method
         prepared = PreparedPath(path, geometry, path.duration_us, method, 1e3 * (time.perf_counter() - started))
         self._paths[path.path_id] = prepared
         self._paths.move_to_end(path.path_id)

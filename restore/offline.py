@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import torch
 
 from restore.engine import Engine
@@ -56,22 +57,11 @@ def restore_frames(file: Path, frames: Sequence[int], engine: Engine, shutdown: 
                 frame,
                 result.estimate.numpy(),
                 None if result.interval is None else result.interval.numpy(),
-                method=result.method,
-                face=result.face,
-                weights_hash=result.weights_hash,
-                withheld_rmse=result.withheld_rmse,
-                expected_rmse=result.expected_rmse,
-                samples_used=len(samples),
+                result.made_by,
             )
             done += 1
-            _say(
-                restored=number,
-                of=len(frames),
-                frame=frame,
-                method=result.method,
-                withheld_rmse=result.withheld_rmse,
-                expected_rmse=result.expected_rmse,
-            )
+            made_by = msgspec.to_builtins(result.made_by)
+            _say(restored=number, of=len(frames), frame=frame, made_by=made_by)
     return done
 
 

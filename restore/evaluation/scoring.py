@@ -72,13 +72,17 @@ def score_image(
         interval_coverage=coverage,
         interval_coverage_unseen=unseen,
         interval_width=width,
-        withheld_rmse=None if found.withheld_rmse is None else found.withheld_rmse / (high - low),
-        expected_rmse=None if found.expected_rmse is None else found.expected_rmse / (high - low),
+        withheld_rmse=_share(found.made_by.withheld_rmse, high - low),
+        expected_rmse=_share(found.made_by.expected_rmse, high - low),
         seconds=seconds,
         square_by_distance=square,
         pixels_by_distance=count,
         within_by_distance=within,
     )
+
+
+def _share(error: float | None, span: float) -> float | None:
+    return None if error is None else error / span
 
 
 def _percent(value: float | None) -> float | None:

@@ -14,6 +14,7 @@ from restore.generator.resident import Precision, Resident
 from restore.generator.weights import Weights, load_weights, shipped
 from restore.gridding import FrameGeometry, Normalisation
 from restore.withholding import carried_over, half_widths, withhold
+from scancontrol.restoration import Provenance
 
 __all__ = ["GeneratorRestorer", "Network", "load", "run_generator"]
 
@@ -87,7 +88,15 @@ class GeneratorRestorer:
             else:
                 widths = half_widths(residual, held.distance_px, kept.distance)
                 expected = carried_over(residual, held, widths)
-        return Restoration(estimate, widths, self.name, self._weights.face, self.weights_hash, measured, expected)
+        made_by = Provenance(
+            method=self.name,
+            face=self._weights.face,
+            weights_hash=self.weights_hash,
+            samples_used=len(samples),
+            withheld_rmse=measured,
+            expected_rmse=expected,
+        )
+        return Restoration(estimate, widths, made_by)
 
 
 load = GeneratorRestorer.load

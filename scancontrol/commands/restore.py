@@ -3,7 +3,7 @@
 The restorer runs as a process of its own, ``python -m restore.offline``, which reads the samples and puts the
 restorations into the file; here is the choice of frames, the copy where one is needed, and the progress bar.
 Its standard output is one JSON object a line: ``{"ready": "offline", "method": ...}``, then
-``{"restored": n, "of": total, "frame": ..., "withheld_rmse": ..., "expected_rmse": ...}`` for each frame.
+``{"restored": n, "of": total, "frame": ..., "made_by": {...}}`` for each frame: the fields of a ``Provenance``.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
     method = "?"
     with _restorer(args, target, frames) as lines:
         for line in lines:
-            method = str(line.get("method", method))
+            method = str(line.get("made_by", line).get("method", method))
             if "restored" in line:
                 progress.show(int(line["restored"]))
     progress.end()

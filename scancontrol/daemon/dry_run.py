@@ -18,6 +18,7 @@ from scancontrol.figures.dry_run import Summary, draw_summary, frame_figures
 from scancontrol.files import write_text
 from scancontrol.paths import partial_frame
 from scancontrol.recording import RecordingReader
+from scancontrol.restoration import Provenance
 
 __all__ = ["RUN_FILE", "Report", "RunFigures", "read_truth", "write_report"]
 
@@ -43,10 +44,7 @@ class RunFigures(msgspec.Struct, frozen=True, kw_only=True):
     restore_latency_ms: dict[str, float] | None
     restore_compute_ms: dict[str, float] | None  # the part of the latency that was spent restoring
     restore_overhead_ms: dict[str, float] | None  # and the rest: queues, links, disk
-    method: str
-    face: str
-    withheld_rmse: float | None
-    expected_rmse: float | None
+    made_by: Provenance | None  # of the restoration that came last
     coverage: dict[str, float]
     dose_frame_e_per_a2: float
     restorer_restarts: int
@@ -156,10 +154,11 @@ def _summarise(
             else ""
         ),
     ]
-    if stored is not None and stored.withheld_rmse is not None:
-        error = f"error      {stored.withheld_rmse:.4g} counts RMSE on samples kept from the restorer"
-        if stored.expected_rmse is not None:
-            error += f"; carried over to every pixel {stored.expected_rmse:.4g}"
+    made_by = None if stored is None else stored.made_by
+    if made_by is not None and made_by.withheld_rmse is not None:
+        error = f"error      {made_by.withheld_rmse:.4g} counts RMSE on samples kept from the restorer"
+        if made_by.expected_rmse is not None:
+            error += f"; carried over to every pixel {made_by.expected_rmse:.4g}"
         lines.append(error)
     return Summary(
         title=f"{recording.header.name} · {rows} × {cols} px · frame {frame}",
@@ -168,7 +167,7 @@ def _summarise(
         weight=weight,
         estimate=None if stored is None else stored.estimate,
         interval=None if stored is None else stored.interval,
-        method=f"{run.method} ({run.face})" if stored is not None else "",
+        method="" if made_by is None else f"{made_by.method} ({made_by.face})",
         fov_nm=recording.header.fov_nm,
         caption="\n".join(lines),
     )

@@ -17,6 +17,7 @@ from scancontrol.daemon.page.hub import LiveHub, RestorationView
 from scancontrol.daemon.page.messages import RestorerState
 from scancontrol.daemon.to_restorer import RunSink
 from scancontrol.recording import RecordingWriter
+from scancontrol.restoration import Provenance
 from scancontrol.restorer import MissedFrame, RestoredFrame, RestorerProcess, RestorerStatus
 from scancontrol.restorer.process import restorer_arguments
 
@@ -34,10 +35,7 @@ class Restorations:
     ) -> None:
         self._enabled, self._hub, self._say, self._announce = config.enabled, hub, say, announce
         self.latency, self.compute, self.overhead = LatencyWindow(), LatencyWindow(), LatencyWindow()
-        self.method: str | None = None
-        self.face: str | None = None
-        self.withheld_rmse: float | None = None
-        self.expected_rmse: float | None = None
+        self.made_by: Provenance | None = None  # of the restoration that came last
         self.frames_restored = 0
         self._dropped = 0
         self._sink: RunSink | None = None
@@ -119,8 +117,7 @@ class Restorations:
         now_ns = time.monotonic_ns()
         sink = self._sink
         job = sink.asked(result.frame) if sink and result.complete and result.stream == sink.stream else None
-        self.method, self.face = result.method, result.face
-        self.withheld_rmse, self.expected_rmse = result.withheld_rmse, result.expected_rmse
+        self.made_by = result.made_by
         latency_ms = None if job is None else (now_ns - job.received_ns) / 1e6
         if sink is not None and (not result.complete or sink.is_newest(result.frame)):
             self._hub.publish_restoration(
@@ -129,11 +126,7 @@ class Restorations:
                     frame=result.frame,
                     estimate=result.estimate,
                     interval=result.interval,
-                    method=result.method,
-                    face=result.face,
-                    weights_hash=result.weights_hash,
-                    withheld_rmse=result.withheld_rmse,
-                    expected_rmse=result.expected_rmse,
+                    made_by=result.made_by,
                     latency_ms=latency_ms,
                     progressive=not result.complete,
                 )

@@ -107,7 +107,7 @@ def snapshot_of(
         ),
         restorer=RestorerHealth(
             state=state.state,
-            method=restored.method,
+            method=None if restored.made_by is None else restored.made_by.method,
             restarts=restored.restarts,
             restored=restored.frames_restored,
             dropped=restored.dropped,

@@ -186,7 +186,7 @@ class RunSink:
         """A look at an unfinished frame is done: the next one of its length takes about as long."""
         if len(self._look_s) >= _LOOKS_KEPT:
             self._look_s.clear()
-        self._look_s[result.path_id, result.samples_used] = result.turnaround_ms / 1e3
+        self._look_s[result.path_id, result.made_by.samples_used] = result.turnaround_ms / 1e3
 
     def settled(self, frame: int) -> None:
         """A frame was restored, and stored if it has a place."""
@@ -211,17 +211,7 @@ class RunSink:
             if self._closed:
                 return
             try:
-                self._recording.write_restoration(
-                    result.frame,
-                    result.estimate,
-                    result.interval,
-                    method=result.method,
-                    face=result.face,
-                    weights_hash=result.weights_hash,
-                    withheld_rmse=result.withheld_rmse,
-                    expected_rmse=result.expected_rmse,
-                    samples_used=result.samples_used,
-                )
+                self._recording.write_restoration(result.frame, result.estimate, result.interval, result.made_by)
             except ScanControlError as error:
                 raise RecordingError(f"frame {result.frame} is restored and not stored: {error}") from error
 

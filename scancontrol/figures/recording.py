@@ -71,19 +71,20 @@ def pictures_of(recording: RecordingReader, frame: int) -> list[Picture]:
     stored = recording.restoration(frame)
     if stored is None:
         return pictures
-    weights = f", weights {stored.weights_hash[:12]}" if stored.weights_hash else ""
-    origin = f"{stored.method} ({stored.face}){weights}"
-    samples = stored.samples_used or entry.received
-    withheld = "" if stored.withheld_rmse is None else f", RMSE on withheld samples {stored.withheld_rmse:.4g} counts"
-    if stored.expected_rmse is not None:
-        withheld += f", of every pixel expected {stored.expected_rmse:.4g}"
+    by = stored.made_by
+    weights = f", weights {by.weights_hash[:12]}" if by.weights_hash else ""
+    origin = f"{by.method} ({by.face}){weights}"
+    samples = by.samples_used or entry.received
+    withheld = "" if by.withheld_rmse is None else f", RMSE on withheld samples {by.withheld_rmse:.4g} counts"
+    if by.expected_rmse is not None:
+        withheld += f", of every pixel expected {by.expected_rmse:.4g}"
     pictures.append(
         Picture(
             "restoration",
             frame,
             stored.estimate,
             pixel_nm,
-            f"RESTORED: {stored.method}\nfrom {percent:.3g} % of pixels",
+            f"RESTORED: {by.method}\nfrom {percent:.3g} % of pixels",
             f"{common}; RESTORED, not measured: {origin} from {samples} samples{withheld}",
         )
     )
@@ -94,7 +95,7 @@ def pictures_of(recording: RecordingReader, frame: int) -> list[Picture]:
                 frame,
                 stored.interval,
                 pixel_nm,
-                f"half-width of the 90 % interval\nRESTORED: {stored.method}",
+                f"half-width of the 90 % interval\nRESTORED: {by.method}",
                 f"{common}; half-width of the 90 % interval of the restoration by {origin}",
             )
         )

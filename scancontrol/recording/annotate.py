@@ -13,6 +13,7 @@ from scancontrol.errors import RecordingError
 from scancontrol.recording.images import ImageWriter
 from scancontrol.recording.reader import RecordingReader
 from scancontrol.recording.regions import open_exclusively
+from scancontrol.restoration import Provenance
 
 __all__ = ["Annotator"]
 
@@ -40,14 +41,9 @@ class Annotator:
         self,
         frame: int,
         estimate: NDArray[Any],
-        interval: NDArray[Any] | None = None,
+        interval: NDArray[Any] | None,
+        made_by: Provenance,
         *,
-        method: str,
-        face: str,
-        weights_hash: str = "",
-        withheld_rmse: float | None = None,
-        expected_rmse: float | None = None,
-        samples_used: int = 0,
         utc_ns: int | None = None,
     ) -> None:
         """Store a restoration, as :meth:`RecordingWriter.write_restoration` does.
@@ -57,19 +53,7 @@ class Annotator:
         row = self.header.restoration_row(self._rows[frame]) if frame in self._rows else None
         if row is None:
             raise RecordingError(f"{self.path} has no place for a restoration of frame {frame}; restore into a copy")
-        if not self._images.restoration(
-            row,
-            frame,
-            estimate,
-            interval,
-            method=method,
-            face=face,
-            weights_hash=weights_hash,
-            withheld_rmse=withheld_rmse,
-            expected_rmse=expected_rmse,
-            samples_used=samples_used,
-            utc_ns=utc_ns,
-        ):
+        if not self._images.restoration(row, frame, estimate, interval, made_by, utc_ns):
             raise RecordingError(f"{self.path}: the disk has no room for the restoration of frame {frame}")
 
     def close(self) -> None:

@@ -84,7 +84,7 @@ def _copy(reader: RecordingReader, regions: dict[str, Region], target: int, *, s
                 spans = [(0, rows[name] * TABLES[name].itemsize)]
             elif name == "partial frames":
                 spans = _written(reader, "partials_written")
-            elif name in ("restorations", "intervals", "restored", "expected_rmse") and not same_places:
+            elif name in ("restorations", "intervals", "restored", "provenance") and not same_places:
                 spans = []
             elif name in ("restorations", "intervals"):
                 spans = _written(reader, "restored")

@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scancontrol.errors import RecordingError
-from scancontrol.recording.layout import PATH_ROW, RESTORATION_ROW, Header
+from scancontrol.recording.layout import PATH_ROW, RESTORATION_ROW, TABLES, Header
 from scancontrol.recording.regions import Region, disk_error
+from scancontrol.restoration import Provenance
 
 __all__ = ["ImageWriter"]
 
@@ -69,27 +70,22 @@ class ImageWriter:
         frame: int,
         estimate: NDArray[Any],
         interval: NDArray[Any] | None,
-        *,
-        method: str,
-        face: str,
-        weights_hash: str,
-        withheld_rmse: float | None,
-        expected_rmse: float | None,
-        samples_used: int,
+        made_by: Provenance,
         utc_ns: int | None,
     ) -> bool:
         """Store an estimate and its interval (rows, cols) in place ``row``, and where they come from."""
+        withheld = made_by.withheld_rmse
         values = np.zeros(1, dtype=RESTORATION_ROW)
         for name, value in (
             ("written", 1),
             ("has_interval", interval is not None),
             ("frame", frame),
-            ("samples_used", samples_used),
-            ("withheld_rmse", np.nan if withheld_rmse is None else withheld_rmse),
+            ("samples_used", made_by.samples_used),
+            ("withheld_rmse", np.nan if withheld is None else withheld),
             ("utc_ns", time.time_ns() if utc_ns is None else utc_ns),
-            ("method", method.encode()[:64]),
-            ("face", face.encode()[:16]),
-            ("weights_hash", weights_hash.encode()[:64]),
+            ("method", made_by.method.encode()[:64]),
+            ("face", made_by.face.encode()),
+            ("weights_hash", made_by.weights_hash.encode()[:64]),
         ):
             values[name] = value
         estimate = self._checked(estimate)
@@ -99,9 +95,9 @@ class ImageWriter:
             done = done and self._put("restorations", row * estimate.nbytes, estimate)
             if interval is not None:
                 done = done and self._put("intervals", row * estimate.nbytes, self._checked(interval))
-            if "expected_rmse" in self._regions:
-                expected = np.array([np.nan if expected_rmse is None else expected_rmse], dtype="<f8")
-                done = done and self._put("expected_rmse", row * expected.itemsize, expected.view("u1"))
+            if "provenance" in self._regions:
+                text = np.array([made_by.to_json()], dtype=TABLES["provenance"])
+                done = done and self._put("provenance", row * text.itemsize, text.view("u1"))
             return done and self._put("restored", row * values.itemsize, values)
 
     def close(self) -> None:

@@ -25,6 +25,7 @@ import numpy as np
 from scancontrol.capabilities import Capabilities
 from scancontrol.errors import RecordingError
 from scancontrol.recording.regions import Region
+from scancontrol.restoration import Provenance
 
 __all__ = [
     "CHUNK_ROW",
@@ -128,9 +129,9 @@ TABLES = {
     "partials_written": np.dtype("u1"),
     "asked_of": np.dtype("S64"),
     "restored": RESTORATION_ROW,
-    "expected_rmse": np.dtype("<f8"),
+    "provenance": np.dtype(("S", Provenance.LIMIT_BYTES)),
 }
-LATER = ("asked_of", "expected_rmse")
+LATER = ("asked_of", "provenance")
 """What the first recordings did not have."""
 RESERVED = ("raw samples", "chunks", "frames", "paths", "recipes", "status", "asked_of")
 """What must not run out of room during a scan."""
@@ -266,7 +267,7 @@ class Header(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             "partials_written": (room.frames,),
             "asked_of": (room.frames,),
             "restored": (self.restorations,),
-            "expected_rmse": (self.restorations,),
+            "provenance": (self.restorations,),
         }[name]
 
     def experiment_shape(self, name: str) -> tuple[int, ...]:

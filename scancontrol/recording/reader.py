@@ -23,6 +23,7 @@ from scancontrol.capabilities import Capabilities
 from scancontrol.errors import InvalidInput, RecordingError
 from scancontrol.recording.layout import EXPERIMENTS, LATER, TABLES, VERSION, Header
 from scancontrol.recording.regions import Region, pread_all
+from scancontrol.restoration import Provenance
 
 if TYPE_CHECKING:
     from scancontrol.paths import PathRecipe
@@ -71,12 +72,7 @@ class StoredRestoration:
     frame: int
     estimate: NDArray[np.float32]
     interval: NDArray[np.float32] | None
-    method: str
-    face: str
-    weights_hash: str
-    withheld_rmse: float | None
-    expected_rmse: float | None
-    samples_used: int
+    made_by: Provenance
     utc_ns: int
 
 
@@ -206,21 +202,25 @@ class RecordingReader:
         values = np.frombuffer(self._read("restored", 0, row * dtype.itemsize, dtype.itemsize), dtype=dtype)[0]
         if not values["written"] or int(values["frame"]) != frame:
             return None
-        rmse, expected = float(values["withheld_rmse"]), np.nan
-        if "expected_rmse" in self._regions:
-            expected = float(np.frombuffer(self._read("expected_rmse", 0, 8 * row, 8), dtype="<f8")[0])
         return StoredRestoration(
             frame=int(values["frame"]),
             estimate=self._picture("restorations", row),
             interval=self._picture("intervals", row) if values["has_interval"] else None,
-            method=_text(values["method"]),
-            face=_text(values["face"]),
-            weights_hash=_text(values["weights_hash"]),
-            withheld_rmse=None if np.isnan(rmse) else rmse,
-            expected_rmse=expected if expected > 0 else None,
-            samples_used=int(values["samples_used"]),
+            made_by=self._provenance(row, values),
             utc_ns=int(values["utc_ns"]),
         )
+
+    def _provenance(self, row: int, values: Any) -> Provenance:
+        """Of the restoration in place ``row``; the first recordings keep it in the columns of ``restored`` alone."""
+        size = TABLES["provenance"].itemsize
+        text = b"" if "provenance" not in self._regions else self._read("provenance", 0, row * size, size).rstrip(b"\0")
+        names = {name: _text(values[name]) for name in ("method", "face", "weights_hash")}
+        withheld = None if np.isnan(values["withheld_rmse"]) else float(values["withheld_rmse"])
+        facts = names | {"samples_used": int(values["samples_used"]), "withheld_rmse": withheld}
+        try:
+            return Provenance.from_json(text) if text else msgspec.convert(facts, Provenance)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, InvalidInput) as error:
+            raise RecordingError(f"{self.path}: where a restoration comes from is damaged: {error}") from error
 
     def asked_of(self, frame: int) -> str:
         """The microscope's server that was asked for this frame and has not said how far it came; empty for none."""

@@ -42,6 +42,7 @@ from scancontrol.recording.progress import FrameProgress, FrameRows, fill_row, n
 from scancontrol.recording.reader import RecordingReader
 from scancontrol.recording.region_file import RegionFile
 from scancontrol.recording.regions import Region, check_room, disk_error, reserve
+from scancontrol.restoration import Provenance
 
 __all__ = ["RecordingWriter"]
 
@@ -337,14 +338,9 @@ class RecordingWriter:
         self,
         frame: int,
         estimate: NDArray[Any],
-        interval: NDArray[Any] | None = None,
+        interval: NDArray[Any] | None,
+        made_by: Provenance,
         *,
-        method: str,
-        face: str,
-        weights_hash: str = "",
-        withheld_rmse: float | None = None,
-        expected_rmse: float | None = None,
-        samples_used: int = 0,
         utc_ns: int | None = None,
     ) -> bool:
         """Store a restoration, (rows, cols) in sample units, and what made it; a later one replaces it.
@@ -354,19 +350,7 @@ class RecordingWriter:
         row = self.header.restoration_row(self._row(frame))
         if row is None:
             return False
-        return self._images.restoration(
-            row,
-            frame,
-            estimate,
-            interval,
-            method=method,
-            face=face,
-            weights_hash=weights_hash,
-            withheld_rmse=withheld_rmse,
-            expected_rmse=expected_rmse,
-            samples_used=samples_used,
-            utc_ns=utc_ns,
-        )
+        return self._images.restoration(row, frame, estimate, interval, made_by, utc_ns)
 
     def close(self, reason: str = "completed") -> None:
         """End the recording cleanly and give back the room of what was planned but never scanned."""

@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from scancontrol.restoration import Provenance
+
 __all__ = ["Asked", "Ledger", "MissedFrame", "RestoredFrame"]
 
 
@@ -20,7 +22,7 @@ __all__ = ["Asked", "Ledger", "MissedFrame", "RestoredFrame"]
 class RestoredFrame:
     """A restoration as it arrived. Images are (rows, cols) float32 in sample units, read-only.
 
-    ``samples_used`` is the number of samples it was made from; ``complete`` says that they were all of the frame.
+    ``complete`` says that it was made from all samples of the frame.
     ``turnaround_ms`` is the time from handing the samples in to having the images, of which ``compute_ms`` was
     spent restoring and ``waited_ms`` in the restorer's queue.
     """
@@ -28,15 +30,10 @@ class RestoredFrame:
     stream: str
     frame: int
     path_id: str
-    samples_used: int
     complete: bool
     estimate: NDArray[np.float32]
     interval: NDArray[np.float32] | None
-    method: str
-    face: str
-    weights_hash: str
-    withheld_rmse: float | None
-    expected_rmse: float | None
+    made_by: Provenance
     compute_ms: float
     waited_ms: float
     turnaround_ms: float

@@ -20,7 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scancontrol.capabilities import CoilModel
-from scancontrol.errors import RemoteProtocolError
+from scancontrol.errors import InvalidInput, RemoteProtocolError
+from scancontrol.restoration import Provenance
 
 __all__ = [
     "FROM_DAEMON",
@@ -43,7 +44,7 @@ __all__ = [
     "read_samples",
 ]
 
-VERSION = 2
+VERSION = 3
 MAX_HEADER_BYTES = 32 << 20  # a recipe may carry a list of points: 10⁶ of them take 18 MB
 MAX_SAMPLE_BYTES = 256 << 20  # 64 million samples as <f4
 MAX_SIDE = 1 << 15
@@ -136,25 +137,19 @@ class Registered(_Message, frozen=True, kw_only=True, tag="registered"):
 class Restored(_Message, frozen=True, kw_only=True, tag="restored"):
     """An estimate, (rows, cols) ``<f4`` in sample units, in the second part; its interval in the third.
 
-    The interval is the half-width that 90 % of true pixels lie within. ``withheld_rmse``, in sample units, was
-    measured on samples kept from the restorer; ``expected_rmse`` is that, carried over to every pixel. ``compute_ms``
-    was spent restoring, ``waited_ms`` in the queue.
+    The interval is the half-width that 90 % of true pixels lie within. ``compute_ms`` was spent restoring,
+    ``waited_ms`` in the queue.
     """
 
     request: Count
     stream: Name
     frame: Count
     path_id: PathId
-    count: Count
     complete: bool
     rows: Side
     cols: Side
     has_interval: bool
-    method: Name
-    face: Literal["classical", "faithful", "realistic"]
-    weights_hash: Name
-    withheld_rmse: float | None
-    expected_rmse: float | None
+    made_by: Provenance
     compute_ms: float
     waited_ms: float
 
@@ -213,7 +208,7 @@ class Codec(Generic[M]):
             )
         try:
             message = self._decoder.decode(parts[0])
-        except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
+        except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError, InvalidInput) as error:
             raise RemoteProtocolError(f"{self._name}: {error}") from None
         payload = list(parts[1:])
         expected = _payload_bytes(message)

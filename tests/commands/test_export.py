@@ -15,6 +15,7 @@ from scancontrol.paths import partial_frame
 from scancontrol.recording import Recording
 from scancontrol.recording.annotate import Annotator
 from scancontrol.recording.compact import copy_recording
+from scancontrol.restoration import Provenance
 
 ESTIMATE = np.linspace(-5, 900, SHAPE[0] * SHAPE[1], dtype="f4").reshape(SHAPE)
 
@@ -26,9 +27,8 @@ def recorded(tmp_path: Path) -> Path:
         for frame in range(3):
             write_frame(recording, frame, path)
             recording.end_frame(frame, "completed", exposed=path.count)
-        recording.write_restoration(
-            1, ESTIMATE, ESTIMATE**2, method="harmonic", face="classical", withheld_rmse=3.0, samples_used=9
-        )
+        made_by = Provenance(method="harmonic", face="classical", withheld_rmse=3.0, samples_used=9)
+        recording.write_restoration(1, ESTIMATE, ESTIMATE**2, made_by)
     return tmp_path / "a.hspy"
 
 
@@ -115,13 +115,13 @@ def test_an_output_that_is_no_folder_and_a_truncated_recording_are_one_message(
 def test_restorations_can_be_added_later_in_place_or_in_a_copy_with_room(recorded: Path, tmp_path: Path) -> None:
     with Annotator(recorded) as later:
         assert later.has_place(0)
-        later.write_restoration(0, ESTIMATE + 1, None, method="kriging", face="classical")
+        later.write_restoration(0, ESTIMATE + 1, None, Provenance(method="kriging", face="classical"))
         with pytest.raises(RecordingError, match="has no place for a restoration of frame 9"):
-            later.write_restoration(9, ESTIMATE, None, method="kriging", face="classical")
+            later.write_restoration(9, ESTIMATE, None, Provenance(method="kriging", face="classical"))
     with Recording.open(recorded) as read:
         stored = read.restoration(0)
         assert stored is not None
-        assert stored.method == "kriging"
+        assert stored.made_by.method == "kriging"
         read.verify()
     path = spiral()
     with new_recording(tmp_path / "none.hspy", [path], keep_restorations=0) as recording:
@@ -130,7 +130,7 @@ def test_restorations_can_be_added_later_in_place_or_in_a_copy_with_room(recorde
         assert not closed.has_place(0)
     copy_recording(tmp_path / "none.hspy", tmp_path / "roomy.hspy", restorations="room for all")
     with Annotator(tmp_path / "roomy.hspy") as later:
-        later.write_restoration(0, ESTIMATE, ESTIMATE, method="m", face="faithful", weights_hash="ff")
+        later.write_restoration(0, ESTIMATE, ESTIMATE, Provenance(method="m", face="faithful", weights_hash="ff"))
     with Recording.open(tmp_path / "roomy.hspy") as read:
         np.testing.assert_array_equal(read.samples(0), samples_of(0, 0, path.count))
         np.testing.assert_array_equal(read.restoration(0).estimate, ESTIMATE)

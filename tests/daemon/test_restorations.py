@@ -13,6 +13,7 @@ from scancontrol.capabilities import CoilModel
 from scancontrol.daemon import to_restorer as run_sink
 from scancontrol.daemon.to_restorer import RunSink
 from scancontrol.paths import Archimedean, CoverageGoal, PathRecipe
+from scancontrol.restoration import Provenance
 from scancontrol.restorer import RestoredFrame
 
 
@@ -96,15 +97,10 @@ def test_a_look_that_would_not_be_done_before_the_frame_is_not_asked_for(clock, 
         stream="s",
         frame=0,
         path_id=path.path_id,
-        samples_used=1,
         complete=False,
         estimate=np.zeros((2, 2)),
         interval=None,
-        method="m",
-        face="classical",
-        weights_hash="",
-        withheld_rmse=None,
-        expected_rmse=None,
+        made_by=Provenance(method="m", face="classical", samples_used=1),
         compute_ms=0.0,
         waited_ms=0.0,
         turnaround_ms=path.duration_us / 1e3,

@@ -41,6 +41,7 @@ from scancontrol.paths import Archimedean, CoverageGoal, PathRecipe
 from scancontrol.paths.patterns.points import read_points
 from scancontrol.plan.plan import ScanPlan, parse_plan
 from scancontrol.recording import RecordingReader
+from scancontrol.restoration import Provenance
 from scancontrol.wire import messages as m
 from scancontrol.wire import restoring
 from scancontrol.wire.framing import CLIENT_CONTROL, CLIENT_DATA, SERVER_CONTROL, SERVER_DATA, Codec, encode, samples
@@ -200,16 +201,11 @@ _RESTORED = restoring.Restored(
     stream="live",
     frame=0,
     path_id=RECIPE.path_id,
-    count=6,
     complete=True,
     rows=2,
     cols=3,
     has_interval=True,
-    method="lite",
-    face="faithful",
-    weights_hash="",
-    withheld_rmse=None,
-    expected_rmse=None,
+    made_by=Provenance(method="lite", face="faithful", samples_used=6),
     compute_ms=1.0,
     waited_ms=0.0,
 )

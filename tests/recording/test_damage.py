@@ -25,6 +25,7 @@ from recording_tools import SHAPE, new_recording, samples_of, serpentine, spiral
 from scancontrol.errors import RecordingError
 from scancontrol.recording import Capacity, Recording, reader
 from scancontrol.recording.compact import compact
+from scancontrol.restoration import Provenance
 
 KIT = Path(__file__).parents[1] / "kit"
 
@@ -122,7 +123,7 @@ def test_pictures_that_find_no_room_are_counted_and_the_samples_go_on(
     resource.setrlimit(resource.RLIMIT_FSIZE, (samples_end, resource.RLIM_INFINITY))
     recording.begin_frame(0, path)
     assert not recording.write_partial(0, np.ones(SHAPE))
-    assert not recording.write_restoration(0, np.ones(SHAPE), method="m", face="classical")
+    assert not recording.write_restoration(0, np.ones(SHAPE), None, Provenance(method="m", face="classical"))
     write_frame(recording, 0, path)
     assert recording.end_frame(0, "completed", exposed=path.count)
     recording.close()

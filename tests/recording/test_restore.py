@@ -64,7 +64,7 @@ def test_a_recording_is_restored_in_place_and_what_has_a_restoration_is_left_alo
         assert read.restoration(0) is None
         before = read.restoration(1)
     assert before is not None
-    assert before.method == "harmonic"
+    assert before.made_by.method == "harmonic"
     rows, cols = PLAN.shape
     grid = (np.stack(np.mgrid[0:rows, 0:cols], -1).reshape(-1, 2) + 0.5) / (rows, cols)
     expected = truth(grid).reshape(PLAN.shape)
@@ -76,7 +76,7 @@ def test_a_recording_is_restored_in_place_and_what_has_a_restoration_is_left_alo
     assert "2 frames of" in captured.out
     assert "2/2 frames" in captured.err
     with Recording.open(place) as read:
-        assert [read.restoration(frame).method for frame in range(3)] == ["nearest", "harmonic", "nearest"]
+        assert [read.restoration(frame).made_by.method for frame in range(3)] == ["nearest", "harmonic", "nearest"]
         assert read.verify() == 3
     assert main(["restore", str(place)]) == 0
     assert "every frame has its restoration" in capsys.readouterr().out

@@ -17,6 +17,9 @@ from scancontrol.paths import achieved_positions
 from scancontrol.recording import Capacity, Recording
 from scancontrol.recording import layout as layout_module
 from scancontrol.recording.compact import copy_recording
+from scancontrol.restoration import Provenance
+
+HARMONIC = Provenance(method="harmonic", face="classical")
 
 
 @pytest.fixture
@@ -27,6 +30,14 @@ def images() -> tuple[np.ndarray, np.ndarray]:
 
 def test_samples_positions_and_pictures_come_back_as_they_went_in(tmp_path: Path, images: tuple) -> None:
     first, second = spiral(), serpentine()
+    made_by = Provenance(
+        method="harmonic",
+        face="classical",
+        weights_hash="ab" * 16,
+        withheld_rmse=0.25,
+        expected_rmse=0.1,
+        samples_used=99,
+    )
     with new_recording(tmp_path / "a.hspy", [first, second, first]) as recording:
         for frame, path in enumerate((first, second, first)):
             write_frame(recording, frame, path)
@@ -35,18 +46,7 @@ def test_samples_positions_and_pictures_come_back_as_they_went_in(tmp_path: Path
         recording.write_positions(first.path_id, first.positions, achieved, first.dwell_us)
         recording.write_positions(second.path_id, second.positions, None, second.dwell_us)
         recording.write_partial(1, images[0])
-        recording.write_restoration(
-            2,
-            images[0],
-            images[1],
-            method="harmonic",
-            face="classical",
-            weights_hash="ab" * 16,
-            withheld_rmse=0.25,
-            expected_rmse=0.1,
-            samples_used=99,
-            utc_ns=7,
-        )
+        recording.write_restoration(2, images[0], images[1], made_by, utc_ns=7)
     with Recording.open(tmp_path / "a.hspy") as read:
         assert read.closed
         assert read.reason == "completed"
@@ -70,9 +70,8 @@ def test_samples_positions_and_pictures_come_back_as_they_went_in(tmp_path: Path
         assert stored.interval is not None
         np.testing.assert_array_equal(stored.estimate, images[0])
         np.testing.assert_array_equal(stored.interval, images[1])
-        assert (stored.method, stored.face, stored.weights_hash) == ("harmonic", "classical", "ab" * 16)
-        assert (stored.withheld_rmse, stored.expected_rmse) == (0.25, 0.1)
-        assert (stored.samples_used, stored.utc_ns) == (99, 7)
+        assert stored.made_by == made_by
+        assert stored.utc_ns == 7
         assert 20 < read.verify() <= len(read.rows("chunks"))
 
 
@@ -96,7 +95,15 @@ def test_a_recording_from_before_a_table_was_there_is_read_and_copied(tmp_path: 
     path = serpentine()
     with new_recording(tmp_path / "a.hspy", [path]) as recording:
         write_frame(recording, 0, path)
-        recording.write_restoration(0, *images, method="harmonic", face="classical", expected_rmse=0.5)
+        made_by = Provenance(
+            method="harmonic",
+            face="classical",
+            weights_hash="ab",
+            samples_used=7,
+            withheld_rmse=0.25,
+            expected_rmse=0.5,
+        )
+        recording.write_restoration(0, *images, made_by)
         recording.end_frame(0, "completed", exposed=path.count)
     with h5py.File(tmp_path / "a.hspy", "r+") as file:
         for name in layout_module.LATER:
@@ -106,7 +113,7 @@ def test_a_recording_from_before_a_table_was_there_is_read_and_copied(tmp_path: 
         with Recording.open(tmp_path / name) as read:
             stored = read.restoration(0)
             assert stored is not None
-            assert stored.expected_rmse is None
+            assert stored.made_by == msgspec.structs.replace(made_by, expected_rmse=None)
             np.testing.assert_array_equal(stored.estimate, images[0])
             assert read.asked_of(0) == ""
             np.testing.assert_array_equal(read.samples(0), samples_of(0, 0, path.count))
@@ -121,7 +128,7 @@ def test_hyperspys_own_reader_finds_calibrated_axes_units_and_metadata(tmp_path:
             write_frame(recording, frame, path)
             recording.end_frame(frame, "completed", exposed=path.count)
             recording.write_partial(frame, images[frame])
-            recording.write_restoration(frame, images[1 - frame], images[frame], method="m", face="classical")
+            recording.write_restoration(frame, images[1 - frame], images[frame], HARMONIC)
     signals = {s["metadata"]["General"]["title"]: s for s in hspy.file_reader(tmp_path / "a.hspy")}
     assert set(signals) == {f"test scan: {n}" for n in ("raw samples", "partial frames", "restorations", "intervals")}
     partial, raw = signals["test scan: partial frames"], signals["test scan: raw samples"]
@@ -214,7 +221,7 @@ def test_restorations_can_be_kept_of_every_third_frame_of_the_last_or_of_none(tm
         with new_recording(tmp_path / f"{every}.hspy", [path] * 5, keep_restorations=every) as recording:
             for frame in range(5):
                 recording.begin_frame(frame, path)
-                stored = recording.write_restoration(frame, images[0] + frame, None, method="m", face="classical")
+                stored = recording.write_restoration(frame, images[0] + frame, None, HARMONIC)
                 assert stored == recording.wants_restoration(frame) == (frame in kept)
         with Recording.open(tmp_path / f"{every}.hspy") as read:
             for frame in range(5):
@@ -223,7 +230,7 @@ def test_restorations_can_be_kept_of_every_third_frame_of_the_last_or_of_none(tm
                 if restoration is not None:
                     np.testing.assert_array_equal(restoration.estimate, images[0] + frame)
                     assert restoration.interval is None
-                    assert restoration.withheld_rmse is None
+                    assert restoration.made_by == HARMONIC
 
 
 def test_a_resumed_recording_goes_on_from_the_next_unexposed_sample(tmp_path: Path) -> None:

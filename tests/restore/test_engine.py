@@ -52,7 +52,7 @@ def test_the_error_on_withheld_samples_is_that_of_an_estimate_that_never_saw_the
     again = engine.restore(changed, path.path_id)
     assert torch.equal(found.estimate, again.estimate)
     truth = samples[held.index.numpy()] - found.estimate.numpy().ravel()[held.pixel.numpy()]
-    assert found.withheld_rmse == pytest.approx(float(np.sqrt(np.mean(truth**2))), rel=1e-4)
+    assert found.made_by.withheld_rmse == pytest.approx(float(np.sqrt(np.mean(truth**2))), rel=1e-4)
 
 
 def test_the_error_to_expect_is_the_measured_one_carried_over_by_the_interval() -> None:
@@ -107,7 +107,7 @@ def test_too_few_samples_are_all_used_and_nothing_is_claimed_of_the_error() -> N
     geometry = FrameGeometry.from_positions(places, (32, 32))
     found = FillRestorer("push_pull").restore(torch.arange(40.0), geometry)
     assert found.interval is None
-    assert found.withheld_rmse is None
+    assert found.made_by.withheld_rmse is None
 
 
 def test_nine_in_ten_residuals_lie_within_the_half_width_at_every_distance() -> None:
@@ -233,5 +233,6 @@ def test_what_restores_is_said_with_every_restoration() -> None:
     engine.register(GRID)
     found = engine.restore(_samples(GRID, _image()).astype("<u2"), GRID.path_id)
     assert isinstance(found, Restoration)
-    assert (found.method, found.face, found.weights_hash) == ("nearest", "classical", "")
+    made_by = found.made_by
+    assert (made_by.method, made_by.face, made_by.weights_hash) == ("nearest", "classical", "")
     assert found.estimate.dtype == torch.float32

@@ -12,6 +12,7 @@ import torch
 from restore.engine import Restoration
 from restore.evaluate import main
 from restore.evaluation.scoring import score_image, summarise
+from scancontrol.restoration import Provenance
 
 ASKED_FOR = {
     "method",
@@ -104,7 +105,8 @@ def test_what_cannot_be_evaluated_is_refused_by_name(
 
 def _restoration(estimate: np.ndarray, interval: float, withheld: float | None) -> Restoration:
     frame = torch.from_numpy(estimate)
-    return Restoration(frame, torch.full_like(frame, interval), "any", "classical", "", withheld, withheld)
+    made_by = Provenance(method="any", face="classical", withheld_rmse=withheld, expected_rmse=withheld)
+    return Restoration(frame, torch.full_like(frame, interval), made_by)
 
 
 def test_a_perfect_restoration_has_no_error_and_a_narrow_interval_holds_it() -> None:

@@ -115,7 +115,7 @@ def test_a_path_is_registered_once_and_then_only_samples_travel() -> None:
         parts = talk(_ask(7))
         answer, payload = wire.FROM_RESTORER.decode(parts)
         assert isinstance(answer, wire.Restored)
-        assert (answer.request, answer.method, answer.complete) == (7, "push_pull", True)
+        assert (answer.request, answer.made_by.method, answer.complete) == (7, "push_pull", True)
         estimate, interval = wire.read_images(answer, payload)
         geometry = FrameGeometry.from_path(PATH)
         engine = Engine(FillRestorer("push_pull"))

@@ -93,11 +93,7 @@ def encode_frame(kind: str, seq: int, view: PartialView | RestorationView | Trut
         header |= {
             "series": str(view.series_id),
             "frame": view.frame,
-            "method": view.method,
-            "face": view.face,
-            "weights": view.weights_hash,
-            "withheld_rmse": view.withheld_rmse,
-            "expected_rmse": view.expected_rmse,
+            "made_by": view.made_by,
             "latency_ms": view.latency_ms,
             "progressive": view.progressive,
         }

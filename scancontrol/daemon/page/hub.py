@@ -23,6 +23,7 @@ import numpy.typing as npt
 
 from scancontrol.daemon.page.messages import Command, EmergencyBlank, Notice, StatusView
 from scancontrol.errors import InvalidInput
+from scancontrol.restoration import Provenance
 
 __all__ = ["CommandQueue", "LiveHub", "PartialView", "RestorationView", "Slot", "TruthView", "View"]
 
@@ -60,11 +61,7 @@ class RestorationView:
     frame: int
     estimate: Image
     interval: Image | None
-    method: str
-    face: str
-    weights_hash: str
-    withheld_rmse: float | None  # measured on samples the restorer did not see, in sample units
-    expected_rmse: float | None  # that error, carried over to every pixel
+    made_by: Provenance
     latency_ms: float | None
     progressive: bool = False  # made before the frame's last sample
 

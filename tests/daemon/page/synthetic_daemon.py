@@ -31,6 +31,7 @@ from scancontrol.daemon.page.messages import (
     StatusView,
 )
 from scancontrol.daemon.page.server import LiveServer
+from scancontrol.restoration import Provenance
 
 Image = npt.NDArray[np.float32]
 PLANS = ("spiral-20", "spiral-10", "spiral-100")
@@ -162,11 +163,12 @@ class SyntheticDaemon:
                         self.frame,
                         estimate,
                         interval,
-                        "normalised convolution",
-                        "classical",
-                        "",
-                        withheld,
-                        withheld,
+                        Provenance(
+                            method="normalised convolution",
+                            face="classical",
+                            withheld_rmse=withheld,
+                            expected_rmse=withheld,
+                        ),
                         self.latencies[-1],
                         progressive=not complete,
                     )

@@ -6,6 +6,7 @@ import json
 import struct
 from typing import Any
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -15,6 +16,9 @@ from hypothesis.extra import numpy as hnp
 
 from scancontrol.daemon.page.frames import MAX_SIDE, encode_frame, quantise
 from scancontrol.daemon.page.hub import PartialView, RestorationView, TruthView
+from scancontrol.restoration import Provenance
+
+LITE = Provenance(method="lite", face="faithful", weights_hash="ab12", withheld_rmse=0.5, expected_rmse=0.75)
 
 
 def decode(message: bytes) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
@@ -89,7 +93,7 @@ def test_every_measured_pixel_is_marked_however_short_its_dwell() -> None:
 
 def test_the_header_carries_what_the_page_says() -> None:
     image = np.zeros((3, 5), np.float32)
-    view = RestorationView(9, 4, image, image + 2, "lite", "faithful", "ab12", 0.5, 0.75, 7.5, progressive=True)
+    view = RestorationView(9, 4, image, image + 2, LITE, 7.5, progressive=True)
     header, planes = decode(encode_frame("restoration", 17, view))
     assert list(planes) == ["estimate", "interval"]
     wanted = {
@@ -97,11 +101,7 @@ def test_the_header_carries_what_the_page_says() -> None:
         "seq": 17,
         "series": "9",
         "frame": 4,
-        "method": "lite",
-        "face": "faithful",
-        "weights": "ab12",
-        "withheld_rmse": 0.5,
-        "expected_rmse": 0.75,
+        "made_by": msgspec.to_builtins(LITE),
         "latency_ms": 7.5,
         "progressive": True,
         "rows": 3,
@@ -128,9 +128,7 @@ def test_an_image_beyond_the_screen_is_binned_by_its_dwell() -> None:
 @pytest.mark.parametrize("shape", [(1, 5000), (3 * MAX_SIDE, 2), (MAX_SIDE + 1, MAX_SIDE + 1)])
 def test_no_shape_is_sent_larger_than_the_screen(shape: tuple[int, int]) -> None:
     image = np.arange(shape[0] * shape[1], dtype=np.float32).reshape(shape)
-    header, planes = decode(
-        encode_frame("restoration", 1, RestorationView(1, 0, image, image, "m", "f", "", None, None, None))
-    )
+    header, planes = decode(encode_frame("restoration", 1, RestorationView(1, 0, image, image, LITE, None)))
     assert max(planes["estimate"].shape) <= MAX_SIDE
     assert header["binning"] == -(-max(shape) // MAX_SIDE)
     header, planes = decode(encode_frame("partial", 1, partial(image, np.ones(shape, np.uint8))))

@@ -11,6 +11,9 @@ import pytest
 from scancontrol.daemon.page.hub import KEPT_NOTICES, MAX_WAITING_COMMANDS, LiveHub, PartialView, RestorationView
 from scancontrol.daemon.page.messages import Abort, EmergencyBlank, Notice, Pause, Start, StatusView
 from scancontrol.errors import InvalidInput
+from scancontrol.restoration import Provenance
+
+NEAREST = Provenance(method="nearest", face="classical")
 
 
 def partial(frame: int, *, complete: bool = False) -> PartialView:
@@ -91,9 +94,7 @@ SHAPE = (4, 6)
             PartialView(1, 0, np.zeros((4, 6), np.float32), np.ones((6, 4), np.uint8), False, 1, "p")
         ),
         lambda hub: hub.publish_restoration(
-            RestorationView(
-                1, 0, np.zeros(SHAPE, np.float32), np.zeros((4, 5), np.float32), "m", "f", "", None, None, None
-            )
+            RestorationView(1, 0, np.zeros(SHAPE, np.float32), np.zeros((4, 5), np.float32), NEAREST, None)
         ),
         lambda hub: hub.publish_truth(np.zeros(24, np.float32)),
         lambda hub: hub.publish_truth(np.zeros((0, 6), np.float32)),

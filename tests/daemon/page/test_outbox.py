@@ -10,6 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from scancontrol.daemon.page.hub import LiveHub, PartialView, RestorationView
 from scancontrol.daemon.page.messages import Notice, StatusView
 from scancontrol.daemon.page.outbox import WINDOW, Outbox, Outgoing
+from scancontrol.restoration import Provenance
 
 IMAGE = np.zeros((2, 2), np.float32)
 
@@ -19,7 +20,7 @@ def show_partial(hub: LiveHub, frame: int) -> None:
 
 
 def show_restoration(hub: LiveHub, frame: int) -> None:
-    hub.publish_restoration(RestorationView(1, frame, IMAGE, None, "m", "classical", "", None, None, 1.0))
+    hub.publish_restoration(RestorationView(1, frame, IMAGE, None, Provenance(method="m", face="classical"), 1.0))
 
 
 def everything(outbox: Outbox, hub: LiveHub, now_s: float) -> list[Outgoing]:

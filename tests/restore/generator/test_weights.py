@@ -133,7 +133,7 @@ def test_a_frame_of_one_grey_level_is_restored_as_that_level() -> None:
         torch.full((900,), 321.0), _geometry()
     )
     assert torch.equal(found.estimate, torch.full((70, 90), 321.0))
-    assert found.withheld_rmse == 0
+    assert found.made_by.withheld_rmse == 0
 
 
 def test_the_restorer_measures_its_error_and_says_what_it_is() -> None:
@@ -141,9 +141,9 @@ def test_the_restorer_measures_its_error_and_says_what_it_is() -> None:
     geometry = _geometry(3000)
     restorer.prepare(geometry, 1e4)
     found = restorer.restore(torch.rand(3000), geometry)
-    assert (found.method, found.face, found.weights_hash) == ("tiny", "faithful", "abc")
-    assert found.withheld_rmse is not None
-    assert found.withheld_rmse == pytest.approx(0.29, abs=0.12), "nothing predicts independent noise"
+    assert (found.made_by.method, found.made_by.face, found.made_by.weights_hash) == ("tiny", "faithful", "abc")
+    assert found.made_by.withheld_rmse is not None
+    assert found.made_by.withheld_rmse == pytest.approx(0.29, abs=0.12), "nothing predicts independent noise"
     assert found.interval is not None
     assert float(found.interval.min()) > 0
 

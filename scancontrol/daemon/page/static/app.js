@@ -138,7 +138,7 @@ function rightView(restoration) {
   const { estimate, interval } = restoration.planes;
   const grey = { low: contrast.low, high: contrast.high, map: 'grey', bar: null };
   if (chosen.view === 'interval') {
-    if (!interval) return { missing: ['No interval', `${restoration.method} gives an estimate without one.`] };
+    if (!interval) return { missing: ['No interval', `${restoration.made_by.method} gives an estimate without one.`] };
     const high = magnitude(interval, interval.reduce((a, b) => Math.max(a, b), 0), 0.995);
     return { values: interval, low: 0, high, map: 'viridis', bar: { map: 'viridis', low: '0', high: figure(high) },
       watermark: ['90 % INTERVAL · half-width', '#a6d854'] };
@@ -157,7 +157,8 @@ function rightView(restoration) {
       bar: { map: 'diverging', low: `−${figure(limit)}`, high: `+${figure(limit)}` },
       watermark: [truth ? 'RESTORED − TRUTH' : 'RESTORED − NEAREST MEASURED', '#ffc46b'] };
   }
-  const parts = ['RESTORED', restoration.face, restoration.method, (restoration.weights ?? '').slice(0, 8), restoration.progressive && 'frame in progress'];
+  const { face, method, weights_hash: weights } = restoration.made_by;
+  const parts = ['RESTORED', face, method, (weights ?? '').slice(0, 8), restoration.progressive && 'frame in progress'];
   return { ...grey, values: estimate, watermark: [parts.filter(Boolean).join(' · '), restoration.progressive ? '#ffb454' : '#63c7f2'] };
 }
 

@@ -49,10 +49,10 @@ const RESTORER_KIND = { ready: 'good', starting: 'warn', restarting: 'bad', dead
 
 /** What the frame says of its own error: measured on withheld samples, carried over to every pixel. */
 function expectedError(restoration, range) {
-  const error = restoration?.expected_rmse;
+  const error = restoration?.made_by.expected_rmse;
   const share = error != null && range && range[1] > range[0] ? ` · ${Number((100 * error / (range[1] - range[0])).toPrecision(2))} %` : '';
   put('expected-error', error == null ? NONE : figure(error) + share);
-  const measured = restoration?.withheld_rmse == null ? '' : ` (${figure(restoration.withheld_rmse)} there)`;
+  const measured = restoration?.made_by.withheld_rmse == null ? '' : ` (${figure(restoration.made_by.withheld_rmse)} there)`;
   byId('expected-error').title = `root-mean-square error to expect of the frame: measured on samples that the restorer was not given${measured}, carried over to every pixel by its interval; in sample units, and as a share of the contrast window`;
 }
 
@@ -60,8 +60,8 @@ function restorer(status, restoration) {
   const state = status.restorer;
   const restarts = state.restarts ? ` · ${state.restarts} restart${state.restarts > 1 ? 's' : ''}` : '';
   put('restorer-state', state.state + restarts, RESTORER_KIND[state.state]);
-  const method = status.method ?? restoration?.method;
-  const face = status.face ?? restoration?.face;
+  const method = status.method ?? restoration?.made_by.method;
+  const face = status.face ?? restoration?.made_by.face;
   put('method', method ?? NONE);
   put('face', [face, state.device].filter(Boolean).join(' · ') || NONE);
   put('queue', `${count(state.queue)} · ${count(state.dropped)}`);

@@ -1,0 +1,64 @@
+"""Where a restored picture comes from: one value, carried unchanged from the restorer to wire, page and file.
+
+A further fact is a further field of :class:`Provenance`, with a default, and nothing else: the wire, the recording
+and the page carry the value whole, and files written before it was known are read with the default.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal, TypeAlias
+
+import msgspec
+
+from scancontrol.errors import InvalidInput
+
+__all__ = ["Face", "Provenance"]
+
+Face: TypeAlias = Literal["classical", "faithful", "realistic"]
+"""Whether a picture comes from a fill, from weights that learnt errors, or from weights that learnt likeness too."""
+
+_Name = Annotated[str, msgspec.Meta(max_length=200)]
+
+
+class Provenance(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What made a restoration, from how much, and how wrong it was found to be.
+
+    Attributes:
+        method: name of the fill or of the weights.
+        face: see :data:`Face`.
+        weights_hash: of the weights file; empty for a classical fill.
+        samples_used: samples of this frame that it was made from, withheld ones included; 0 if it was not noted.
+        withheld_rmse: error on the samples that were withheld from it, in sample units; None if too few to tell.
+        expected_rmse: that error carried over to every pixel of the frame, in sample units; None likewise.
+
+    Raises:
+        InvalidInput: all of it together takes more than ``LIMIT_BYTES`` as JSON.
+    """
+
+    LIMIT_BYTES: ClassVar[int] = 4096  # a recording has this much room for it beside each picture
+
+    method: _Name
+    face: Face
+    weights_hash: _Name = ""
+    samples_used: Annotated[int, msgspec.Meta(ge=0, le=1 << 48)] = 0
+    withheld_rmse: float | None = None
+    expected_rmse: float | None = None
+
+    def __post_init__(self) -> None:
+        size = len(self.to_json())
+        if size > self.LIMIT_BYTES:
+            limit = f"is more than the {self.LIMIT_BYTES} that a recording has room for"
+            raise InvalidInput("provenance", f"{size} bytes", limit, "shorten its texts")
+
+    def to_json(self) -> bytes:
+        """As a recording keeps it; fields that have their default are left out."""
+        return msgspec.json.encode(self)
+
+    @classmethod
+    def from_json(cls, text: bytes) -> Provenance:
+        """What :meth:`to_json` wrote, also by a version that knew other facts.
+
+        Raises:
+            msgspec.MsgspecError: it is not that.
+        """
+        return msgspec.json.decode(text, type=cls)
