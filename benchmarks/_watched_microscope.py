@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 from scancontrol.capabilities import Capabilities
-from scancontrol.dose.guard import DoseLimits
+from scancontrol.dose.limits import DoseLimits
 from scancontrol.microscope.host import serve
 from scancontrol.microscope.instrument import Block
 from scancontrol.paths import ScanPath

@@ -3,7 +3,7 @@
 *The daemon's end*: a real ledger on disk is asked for every scan, and told what a microscope would have counted.
 *The microscope's end*: its scanner gets scans from a daemon that checks nothing, and exposes blocks of any size on an
 instrument that counts up to twice the electrons that current and dwell say, overheads included, until it is tripped
-(``DoseLimits.overcount`` states how much that may be; without it the guard learns it from the first blocks). What was
+(``Capabilities.overcount`` states how much that may be; without it the guard learns it from the first blocks). What was
 really spent is summed anew here, on the same coarse cells, by nothing of the code that enforces the limit.
 Bar: a limit is passed in none of at least 10⁵ plans.
 """
@@ -20,8 +20,9 @@ import numpy as np
 
 from scancontrol.capabilities import Capabilities
 from scancontrol.dose.cells import CELLS
-from scancontrol.dose.guard import DoseGuard, DoseLimits
-from scancontrol.dose.ledger import DoseLedger, LedgerLimits
+from scancontrol.dose.guard import DoseGuard
+from scancontrol.dose.ledger import DoseLedger
+from scancontrol.dose.limits import DoseLimits
 from scancontrol.errors import InvalidInput
 from scancontrol.paths import PathRecipe, Raster, ScanPath
 from scancontrol.paths.geometry import Region
@@ -108,7 +109,7 @@ def _daemon(plans: int, rng: np.random.Generator) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         while done < plans:
             session = float(10 ** rng.uniform(4, 8))
-            limits = LedgerLimits(session_electrons=session)
+            limits = DoseLimits(session_electrons=session)
             ledger = DoseLedger(Path(folder), f"s{done}", limits)
             spent = 0.0
             for _ in range(50):
@@ -142,14 +143,14 @@ def _microscope(plans: int, rng: np.random.Generator, overcount: float, stated: 
     """Scans from a daemon that checks nothing, straight into the microscope's own state machine."""
     refused = tripped = passed = done = 0
     highest = 0.0
-    capabilities = Capabilities(name="limits", beam_current_pa=CURRENT_PA)
+    stated_count = overcount if stated else 1.0
+    capabilities = Capabilities(name="limits", beam_current_pa=CURRENT_PA, overcount=stated_count)
     while done < plans:
         fov_nm = float(10 ** rng.uniform(0, 4))
         limits = DoseLimits(
             area_e_per_a2=float(10 ** rng.uniform(-2, 5)),
             frame_e_per_a2=float(10 ** rng.uniform(-2, 5)),
             session_electrons=float(10 ** rng.uniform(4, 9)),
-            overcount=overcount if stated else 1.0,
         )
         guard = DoseGuard(limits, capabilities)
         retention = Retention(1 << 30, 4096)

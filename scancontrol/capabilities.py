@@ -61,6 +61,7 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     beam_current_pa: float = 20.0
     beam_energy_kev: float = 200.0
     dose_limit_e_per_a2: float | None = None  # per area; the microscope trips on its own running sum
+    overcount: float = 1.0  # times what current and dwell say that the instrument may count, overheads included
     samples_per_path_limit: int = 1 << 28
     origin: Literal["simulation", "experiment"] = "simulation"
     sample_dtype: Literal["<u2", "<f4"] = "<u2"  # of every sample; a recording holds no other
@@ -77,6 +78,7 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             (1e-3, 1e9, "longest_dwell_us"),
             (0, 1e9, "beam_current_pa"),
             (0.01, 3000, "beam_energy_kev"),
+            (1, 1e4, "overcount"),
             (1, 1 << 40, "samples_per_path_limit"),
         ):
             value = getattr(self, quantity)

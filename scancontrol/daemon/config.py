@@ -6,7 +6,8 @@ from typing import Literal
 
 import msgspec
 
-from scancontrol.dose.ledger import LedgerLimits, check_specimen
+from scancontrol.dose.ledger import check_specimen
+from scancontrol.dose.limits import DoseLimits
 from scancontrol.errors import InvalidInput
 
 __all__ = ["DaemonConfig", "KeysConfig", "PageConfig", "RestorerConfig", "SpecimenConfig", "StageConfig"]
@@ -57,7 +58,7 @@ class SpecimenConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
     id: str = UNNAMED
     stage_um: StageConfig = StageConfig()
-    limits: LedgerLimits = LedgerLimits()
+    limits: DoseLimits = DoseLimits()
 
     def __post_init__(self) -> None:
         check_specimen(self.id)

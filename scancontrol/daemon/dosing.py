@@ -9,6 +9,7 @@ from pathlib import Path
 from scancontrol.capabilities import Capabilities
 from scancontrol.daemon.config import SpecimenConfig
 from scancontrol.dose.ledger import DoseLedger
+from scancontrol.dose.limits import DoseLimits
 from scancontrol.link.link import MicroscopeLink
 from scancontrol.paths import ScanPath
 from scancontrol.plan.plan import ScanPlan
@@ -41,7 +42,7 @@ class DoseKeeper:
         Frames that change their seed are taken to be like the first; each is looked at again before it is asked for.
         """
         paths = [(plan.path(i, capabilities), times) for i, times in enumerate(plan.repeats()) if times]
-        self.ledger.check(paths, _current_pa(plan, capabilities), self.stage_nm)
+        self.ledger.check(paths, _current_pa(plan, capabilities), self.stage_nm, limits=plan.dose_limits)
 
     def reconcile(self, link: MicroscopeLink) -> float:
         """Account for what earlier processes left open; the microscope must be exposing nothing."""
@@ -55,7 +56,7 @@ class DoseKeeper:
 
     def series(self, series_unique_id: str, plan: ScanPlan, capabilities: Capabilities) -> SeriesDose:
         """The account of one series."""
-        return SeriesDose(self, series_unique_id, _current_pa(plan, capabilities))
+        return SeriesDose(self, series_unique_id, _current_pa(plan, capabilities), plan.dose_limits)
 
     def area_e_per_a2(self, path: ScanPath) -> float:
         """What the most exposed cell under ``path`` has had."""
@@ -69,14 +70,14 @@ class DoseKeeper:
 class SeriesDose:
     """Implements :class:`scancontrol.acquisition.DoseAccount`."""
 
-    def __init__(self, keeper: DoseKeeper, series: str, beam_current_pa: float) -> None:
-        self._keeper, self._series, self._current_pa = keeper, series, beam_current_pa
+    def __init__(self, keeper: DoseKeeper, series: str, beam_current_pa: float, limits: DoseLimits) -> None:
+        self._keeper, self._series, self._current_pa, self._limits = keeper, series, beam_current_pa, limits
         self._open: dict[int, int] = {}  # frame → number in the ledger
 
     def ask(self, frame: int, path: ScanPath, first_index: int) -> None:
         """Write the scan down in full. Raises :class:`~scancontrol.errors.InvalidInput`."""
         self._open[frame] = self._keeper.ledger.ask(
-            self._series, frame, path, first_index, self._current_pa, self._keeper.stage_nm
+            self._series, frame, path, first_index, self._current_pa, self._keeper.stage_nm, self._limits
         )
 
     def refused(self, frame: int) -> None:

@@ -34,7 +34,7 @@ from scancontrol.daemon.restorations import Restorations
 from scancontrol.daemon.signal_watch import SignalWatch
 from scancontrol.daemon.snapshot import snapshot_of
 from scancontrol.daemon.status import PlanFigures, status_view
-from scancontrol.dose.ledger import LedgerLimits
+from scancontrol.dose.limits import DoseLimits
 from scancontrol.errors import InvalidInput, LinkError, RecordingError, ScanControlError, StorageError
 from scancontrol.files import write_text
 from scancontrol.paths import ScanPath
@@ -374,7 +374,7 @@ class Daemon:
         if self._beam.unfinished is not None:
             name = self._beam.unfinished.name
             warnings.append(f"{name} waits for its disk or its microscope, and is tried again; Abort gives it up")
-        if self._config.specimen.id == UNNAMED and self._config.specimen.limits != LedgerLimits():
+        if self._config.specimen.id == UNNAMED and self._config.specimen.limits != DoseLimits():
             warnings.append("the specimen has limits and no id: give it one, or doses of different ones add up")
         if self._beam.held:
             warnings.append("the beam is held blanked; Start lifts it")

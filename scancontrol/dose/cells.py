@@ -7,16 +7,16 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from scancontrol.dose.electrons import A2_PER_NM2, AREA_CELLS
 from scancontrol.paths import ScanPath
 
 __all__ = ["CELLS", "PathCells"]
 
-CELLS = 64
+CELLS = AREA_CELLS
 """Cells of the map along the field's width; cells are square."""
 
 _KEPT_SAMPLES = 1 << 22  # up to this many samples the cell of each is kept, 24 bytes a sample at most
 _BLOCK = 1 << 18  # of longer paths the exposure per cell is kept for each block of so many samples
-_A2_PER_NM2 = 100.0
 
 
 _Located = tuple[NDArray[np.intp], NDArray[np.float64]]  # cell of each sample, dwell of each
@@ -56,7 +56,7 @@ class PathCells:
         rows, cols = path.shape
         self._scale = (CELLS * rows / cols, CELLS)  # fractions of the height and of the width, to cells
         self.rows = max(1, math.ceil(self._scale[0]))
-        self.cell_a2 = (path.fov_nm / CELLS) ** 2 * _A2_PER_NM2
+        self.cell_a2 = (path.fov_nm / CELLS) ** 2 * A2_PER_NM2
         self._runs: _Runs | None = None
         self._blocks = np.zeros((0, self.rows * CELLS))
         if path.count <= _KEPT_SAMPLES:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from scancontrol.errors import DoseLimitPassed, InvalidInput
+from scancontrol.errors import InvalidInput
 from scancontrol.paths.geometry import pixel_index
 from scancontrol.paths.path import ELECTRONS_PER_PA_US, ScanPath
 
@@ -23,7 +23,6 @@ __all__ = [
     "ELECTRONS_PER_PA_US",
     "FrameDose",
     "area_map_e_per_a2",
-    "check_limit",
     "dwell_map_us",
     "electrons",
     "frame_dose",
@@ -104,39 +103,8 @@ def frame_dose(path: ScanPath, beam_current_pa: float) -> FrameDose:
     )
 
 
-def check_limit(
-    quantity: str, dose_e_per_a2: float, limit_e_per_a2: float, *, dwell_us: float, coverage: float, frames: int
-) -> None:
-    """Raise :class:`DoseLimitPassed` if a dose passes its limit, saying by how much and what would fit.
-
-    ``coverage`` is the dose coverage that the plan has; dose is proportional to it, to the dwell and to the frames.
-    """
-    if dose_e_per_a2 <= limit_e_per_a2:
-        return
-    factor = limit_e_per_a2 / dose_e_per_a2
-    # What is offered has to fit when it is typed in as printed: rounded down.
-    fitting_frames = int(frames * factor * (1 + 1e-12))
-    fewer = f", or take {fitting_frames} frames instead of {frames}" if frames > 1 and fitting_frames >= 1 else ""
-    raise DoseLimitPassed(
-        quantity,
-        f"{dose_e_per_a2:.4g} e/Å²",
-        f"passes the limit of {limit_e_per_a2:.4g} e/Å² by {dose_e_per_a2 - limit_e_per_a2:.4g} e/Å² "
-        f"({dose_e_per_a2 / limit_e_per_a2:.4g} times)",
-        f"lower dwell_us from {dwell_us:g} to {_down(dwell_us * factor)}, or the coverage (by dose) from "
-        f"{coverage:.4g} to {_down(coverage * factor)}{fewer}",
-    )
-
-
 def per_a2(dose_e_per_a2: float) -> str:
     """A dose as people write it: ``0.0123 e/Å²``, ``12.3 e/Å²``, ``4,909 e/Å²``."""
     if 100 <= dose_e_per_a2 < 1e7:
         return f"{dose_e_per_a2:,.0f} e/Å²"
     return f"{dose_e_per_a2:.3g} e/Å²"
-
-
-def _down(value: float) -> str:
-    """``value`` with three digits, never above it."""
-    if value <= 0:
-        return "0"
-    digit = 10.0 ** (math.floor(math.log10(value)) - 2)
-    return f"{math.floor(value / digit + 1e-9) * digit:.3g}"

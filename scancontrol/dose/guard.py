@@ -11,55 +11,33 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from scancontrol.capabilities import Capabilities
 from scancontrol.dose.cells import CELLS, PathCells
+from scancontrol.dose.electrons import ELECTRONS_PER_PA_US
+from scancontrol.dose.limits import DoseLimits
 from scancontrol.errors import DoseLimitPassed, InvalidInput
 from scancontrol.paths import ScanPath
 
-__all__ = ["DoseGuard", "DoseLimits"]
+__all__ = ["DoseGuard"]
 
 _AREAS = 1024
 _MARGIN = 2.0  # an instrument may count so many times what current and dwell say before anybody has seen it count
 _SHORT_BLOCKS = 1024  # of a scan, where that would not fit
 _ROUNDING = 1e-9
 _STEP = 1 << 18
-_ELECTRONS_PER_PA_US = 1e-18 / 1.602176634e-19
-
-
-@dataclass(frozen=True, kw_only=True)
-class DoseLimits:
-    """Limits of one microscope server; None is no limit. Densities are means over a cell of the map.
-
-    Without an area limit here the one that the microscope states in its capabilities holds.
-    """
-
-    area_e_per_a2: float | None = None
-    frame_e_per_a2: float | None = None
-    session_electrons: float | None = None
-    overcount: float = 1.0  # times what current and dwell say that the instrument may count, overheads included
-
-    def check(self) -> None:
-        """Raise :class:`InvalidInput` for a limit that is not above 0."""
-        for name in ("area_e_per_a2", "frame_e_per_a2", "session_electrons"):
-            value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise InvalidInput(f"dose limit {name}", value, "is not above 0", "give a positive limit, or none")
-        if not 1.0 <= self.overcount <= 100.0:
-            raise InvalidInput("overcount", self.overcount, "is outside 1 to 100", "say what the instrument may count")
 
 
 class DoseGuard:
     """Running sums, per session, per frame and per cell of each area, against :class:`DoseLimits`."""
 
     def __init__(self, limits: DoseLimits, capabilities: Capabilities) -> None:
-        if limits.area_e_per_a2 is None:
-            limits = replace(limits, area_e_per_a2=capabilities.dose_limit_e_per_a2)
-        limits.check()
+        if limits.area_e_per_a2 is None:  # then what the microscope states of itself holds
+            limits = msgspec.structs.replace(limits, area_e_per_a2=capabilities.dose_limit_e_per_a2)
         self.limits = limits
         self.session_electrons = 0.0
         self._beam_current_pa = capabilities.beam_current_pa
@@ -68,7 +46,7 @@ class DoseGuard:
         self._areas: dict[str, dict[tuple[float, int], NDArray[np.float64]]] = {}
         self._background: tuple[str, tuple[float, int], NDArray[np.float64]] | None = None
         self._frame = np.zeros(1)  # dose of the running frame by cell
-        self._ratio = limits.overcount  # electrons counted over electrons expected: the highest of all blocks so far
+        self._ratio = capabilities.overcount  # electrons counted over expected: the highest of all blocks so far
         self._rest_us = np.zeros(1)  # of the running scan by cell (or in one sum), as it was checked
         self._short = 0  # samples of a block, where there is little room; 0 is no bound
 
@@ -210,7 +188,7 @@ class DoseGuard:
         return self._ratio * self._electrons(exposure_us)
 
     def _electrons(self, exposure_us: float) -> float:
-        return self._beam_current_pa * exposure_us * _ELECTRONS_PER_PA_US
+        return self._beam_current_pa * exposure_us * ELECTRONS_PER_PA_US
 
     def _refuse(self, quantity: str, spent: float, wanted: float, limit: float) -> None:
         fits = max(0.0, limit - spent) / wanted

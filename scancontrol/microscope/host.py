@@ -19,7 +19,7 @@ from typing import Any
 import zmq
 
 from scancontrol.dose.cells import PathCells
-from scancontrol.dose.guard import DoseLimits
+from scancontrol.dose.limits import DoseLimits
 from scancontrol.errors import InvalidInput, ScanControlError
 from scancontrol.microscope.instrument import BeamOff, Instrument, Overrun, TransportFaults
 from scancontrol.paths import ScanPath

@@ -14,6 +14,7 @@ import numpy as np
 
 from scancontrol.capabilities import Capabilities
 from scancontrol.dose import electrons as dose
+from scancontrol.dose.limits import DoseLimits, check_limit
 from scancontrol.errors import InvalidInput
 from scancontrol.files import convert, load_yaml, parse_yaml
 from scancontrol.paths.geometry import Region
@@ -24,7 +25,7 @@ from scancontrol.paths.patterns.spirals import Archimedean
 from scancontrol.paths.recipe import AnyPattern, PathRecipe
 from scancontrol.paths.timing import Settle
 
-__all__ = ["DoseLimits", "ScanPlan", "SettleRule", "load_capabilities", "load_plan", "parse_plan"]
+__all__ = ["ScanPlan", "SettleRule", "load_capabilities", "load_plan", "parse_plan"]
 
 
 class SettleRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -32,13 +33,6 @@ class SettleRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     tolerance_px: float = 0.25
     flyback_us: float = 0.0
-
-
-class DoseLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What the plan's author allows: dose of the most exposed area, in one frame and in all of them."""
-
-    frame_e_per_a2: float | None = None
-    total_e_per_a2: float | None = None
 
 
 class ScanPlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -55,7 +49,7 @@ class ScanPlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     detectors: tuple[str, ...] = ()  # all that the microscope has where empty
     beam_current_pa: float | None = None  # the microscope's where None
     settle: SettleRule | None = SettleRule()
-    dose_limits: DoseLimits = DoseLimits()
+    dose_limits: DoseLimits = DoseLimits()  # what the plan's author allows
 
     def recipe(self, frame: int, capabilities: Capabilities) -> PathRecipe:
         """The solved recipe of frame ``frame`` (from 0). Raises :class:`InvalidInput` if it cannot be."""
@@ -131,13 +125,10 @@ class ScanPlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             raise InvalidInput("patterns", "[]", "names no pattern", "give at least one pattern")
         if not 1 <= self.frames <= 10_000_000:
             raise InvalidInput("frames", self.frames, "is outside 1 to 10000000", "give a whole number of frames")
-        for quantity, value in (
-            ("beam_current_pa", self.beam_current_pa),
-            ("dose_limits.frame_e_per_a2", self.dose_limits.frame_e_per_a2),
-            ("dose_limits.total_e_per_a2", self.dose_limits.total_e_per_a2),
-        ):
-            if value is not None and not (math.isfinite(value) and value > 0):
-                raise InvalidInput(quantity, value, "is not a finite number above 0", "give one, or leave it out")
+        if self.beam_current_pa is not None and not (math.isfinite(self.beam_current_pa) and self.beam_current_pa > 0):
+            raise InvalidInput(
+                "beam_current_pa", self.beam_current_pa, "is not a finite number above 0", "give one, or leave it out"
+            )
         settle = (
             None
             if self.settle is None
@@ -179,7 +170,7 @@ class ScanPlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             check_slew(path, capabilities)
             if self.dose_limits.frame_e_per_a2 is not None:
                 spent = self.frame_dose(frame, capabilities).worst_area_e_per_a2
-                dose.check_limit(
+                check_limit(
                     "dose of one frame",
                     spent,
                     self.dose_limits.frame_e_per_a2,
@@ -214,7 +205,7 @@ class ScanPlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         cycle = range(min(self.frames, len(self.patterns)))
         coverage = sum(self.path(i, capabilities).coverage.dose for i in cycle) / len(cycle)
         frames = f"{self.frames} frames" if self.frames > 1 else "1 frame"
-        dose.check_limit(
+        check_limit(
             f"dose of {frames}",
             self.total_dose_e_per_a2(capabilities),
             limit_e_per_a2,

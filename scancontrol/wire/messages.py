@@ -52,7 +52,7 @@ __all__ = [
     "software",
 ]
 
-PROTOCOL_VERSION = 2
+PROTOCOL_VERSION = 3
 """Raised whenever a message changes meaning; both ends must state the same number."""
 
 

@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 
 from scancontrol.capabilities import Capabilities
 from scancontrol.dose.cells import PathCells
-from scancontrol.dose.guard import DoseGuard, DoseLimits
+from scancontrol.dose.guard import DoseGuard
+from scancontrol.dose.limits import DoseLimits
 from scancontrol.errors import InvalidInput, LocalProtocolError, RemoteProtocolError, VersionMismatch
 from scancontrol.paths import ScanPath
 from scancontrol.wire import messages as m

@@ -12,7 +12,8 @@ from wire_pair import recipe
 from scancontrol.capabilities import Capabilities
 from scancontrol.dose import cells as dose_cells
 from scancontrol.dose.cells import CELLS, PathCells
-from scancontrol.dose.guard import DoseGuard, DoseLimits, _highest_under
+from scancontrol.dose.guard import DoseGuard, _highest_under
+from scancontrol.dose.limits import DoseLimits
 from scancontrol.errors import InvalidInput
 from scancontrol.paths import Region, ScanPath
 from scancontrol.paths.path import ELECTRONS_PER_PA_US
@@ -22,8 +23,8 @@ ELECTRONS_PER_SAMPLE = 62.415  # 10 pA for 1 µs
 EXACT = 10.0 * ELECTRONS_PER_PA_US
 
 
-def guard(**limits: float) -> DoseGuard:
-    return DoseGuard(DoseLimits(**limits), CAPABILITIES)
+def guard(overcount: float = 1.0, **limits: float) -> DoseGuard:
+    return DoseGuard(DoseLimits(**limits), msgspec.structs.replace(CAPABILITIES, overcount=overcount))
 
 
 def raster(side: int = 64, fov_nm: float = 64.0) -> ScanPath:
@@ -172,7 +173,7 @@ def test_a_map_seen_through_another_field_is_never_below_it():
     "limits", [{"area_e_per_a2": 0.0}, {"frame_e_per_a2": -1.0}, {"session_electrons": float("nan")}]
 )
 def test_a_limit_that_is_not_above_0_is_refused(limits):
-    with pytest.raises(InvalidInput, match="not above 0"):
+    with pytest.raises(InvalidInput, match="not a finite number above 0"):
         guard(**limits)
 
 

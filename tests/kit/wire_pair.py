@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 
 from scancontrol.capabilities import Capabilities, DetectorChannel
-from scancontrol.dose.guard import DoseLimits
+from scancontrol.dose.limits import DoseLimits
 from scancontrol.errors import ScanControlError
 from scancontrol.paths import PathRecipe, Raster, ScanPath
 from scancontrol.wire import messages as m

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from wire_pair import CAPABILITIES, MS, Client, Pair, recipe
 
-from scancontrol.dose.guard import DoseGuard, DoseLimits
+from scancontrol.dose.guard import DoseGuard
+from scancontrol.dose.limits import DoseLimits
 from scancontrol.errors import InvalidInput, LocalProtocolError
 from scancontrol.wire import messages as m
 from scancontrol.wire.client import Chunk

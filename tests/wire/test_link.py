@@ -221,7 +221,7 @@ def test_a_microscope_of_another_version_is_named_with_both_versions():
 
         thread = threading.Thread(target=respond)
         thread.start()
-        with MicroscopeLink(f"tcp://127.0.0.1:{port}") as link, pytest.raises(VersionMismatch, match=r"version 7 .*2"):
+        with MicroscopeLink(f"tcp://127.0.0.1:{port}") as link, pytest.raises(VersionMismatch, match=r"version 7 .*3"):
             link.connect(5)
         thread.join()
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from wire_pair import MS, Client, Pair, recipe
 
-from scancontrol.dose.guard import DoseLimits
+from scancontrol.dose.limits import DoseLimits
 from scancontrol.wire import messages as m
 from scancontrol.wire.transitions import ClientState, State
 

@@ -23,36 +23,20 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from scancontrol.dose.electrons import check_limit
 from scancontrol.dose.ledger.area import MAX_TILES
 from scancontrol.dose.ledger.journal import Journal, read_records
 from scancontrol.dose.ledger.map_file import VERSION, load_map, save_map
 from scancontrol.dose.ledger.state import Asked, LedgerState
-from scancontrol.errors import DoseLimitPassed, InvalidInput, StorageError
+from scancontrol.dose.limits import DoseLimits, check_fits, check_limit
+from scancontrol.errors import InvalidInput, StorageError
 from scancontrol.paths import ScanPath
 from scancontrol.paths.path import ELECTRONS_PER_PA_US
 
-__all__ = ["DoseLedger", "LedgerLimits", "LedgerTotals", "check_specimen", "read_ledger"]
+__all__ = ["DoseLedger", "LedgerTotals", "check_specimen", "read_ledger"]
 
 JOURNAL, MAP = "journal.jsonl", "map.npz"
 _COMPACT_BYTES = 1 << 20
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
-
-
-class LedgerLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Limits of one specimen; None is no limit. Densities are means over the most exposed cell of the map."""
-
-    area_e_per_a2: float | None = None
-    frame_e_per_a2: float | None = None
-    session_electrons: float | None = None
-
-    def __post_init__(self) -> None:
-        for name in ("area_e_per_a2", "frame_e_per_a2", "session_electrons"):
-            value = getattr(self, name)
-            if value is not None and not (math.isfinite(value) and value > 0):
-                raise InvalidInput(
-                    f"limits.{name}", value, "is not a finite number above 0", "give one, or leave it out"
-                )
 
 
 @dataclass(frozen=True)
@@ -94,13 +78,13 @@ class DoseLedger:
         self,
         folder: Path,
         specimen: str,
-        limits: LedgerLimits | None = None,
+        limits: DoseLimits | None = None,
         *,
         sync: bool = False,
         utc_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         self.folder = folder / check_specimen(specimen)
-        self.limits = limits or LedgerLimits()
+        self.limits = limits or DoseLimits()
         self._utc_ns = utc_ns
         self._lock = threading.Lock()
         self._expected: dict[int, float] = {}  # electrons of open scans by current and dwell alone
@@ -132,19 +116,29 @@ class DoseLedger:
         stage_nm: tuple[float, float],
         *,
         first_index: int = 0,
+        limits: DoseLimits | None = None,
     ) -> None:
-        """Raise :class:`DoseLimitPassed` if these paths, so many times each, would pass a limit; says what would fit.
+        """Refuse these paths, so many times each, if they would pass a limit; says what would fit.
 
-        The paths are of one plan: their fields are one field.
+        The paths are of one plan: their fields are one field. ``limits`` of the plan hold beside the specimen's.
+
+        Raises:
+            DoseLimitPassed: a limit would be passed.
         """
         with self._lock:
-            self._check(paths, beam_current_pa, stage_nm, first_index)
+            limits = self.limits if limits is None else self.limits.tightest(limits)
+            self._check(paths, beam_current_pa, stage_nm, first_index, limits)
 
     def _check(
-        self, paths: Sequence[tuple[ScanPath, int]], beam_current_pa: float, stage_nm: tuple[float, float], first: int
+        self,
+        paths: Sequence[tuple[ScanPath, int]],
+        beam_current_pa: float,
+        stage_nm: tuple[float, float],
+        first: int,
+        limits: DoseLimits,
     ) -> float:
         """The electrons that they will spend."""
-        limits, state = self.limits, self._state
+        state = self._state
         per_us = beam_current_pa * ELECTRONS_PER_PA_US * self.overhead
         frames = sum(times for _, times in paths)
         coverage = sum(path.coverage.dose * times for path, times in paths) / frames
@@ -160,50 +154,31 @@ class DoseLedger:
                 check_limit("dose of one frame", float(added.max()), limits.frame_e_per_a2, **{**known, "frames": 1})
             electrons += spent * times
             wanted = added * times if wanted is None else wanted + added * times
+        if limits.total_e_per_a2 is not None and wanted is not None:
+            check_limit(f"dose of {frames} frames", float(wanted.max()), limits.total_e_per_a2, **known)
         if limits.session_electrons is None and limits.area_e_per_a2 is None:
             return electrons
         promised_map, promised = state.promised()
         if limits.session_electrons is not None:
             left = limits.session_electrons - state.session_electrons - promised
-            self._fits("session dose", "electrons", electrons, left, limits.session_electrons, known)
+            otherwise = "begin a new session ('scancontrol ledger DIR --new-session'), or raise the limit"
+            limit = limits.session_electrons
+            check_fits("session dose", "electrons", electrons, left, limit, **known, otherwise=otherwise)
         if limits.area_e_per_a2 is not None and wanted is not None:
             left_by_cell = limits.area_e_per_a2 - state.area.under(patch) - promised_map.under(patch)
             # Of the cells that pass the limit the one that asks for the smallest factor speaks for all.
             factor = np.maximum(left_by_cell, 0) / np.maximum(wanted, 1e-300)
             worst = int(np.argmin(np.where(wanted > 0, factor, np.inf)))
-            self._fits(
+            check_fits(
                 "area dose",
                 "e/Å²",
                 float(wanted.flat[worst]),
                 float(left_by_cell.flat[worst]),
                 limits.area_e_per_a2,
-                known,
+                **known,
+                otherwise="move to a fresh area, or raise the limit if the specimen stands it",
             )
         return electrons
-
-    @staticmethod
-    def _fits(quantity: str, unit: str, wanted: float, left: float, limit: float, known: dict[str, Any]) -> None:
-        if wanted <= left:
-            return
-        spent, over = limit - left, wanted - left
-        factor = max(0.0, left) / wanted
-        remedy = "move to a fresh area, or raise the limit if the specimen stands it"
-        if quantity == "session dose":
-            remedy = "begin a new session ('scancontrol ledger DIR --new-session'), or raise the limit"
-        if factor > 1e-3:
-            fewer = int(known["frames"] * factor)
-            remedy = (
-                f"lower dwell_us from {known['dwell_us']:g} to {_down(known['dwell_us'] * factor)}, or the coverage "
-                f"(by dose) from {known['coverage']:.4g} to {_down(known['coverage'] * factor)}"
-                + (f", or take {fewer} frames instead of {known['frames']}" if known["frames"] > 1 and fewer else "")
-            )
-        raise DoseLimitPassed(
-            quantity,
-            f"{spent + wanted:.4g} {unit}",
-            f"({spent:.4g} spent, {wanted:.4g} asked for) passes the specimen's limit of {limit:.4g} {unit} "
-            f"by {over:.4g} {unit}",
-            remedy,
-        )
 
     # -- accounts ---------------------------------------------------------------------------------------
 
@@ -215,6 +190,7 @@ class DoseLedger:
         first_index: int,
         beam_current_pa: float,
         stage_nm: tuple[float, float],
+        limits: DoseLimits | None = None,
     ) -> int:
         """Write down a scan that is about to be asked for; returns the number that accounts for it.
 
@@ -223,7 +199,8 @@ class DoseLedger:
             StorageError: it cannot be written down.
         """
         with self._lock:
-            electrons = self._check([(path, 1)], beam_current_pa, stage_nm, first_index)
+            limits = self.limits if limits is None else self.limits.tightest(limits)
+            electrons = self._check([(path, 1)], beam_current_pa, stage_nm, first_index, limits)
             if path.path_id not in self._state.paths:
                 self._write("path", path_id=path.path_id, recipe=msgspec.to_builtins(path.recipe))
             number = self._write(
@@ -385,8 +362,3 @@ def _reached(asked: Asked, electrons: float) -> int:
         return asked.stop
     share = min(1.0, electrons / asked.electrons)
     return asked.first_index + math.ceil(share * (asked.stop - asked.first_index))
-
-
-def _down(value: float) -> str:
-    digit = 10.0 ** (math.floor(math.log10(value)) - 2)
-    return f"{math.floor(value / digit + 1e-9) * digit:.3g}"

@@ -13,9 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scancontrol.dose.ledger import DoseLedger, LedgerLimits, Patch, check_specimen, patch_of, read_ledger
+from scancontrol.dose.ledger import DoseLedger, Patch, check_specimen, patch_of, read_ledger
 from scancontrol.dose.ledger.area import AreaMap
 from scancontrol.dose.ledger.ledger import JOURNAL
+from scancontrol.dose.limits import DoseLimits
 from scancontrol.errors import DoseLimitPassed, InvalidInput, LedgerInUse
 from scancontrol.paths import PathRecipe, Raster, ScanPath
 
@@ -79,7 +80,7 @@ def test_a_map_seen_from_cells_of_another_size_is_never_below_what_lies_under_th
 def test_a_plan_that_would_pass_the_areas_limit_is_refused_with_what_would_fit(tmp_path: Path) -> None:
     path = raster(256)
     each = path.electrons(CURRENT_PA) / 640.0**2  # 9.99 e/Å²
-    ledger = DoseLedger(tmp_path, "grid", LedgerLimits(area_e_per_a2=3.5 * each))
+    ledger = DoseLedger(tmp_path, "grid", DoseLimits(area_e_per_a2=3.5 * each))
     scan(ledger, path)
     with pytest.raises(DoseLimitPassed, match=r"area dose .*passes the specimen's limit .* by .*; lower dwell_us"):
         ledger.check([(path, 3)], CURRENT_PA, HERE)
@@ -95,7 +96,7 @@ def test_a_plan_that_would_pass_the_areas_limit_is_refused_with_what_would_fit(t
 def test_overlapping_fields_at_other_stage_positions_add_up(tmp_path: Path) -> None:
     path = raster(256)
     each = path.electrons(CURRENT_PA) / 640.0**2
-    ledger = DoseLedger(tmp_path, "grid", LedgerLimits(area_e_per_a2=1.5 * each))
+    ledger = DoseLedger(tmp_path, "grid", DoseLimits(area_e_per_a2=1.5 * each))
     scan(ledger, path, 0, HERE)
     with pytest.raises(DoseLimitPassed, match="area dose"):
         ledger.check([(path, 1)], CURRENT_PA, (32.0, 32.0))  # a quarter of it was scanned
@@ -105,7 +106,7 @@ def test_overlapping_fields_at_other_stage_positions_add_up(tmp_path: Path) -> N
 
 def test_the_sessions_limit_counts_what_waits_and_a_new_session_starts_at_0(tmp_path: Path) -> None:
     path = raster()
-    ledger = DoseLedger(tmp_path, "grid", LedgerLimits(session_electrons=2.5 * path.electrons(CURRENT_PA)))
+    ledger = DoseLedger(tmp_path, "grid", DoseLimits(session_electrons=2.5 * path.electrons(CURRENT_PA)))
     for frame in range(2):
         ledger.ask("s", frame, path, 0, CURRENT_PA, HERE)
     with pytest.raises(DoseLimitPassed, match="session dose"):
