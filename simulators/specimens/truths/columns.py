@@ -41,7 +41,6 @@ class Atom:
     place: tuple[float, float]
     height: float
     sigma_px: float
-    kind: ColumnKind = ColumnKind.ORDINARY
 
 
 @dataclass(frozen=True)
@@ -82,7 +81,7 @@ def hexagonal(period_px: float) -> Cell:
 
 def two_species(period_px: float) -> Cell:
     """Bright columns on a square lattice and columns of 0.45 of their height in the middle of its cells."""
-    second = Atom((0.5, 0.5), SECOND_HEIGHT, period_px * SIGMA_OF_PERIOD, ColumnKind.SECOND_SPECIES)
+    second = Atom((0.5, 0.5), SECOND_HEIGHT, period_px * SIGMA_OF_PERIOD)
     cell = square(period_px)
     return replace(cell, atoms=(*cell.atoms, second))
 
@@ -119,7 +118,8 @@ def laid(
         height=height,
         ordinary_height=height,
         sigma_px=np.array([atom.sigma_px for atom in cell.atoms])[which],
-        kind=np.array([atom.kind for atom in cell.atoms], dtype=np.int8)[which],
+        kind=np.full(len(sites), ColumnKind.ORDINARY, np.int8),
+        species=which.astype(np.int8),
         displacement_px=moved,
     )
 

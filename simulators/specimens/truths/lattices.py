@@ -76,9 +76,8 @@ def drawn_cell(rng: np.random.Generator, period_px: float | None = None) -> Cell
             gaps = [(place - np.array(atom.place) + 0.5) % 1.0 - 0.5 for atom in atoms]
             if all(math.hypot(*(gap @ vectors)) > 0.4 * period for gap in gaps):
                 sigma_px = max(0.6, period * spread * float(rng.uniform(0.8, 1.25)))
-                kind = ColumnKind.SECOND_SPECIES if wanted else ColumnKind.ORDINARY
                 height = float(rng.uniform(0.15, 1.0)) if wanted else 1.0
-                atoms.append(Atom((float(place[0]), float(place[1])), height, sigma_px, kind))
+                atoms.append(Atom((float(place[0]), float(place[1])), height, sigma_px))
                 break
     return replace(cell, atoms=tuple(atoms)).turned(float(rng.uniform(0, 360)))
 

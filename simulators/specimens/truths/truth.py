@@ -12,13 +12,12 @@ __all__ = ["NO_COLUMNS", "NO_EDGES", "ColumnKind", "Columns", "Edges", "Truth"]
 
 
 class ColumnKind(IntEnum):
-    """What a column is. Everything but ordinary columns and second species is a defect."""
+    """What a column is beside its species. Everything but ordinary columns is a defect."""
 
     ORDINARY = 0
-    SECOND_SPECIES = 1
-    VACANCY = 2
-    DOPANT = 3
-    BOUNDARY = 4  # within a period of a boundary between two lattices
+    VACANCY = 1
+    DOPANT = 2
+    BOUNDARY = 3  # within a period of a boundary between two lattices
 
 
 @dataclass(frozen=True)
@@ -30,6 +29,7 @@ class Columns:
     ordinary_height: NDArray[np.float64]  # (n,) that a column without a defect would have here
     sigma_px: NDArray[np.float64]  # (n,)
     kind: NDArray[np.int8]  # (n,) of ColumnKind
+    species: NDArray[np.int8]  # (n,) 0 for the brightest columns of a cell, 1 for the next that its cell names, …
     displacement_px: NDArray[np.float64]  # (n, 2) from the site of the unstrained lattice
 
     def __len__(self) -> int:
@@ -42,7 +42,7 @@ class Columns:
     @property
     def defect(self) -> NDArray[np.bool_]:
         """(n,) whether a column is a vacancy, a dopant or at a boundary."""
-        return self.kind >= ColumnKind.VACANCY
+        return np.asarray(self.kind != ColumnKind.ORDINARY)
 
     @staticmethod
     def joined(*parts: Columns) -> Columns:
@@ -55,7 +55,13 @@ class Columns:
 
 
 NO_COLUMNS = Columns(
-    np.zeros((0, 2)), np.zeros(0), np.zeros(0), np.zeros(0), np.zeros(0, dtype=np.int8), np.zeros((0, 2))
+    position_px=np.zeros((0, 2)),
+    height=np.zeros(0),
+    ordinary_height=np.zeros(0),
+    sigma_px=np.zeros(0),
+    kind=np.zeros(0, np.int8),
+    species=np.zeros(0, np.int8),
+    displacement_px=np.zeros((0, 2)),
 )
 
 
