@@ -27,9 +27,9 @@ from restore.generator.low_pass import low_pass
 from restore.generator.networks import build_network
 from restore.gridding import FrameGeometry
 from restore.training.config import load_config
-from restore.training.drawing import draw_path
 from restore.training.images import ImageSet
 from restore.training.loop import Training
+from restore.training.random_paths import draw_path
 from restore.training.starting import start_from
 from restore.training.validation import validate
 

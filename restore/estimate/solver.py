@@ -91,7 +91,7 @@ class SpectralSolver:
         self.learnt_from = estimate
         free = torch.maximum(self.samples - resolved, 0.1 * self.samples)
         if self.estimate is not None:  # a fill passes through its samples: its misfit says nothing
-            self.noise = (self.misfit / free).clamp(0.003, 0.9)
+            self.noise = (self.misfit / free).clamp(0.003, 0.99)
             self._fixed_point()
         self.spectrum = torch.fft.rfft2(estimate, norm="ortho")
         n = self.effective[:, None, None]

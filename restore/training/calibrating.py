@@ -15,8 +15,8 @@ from restore.generator.intervals import LEVEL, Calibration, CalibrationCounts, c
 from restore.generator.restorer import run_generator
 from restore.generator.weights import Weights
 from restore.gridding import FrameGeometry
-from restore.training.drawing import draw_path
 from restore.training.images import ImageSet
+from restore.training.random_paths import draw_path
 from restore.withholding import Withheld, carried_over, withhold
 
 __all__ = ["calibrate"]

@@ -20,7 +20,7 @@ class Curves:
 
     def add(self, row: dict[str, float], steps: int, progress: bool) -> None:
         """One training step. Rows reach the disk in groups of 20."""
-        self.recent.append(row["rmse_lowpass_pct"])
+        self.recent.append(row["rmse_pct"])
         self.pending.append(row)
         if len(self.pending) == 20:
             self.flush()
@@ -44,7 +44,7 @@ class Curves:
         done = int(24 * row["step"] / steps)
         return (
             f"[{'█' * done}{'·' * (24 - done)}] {int(row['step'])}/{steps}  {row['minutes']:.1f} min  "
-            f"rmse_lowpass {sum(self.recent) / len(self.recent):.2f} %  interval {row['interval_loss']:.3f}  "
+            f"rmse {sum(self.recent) / len(self.recent):.2f} %  interval {row['interval_loss']:.3f}  "
             f"{row['samples_per_s']:.1f} samples/s  waiting {row['waiting_pct']:.0f} %"
         )
 
@@ -72,14 +72,14 @@ class Curves:
         rows, checks = _read(self.out / "curve.csv"), _read(self.out / "validation.csv")
         figure, axes = plt.subplots(figsize=(8, 4.5), layout="constrained")
         if rows:
-            values = [row["rmse_lowpass_pct"] for row in rows]
+            values = [row["rmse_pct"] for row in rows]
             width = max(1, len(values) // 40)
             smooth = [sum(values[max(0, i - width) : i + 1]) / (i + 1 - max(0, i - width)) for i in range(len(values))]
             axes.plot([row["minutes"] for row in rows], smooth, color="0.7", label="training crops, running mean")
         for name in [k for k in (checks[0] if checks else {}) if k.endswith("_pct")]:
             points = axes.plot([r["minutes"] for r in checks], [r[name] for r in checks], "o-", ms=3, label=name[:-4])
             axes.axhline(checks[0][name[:-4] + "_start"], color=points[0].get_color(), ls=":", lw=1)
-        axes.set(xlabel="minutes of training", ylabel="rmse_lowpass (%); dotted: the spectral start alone")
+        axes.set(xlabel="minutes of training", ylabel="rmse (%); dotted: the spectral start alone")
         axes.set_ylim(bottom=0)
         axes.legend(fontsize=8)
         partial = self.out / "curve.partial.png"

@@ -166,7 +166,7 @@ class Training:
             "step": self.steps_done,
             "minutes": self.minutes,
             "loss": float(total.detach()),
-            "rmse_lowpass_pct": float(terms.lowpass_pct),
+            "rmse_pct": float(terms.rmse_pct),
             "interval_loss": float(terms.interval),
             "gradient_norm": norm,
             "learning_rate": config.optimiser.learning_rate * factor,

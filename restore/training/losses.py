@@ -45,9 +45,9 @@ class LossConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """
 
     base: Literal["rms", "mse", "l1", "charbonnier"] = "rms"
-    lowpass_target: bool = True
+    lowpass_target: bool = False
     lowpass_output: bool = False
-    raw_weight: float = 0.1
+    raw_weight: float = 0.0
     trainer_weight: float = 0.5
     interval_weight: float = 0.3
     interval: Literal["laplace", "pinball"] = "laplace"
@@ -112,7 +112,7 @@ class LossTerms(NamedTuple):
     """Scalars: what to back-propagate, and what to show."""
 
     total: Tensor
-    lowpass_pct: Tensor
+    rmse_pct: Tensor
     interval: Tensor
     per_image: Tensor
 
@@ -175,8 +175,7 @@ class GeneratorLoss(nn.Module):
         if config.interval_weight:
             total = total + self.outer_weight * config.interval_weight * interval
         with torch.no_grad():
-            shown_output = low_pass(output) if config.lowpass_output else output
-            shown = reconstruction_error(shown_output - low_pass(truth), "rms").mean()
+            shown = reconstruction_error(output - truth, "rms").mean()
         return LossTerms(total, shown, interval.detach(), per_image.detach())
 
 

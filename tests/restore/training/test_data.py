@@ -12,8 +12,10 @@ from PIL import Image
 from training_tools import specimens
 
 from restore.training.config import ScheduleConfig, TrainConfig, load_config
-from restore.training.drawing import KINDS, DrawConfig, collate, crop, draw_item, draw_path
+from restore.training.crops import crop
+from restore.training.drawing import DrawConfig, collate, draw_item
 from restore.training.images import ImageSet, epoch_order, load_image
+from restore.training.random_paths import KINDS, draw_path
 from restore.training.replay import HardExamples, Item, ReplayConfig
 from restore.training.simulated import simulated_images
 from scancontrol.errors import InvalidInput
