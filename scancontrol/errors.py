@@ -7,6 +7,7 @@
     │   └── DoseLimitPassed what is asked for would give the specimen more than a limit
     ├── StorageError        the disk or the operating system does not take or give what is to be kept
     │   └── LedgerInUse     another process keeps this specimen's dose ledger
+    ├── OrderRefused        what the operator asked for was done already, or something came after it
     ├── LinkError           a peer cannot be reached, or is gone
     │   ├── VersionMismatch a peer speaks another version of the protocol
     │   └── RequestRefused  the microscope will not do what it was asked
@@ -28,6 +29,7 @@ __all__ = [
     "LedgerInUse",
     "LinkError",
     "LocalProtocolError",
+    "OrderRefused",
     "ProtocolError",
     "RecordingError",
     "RemoteProtocolError",
@@ -78,6 +80,10 @@ class StorageError(ScanControlError):
 
 class LedgerInUse(StorageError):
     """Another process keeps this specimen's dose ledger."""
+
+
+class OrderRefused(ScanControlError):
+    """What the operator asked for was done already, or something was ordered after it; nothing has changed."""
 
 
 class LinkError(ScanControlError):

@@ -35,7 +35,7 @@ def run(arguments: argparse.Namespace) -> int:
     shutdown = Shutdown() if arguments.watch is not None else None
     while True:
         try:
-            _show(health.ask(arguments.daemon or health.find_daemon(arguments.runs)), arguments)
+            _show(health.ask(arguments.daemon or health.find_daemon(arguments.runs).status), arguments)
         except LinkError as error:
             if shutdown is None:
                 raise

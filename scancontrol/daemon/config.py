@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
 import msgspec
@@ -9,6 +10,7 @@ import msgspec
 from scancontrol.dose.ledger import check_specimen
 from scancontrol.dose.limits import DoseLimits
 from scancontrol.errors import InvalidInput
+from scancontrol.transport.keys import ClientSecurity
 
 __all__ = ["DaemonConfig", "KeysConfig", "PageConfig", "RestorerConfig", "SpecimenConfig", "StageConfig"]
 
@@ -34,6 +36,12 @@ class KeysConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     secret_key: str  # this daemon's own
     microscope_key: str  # the public key of the microscope's server
+
+    def security(self, base: Path) -> ClientSecurity:
+        """The key files, relative to ``base``. Raises :class:`InvalidInput` where one cannot be used."""
+        security = ClientSecurity(base / self.secret_key, base / self.microscope_key)
+        security.check()
+        return security
 
 
 class RestorerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

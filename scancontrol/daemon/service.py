@@ -132,7 +132,13 @@ class Daemon:
                 stack.callback(page.stop)
                 self._page_url = url.partition("#")[0]  # its token is for the operator alone
                 print_line(f"page        {url}\nobservers   {page.observer_url}")
-            health = HealthServer(self.snapshot, port=config.status_port, folder=self._output)
+            health = HealthServer(
+                self.snapshot,
+                port=config.status_port,
+                folder=self._output,
+                microscope=config.microscope,
+                keys=self._security(),
+            )
             stack.callback(health.stop)
             print_line(f"status      http://{health.start(os.getpid())}/status")
             stack.callback(beam.stop, 1.0)  # first of all on the way out, before anything that takes time
@@ -162,11 +168,7 @@ class Daemon:
 
     def _security(self) -> ClientSecurity | None:
         keys = self._config.keys
-        if keys is None:
-            return None
-        security = ClientSecurity(self._base / keys.secret_key, self._base / keys.microscope_key)
-        security.check()
-        return security
+        return None if keys is None else keys.security(self._base)
 
     def _beside(self, path: str | None) -> Path | None:
         """A path of the configuration, which is relative to its file."""

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, Literal
 
@@ -54,6 +54,8 @@ class MicroscopeLink:
     :param patience_s: how long the caller may leave the link alone, see the module
     :param have: after a restart: ``{(series_unique_id, frame): first sample lacking}`` of the series that go on.
         Samples of other series that the microscope still keeps are let go
+    :param may_light: asked before anything is sent, once and again, that may bring the beam on: a path, a scan, going
+        on, releasing the blanker. What it says no to is refused with the code ``no_session``, as by a lost session
     :raises InvalidInput: the address is not one, or is on the network and no keys are given
     """
 
@@ -68,13 +70,14 @@ class MicroscopeLink:
         patience_s: float = 3.0,
         have: Mapping[tuple[str, int], int] | None = None,
         context: zmq.Context[Any] | None = None,
+        may_light: Callable[[], bool] = lambda: True,
     ) -> None:
         check_address(address, security)
         self.address = address
         self._own_context = context is None
         self._context: zmq.Context[Any] = zmq.Context() if context is None else context
         self._protocol = ClientProtocol(operator, "observer" if observer else "operator", window=window, have=have)
-        self._shell = ClientShell(self._protocol, self._context, address, security, patience_s)
+        self._shell = ClientShell(self._protocol, self._context, address, security, patience_s, may_light)
         self._name = operator
         self._recipes: OrderedDict[str, PathRecipe] = OrderedDict()
         self._closed = False
@@ -248,12 +251,16 @@ class MicroscopeLink:
         """Emergency: blank, and hold the beam blanked until ``set_blanker("auto")``. Observers may, too."""
         self._ask(m.Blank, timeout_s, name=self._name)
 
-    def set_blanker(self, state: Literal["blank", "unblank", "auto"], timeout_s: float = 5.0) -> None:
+    def set_blanker(
+        self, state: Literal["blank", "unblank", "auto"], timeout_s: float = 5.0, *, hold: int | None = None
+    ) -> None:
         """``auto`` lets scans unblank again after a blank, ``blank`` holds the beam blanked.
+
+        With ``hold``, the count of blanks of a :class:`Status`, ``auto`` ends that hold and none that came after it.
 
         :raises RequestRefused: ``unblank`` without a scan: the beam is never on while nothing is collected
         """
-        self._ask(m.SetBlanker, timeout_s, state=state)
+        self._ask(m.SetBlanker, timeout_s, state=state, hold=hold)
 
     # -- samples --------------------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ belongs to one thread. The heart has its own, and beats only while that thread h
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 import zmq
@@ -34,12 +35,14 @@ class ClientShell:
         address: str,
         security: ClientSecurity | None,
         patience_s: float,
+        may_light: Callable[[], bool],
     ) -> None:
         self.heart: Heart | None = None
         self._protocol = protocol
         self._connections = Connections(context, address, security)
         self._context, self._address, self._security = context, address, security
         self._patience_s = patience_s
+        self._may_light = may_light
         self._retry_at = 0.0
 
     def alive(self) -> None:
@@ -69,7 +72,9 @@ class ClientShell:
             self.send()
 
     def send(self) -> None:
-        """Send what the protocol has to say."""
+        """Send what the protocol has to say, but nothing that leads to light where that is not wanted any more."""
+        if not self._may_light():
+            self._protocol.withdraw_lights()
         for parts in self._protocol.control_to_send():
             self._connections.send_control(parts)
         if self._connections.has_data:  # before that the protocol keeps what it has to say

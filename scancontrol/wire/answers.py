@@ -44,6 +44,7 @@ def status_of(
         retained_bytes=retention.bytes,
         session_electrons=guard.session_electrons,
         starved=scanner.starved,
+        blanks=scanner.blanks,
     )
 
 

@@ -20,7 +20,7 @@ from scancontrol.wire.assembly import Assembly, Chunk
 from scancontrol.wire.framing import SERVER_CONTROL, SERVER_DATA, Part, encode
 from scancontrol.wire.transitions import CLIENT, ClientEvent, ClientState
 
-__all__ = ["Chunk", "ClientProtocol", "Event"]
+__all__ = ["Chunk", "ClientProtocol", "Event", "leads_to_light"]
 
 Event = m.Start | Chunk | m.End | m.Notice
 
@@ -28,6 +28,13 @@ _SILENCE_NS = 1_000_000_000  # without any message the connection is given up, a
 _REPEAT_NS = 200_000_000  # between two attempts at what has had no answer
 _RESEND_NS = 50_000_000  # between two requests for what is missing
 _ACKNOWLEDGE_NS = 20_000_000  # news for the microscope waits at most so long
+
+
+def leads_to_light(message: m.Message) -> bool:
+    """Whether the beam may come on because a microscope was sent this."""
+    return isinstance(message, m.Register | m.Scan | m.Resume) or (
+        isinstance(message, m.SetBlanker) and message.state != "blank"
+    )
 
 
 class ClientProtocol:
@@ -51,6 +58,7 @@ class ClientProtocol:
         self._answers: dict[int, m.Done | m.Refused] = {}
         self._notices: deque[m.Notice] = deque()
         self._control_out: list[list[Part]] = []
+        self._requests_out: list[int] = []  # numbers of unanswered requests to send
         self._data_out: list[list[Part]] = []
         self._heard_ns = 0
         self._attach_ns = 0
@@ -67,6 +75,7 @@ class ClientProtocol:
         self._step(ClientEvent.CONNECT)
         self._heard_ns = now_ns
         self._control_out.clear()
+        self._requests_out.clear()
         self._data_out.clear()
         self._hello()
 
@@ -83,12 +92,24 @@ class ClientProtocol:
             self._assembly.expect(message)
         self._unanswered[number] = message
         if self.state is ClientState.READY:
-            self._control_out.append(encode(message))
+            self._requests_out.append(number)
         return number
 
     def answer(self, number: int) -> m.Done | m.Refused | None:
         """The answer to a request, once; None while there is none yet."""
         return self._answers.pop(number, None)
+
+    def withdraw_lights(self) -> None:
+        """Nothing may light the beam any more: what was asked to that end is sent no more, and counts as unanswered.
+
+        The microscope may have had it: what came of a scan its ``end`` will tell, or that there is none.
+        """
+        for number, message in list(self._unanswered.items()):
+            if leads_to_light(message):
+                del self._unanswered[number]
+                self._answers[number] = m.Refused(
+                    request=number, code="no_session", message="it was taken back before the answer came"
+                )
 
     def forget(self, number: int) -> None:
         """The caller gave up on a request."""
@@ -132,7 +153,8 @@ class ClientProtocol:
     def control_to_send(self) -> list[list[Part]]:
         """Parts for the control connection."""
         out, self._control_out = self._control_out, []
-        return out
+        numbers, self._requests_out = self._requests_out, []
+        return out + [encode(self._unanswered[number]) for number in numbers if number in self._unanswered]
 
     def data_to_send(self, now_ns: int) -> list[list[Part]]:
         """Parts for the data connection; acknowledgement and credit are gathered into few messages."""
@@ -226,7 +248,7 @@ class ClientProtocol:
                 self._asked_ns = now_ns
             elif now_ns - self._asked_ns > _REPEAT_NS:  # the microscope knows a request that it has had
                 self._asked_ns = now_ns
-                self._control_out.extend(encode(message) for message in self._unanswered.values())
+                self._requests_out = list(self._unanswered)
 
     # -- the steps ------------------------------------------------------------------------------------
 
@@ -305,7 +327,7 @@ class ClientProtocol:
             self._lost = False
             self._notices.append(m.Notice(kind="link_restored", message="connected to the microscope again"))
         self._was_ready = True
-        self._control_out.extend(encode(message) for message in self._unanswered.values())
+        self._requests_out = list(self._unanswered)
 
     def _say_lost(self, why: str) -> None:
         if self._was_ready:

@@ -158,6 +158,7 @@ class SetBlanker(Message, frozen=True, kw_only=True, tag="blanker"):
 
     request: Sequence
     state: Literal["blank", "unblank", "auto"]
+    hold: Sequence | None = None  # auto: refused unless this is still the count of blanks, see :class:`Status`
 
 
 class Goodbye(Message, frozen=True, kw_only=True, tag="goodbye"):
@@ -267,6 +268,7 @@ class Status(Message, frozen=True, kw_only=True, tag="status"):
     retained_bytes: Sequence
     session_electrons: Amount
     starved: Sequence = 0  # times that the beam waited, blanked, for credit or for room
+    blanks: Sequence = 0  # times that somebody had the beam blanked and held since the server began
 
 
 class Notice(Message, frozen=True, kw_only=True, tag="notice"):

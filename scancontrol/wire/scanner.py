@@ -93,6 +93,7 @@ class Scanner:
         self.queue: deque[OpenScan] = deque()
         self.starved = 0  # times that the beam waited for credit or room
         self.beam_on = False  # what the instrument was last told
+        self.blanks = 0  # times that somebody had the beam blanked and held
         self.unheard = 0  # a scan must be asked for by one who has taken the data messages before this one
         self._limits = limits
         self._channels = channels
@@ -135,6 +136,7 @@ class Scanner:
         if step is None:
             raise LocalProtocolError(f"cannot {event.value} while {self.state.value}")
         self.state = step.to
+        self.blanks += event in (Event.HOLD, Event.COLUMN_BLANK)
         if step.beam == "blank":
             self._blank()
         if step.ends == "completed":

@@ -298,6 +298,13 @@ class ServerProtocol:
                     remedy="start a scan; it unblanks by itself",
                     message="the beam is never on while nothing is collected",
                 )
+            elif message.state == "auto" and message.hold not in (None, scanner.blanks):
+                return m.Refused(
+                    request=request,
+                    code="beam_held",
+                    message="somebody blanked the beam after this was asked for",
+                    remedy="start again if the scan is still wanted",
+                )
             elif message.state == "auto" and scanner.state is State.HELD:
                 scanner.step(Event.RELEASE, "", now_ns)
             return None

@@ -117,7 +117,7 @@ def test_a_running_daemon_tells_the_whole_of_itself_and_takes_no_orders_there(
         assert snapshot.dose.area_e_per_a2 == pytest.approx(snapshot.dose.total_electrons / 500.0**2, rel=0.3)
         assert main(["status", "--runs", str(runs), "--json"]) == 0
         assert json.loads(capsys.readouterr().out)["scan"]["phase"] == "ended"
-        address = health.find_daemon(runs)
+        address = health.find_daemon(runs).status
         host, port = address.split(":")
         assert health.ask(f"http://{address}/status").pid == health.ask(address).pid, "as the daemon prints it"
         for method, path, name, code in (
@@ -143,7 +143,7 @@ def _when(runs: Path, wanted) -> health.Snapshot:
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         try:
-            snapshot = health.ask(health.find_daemon(runs))
+            snapshot = health.ask(health.find_daemon(runs).status)
         except LinkError:
             time.sleep(0.05)
             continue

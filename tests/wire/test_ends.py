@@ -358,6 +358,50 @@ def test_a_held_beam_takes_no_scan_until_the_operator_lets_go(pair, operator):
     assert isinstance(operator.scan(path_id), m.Done)
 
 
+def test_a_hold_is_ended_by_nobody_who_has_not_seen_the_last_blank(pair, operator):
+    path_id = operator.register(recipe())
+    operator.does(m.Blank)
+    pair.turn(60)
+    seen = operator.pulse.status.blanks
+    assert seen == 1
+    pair.network.to_server.append(("control", b"stranger", encode(m.Blank(request=1, name="passer-by"))))
+    pair.turn(1)
+    refused = operator.does(m.SetBlanker, state="auto", hold=seen)
+    assert isinstance(refused, m.Refused)
+    assert refused.code == "beam_held"
+    assert operator.scan(path_id).code == "beam_held"
+    pair.turn(60)
+    assert isinstance(operator.does(m.SetBlanker, state="auto", hold=operator.pulse.status.blanks), m.Done)
+    assert isinstance(operator.scan(path_id), m.Done)
+
+
+@pytest.mark.parametrize("kind", ["register", "scan", "resume", "auto"])
+def test_what_would_light_the_beam_is_never_sent_after_it_was_taken_back(pair, operator, kind):
+    path_id = operator.register(recipe())
+    operator.break_connections()
+    other = recipe(8, 8)
+    fields = {
+        "register": (m.Register, {"path_id": other.path_id, "recipe": msgspec.to_builtins(other)}),
+        "scan": (m.Scan, {"series_id": 1, "series_unique_id": "s1", "frame": 0, "path_id": path_id}),
+        "resume": (m.Resume, {}),
+        "auto": (m.SetBlanker, {"state": "auto"}),
+    }[kind]
+    number = operator.ask(fields[0], **fields[1])
+    pause = operator.ask(m.Pause)
+    operator.protocol.withdraw_lights()
+    sent: list[str] = []
+    receive = pair.server.receive_control
+    pair.server.receive_control = lambda connection, parts, now: (
+        sent.append(msgspec.msgpack.decode(parts[0])["type"]),
+        receive(connection, parts, now),
+    )[1]
+    pair.turn(3000)
+    assert isinstance(operator.protocol.answer(number), m.Refused)
+    assert isinstance(operator.protocol.answer(pause), m.Done)
+    assert fields[0].__struct_config__.tag not in sent
+    assert not pair.instrument.exposed
+
+
 def test_the_beam_cannot_be_unblanked_while_nothing_is_collected(pair, operator):
     refused = operator.does(m.SetBlanker, state="unblank")
     assert isinstance(refused, m.Refused)

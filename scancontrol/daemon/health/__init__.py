@@ -1,6 +1,6 @@
 """The health of a running daemon, for whoever asks: one frozen snapshot, as JSON and as Prometheus text."""
 
-from scancontrol.daemon.health.server import ENDPOINT_FILE, HealthServer, ask, find_daemon
+from scancontrol.daemon.health.server import ENDPOINT_FILE, Endpoint, HealthServer, ask, find_daemon
 from scancontrol.daemon.health.snapshot import (
     BeamHealth,
     DoseHealth,
@@ -16,6 +16,7 @@ __all__ = [
     "ENDPOINT_FILE",
     "BeamHealth",
     "DoseHealth",
+    "Endpoint",
     "HealthServer",
     "QueueHealth",
     "RestorerHealth",

@@ -21,8 +21,9 @@ from scancontrol.daemon.health.metrics import CONTENT_TYPE, exposition
 from scancontrol.daemon.health.snapshot import Snapshot
 from scancontrol.errors import InvalidInput, LinkError
 from scancontrol.files import write_text
+from scancontrol.transport.keys import ClientSecurity
 
-__all__ = ["ENDPOINT_FILE", "HealthServer", "ask", "find_daemon"]
+__all__ = ["ENDPOINT_FILE", "Endpoint", "HealthServer", "ask", "find_daemon"]
 
 ENDPOINT_FILE = "daemon.json"
 """In the folder of the recordings, while a daemon runs: where its snapshot is served."""
@@ -32,10 +33,13 @@ _CLIENT_S = 1.0
 
 
 class Endpoint(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What :data:`ENDPOINT_FILE` says."""
+    """What :data:`ENDPOINT_FILE` says: how to reach the daemon, and its microscope without it."""
 
     pid: int
     status: str  # host:port
+    microscope: str = ""  # the microscope's control address
+    secret_key: str | None = None  # file of the daemon's own key, where the microscope wants one
+    microscope_key: str | None = None  # file of the microscope's public key
 
 
 class HealthServer:
@@ -45,14 +49,24 @@ class HealthServer:
         snapshot: called in the server's thread at every request.
         port: of loopback; 0 takes any free one.
         folder: where :data:`ENDPOINT_FILE` goes; None writes none.
+        microscope: its control address, for the file.
+        keys: with which the microscope is reached, for the file.
 
     Raises:
         InvalidInput: the port is in use.
     """
 
-    def __init__(self, snapshot: Callable[[], Snapshot], *, port: int = 0, folder: Path | None = None) -> None:
+    def __init__(
+        self,
+        snapshot: Callable[[], Snapshot],
+        *,
+        port: int = 0,
+        folder: Path | None = None,
+        microscope: str = "",
+        keys: ClientSecurity | None = None,
+    ) -> None:
         self._snapshot = snapshot
-        self._folder = folder
+        self._folder, self._microscope, self._keys = folder, microscope, keys
         handler = type("Handler", (_Handler,), {"snapshot": staticmethod(snapshot)})
         try:
             self._server = _Listener(("127.0.0.1", port), handler)
@@ -67,8 +81,15 @@ class HealthServer:
         """Begin to answer; returns ``host:port``."""
         self._thread.start()
         if self._folder is not None:
-            text = msgspec.json.encode(Endpoint(pid=pid, status=self.address)).decode()
-            write_text(self._folder / ENDPOINT_FILE, text + "\n")
+            keys = self._keys
+            endpoint = Endpoint(
+                pid=pid,
+                status=self.address,
+                microscope=self._microscope,
+                secret_key=None if keys is None else str(keys.secret_key_file.resolve()),
+                microscope_key=None if keys is None else str(keys.server_key_file.resolve()),
+            )
+            write_text(self._folder / ENDPOINT_FILE, msgspec.json.encode(endpoint).decode() + "\n")
         return self.address
 
     def stop(self) -> None:
@@ -132,12 +153,12 @@ def _loopback_name(host: str) -> bool:
         return False
 
 
-def find_daemon(folder: Path) -> str:
-    """The address of the daemon that records into ``folder``. Raises :class:`LinkError` if none does."""
+def find_daemon(folder: Path) -> Endpoint:
+    """How to reach the daemon that records into ``folder``. Raises :class:`LinkError` if none does."""
     path = folder / ENDPOINT_FILE
     try:
         with path.open("rb") as file:
-            return msgspec.json.decode(file.read(4096), type=Endpoint).status
+            return msgspec.json.decode(file.read(16384), type=Endpoint)
     except OSError as error:
         raise LinkError(f"no daemon records into {folder}; name its folder, or its address with --daemon") from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
