@@ -27,6 +27,7 @@ import zmq
 from scancontrol.link.link import Chunk, End, MicroscopeLink
 from scancontrol.paths import Raster
 from scancontrol.plan.plan import ScanPlan
+from scancontrol.plan.planned import PlannedScan
 from scancontrol.recording import record_plan
 from scancontrol.transport.keys import ClientSecurity, ServerSecurity, make_keys, secure_client
 
@@ -144,12 +145,13 @@ def _link(
         plan = ScanPlan(
             name="benchmark", shape=(SIDE, SIDE), fov_nm=1000.0, dwell_us=0.125, frames=FRAMES, patterns=(Raster(),)
         )
-        path = plan.path(0, capabilities)
+        planned = PlannedScan(plan, capabilities)
+        path = planned.path(0)
         path_id = link.register(path.recipe)
         recording = None
         if disk is not None:
             file = stack.enter_context(TemporaryDirectory(dir=disk))
-            recording = record_plan(Path(file) / "link.hspy", plan, capabilities)
+            recording = record_plan(Path(file) / "link.hspy", planned)
             stack.callback(recording.abandon)
         meter = _Meter(pid)
         started = ended = received = 0

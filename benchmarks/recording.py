@@ -17,6 +17,7 @@ import numpy as np
 from scancontrol.capabilities import Capabilities, DetectorChannel
 from scancontrol.paths import Serpentine
 from scancontrol.plan.plan import ScanPlan
+from scancontrol.plan.planned import PlannedScan
 from scancontrol.recording import Recording, record_plan
 
 __all__ = ["run"]
@@ -31,9 +32,10 @@ PLAN = ScanPlan(
 def run() -> dict[str, Any]:
     """Figures by chunk size: samples a second, CPU seconds per million samples, and those of plain writing."""
     figures: dict[str, Any] = {}
-    path = PLAN.path(0, MICROSCOPE)
+    planned = PlannedScan(PLAN, MICROSCOPE)
+    path = planned.path(0)
     with tempfile.TemporaryDirectory() as folder:
-        recording = record_plan(Path(folder) / "a.hspy", PLAN, MICROSCOPE, keep_restorations="none")
+        recording = record_plan(Path(folder) / "a.hspy", planned, keep_restorations="none")
         for frame, chunk in enumerate(CHUNKS):
             values = np.random.default_rng(frame).integers(0, 65536, (1, chunk), dtype="<u2")
             recording.begin_frame(frame, path)

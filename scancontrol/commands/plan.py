@@ -10,8 +10,9 @@ from typing import Any
 from scancontrol.dose.electrons import per_a2
 from scancontrol.errors import InvalidInput
 from scancontrol.files import config_file
+from scancontrol.plan.notes import notes, quantisation
 from scancontrol.plan.plan import load_capabilities, load_plan
-from scancontrol.plan.planned import PathFigures, PlanSummary, summary
+from scancontrol.plan.planned import PathFigures, PlannedScan
 
 __all__ = ["add_parser", "run", "table"]
 
@@ -41,13 +42,13 @@ def run(args: argparse.Namespace) -> int:
             "--plot", args.plot, "cannot be written (no such folder)", "give a .png in a folder that exists"
         )
     capabilities = load_capabilities(args.microscope or config_file("microscope.yaml"))
-    known = summary(load_plan(args.file), capabilities)
-    print(table(known))
+    planned = PlannedScan(load_plan(args.file), capabilities)
+    print(table(planned))
     if args.plot is not None:
         from scancontrol.figures.plan import save_plan_figure  # matplotlib is slow to load and rarely wanted
 
         try:
-            save_plan_figure(known, args.plot)
+            save_plan_figure(planned, args.plot)
         except (OSError, ValueError) as error:
             raise InvalidInput(
                 "--plot", args.plot, f"cannot be written ({error})", "give a .png in a folder that is writable"
@@ -56,15 +57,15 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def table(known: PlanSummary) -> str:
+def table(planned: PlannedScan) -> str:
     """The summary as text."""
-    plan, microscope = known.plan, known.capabilities
+    plan, microscope = planned.plan, planned.capabilities
     rows, cols = plan.shape
     lines = [
         f"{plan.name} on {microscope.name}",
         f"  frame      {rows} x {cols} px, field of view {plan.fov_nm:g} nm, pixel {plan.fov_nm / cols * 1e3:.4g} pm"
         + (f", turned {plan.rotation_deg:g}°" if plan.rotation_deg else ""),
-        f"  beam       {plan.current_pa(microscope):g} pA, {microscope.beam_energy_kev:g} keV",
+        f"  beam       {planned.beam_current_pa:g} pA, {microscope.beam_energy_kev:g} keV",
     ]
     region = plan.region
     if (region.height, region.width) != (1, 1):
@@ -72,19 +73,20 @@ def table(known: PlanSummary) -> str:
             f"  region     y {region.y:g} to {region.y + region.height:g}, x {region.x:g} to "
             f"{region.x + region.width:g} of the field; coverage is counted in it"
         )
-    lines += [f"  {'hardware' if i == 0 else '':10} {line}" for i, line in enumerate(known.quantisation())]
-    for first in range(0, len(known.patterns), ACROSS - 1):
-        columns = [*known.patterns[first : first + ACROSS - 1], known.raster]
+    lines += [f"  {'hardware' if i == 0 else '':10} {line}" for i, line in enumerate(quantisation(planned))]
+    for first in range(0, len(planned.patterns), ACROSS - 1):
+        columns = [*planned.patterns[first : first + ACROSS - 1], planned.raster]
         lines += ["", " " * LABEL + "".join(f"{one.title:>{COLUMN}}" for one in columns)]
         lines += [f"{label:<{LABEL}}" + "".join(f"{of(one):>{COLUMN}}" for one in columns) for label, of in _ROWS]
+    raster = planned.raster
     frames = "1 frame" if plan.frames == 1 else f"{plan.frames} frames"
     lines += [
         "",
-        f"{frames}: {known.total_time_s:.4g} s of beam time, {per_a2(known.total_dose_e_per_a2)} in the worst area; "
-        f"the same in full rasters {known.raster.path.duration_us * plan.frames * 1e-6:.4g} s, "
-        f"{per_a2(known.raster.dose.worst_area_e_per_a2 * plan.frames)}",
+        f"{frames}: {planned.total_time_s:.4g} s of beam time, {per_a2(planned.total_dose_e_per_a2)} in the worst "
+        f"area; the same in full rasters {raster.duration_us * plan.frames * 1e-6:.4g} s, "
+        f"{per_a2(raster.dose.worst_area_e_per_a2 * plan.frames)}",
     ]
-    lines += [f"note: {note}" for note in known.notes()]
+    lines += [f"note: {note}" for note in notes(planned)]
     return "\n".join(lines)
 
 
@@ -98,17 +100,17 @@ def _worst_pixel(one: PathFigures) -> str:
 
 
 _ROWS: tuple[tuple[str, Callable[[PathFigures], str]], ...] = (
-    ("samples", lambda one: f"{one.path.count:,}"),
-    ("coverage, nominal", lambda one: _one_in(one.path.coverage.nominal)),
-    ("coverage, pixels touched", lambda one: _one_in(one.path.coverage.touched)),
-    ("coverage, dose", lambda one: _one_in(one.path.coverage.dose)),
-    ("frame time", lambda one: f"{one.path.duration_us / 1e3:,.2f} ms"),
-    ("frame rate", lambda one: f"{1e6 / one.path.duration_us:,.2f} Hz"),
-    ("  exposed", lambda one: f"{one.path.exposure_us / 1e3:,.2f} ms"),
-    ("  settling, blanked", lambda one: f"{one.path.settle_time_us / 1e3:,.2f} ms"),
-    ("  flyback, blanked", lambda one: f"{one.path.flyback_time_us / 1e3:,.2f} ms"),
+    ("samples", lambda one: f"{one.samples:,}"),
+    ("coverage, nominal", lambda one: _one_in(one.coverage.nominal)),
+    ("coverage, pixels touched", lambda one: _one_in(one.coverage.touched)),
+    ("coverage, dose", lambda one: _one_in(one.coverage.dose)),
+    ("frame time", lambda one: f"{one.duration_us / 1e3:,.2f} ms"),
+    ("frame rate", lambda one: f"{1e6 / one.duration_us:,.2f} Hz"),
+    ("  exposed", lambda one: f"{one.exposure_us / 1e3:,.2f} ms"),
+    ("  settling, blanked", lambda one: f"{one.settle_us / 1e3:,.2f} ms"),
+    ("  flyback, blanked", lambda one: f"{one.flyback_us / 1e3:,.2f} ms"),
     ("overhead", lambda one: f"{one.overhead:.1%}"),
-    ("blanked moves", lambda one: f"{one.path.moves:,}"),
+    ("blanked moves", lambda one: f"{one.moves:,}"),
     ("electrons", lambda one: f"{one.dose.electrons:,.3g}"),
     ("dose, mean of field", lambda one: per_a2(one.dose.mean_e_per_a2)),
     ("dose, worst area", lambda one: per_a2(one.dose.worst_area_e_per_a2)),

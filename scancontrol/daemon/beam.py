@@ -22,7 +22,7 @@ from scancontrol.daemon.dosing import DoseKeeper
 from scancontrol.daemon.interrupted import Interrupted
 from scancontrol.errors import InvalidInput, LinkError, RecordingError, ScanControlError, StorageError
 from scancontrol.link.link import MicroscopeLink
-from scancontrol.plan.plan import ScanPlan
+from scancontrol.plan.planned import PlannedScan
 from scancontrol.processes.logs import set_scan
 from scancontrol.recording import RecordingWriter, file_name, record_plan
 from scancontrol.transport.keys import ClientSecurity
@@ -38,9 +38,9 @@ _RETRY_S = (0.5, 10.0)  # shortest and longest wait before a disk or a microscop
 
 @dataclass(frozen=True)
 class Run:
-    """One acquisition: a plan, and the file that its samples go to."""
+    """One acquisition: a plan on this microscope, and the file that its samples go to."""
 
-    plan: ScanPlan
+    planned: PlannedScan
     recording: RecordingWriter
     acquisition: Acquisition
     series_id: int
@@ -55,7 +55,7 @@ class BeamThread:
         operator: whose lease it is.
         security: keys, where the address is not loopback.
         output: folder of the recordings.
-        sinks: made anew for each run, told the recording that the run is written to and what the microscope can. Called
+        sinks: made anew for each run, told what is scanned and the recording that it is written to. Called
             in this thread, for an interrupted acquisition perhaps before :meth:`connect` has returned.
         on_finished: called in this thread when a run has ended, before the next begins.
         dose: keeps the specimen's dose ledger.
@@ -74,7 +74,7 @@ class BeamThread:
         output: Path,
         keep_restorations: str,
         fsync: bool,
-        sinks: Callable[[ScanPlan, RecordingWriter, Capabilities], Sequence[Sink]],
+        sinks: Callable[[PlannedScan, RecordingWriter], Sequence[Sink]],
         on_finished: Callable[[Run, AcquisitionStatus], None],
         dose: DoseKeeper,
         notice: Callable[[str, str], None],
@@ -84,7 +84,7 @@ class BeamThread:
         self._address, self._operator, self._security = address, operator, security
         self._output, self._keep, self._fsync = output, keep_restorations, fsync
         self._sinks, self._on_finished, self._notice, self._dose = sinks, on_finished, notice, dose
-        self._orders: queue.Queue[ScanPlan] = queue.Queue(maxsize=1)
+        self._orders: queue.Queue[PlannedScan] = queue.Queue(maxsize=1)
         self._stopping = threading.Event()
         self._ready = threading.Event()
         self._unfinished, self._on_interrupted = interrupted, on_interrupted
@@ -113,13 +113,13 @@ class BeamThread:
             raise LinkError(f"the microscope at {self._address} did not answer in time; see whether it runs")
         return self.capabilities
 
-    def start(self, plan: ScanPlan) -> bool:
-        """Ask for an acquisition of ``plan``; False if one is running or waiting."""
+    def start(self, planned: PlannedScan) -> bool:
+        """Ask for an acquisition; False if one is running or waiting."""
         run = self.run
         if self._unfinished is not None or (run is not None and not run.acquisition.wait(0)):
             return False
         try:
-            self._orders.put_nowait(plan)
+            self._orders.put_nowait(planned)
         except queue.Full:
             return False
         return True
@@ -246,12 +246,12 @@ class BeamThread:
 
     def _turn(self, link: MicroscopeLink) -> None:
         try:
-            plan = self._orders.get_nowait()
+            planned = self._orders.get_nowait()
         except queue.Empty:
             link.receive(_IDLE_S)
             return
         try:
-            run = self._arm(link, plan)
+            run = self._arm(link, planned)
         except ScanControlError as error:
             self._notice(str(error), "error")
             self.refusal = error
@@ -261,7 +261,7 @@ class BeamThread:
     def _run(self, link: MicroscopeLink, run: Run) -> None:
         self.run = run
         set_scan(run.recording.header.series_unique_id)
-        log.info("scanning %s into %s", run.plan.name, run.recording.path.name)
+        log.info("scanning %s into %s", run.planned.plan.name, run.recording.path.name)
         status = run.acquisition.run()
         log.info("ended: %s %s", status.finish_reason, status.message)
         if run.only_collects and status.finish_reason == "completed":
@@ -292,23 +292,24 @@ class BeamThread:
         self._stopping.wait(self._retry_s)
 
     def _rearm(self, link: MicroscopeLink, unfinished: Interrupted) -> Run:
-        plan, ends = unfinished.plan, self._on_interrupted == "end" or self._ends_as is not None
+        planned, ends = unfinished.planned, self._on_interrupted == "end" or self._ends_as is not None
         if not ends:
             try:
-                plan.check(link.capabilities)
+                planned = PlannedScan(planned.plan, link.capabilities)
             except InvalidInput as error:
                 self._notice(f"{unfinished.path.name} is ended, because its plan cannot go on: {error}", "error")
                 ends = True
         recording = RecordingWriter.resume(unfinished.path, fsync=self._fsync)
         self._notice(f"{unfinished.path.name} was interrupted and {'is ended' if ends else 'goes on'}", "warning")
-        acquisition = self._acquisition(link, recording, plan, 0 if ends else plan.frames)
-        return Run(plan, recording, acquisition, unfinished.series_id, only_collects=ends)
+        acquisition = self._acquisition(link, recording, planned, 0 if ends else planned.plan.frames)
+        return Run(planned, recording, acquisition, unfinished.series_id, only_collects=ends)
 
-    def _arm(self, link: MicroscopeLink, plan: ScanPlan) -> Run:
-        capabilities = link.capabilities
-        plan.check(capabilities)
-        self._dose.check(plan, capabilities)
-        stated, meant = capabilities.beam_current_pa, plan.current_pa(capabilities)
+    def _arm(self, link: MicroscopeLink, planned: PlannedScan) -> Run:
+        capabilities, plan = link.capabilities, planned.plan
+        if planned.capabilities != capabilities:  # another microscope answers since the plan was offered
+            planned = PlannedScan(plan, capabilities)
+        self._dose.check(planned)
+        stated, meant = capabilities.beam_current_pa, planned.beam_current_pa
         if abs(meant - stated) > 0.01 * stated:
             told = f"the plan counts dose with {meant:g} pA, the microscope states {stated:g} pA"
             self._notice(f"{told}; set one of them right", "warning")
@@ -321,26 +322,25 @@ class BeamThread:
         unique = f"{time.strftime('%Y%m%d-%H%M%S')}-{series_id & 0xFFFF:04x}"
         recording = record_plan(
             self._output / file_name(plan, unique),
-            plan,
-            capabilities,
+            planned,
             series_id=series_id,
             series_unique_id=unique,
             keep_restorations=self._keep,  # type: ignore[arg-type]
             fsync=self._fsync,
             sample_dtype=capabilities.sample_dtype,
         )
-        return Run(plan, recording, self._acquisition(link, recording, plan, plan.frames), series_id)
+        return Run(planned, recording, self._acquisition(link, recording, planned, plan.frames), series_id)
 
     def _acquisition(
-        self, link: MicroscopeLink, recording: RecordingWriter, plan: ScanPlan, frames: int
+        self, link: MicroscopeLink, recording: RecordingWriter, planned: PlannedScan, frames: int
     ) -> Acquisition:
         return Acquisition(
             link,
             recording,
-            (plan.recipe(frame, link.capabilities) for frame in range(frames)),
-            self._sinks(plan, recording, link.capabilities),
-            frames_planned=plan.frames,
+            map(planned.recipe, range(frames)),
+            self._sinks(planned, recording),
+            frames_planned=planned.plan.frames,
             area=self._dose.area,
-            dose=self._dose.series(recording.header.series_unique_id, plan, link.capabilities),
+            dose=self._dose.series(recording.header.series_unique_id, planned),
             on_notice=lambda notice: self._notice(notice.message, "warning"),
         )

@@ -6,13 +6,12 @@ import logging
 import time
 from pathlib import Path
 
-from scancontrol.capabilities import Capabilities
 from scancontrol.daemon.config import SpecimenConfig
 from scancontrol.dose.ledger import DoseLedger
 from scancontrol.dose.limits import DoseLimits
 from scancontrol.link.link import MicroscopeLink
 from scancontrol.paths import ScanPath
-from scancontrol.plan.plan import ScanPlan
+from scancontrol.plan.planned import PlannedScan
 from scancontrol.wire.messages import End
 
 __all__ = ["DoseKeeper", "SeriesDose"]
@@ -36,13 +35,14 @@ class DoseKeeper:
         """The name under which the microscope's own guard counts this place."""
         return f"{self.config.id} at y {self.config.stage_um.y:g}, x {self.config.stage_um.x:g} um"
 
-    def check(self, plan: ScanPlan, capabilities: Capabilities) -> None:
+    def check(self, planned: PlannedScan) -> None:
         """Raise :class:`~scancontrol.errors.InvalidInput` if the whole plan would pass a limit of the specimen.
 
         Frames that change their seed are taken to be like the first; each is looked at again before it is asked for.
         """
-        paths = [(plan.path(i, capabilities), times) for i, times in enumerate(plan.repeats()) if times]
-        self.ledger.check(paths, _current_pa(plan, capabilities), self.stage_nm, limits=plan.dose_limits)
+        plan = planned.plan
+        paths = [(planned.path(i), times) for i, times in enumerate(plan.repeats()) if times]
+        self.ledger.check(paths, _current_pa(planned), self.stage_nm, limits=plan.dose_limits)
 
     def reconcile(self, link: MicroscopeLink) -> float:
         """Account for what earlier processes left open; the microscope must be exposing nothing."""
@@ -54,9 +54,9 @@ class DoseKeeper:
             time.sleep(0.005)
         return self.ledger.reconcile(status.server_id, status.session_electrons)
 
-    def series(self, series_unique_id: str, plan: ScanPlan, capabilities: Capabilities) -> SeriesDose:
+    def series(self, series_unique_id: str, planned: PlannedScan) -> SeriesDose:
         """The account of one series."""
-        return SeriesDose(self, series_unique_id, _current_pa(plan, capabilities), plan.dose_limits)
+        return SeriesDose(self, series_unique_id, _current_pa(planned), planned.plan.dose_limits)
 
     def area_e_per_a2(self, path: ScanPath) -> float:
         """What the most exposed cell under ``path`` has had."""
@@ -95,6 +95,6 @@ class SeriesDose:
             self._keeper.ledger.spend(number, end.next_index, end.electrons)
 
 
-def _current_pa(plan: ScanPlan, capabilities: Capabilities) -> float:
+def _current_pa(planned: PlannedScan) -> float:
     """The higher of what the plan means and what the microscope states."""
-    return max(plan.current_pa(capabilities), capabilities.beam_current_pa)
+    return max(planned.beam_current_pa, planned.capabilities.beam_current_pa)

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from scancontrol.capabilities import Capabilities
 from scancontrol.errors import InvalidInput, RecordingError
-from scancontrol.plan.plan import ScanPlan, parse_plan
+from scancontrol.plan.plan import parse_plan
+from scancontrol.plan.planned import PlannedScan
 from scancontrol.recording import RecordingReader
 
 __all__ = ["Interrupted", "newest_unfinished"]
@@ -23,7 +24,7 @@ class Interrupted:
     """A recording that was not ended. ``have`` is what :class:`~scancontrol.link.link.MicroscopeLink` is told."""
 
     path: Path
-    plan: ScanPlan
+    planned: PlannedScan  # on the microscope as it was when the recording was begun
     series_id: int
     channels: tuple[str, ...]
     have: Mapping[tuple[str, int], int]
@@ -42,8 +43,8 @@ class Interrupted:
             header = read.header
             have = {(header.series_unique_id, frame.frame): frame.received for frame in read.frames}
             have.setdefault((header.series_unique_id, 0), 0)  # the series is named even if it has no frame yet
-            plan = parse_plan(read.plan_text, f"the plan in {path}")
-            return cls(path, plan, header.series_id, header.channels, have)
+            planned = PlannedScan(parse_plan(read.plan_text, f"the plan in {path}"), read.capabilities)
+            return cls(path, planned, header.series_id, header.channels, have)
 
     def check(self, capabilities: Capabilities) -> None:
         """Raise :class:`InvalidInput` if this microscope's samples do not fit into the recording."""

@@ -19,7 +19,6 @@ from pathlib import Path
 import msgspec
 
 from scancontrol.acquisition import AcquisitionStatus, Background, Partial, PartialFrames, Sink
-from scancontrol.capabilities import Capabilities
 from scancontrol.daemon.beam import BeamThread, Run
 from scancontrol.daemon.config import UNNAMED, DaemonConfig
 from scancontrol.daemon.dosing import DoseKeeper
@@ -33,12 +32,13 @@ from scancontrol.daemon.progress import Progress, print_line
 from scancontrol.daemon.restorations import Restorations
 from scancontrol.daemon.signal_watch import SignalWatch
 from scancontrol.daemon.snapshot import snapshot_of
-from scancontrol.daemon.status import PlanFigures, status_view
+from scancontrol.daemon.status import status_view
 from scancontrol.dose.limits import DoseLimits
 from scancontrol.errors import InvalidInput, LinkError, RecordingError, ScanControlError, StorageError
 from scancontrol.files import write_text
 from scancontrol.paths import ScanPath
 from scancontrol.plan.plan import ScanPlan, load_plan
+from scancontrol.plan.planned import PlanFigures, PlannedScan
 from scancontrol.processes.child import Shutdown
 from scancontrol.recording import RecordingWriter
 from scancontrol.transport.keys import ClientSecurity
@@ -67,6 +67,7 @@ class Daemon:
         self._config, self._base = config, base
         self._output = base / config.output
         self._plans = _load_plans(config.plans, base)
+        self._planned: dict[str, PlannedScan] = {}  # the same on the microscope, once it has answered
         self._hub = LiveHub()
         self._finished: queue.SimpleQueue[tuple[Run, AcquisitionStatus, PlanFigures]] = queue.SimpleQueue()
         self._recent: deque[Path] = deque()
@@ -88,7 +89,7 @@ class Daemon:
         config = self._config
         self._shutdown, self._truth_path = shutdown, orders.truth
         _make_folder(self._output)
-        plan = self._first_plan(orders)
+        first = self._first_plan(orders)
         interrupted = self._interrupted(orders)
         on_interrupted = "resume" if orders.resume is not None else config.on_interrupted
         goes_on = interrupted is not None and on_interrupted == "resume"
@@ -117,8 +118,7 @@ class Daemon:
             self._beam = beam
             capabilities = beam.connect(config.connect_timeout_s)
             stack.callback(beam.stop, 1.0)
-            for offered in self._plans.values():
-                offered.check(capabilities)
+            self._planned = {name: PlannedScan(plan, capabilities) for name, plan in self._plans.items()}
             self._capabilities = capabilities
             if config.page.enabled:
                 page = LiveServer(
@@ -144,7 +144,9 @@ class Daemon:
             stack.callback(beam.stop, 1.0)  # first of all on the way out, before anything that takes time
             self._restorations.start()
             print_line(f"daemon      {capabilities.name} at {config.microscope}, recordings in {self._output}")
+            plan = None if first is None else self._planned[first]
             if plan is not None and orders.frames is not None:
+                plan = PlannedScan(msgspec.structs.replace(plan.plan, frames=orders.frames), capabilities)
                 self._restorations.wait_ready(60)  # a run that ends by itself is to be restored from its first frame
             if plan is not None and not goes_on:
                 self._start_when_free(plan)
@@ -161,7 +163,7 @@ class Daemon:
             self._say(f"{found} was interrupted and cannot be gone on with: {error}", "warning")
             return None
 
-    def _start_when_free(self, plan: ScanPlan) -> None:
+    def _start_when_free(self, plan: PlannedScan) -> None:
         """Start, once an interrupted acquisition that is ended first is out of the way."""
         while not self._beam.start(plan) and self._beam.alive and not self._asked_to_end():
             time.sleep(0.02)
@@ -174,17 +176,15 @@ class Daemon:
         """A path of the configuration, which is relative to its file."""
         return None if path is None else self._base / path
 
-    def _first_plan(self, orders: Orders) -> ScanPlan | None:
+    def _first_plan(self, orders: Orders) -> str | None:
+        """The name of the plan to start with."""
         if not orders.start:
             return None
         if not self._plans:
             raise InvalidInput("plans", "none", "leave nothing to start", "name one with --plan or in the file")
-        plan = next(iter(self._plans.values()))
-        if orders.frames is not None:
-            plan = msgspec.structs.replace(plan, frames=orders.frames)
-        return plan
+        return next(iter(self._plans))
 
-    def _loop(self, plan: ScanPlan | None, orders: Orders, shutdown: Shutdown) -> int:
+    def _loop(self, plan: PlannedScan | None, orders: Orders, shutdown: Shutdown) -> int:
         progress = Progress()
         while not shutdown.requested():
             self._obey(timeout_s=_REFRESH_S)
@@ -215,7 +215,7 @@ class Daemon:
         restored = self._restorations
         written = RunFigures(
             recording=run.recording.path.name,
-            plan=run.plan.name,
+            plan=run.planned.plan.name,
             finish_reason=status.finish_reason or "",
             frames=status.frames_completed,
             samples_sent=status.samples_exposed,
@@ -246,10 +246,11 @@ class Daemon:
 
     # -- one acquisition --------------------------------------------------------------------------------
 
-    def _sinks(self, plan: ScanPlan, recording: RecordingWriter, capabilities: Capabilities) -> Sequence[Sink]:
+    def _sinks(self, planned: PlannedScan, recording: RecordingWriter) -> Sequence[Sink]:
         """Called in the beam's thread when a run is armed. It rests on nothing that :meth:`run` has yet to do."""
-        self._first_path = plan.path(0, capabilities)
-        self._figures = PlanFigures.of(plan, self._first_path, capabilities)
+        capabilities = planned.capabilities
+        self._first_path = planned.path(0)
+        self._figures = planned.figures
         self._series = recording.header.series_unique_id
         series = recording.header.series_id
 
@@ -264,7 +265,7 @@ class Daemon:
                     samples=partial.samples,
                     path_id=partial.path.path_id,
                     samples_planned=partial.path.count,
-                    fov_nm=plan.fov_nm,
+                    fov_nm=planned.plan.fov_nm,
                 )
             )
 
@@ -321,10 +322,10 @@ class Daemon:
                 self._beam.emergency_blank()
                 self._say("beam blanked and held; Start lifts it", "warning")
             case Start(plan=name):
-                plan = self._plans.get(name)
-                if plan is None:
-                    raise InvalidInput("plan", name, "is not offered", f"choose of {', '.join(self._plans)}")
-                done = self._beam.start(plan)
+                planned = self._planned.get(name)
+                if planned is None:
+                    raise InvalidInput("plan", name, "is not offered", f"choose of {', '.join(self._planned)}")
+                done = self._beam.start(planned)
             case Pause():
                 done = run is not None and run.acquisition.pause()
             case Resume():

@@ -21,7 +21,7 @@ from scancontrol.daemon.health import (
 )
 from scancontrol.daemon.page.messages import PAGE_PROTOCOL
 from scancontrol.daemon.restorations import Restorations
-from scancontrol.daemon.status import PlanFigures
+from scancontrol.plan.planned import PlanFigures
 from scancontrol.wire.messages import PROTOCOL_VERSION, software
 
 __all__ = ["snapshot_of"]

@@ -2,59 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from scancontrol.acquisition import AcquisitionStatus
-from scancontrol.capabilities import Capabilities
 from scancontrol.daemon.latency import LatencyWindow
 from scancontrol.daemon.page.messages import MicroscopeState, RestorerState, StatusView
-from scancontrol.dose.electrons import frame_dose
-from scancontrol.paths import ScanPath
-from scancontrol.plan.plan import ScanPlan
-from scancontrol.plan.planned import pattern_title
+from scancontrol.plan.planned import PlanFigures
 from scancontrol.wire.messages import Status
 
-__all__ = ["PlanFigures", "status_view"]
-
-
-@dataclass(frozen=True)
-class PlanFigures:
-    """What a plan costs on this microscope, computed once when it is armed."""
-
-    plan: str
-    pattern: str
-    frames: int
-    dwell_us: float
-    beam_current_pa: float
-    beam_frame_time_ms: float
-    dose_frame_e_per_a2: float
-    dose_limit_e_per_a2: float | None
-    coverage_nominal: float
-    coverage_touched: float
-    coverage_dose: float
-    saturation_counts: float
-
-    @classmethod
-    def of(cls, plan: ScanPlan, path: ScanPath, capabilities: Capabilities) -> PlanFigures:
-        """The figures of ``plan`` whose first frame goes along ``path``."""
-        current = plan.current_pa(capabilities)
-        coverage = path.coverage
-        detector = capabilities.detectors[0]
-        return cls(
-            plan=plan.name,
-            pattern=pattern_title(path.recipe.pattern),
-            frames=plan.frames,
-            dwell_us=path.dwell_per_pixel_us,
-            beam_current_pa=current,
-            beam_frame_time_ms=path.duration_us / 1e3,
-            dose_frame_e_per_a2=frame_dose(path, current).region_e_per_a2,
-            dose_limit_e_per_a2=capabilities.dose_limit_e_per_a2,
-            coverage_nominal=coverage.nominal,
-            coverage_touched=coverage.touched,
-            coverage_dose=coverage.dose,
-            saturation_counts=float((1 << detector.adc_bits) - 1),
-        )
+__all__ = ["status_view"]
 
 
 def status_view(

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scancontrol.dose.electrons import dwell_map_us, per_a2
+from scancontrol.paths.path import ScanPath
 from scancontrol.paths.pattern import CONTINUOUS
-from scancontrol.plan.planned import PathFigures, PlanSummary
+from scancontrol.plan.planned import PathFigures, PlannedScan
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,18 +27,18 @@ MAPPED_CELLS = 128
 """The dwell map shows means over so many cells across: single lines of pixels would hardly be seen."""
 
 
-def save_plan_figure(known: PlanSummary, path: Path) -> None:
+def save_plan_figure(planned: PlannedScan, path: Path) -> None:
     """Write :func:`draw_plan` as an image. Raises :class:`OSError` or :class:`ValueError` if it cannot be written."""
-    figure = draw_plan(known)
+    figure = draw_plan(planned)
     figure.savefig(path, dpi=150, facecolor=PAPER)
 
 
-def draw_plan(known: PlanSummary) -> Figure:
+def draw_plan(planned: PlannedScan) -> Figure:
     """One row for each pattern (at most six): path, dwell map, figures."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    shown = known.patterns[:6]
+    shown = planned.patterns[:6]
     figure = Figure(figsize=(13.6, 0.9 + 4.55 * len(shown)), facecolor=PAPER)
     FigureCanvasAgg(figure)
     top = 1 - 0.62 / figure.get_figheight()
@@ -52,21 +53,22 @@ def draw_plan(known: PlanSummary) -> Figure:
         hspace=0.26,
         width_ratios=(1, 1, 0.98),
     )
-    plan = known.plan
+    plan = planned.plan
     figure.text(0.045, top + 0.18 / figure.get_figheight(), plan.name, fontsize=15, fontweight="bold", color=INK)
     figure.text(
         0.985,
         top + 0.18 / figure.get_figheight(),
         f"{plan.shape[0]} × {plan.shape[1]} px · {plan.fov_nm:g} nm · dwell {plan.dwell_us:g} µs · "
-        f"{plan.current_pa(known.capabilities):g} pA · {known.capabilities.name}",
+        f"{planned.beam_current_pa:g} pA · {planned.capabilities.name}",
         fontsize=10,
         color=FAINT,
         ha="right",
     )
     for row, one in enumerate(shown):
-        _draw_path(figure.add_subplot(grid[row, 0]), one)
-        _draw_dwell(figure.add_subplot(grid[row, 1]), one)
-        _draw_figures(figure.add_subplot(grid[row, 2]), one, known.raster)
+        path = planned.path(row)
+        _draw_path(figure.add_subplot(grid[row, 0]), one, path)
+        _draw_dwell(figure.add_subplot(grid[row, 1]), path)
+        _draw_figures(figure.add_subplot(grid[row, 2]), one, planned.raster)
     return figure
 
 
@@ -77,9 +79,8 @@ def _axes(axes: Axes, title: str) -> None:
         spine.set_color("#cbd5e1")
 
 
-def _window(one: PathFigures) -> tuple[float, float, float, float]:
+def _window(path: ScanPath) -> tuple[float, float, float, float]:
     """(y0, y1, x0, x1) in nm of the part of the field that is drawn: all, or the middle of dense paths."""
-    path = one.path
     height_nm, width_nm = path.recipe.pixel_size_nm * path.shape[0], path.fov_nm
     share = min(1.0, (DRAWN_SAMPLES / path.count) ** 0.5)
     if share > 0.85:
@@ -90,14 +91,13 @@ def _window(one: PathFigures) -> tuple[float, float, float, float]:
     return y - half_y, y + half_y, x - half_x, x + half_x
 
 
-def _draw_path(axes: Axes, one: PathFigures) -> None:
+def _draw_path(axes: Axes, one: PathFigures, path: ScanPath) -> None:
     """Exposed strokes coloured by time; lone samples as dots; blanked moves as faint lines where there are few."""
     from matplotlib.collections import LineCollection
 
-    path = one.path
-    y0, y1, x0, x1 = _window(one)
+    y0, y1, x0, x1 = _window(path)
     size_nm = np.array([path.recipe.pixel_size_nm * path.shape[0], path.fov_nm])
-    positions, times, kinds = _visible(one, size_nm, (y0, y1, x0, x1))
+    positions, times, kinds = _visible(path, size_nm, (y0, y1, x0, x1))
     whole = (y1 - y0) >= size_nm[0] * 0.999
     _axes(axes, f"{one.title}: path, by time" + ("" if whole else "  (centre)"))
     points_per_nm = 265 / (x1 - x0)
@@ -130,13 +130,13 @@ def _draw_path(axes: Axes, one: PathFigures) -> None:
 
 
 def _visible(
-    one: PathFigures, size_nm: NDArray[np.float64], window: tuple[float, float, float, float]
+    path: ScanPath, size_nm: NDArray[np.float64], window: tuple[float, float, float, float]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.uint8]]:
     """Samples inside the window: positions (n, 2) in nm, times (n,) in ms, and kinds; a gap counts as a move."""
     y0, y1, x0, x1 = window
     positions, times, kinds = [], [], []
     clock_us, inside_before = 0.0, False
-    for chunk in one.path.chunks():
+    for chunk in path.chunks():
         at_nm = chunk.positions * size_nm
         begin = clock_us + np.cumsum(chunk.move_us + chunk.dwell_us) - chunk.dwell_us
         clock_us = float(begin[-1] + chunk.dwell_us[-1])
@@ -150,9 +150,8 @@ def _visible(
     return np.concatenate(positions), np.concatenate(times), np.concatenate(kinds)
 
 
-def _draw_dwell(axes: Axes, one: PathFigures) -> None:
+def _draw_dwell(axes: Axes, path: ScanPath) -> None:
     """Dwell in each pixel, or its mean over blocks where the frame has more pixels than the figure."""
-    path = one.path
     dwell = dwell_map_us(path)
     block = max(1, -(-max(dwell.shape) // MAPPED_CELLS))
     if block > 1:
@@ -180,7 +179,7 @@ def _colour_bar(axes: Axes, mappable: Any, label: str) -> None:
 
 def _draw_figures(axes: Axes, one: PathFigures, raster: PathFigures) -> None:
     """The three coverages as bars on a logarithmic scale, and time and dose beside a full raster's."""
-    coverage = one.path.coverage
+    coverage = one.coverage
     axes.set_title("what it costs, beside a full raster", fontsize=10.5, color=INK, loc="left", pad=7)
     axes.set(xlim=(0, 1), ylim=(0, 1))
     axes.axis("off")
@@ -198,8 +197,8 @@ def _draw_figures(axes: Axes, one: PathFigures, raster: PathFigures) -> None:
     axes.text(0.66, 0.655, "1", fontsize=7, color=FAINT, ha="right")
     lines = (
         ("", one.title.split(",")[0], "full raster"),
-        ("samples", f"{one.path.count:,}", f"{raster.path.count:,}"),
-        ("frame", f"{one.path.duration_us / 1e3:,.1f} ms", f"{raster.path.duration_us / 1e3:,.1f} ms"),
+        ("samples", f"{one.samples:,}", f"{raster.samples:,}"),
+        ("frame", f"{one.duration_us / 1e3:,.1f} ms", f"{raster.duration_us / 1e3:,.1f} ms"),
         ("blanked", f"{one.overhead:.1%}", f"{raster.overhead:.1%}"),
         ("dose, mean", per_a2(one.dose.mean_e_per_a2), per_a2(raster.dose.mean_e_per_a2)),
         ("dose, worst area", per_a2(one.dose.worst_area_e_per_a2), per_a2(raster.dose.worst_area_e_per_a2)),

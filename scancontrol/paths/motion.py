@@ -7,12 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from scancontrol.capabilities import Capabilities, CoilModel
+from scancontrol.capabilities import CoilModel
 from scancontrol.errors import InvalidInput
 from scancontrol.paths.coils import Lag
 from scancontrol.paths.path import ScanPath
-from scancontrol.paths.pattern import CONTINUOUS
+from scancontrol.paths.pattern import CONTINUOUS, Pattern
 from scancontrol.paths.patterns.spirals import Archimedean
+from scancontrol.paths.recipe import PathRecipe
 
 __all__ = ["Motion", "check_slew", "motion"]
 
@@ -68,37 +69,24 @@ def motion(path: ScanPath, coil: CoilModel) -> Motion:
     )
 
 
-def check_slew(path: ScanPath, capabilities: Capabilities) -> None:
+def check_slew(asked: Motion, recipe: PathRecipe, limit_fields_per_us: float) -> None:
     """Raise :class:`InvalidInput` if the path is drawn faster than the coils' drivers can, with what would fit."""
-    limit = capabilities.max_slew_fields_per_us
-    if math.isinf(limit):
-        return
-    cols = path.shape[1]
-    fastest = 0.0
-    tail = np.empty((0, 2))
-    dwell_tail = np.empty(0)
-    for chunk in path.chunks():
-        positions = np.concatenate([tail, chunk.positions])
-        dwell = np.concatenate([dwell_tail, chunk.dwell_us])
-        drawn = (chunk.kind == CONTINUOUS)[1 - len(tail) :]
-        length = np.hypot(*(np.diff(positions, axis=0) * path.shape).T) / cols
-        fastest = max(fastest, float((length / dwell[:-1])[drawn].max(initial=0.0)))
-        tail, dwell_tail = positions[-1:], dwell[-1:]
+    fastest, limit = asked.fastest_fields_per_us, limit_fields_per_us
     if fastest <= limit:
         return
-    dwell_us = path.recipe.dwell_us
+    dwell_us = recipe.dwell_us
     fits = dwell_us * fastest / limit
     raise InvalidInput(
         "speed",
         f"{fastest:.4g} fields of view per µs",
         f"is above the coils' slew limit, {limit:.4g}",
-        f"raise dwell_us from {dwell_us:g} to {fits:.4g}" + _velocity_limited(path, limit * cols * dwell_us),
+        f"raise dwell_us from {dwell_us:g} to {fits:.4g}"
+        + _velocity_limited(recipe.pattern, limit * recipe.shape[1] * dwell_us),
     )
 
 
-def _velocity_limited(path: ScanPath, step_px: float) -> str:
+def _velocity_limited(pattern: Pattern, step_px: float) -> str:
     """The other remedy, where the pattern has one: samples closer together, at a speed that is never passed."""
-    pattern = path.recipe.pattern
     if isinstance(pattern, Archimedean) and pattern.speed == "angular":
         return f", or travel the spiral with speed: linear and step_px: {min(1.0, step_px):.3g}"
     if hasattr(pattern, "step_px"):

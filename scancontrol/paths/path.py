@@ -1,7 +1,8 @@
 """Scan paths: what a recipe expands to, a chunk at a time.
 
 A :class:`ScanPath` is an ordered list of beam positions with the dwell at each and the blanked time before it.
-It may be far longer than memory: :meth:`ScanPath.chunks` and :meth:`ScanPath.chunk` never expand more than they return.
+It may be far longer than memory: :meth:`ScanPath.chunks` and :meth:`ScanPath.chunk` expand no more than they return,
+or, of a short path, all of it once.
 """
 
 from __future__ import annotations
@@ -28,6 +29,9 @@ ELECTRONS_PER_PA_US = 1e-18 / 1.602176634e-19
 """Electrons in one picoampere during one microsecond: 6.2415."""
 
 CHUNK = 1 << 14
+
+KEPT_SAMPLES = 1 << 19
+"""Paths up to this long are expanded once and kept, 17 MB at most; longer ones anew whenever they are read."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +93,7 @@ class ScanPath:
         """Samples ``first_index`` to ``first_index + count``. Raises :class:`IndexError` outside the path."""
         if not (first_index >= 0 and count >= 0 and first_index + count <= self.count):
             raise IndexError(f"samples {first_index} to {first_index + count} of a path of {self.count}")
-        if "_whole" in self.__dict__:
+        if self.count <= KEPT_SAMPLES or "_whole" in self.__dict__:
             whole, part = self._whole, slice(first_index, first_index + count)
             return PathChunk(
                 first_index, whole.positions[part], whole.dwell_us[part], whole.move_us[part], whole.kind[part]

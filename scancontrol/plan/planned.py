@@ -1,129 +1,259 @@
-"""What a plan comes to on a microscope: time, dose, overhead and demands, beside a full raster's."""
+"""A plan on one microscope: checked when it is made, and from then on what the acquisition is run from.
+
+Paths are not kept, for they may be longer than memory: what is kept is their recipes and their figures, and
+the paths that were asked for last.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
-from scancontrol.capabilities import Capabilities
+import numpy as np
+
+from scancontrol.capabilities import Capabilities, CoilModel
 from scancontrol.dose import electrons as dose
-from scancontrol.paths.motion import Motion, motion
-from scancontrol.paths.path import ScanPath
+from scancontrol.dose.limits import check_limit
+from scancontrol.errors import InvalidInput
+from scancontrol.paths.motion import Motion, check_slew, motion
+from scancontrol.paths.path import Coverage, ScanPath
 from scancontrol.paths.pattern import Pattern
 from scancontrol.paths.patterns.rasters import Raster
+from scancontrol.paths.recipe import AnyPattern, PathRecipe
 from scancontrol.plan.plan import ScanPlan
+from scancontrol.recent import Recent
 
-__all__ = ["PathFigures", "PlanSummary", "pattern_title", "summary"]
+__all__ = ["PathFigures", "PlanFigures", "PlannedScan", "pattern_title"]
+
+_PATHS_KEPT = 2
 
 
 @dataclass(frozen=True)
 class PathFigures:
-    """The figures of one frame along one pattern."""
+    """What one frame along one path costs, and what it asks of the coils."""
 
     title: str
-    path: ScanPath
+    recipe: PathRecipe
+    samples: int
+    coverage: Coverage
+    dwell_per_pixel_us: float
+    exposure_us: float
+    settle_us: float  # blanked time of jumps
+    flyback_us: float  # blanked time of line and frame flybacks
+    moves: int
     dose: dose.FrameDose
     motion: Motion
+
+    @classmethod
+    def of(cls, path: ScanPath, beam_current_pa: float, coil: CoilModel, title: str | None = None) -> PathFigures:
+        """The figures of ``path``; a short path is expanded once for all of them, a long one streamed."""
+        return cls(
+            title=pattern_title(path.recipe.pattern) if title is None else title,
+            recipe=path.recipe,
+            samples=path.count,
+            coverage=path.coverage,
+            dwell_per_pixel_us=path.dwell_per_pixel_us,
+            exposure_us=path.exposure_us,
+            settle_us=path.settle_time_us,
+            flyback_us=path.flyback_time_us,
+            moves=path.moves,
+            dose=dose.frame_dose(path, beam_current_pa),
+            motion=motion(path, coil),
+        )
+
+    @property
+    def duration_us(self) -> float:
+        """Time of the whole frame, blanked moves counted."""
+        return self.exposure_us + self.settle_us + self.flyback_us
 
     @property
     def overhead(self) -> float:
         """Fraction of the frame's time in which the beam is blanked."""
-        return self.path.move_time_us / self.path.duration_us
+        return (self.settle_us + self.flyback_us) / self.duration_us
 
 
 @dataclass(frozen=True)
-class PlanSummary:
-    """A plan on a microscope. ``patterns`` are in the order of the cycle; ``raster`` stands beside them."""
+class PlanFigures:
+    """What the page and the status say of a plan: its first frame's figures, and what limits them."""
 
-    plan: ScanPlan
-    capabilities: Capabilities
-    patterns: tuple[PathFigures, ...]
-    raster: PathFigures
+    plan: str
+    pattern: str
+    frames: int
+    dwell_us: float
+    beam_current_pa: float
+    beam_frame_time_ms: float
+    dose_frame_e_per_a2: float
+    dose_limit_e_per_a2: float | None
+    coverage_nominal: float
+    coverage_touched: float
+    coverage_dose: float
+    saturation_counts: float
+
+
+class PlannedScan:
+    """A plan that this microscope can and may run. There is none that was not checked.
+
+    Args:
+        plan: what is asked for.
+        capabilities: what the microscope states about itself.
+
+    Raises:
+        InvalidInput: the plan asks for a detector, a dwell, a path or a speed that this microscope does not
+            have, or for a dose above the plan's own limit or the microscope's.
+    """
+
+    def __init__(self, plan: ScanPlan, capabilities: Capabilities) -> None:
+        self.plan = plan
+        self.capabilities = capabilities
+        self._recipes: dict[int, PathRecipe] = {}  # by pattern; those that change their seed are made anew
+        self._paths: Recent[PathRecipe, ScanPath] = Recent(_PATHS_KEPT)
+        self._check_detectors()
+        self._check_dwell(plan.dwell_us)  # this and the coils' lag before anything is computed from them
+        self._check_lag()
+        total = np.zeros((1, 1))
+        patterns = []
+        for frame, times in enumerate(plan.repeats()):
+            if not times:
+                break
+            path = self.path(frame)
+            patterns.append(self._checked(path))
+            total = total + times * dose.area_map_e_per_a2(path, self.beam_current_pa)
+        self.patterns: tuple[PathFigures, ...] = tuple(patterns)  # of the frames in which each is first taken
+        self.total_dose_e_per_a2 = float(total.max())  # of the most exposed area; new seeds are taken to be alike
+        self._check_total()
+
+    # -- what each frame is -------------------------------------------------------------------------------
+
+    @property
+    def beam_current_pa(self) -> float:
+        """The current that doses are computed with: the plan's, or else the microscope's."""
+        asked = self.plan.beam_current_pa
+        return self.capabilities.beam_current_pa if asked is None else asked
+
+    def recipe(self, frame: int) -> PathRecipe:
+        """The solved recipe of frame ``frame``, counted from 0."""
+        turn, number = divmod(frame, len(self.plan.patterns))
+        pattern = self.plan.patterns[number]
+        if getattr(pattern, "seed_per_frame", False):
+            return self.recipe_of(pattern.for_frame(turn))
+        if number not in self._recipes:
+            self._recipes[number] = self.recipe_of(pattern)
+        return self._recipes[number]
+
+    def path(self, frame: int) -> ScanPath:
+        """The scan path of frame ``frame``; the last two are kept."""
+        recipe = self.recipe(frame)
+        return self._paths.made(recipe, recipe.expand)
+
+    def electrons(self, frame: int) -> float:
+        """Electrons on the specimen in frame ``frame``; frames with a new seed are taken to be like the first."""
+        return self.patterns[frame % len(self.plan.patterns)].dose.electrons
+
+    def recipe_of(self, pattern: AnyPattern) -> PathRecipe:
+        """The solved recipe of any pattern under this plan. Raises :class:`InvalidInput` if it cannot be."""
+        return self.plan.recipe_of(pattern, self.capabilities).solve()
+
+    # -- what it comes to ---------------------------------------------------------------------------------
 
     @property
     def total_time_s(self) -> float:
         """Beam time of all frames, blanked moves counted."""
         times = zip(self.patterns, self.plan.repeats(), strict=False)
-        return sum(one.path.duration_us * repeats for one, repeats in times) * 1e-6
+        return sum(one.duration_us * repeats for one, repeats in times) * 1e-6
+
+    @cached_property
+    def raster(self) -> PathFigures:
+        """A full raster of the same frame, to hold the plan's paths beside."""
+        path = self.recipe_of(Raster()).expand()
+        return PathFigures.of(path, self.beam_current_pa, self.capabilities.coil, "full raster")
 
     @property
-    def total_dose_e_per_a2(self) -> float:
-        """Dose of the most exposed area after all frames."""
-        return self.plan.total_dose_e_per_a2(self.capabilities)
-
-    def quantisation(self) -> list[str]:
-        """What the hardware makes of the dwell and the positions that were asked for."""
-        lines = []
-        asked, given = self.plan.dwell_us, self.patterns[0].path.dwell_per_pixel_us
-        if abs(given / asked - 1) > 1e-9:
-            lines.append(
-                f"dwell {asked:g} µs becomes {given:g} µs ({given / asked - 1:+.2%}): whole cycles of "
-                f"{self.capabilities.sample_clock_mhz:g} MHz"
-            )
-        else:
-            lines.append(
-                f"dwell {given:g} µs is a whole number of cycles of {self.capabilities.sample_clock_mhz:g} MHz"
-            )
-        step_px = max(self.plan.shape) / (1 << self.capabilities.dac_bits)
-        lines.append(
-            f"positions on {self.capabilities.dac_bits} bits: steps of {step_px:.3g} px, moved by at most "
-            f"{step_px / 2:.3g} px"
+    def figures(self) -> PlanFigures:
+        """What page and status say of it."""
+        first, detector = self.patterns[0], self.capabilities.detectors[0]
+        return PlanFigures(
+            plan=self.plan.name,
+            pattern=first.title,
+            frames=self.plan.frames,
+            dwell_us=first.dwell_per_pixel_us,
+            beam_current_pa=self.beam_current_pa,
+            beam_frame_time_ms=first.duration_us / 1e3,
+            dose_frame_e_per_a2=first.dose.region_e_per_a2,
+            dose_limit_e_per_a2=self.capabilities.dose_limit_e_per_a2,
+            coverage_nominal=first.coverage.nominal,
+            coverage_touched=first.coverage.touched,
+            coverage_dose=first.coverage.dose,
+            saturation_counts=float((1 << detector.adc_bits) - 1),
         )
-        return lines
 
-    def notes(self) -> list[str]:
-        """What the plan's author should know before the beam is on."""
-        found = []
-        corner_khz = self.capabilities.coil.bandwidth_khz
-        for one in self.patterns:
-            move, dwell_us = one.motion, self.plan.dwell_us
-            if move.smooth_turn_khz > corner_khz * (1 + 1e-6):
-                fits = dwell_us * move.smooth_turn_khz / corner_khz
-                found.append(
-                    f"{one.title}: its curves turn at up to {move.smooth_turn_khz:.3g} kHz, above the coils' corner of "
-                    f"{corner_khz:.3g} kHz; dwell_us {fits:.3g} would keep below it"
+    # -- the check ----------------------------------------------------------------------------------------
+
+    def _check_detectors(self) -> None:
+        known = [channel.name for channel in self.capabilities.detectors]
+        for name in self.plan.detectors:
+            if name not in known:
+                raise InvalidInput(
+                    "detectors", name, "is no detector of this microscope", f"choose of {', '.join(known)}"
                 )
-            if move.lag_worst_px > 1:
-                tau = self.capabilities.coil.time_constant_us
-                slower = dwell_us * move.lag_worst_px
-                found.append(
-                    f"{one.title}: the beam lags by up to {move.lag_worst_px:.2f} px ({tau:g} µs behind); achieved "
-                    f"positions are recorded, and dwell_us {slower:.3g} would hold it within 1 px"
-                )
-            if one.overhead > 0.5:
-                found.append(
-                    f"{one.title}: {one.overhead:.0%} of the frame passes blanked, in {one.path.moves:,} moves; a "
-                    "pattern drawn in one line (archimedean, line_hop) would save most of it"
-                )
-            nominal, touched = one.path.coverage.nominal, one.path.coverage.touched
-            if not 0.8 < nominal / touched < 1.25:
-                found.append(
-                    f"{one.title}: called 1/{1 / nominal:.4g}, it touches 1/{1 / touched:.4g} of the pixels for "
-                    f"1/{1 / one.path.coverage.dose:.4g} of the dose"
-                )
-        limit = self.capabilities.dose_limit_e_per_a2
-        if limit is not None:
-            found.append(
-                f"dose limit of the microscope: {limit:.4g} e/Å²; the plan spends "
-                f"{self.total_dose_e_per_a2 / limit:.1%} of it"
+
+    def _check_dwell(self, dwell_us: float) -> None:
+        shortest, longest = self.capabilities.shortest_dwell_us, self.capabilities.longest_dwell_us
+        asked = self.plan.dwell_us
+        which = "" if dwell_us == asked else " of a sample"
+        if dwell_us < shortest * (1 - 1e-9):
+            raise InvalidInput(
+                f"dwell_us{which}",
+                f"{dwell_us:g}",
+                f"is below the microscope's shortest dwell, {shortest:g}",
+                f"raise dwell_us to {asked * shortest / dwell_us:.4g} or more",
             )
-        return found
+        if dwell_us > longest * (1 + 1e-9):
+            raise InvalidInput(
+                f"dwell_us{which}",
+                f"{dwell_us:g}",
+                f"is above the microscope's longest dwell, {longest:g}",
+                f"lower dwell_us to {asked * longest / dwell_us:.4g} or less",
+            )
 
+    def _check_lag(self) -> None:
+        lag_us = self.capabilities.coil.time_constant_us
+        raster_us = self.plan.shape[0] * self.plan.shape[1] * self.plan.dwell_us
+        if lag_us > raster_us:
+            raise InvalidInput(
+                "coil.time_constant_us",
+                f"{lag_us:g}",
+                f"is longer than a raster of the frame, {raster_us:g} us: the beam would hardly leave where it starts",
+                "mend what the microscope states of its coils, or raise dwell_us",
+            )
 
-def summary(plan: ScanPlan, capabilities: Capabilities) -> PlanSummary:
-    """Work out ``plan`` on a microscope. Raises :class:`InvalidInput` if the plan cannot run there."""
-    plan.check(capabilities)
-    current_pa = plan.current_pa(capabilities)
+    def _checked(self, path: ScanPath) -> PathFigures:
+        limit = self.capabilities.samples_per_path_limit
+        if path.count > limit:
+            raise InvalidInput(
+                "samples",
+                path.count,
+                f"is above the microscope's limit, {limit}",
+                "ask for less coverage or fewer pixels",
+            )
+        for extreme in path.dwell_range_us if path.weighted else ():
+            self._check_dwell(extreme)
+        known = PathFigures.of(path, self.beam_current_pa, self.capabilities.coil)
+        check_slew(known.motion, path.recipe, self.capabilities.max_slew_fields_per_us)
+        frame_limit = self.plan.dose_limits.frame_e_per_a2
+        if frame_limit is not None:
+            self._check_dose("dose of one frame", known.dose.worst_area_e_per_a2, frame_limit, known.coverage.dose, 1)
+        return known
 
-    def figures(title: str, path: ScanPath) -> PathFigures:
-        return PathFigures(title, path, dose.frame_dose(path, current_pa), motion(path, capabilities.coil))
+    def _check_total(self) -> None:
+        frames = self.plan.frames
+        coverage = sum(one.coverage.dose for one in self.patterns) / len(self.patterns)
+        quantity = f"dose of {frames} frames" if frames > 1 else "dose of 1 frame"
+        for limit in (self.plan.dose_limits.total_e_per_a2, self.capabilities.dose_limit_e_per_a2):
+            if limit is not None:
+                self._check_dose(quantity, self.total_dose_e_per_a2, limit, coverage, frames)
 
-    used = range(min(plan.frames, len(plan.patterns)))
-    return PlanSummary(
-        plan=plan,
-        capabilities=capabilities,
-        patterns=tuple(figures(pattern_title(plan.patterns[i]), plan.path(i, capabilities)) for i in used),
-        raster=figures("full raster", plan.recipe_of(Raster(), capabilities).expand()),
-    )
+    def _check_dose(self, quantity: str, spent: float, limit: float, coverage: float, frames: int) -> None:
+        check_limit(quantity, spent, limit, dwell_us=self.plan.dwell_us, coverage=coverage, frames=frames)
 
 
 def pattern_title(pattern: Pattern) -> str:

@@ -9,8 +9,8 @@ from typing import Literal
 
 import msgspec
 
-from scancontrol.capabilities import Capabilities
 from scancontrol.plan.plan import ScanPlan
+from scancontrol.plan.planned import PlannedScan
 from scancontrol.recording.layout import VERSION, Capacity, Header
 from scancontrol.recording.writer import RecordingWriter
 
@@ -19,17 +19,17 @@ __all__ = ["capacity_of", "file_name", "record_plan"]
 _FRAMES_EXPANDED = 64
 
 
-def capacity_of(plan: ScanPlan, capabilities: Capabilities) -> Capacity:
-    """Room for every frame of ``plan``.
+def capacity_of(planned: PlannedScan) -> Capacity:
+    """Room for every frame of the plan.
 
     Frames whose seed does not change are expanded once. Of plans where every frame is another path, the
     first few dozen are, and the rest is taken to be a tenth longer than the longest of them; what is not
     used is given back when the recording ends.
     """
-    cycle = len(plan.patterns)
+    plan, cycle = planned.plan, len(planned.plan.patterns)
     changing = any(getattr(pattern, "seed_per_frame", False) for pattern in plan.patterns)
     if not changing:
-        paths = [plan.path(frame, capabilities) for frame in range(min(cycle, plan.frames))]
+        paths = [planned.path(frame) for frame in range(min(cycle, plan.frames))]
         one = Capacity.of(paths)
         counts = [len(range(i, plan.frames, cycle)) for i in range(len(paths))]
         return msgspec.structs.replace(
@@ -38,7 +38,7 @@ def capacity_of(plan: ScanPlan, capabilities: Capabilities) -> Capacity:
             samples=sum(path.count * count for path, count in zip(paths, counts, strict=True)),
             chunks=sum(Capacity.of([path]).chunks * count for path, count in zip(paths, counts, strict=True)),
         )
-    sampled = [plan.path(frame, capabilities) for frame in range(min(_FRAMES_EXPANDED, plan.frames))]
+    sampled = [planned.path(frame) for frame in range(min(_FRAMES_EXPANDED, plan.frames))]
     exact = Capacity.of(sampled)
     if plan.frames <= _FRAMES_EXPANDED:
         return exact
@@ -66,8 +66,7 @@ def file_name(plan: ScanPlan, suffix: str) -> str:
 
 def record_plan(
     path: Path | str,
-    plan: ScanPlan,
-    capabilities: Capabilities,
+    planned: PlannedScan,
     *,
     plan_text: str | None = None,
     channels: tuple[str, ...] | None = None,
@@ -80,12 +79,13 @@ def record_plan(
     started_utc_ns: int | None = None,
     fsync: bool = False,
 ) -> RecordingWriter:
-    """Make the recording of ``plan`` on this microscope, with the disk space of every sample reserved.
+    """Make the recording of a plan on its microscope, with the disk space of every sample reserved.
 
     ``channels`` are the detectors' names in the order of the stream: all of the microscope's by default.
-    Raises :class:`~scancontrol.errors.RecordingError` if the disk has no room, and
-    :class:`~scancontrol.errors.InvalidInput` if the plan cannot be.
+    Raises:
+        RecordingError: the disk has no room.
     """
+    plan, capabilities = planned.plan, planned.capabilities
     kept: int | Literal["last"] = 1
     if keep_restorations != "all":
         kept = 0 if keep_restorations == "none" else keep_restorations
@@ -95,7 +95,7 @@ def record_plan(
         shape=plan.shape,
         fov_nm=plan.fov_nm,
         dwell_us=plan.dwell_us,
-        beam_current_pa=plan.current_pa(capabilities),
+        beam_current_pa=planned.beam_current_pa,
         channels=channels or tuple(detector.name for detector in capabilities.detectors),
         sample_dtype=sample_dtype,
         started_utc_ns=time.time_ns() if started_utc_ns is None else started_utc_ns,
@@ -104,7 +104,7 @@ def record_plan(
         keep_restorations=kept,
         specimen=specimen,
         stage_nm=stage_nm,
-        capacity=capacity_of(plan, capabilities),
+        capacity=capacity_of(planned),
     )
     text = msgspec.yaml.encode(plan).decode() if plan_text is None else plan_text
     return RecordingWriter.create(path, header, text, capabilities, fsync=fsync)

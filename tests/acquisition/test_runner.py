@@ -21,6 +21,7 @@ from scancontrol.acquisition.phases import TRANSITIONS, step
 from scancontrol.errors import InvalidInput, LinkError, LocalProtocolError, RemoteProtocolError
 from scancontrol.paths import achieved_positions, partial_frame
 from scancontrol.plan.plan import ScanPlan
+from scancontrol.plan.planned import PlannedScan
 from scancontrol.recording import Recording, RecordingWriter, record_plan
 
 
@@ -31,7 +32,7 @@ def plan() -> ScanPlan:
 
 @pytest.fixture
 def recording(tmp_path: Path, plan: ScanPlan) -> Iterator[RecordingWriter]:
-    writer = record_plan(tmp_path / "a.hspy", plan, MICROSCOPE, series_id=1, series_unique_id="s")
+    writer = record_plan(tmp_path / "a.hspy", PlannedScan(plan, MICROSCOPE), series_id=1, series_unique_id="s")
     yield writer
     writer.abandon()
 
@@ -415,7 +416,7 @@ def test_whatever_happens_in_whatever_order_nothing_is_exposed_twice_or_lost(
 ) -> None:
     plan = plan_of(3)
     place = tmp_path_factory.mktemp("any") / "a.hspy"
-    writer = record_plan(place, plan, MICROSCOPE, series_id=1)
+    writer = record_plan(place, PlannedScan(plan, MICROSCOPE), series_id=1)
     microscope, sink = MemoryMicroscope(step=step_size), RememberingSink()
     acquisition = Acquisition(microscope, writer, recipes_of(plan), [sink], frames_ahead=frames_ahead)
     waiting, idle = sorted(happenings), [0]
@@ -443,7 +444,7 @@ def test_whatever_happens_in_whatever_order_nothing_is_exposed_twice_or_lost(
 def test_a_frame_that_does_not_fit_its_recording_ends_the_acquisition_after_the_frames_before_it(
     tmp_path: Path, plan: ScanPlan
 ) -> None:
-    writer = record_plan(tmp_path / "small.hspy", plan_of(2), MICROSCOPE, series_id=1)
+    writer = record_plan(tmp_path / "small.hspy", PlannedScan(plan_of(2), MICROSCOPE), series_id=1)
     microscope = MemoryMicroscope()
     status = Acquisition(microscope, writer, recipes_of(plan)).run()
     assert (status.finish_reason, status.frames_completed, status.samples_lost) == ("recording", 2, 0)

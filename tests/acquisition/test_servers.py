@@ -16,6 +16,7 @@ from scancontrol.acquisition.contracts import NoAccount
 from scancontrol.errors import LinkError, RequestRefused, StorageError
 from scancontrol.paths import ScanPath
 from scancontrol.plan.plan import ScanPlan
+from scancontrol.plan.planned import PlannedScan
 from scancontrol.recording import Recording, RecordingReader, RecordingWriter, record_plan
 from scancontrol.wire.messages import End
 
@@ -27,7 +28,7 @@ def plan() -> ScanPlan:
 
 @pytest.fixture
 def recording(tmp_path: Path, plan: ScanPlan) -> Iterator[RecordingWriter]:
-    writer = record_plan(tmp_path / "a.hspy", plan, MICROSCOPE, series_id=1, series_unique_id="s")
+    writer = record_plan(tmp_path / "a.hspy", PlannedScan(plan, MICROSCOPE), series_id=1, series_unique_id="s")
     yield writer
     writer.abandon()
 
@@ -249,7 +250,7 @@ def test_whatever_servers_and_daemons_do_one_after_another_nothing_is_exposed_tw
 ) -> None:
     plan = plan_of(3)
     place = tmp_path_factory.mktemp("any") / "a.hspy"
-    writer = record_plan(place, plan, MICROSCOPE, series_id=1, series_unique_id="s")
+    writer = record_plan(place, PlannedScan(plan, MICROSCOPE), series_id=1, series_unique_id="s")
     microscope = Answering()
     for at, trouble in [*troubles, (0, never_hears)]:  # at last nothing happens
         microscope.answers(at, trouble, taken_up=trouble is not never_hears)

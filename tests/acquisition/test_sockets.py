@@ -24,6 +24,7 @@ from scancontrol.link.link import MicroscopeLink
 from scancontrol.microscope.drivers.recording import Replay
 from scancontrol.microscope.host import serve
 from scancontrol.plan.plan import ScanPlan, parse_plan
+from scancontrol.plan.planned import PlannedScan
 from scancontrol.recording import Recording, record_plan
 from scancontrol.wire.messages import Scan
 from scancontrol.wire.server import ServerProtocol
@@ -33,7 +34,7 @@ pytestmark = pytest.mark.slow
 
 
 def recorded(place: Path, plan: ScanPlan) -> Path:
-    with record_plan(place, plan, MICROSCOPE) as recording:
+    with record_plan(place, PlannedScan(plan, MICROSCOPE)) as recording:
         for frame, recipe in enumerate(recipes_of(plan)):
             path = recipe.expand()
             recording.begin_frame(frame, path)
@@ -83,8 +84,9 @@ def test_a_recording_played_back_as_a_microscope_is_recorded_again_sample_for_sa
         capabilities = link.connect(5)
         with Recording.open(original) as read:
             plan_again = parse_plan(read.plan_text)
-        recording = record_plan(tmp_path / "copy.hspy", plan_again, capabilities, series_id=3, series_unique_id="again")
-        recipes = (plan_again.recipe(frame, capabilities) for frame in range(plan_again.frames))
+        planned = PlannedScan(plan_again, capabilities)
+        recording = record_plan(tmp_path / "copy.hspy", planned, series_id=3, series_unique_id="again")
+        recipes = map(planned.recipe, range(plan_again.frames))
         status = Acquisition(link, recording, recipes).run()
     assert (status.finish_reason, status.message, status.samples_lost) == ("completed", "", 0)
     recording.close()
@@ -102,7 +104,7 @@ def test_a_recording_is_played_back_at_the_pace_of_the_beam(tmp_path: Path) -> N
     duration_s = recipes_of(plan)[0].expand().duration_us * 1e-6
     with served(Replay(original)) as address, MicroscopeLink(address) as link:
         link.connect(5)
-        recording = record_plan(tmp_path / "copy.hspy", plan, link.capabilities, series_id=1)
+        recording = record_plan(tmp_path / "copy.hspy", PlannedScan(plan, link.capabilities), series_id=1)
         began = time.monotonic()
         status = Acquisition(link, recording, recipes_of(plan)).run()
         took_s = time.monotonic() - began
@@ -116,7 +118,7 @@ def test_a_path_that_the_recording_does_not_hold_is_refused_with_words(tmp_path:
     with served(Replay(original)) as address, MicroscopeLink(address) as link:
         link.connect(5)
         other = plan_of(1, coverage=0.5)
-        recording = record_plan(tmp_path / "copy.hspy", other, link.capabilities, series_id=1)
+        recording = record_plan(tmp_path / "copy.hspy", PlannedScan(other, link.capabilities), series_id=1)
         status = Acquisition(link, recording, recipes_of(other)).run()
     recording.close(status.finish_reason or "")
     assert status.finish_reason == "fault"
@@ -128,7 +130,7 @@ def test_pause_resume_and_abort_reach_the_microscope_over_the_wire(tmp_path: Pat
     instrument = CountingReplay(recorded(tmp_path / "original.hspy", plan))
     with served(instrument) as address, MicroscopeLink(address) as link:
         link.connect(5)
-        recording = record_plan(tmp_path / "copy.hspy", plan, link.capabilities, series_id=1)
+        recording = record_plan(tmp_path / "copy.hspy", PlannedScan(plan, link.capabilities), series_id=1)
         acquisition = Acquisition(link, recording, recipes_of(plan))
         at: dict[str, int] = {}
 
@@ -244,7 +246,9 @@ def test_a_server_killed_while_its_answer_is_waited_for_has_no_sample_exposed_ag
         assert ready.wait(5)
         with MicroscopeLink(address[0]) as link:
             link.connect(5)
-            recording = record_plan(tmp_path / "new.hspy", plan, link.capabilities, series_id=3, series_unique_id="new")
+            recording = record_plan(
+                tmp_path / "new.hspy", PlannedScan(plan, link.capabilities), series_id=3, series_unique_id="new"
+            )
             status = Acquisition(link, recording, recipes_of(plan)).run()
             recording.close(status.finish_reason or "")
     finally:

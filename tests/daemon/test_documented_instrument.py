@@ -13,6 +13,7 @@ import pytest
 
 from scancontrol.link.link import Chunk, End, MicroscopeLink
 from scancontrol.plan.plan import parse_plan
+from scancontrol.plan.planned import PlannedScan
 
 pytestmark = pytest.mark.slow
 
@@ -47,7 +48,7 @@ def test_the_documented_instrument_scans_a_frame_to_its_end(tmp_path: Path) -> N
         address = json.loads(process.stdout.readline())["address"]
         with MicroscopeLink(address, operator="reader") as link:
             capabilities = link.connect(20)
-            recipe = parse_plan(PLAN).recipe(0, capabilities)
+            recipe = PlannedScan(parse_plan(PLAN), capabilities).recipe(0)
             path = recipe.expand()
             link.start(link.register(recipe), series_id=1, frame=0)
             values: list[np.ndarray] = []

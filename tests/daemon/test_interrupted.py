@@ -18,6 +18,7 @@ from scancontrol.link.link import MicroscopeLink
 from scancontrol.microscope.host import serve
 from scancontrol.paths import CoverageGoal, JitteredGrid
 from scancontrol.plan.plan import ScanPlan
+from scancontrol.plan.planned import PlannedScan
 from scancontrol.recording import RecordingReader, record_plan
 from simulators.config import SimulatorConfig
 from simulators.microscope import SimulatedMicroscope
@@ -68,8 +69,8 @@ def test_what_was_cut_off_does_not_wait_for_the_rest_of_the_daemon(
     microscope: tuple[str, Capabilities], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, choice, reason: str
 ) -> None:
     address, capabilities = microscope
-    cut_off = record_plan(tmp_path / "cut-off.hspy", PLAN, capabilities, series_id=1, series_unique_id="s")
-    cut_off.begin_frame(0, PLAN.path(0, capabilities))
+    cut_off = record_plan(tmp_path / "cut-off.hspy", PlannedScan(PLAN, capabilities), series_id=1, series_unique_id="s")
+    cut_off.begin_frame(0, PlannedScan(PLAN, capabilities).path(0))
     cut_off.abandon()
     connect = BeamThread.connect
 
@@ -99,8 +100,8 @@ def test_a_microscope_that_does_not_answer_for_a_while_is_waited_for_by_a_daemon
     microscope: tuple[str, Capabilities], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     address, capabilities = microscope
-    cut_off = record_plan(tmp_path / "cut-off.hspy", PLAN, capabilities, series_id=1, series_unique_id="s")
-    cut_off.begin_frame(0, PLAN.path(0, capabilities))
+    cut_off = record_plan(tmp_path / "cut-off.hspy", PlannedScan(PLAN, capabilities), series_id=1, series_unique_id="s")
+    cut_off.begin_frame(0, PlannedScan(PLAN, capabilities).path(0))
     cut_off.abandon()
     connect, attempts = MicroscopeLink.connect, []
 

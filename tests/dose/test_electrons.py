@@ -10,7 +10,8 @@ from scancontrol.commands.plan import table
 from scancontrol.dose import electrons as dose
 from scancontrol.errors import InvalidInput
 from scancontrol.paths import JitteredGrid, PathRecipe, Points, Raster, Region
-from scancontrol.plan.planned import summary
+from scancontrol.plan.notes import notes
+from scancontrol.plan.planned import PlannedScan
 
 
 def path_of(pattern, shape=(128, 128), **more):
@@ -47,17 +48,17 @@ def test_the_maps_of_dwell_and_area_hold_every_electron():
 
 def test_a_dose_above_its_limit_is_refused_and_each_remedy_fits():
     plan = plan_with(frames=20)
-    spent = plan.total_dose_e_per_a2(MICROSCOPE)
+    spent = PlannedScan(plan, MICROSCOPE).total_dose_e_per_a2
     limit = spent / 3
     with pytest.raises(InvalidInput, match=r"\(3 times\)") as refused:
-        plan_with(frames=20, dose_limits={"total_e_per_a2": limit}).check(MICROSCOPE)
+        PlannedScan(plan_with(frames=20, dose_limits={"total_e_per_a2": limit}), MICROSCOPE)
     assert "20 frames" in refused.value.quantity
     assert f"{limit:.4g}" in refused.value.limit
     words = refused.value.remedy.replace(",", "").split()
     fitting_dwell = float(words[words.index("from") + 3])
     fewer = int(words[words.index("take") + 1])
-    plan_with(frames=20, dwell_us=fitting_dwell, dose_limits={"total_e_per_a2": limit}).check(MICROSCOPE)
-    plan_with(frames=fewer, dose_limits={"total_e_per_a2": limit}).check(MICROSCOPE)
+    PlannedScan(plan_with(frames=20, dwell_us=fitting_dwell, dose_limits={"total_e_per_a2": limit}), MICROSCOPE)
+    PlannedScan(plan_with(frames=fewer, dose_limits={"total_e_per_a2": limit}), MICROSCOPE)
     assert fewer == 6
     assert fitting_dwell == pytest.approx(2 / 3, rel=0.01)
 
@@ -66,14 +67,14 @@ def test_a_million_frames_of_a_large_dose_are_refused_by_the_microscopes_limit()
     import msgspec
 
     limited = msgspec.structs.replace(MICROSCOPE, dose_limit_e_per_a2=1e4)
-    plan_with(frames=4, dwell_us=1.0).check(limited)
+    PlannedScan(plan_with(frames=4, dwell_us=1.0), limited)
     with pytest.raises(InvalidInput, match="dose of 1000000 frames"):
-        plan_with(frames=1_000_000, dwell_us=1.0).check(limited)
+        PlannedScan(plan_with(frames=1_000_000, dwell_us=1.0), limited)
 
 
 def test_a_frame_limit_holds_for_each_pattern():
     with pytest.raises(InvalidInput, match="dose of one frame"):
-        plan_with(dose_limits={"frame_e_per_a2": 0.01}).check(MICROSCOPE)
+        PlannedScan(plan_with(dose_limits={"frame_e_per_a2": 0.01}), MICROSCOPE)
 
 
 def test_the_summary_adds_up():
@@ -84,17 +85,19 @@ def test_the_summary_adds_up():
             {"kind": "jittered_grid", "coverage": {"value": 0.05}},
         ],
     )
-    known = summary(plan, MICROSCOPE)
-    first, second = (one.path for one in known.patterns)
-    assert known.total_time_s == pytest.approx((3 * first.duration_us + 2 * second.duration_us) * 1e-6)
-    assert known.raster.path.count == 128 * 128
-    assert known.patterns[1].overhead == pytest.approx(1 - second.exposure_us / second.duration_us)
-    assert known.raster.dose.mean_e_per_a2 * first.coverage.dose == pytest.approx(known.patterns[0].dose.mean_e_per_a2)
-    assert any("blanked" in note for note in known.notes())
+    planned = PlannedScan(plan, MICROSCOPE)
+    first, second = planned.patterns
+    assert planned.total_time_s == pytest.approx((3 * first.duration_us + 2 * second.duration_us) * 1e-6)
+    assert planned.raster.samples == 128 * 128
+    assert planned.patterns[1].overhead == pytest.approx(1 - second.exposure_us / second.duration_us)
+    assert planned.raster.dose.mean_e_per_a2 * first.coverage.dose == pytest.approx(
+        planned.patterns[0].dose.mean_e_per_a2
+    )
+    assert any("blanked" in note for note in notes(planned))
 
 
 def test_the_table_shows_three_coverages_quantisation_and_the_raster():
-    text = table(summary(plan_with(dwell_us=1.3), MICROSCOPE))
+    text = table(PlannedScan(plan_with(dwell_us=1.3), MICROSCOPE))
     for words in (
         "coverage, nominal",
         "coverage, pixels touched",

@@ -40,6 +40,7 @@ from scancontrol.microscope.obi.replies import ReplyReader, encode_pixels, sync_
 from scancontrol.paths import Archimedean, CoverageGoal, PathRecipe
 from scancontrol.paths.patterns.points import read_points
 from scancontrol.plan.plan import ScanPlan, parse_plan
+from scancontrol.plan.planned import PlannedScan
 from scancontrol.recording import RecordingReader
 from scancontrol.restoration import Provenance
 from scancontrol.wire import messages as m
@@ -348,9 +349,10 @@ def _small_recording() -> bytes:
     path = _FOLDER / "whole.hspy"
     path.unlink(missing_ok=True)
     plan = ScanPlan(name="small", shape=(16, 16), fov_nm=8.0, dwell_us=1.0, patterns=(RECIPE.pattern,), frames=2)
-    with record_plan(path, plan, Capabilities(name="bench"), series_unique_id="u") as recording:
+    planned = PlannedScan(plan, Capabilities(name="bench"))
+    with record_plan(path, planned, series_unique_id="u") as recording:
         for number in range(2):
-            scan_path = plan.path(number, Capabilities(name="bench"))
+            scan_path = planned.path(number)
             recording.begin_frame(number, scan_path)
             recording.write_chunk(number, 0, np.arange(scan_path.count, dtype="<u2")[None], 1, 2, 3.0)
             recording.end_frame(number, "completed", exposed=scan_path.count)

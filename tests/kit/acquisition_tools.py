@@ -16,6 +16,7 @@ from scancontrol.acquisition import FrameEnd, FrameStart
 from scancontrol.capabilities import Capabilities, DetectorChannel
 from scancontrol.paths import Archimedean, CoverageGoal, PathRecipe, ScanPath, Serpentine
 from scancontrol.plan.plan import ScanPlan
+from scancontrol.plan.planned import PlannedScan
 from scancontrol.wire.assembly import Chunk
 from scancontrol.wire.messages import End, Notice, Start
 
@@ -35,7 +36,7 @@ def plan_of(frames: int, coverage: float = 0.2, dwell_us: float = 1.0) -> ScanPl
 
 
 def recipes_of(plan: ScanPlan) -> list[PathRecipe]:
-    return [plan.recipe(frame, MICROSCOPE) for frame in range(plan.frames)]
+    return list(map(PlannedScan(plan, MICROSCOPE).recipe, range(plan.frames)))
 
 
 def values_of(frame: int, first: int, count: int) -> NDArray[np.uint16]:

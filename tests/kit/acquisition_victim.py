@@ -10,6 +10,7 @@ from acquisition_tools import MICROSCOPE, plan_of, recipes_of
 
 from scancontrol.acquisition import Acquisition
 from scancontrol.link.link import MicroscopeLink
+from scancontrol.plan.planned import PlannedScan
 from scancontrol.recording import Recording, record_plan
 
 address, place, frames = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
@@ -20,7 +21,7 @@ if place.exists():
         have = {(read.header.series_unique_id, frame.frame): frame.received for frame in read.frames}
     recording = Recording.resume(place)
 else:
-    recording = record_plan(place, plan, MICROSCOPE, series_id=1, series_unique_id="victims series")
+    recording = record_plan(place, PlannedScan(plan, MICROSCOPE), series_id=1, series_unique_id="victims series")
 with MicroscopeLink(address, operator="victim", have=have) as link:
     link.connect(5)
     sys.stdout.write("scanning\n")

@@ -203,12 +203,16 @@ def test_motion_measures_speed_turning_and_lag_of_a_known_circle():
 
 def test_a_path_above_the_slew_limit_is_refused_with_the_dwell_and_the_pattern_that_would_fit():
     slow = Capabilities(name="slow coils", max_slew_fields_per_us=0.002)
+
+    def check(path, microscope):
+        check_slew(motion(path, microscope.coil), path.recipe, microscope.max_slew_fields_per_us)
+
     angular = Archimedean(turn_spacing_px=4, speed="angular", step_px=4)
     path = PathRecipe(pattern=angular, shape=(256, 256), fov_nm=5, dwell_us=2).expand()
     with pytest.raises(InvalidInput, match="above the coils' slew limit") as refused:
-        check_slew(path, slow)
+        check(path, slow)
     assert "speed: linear" in refused.value.remedy
     fits = float(refused.value.remedy.split(" to ")[1].split(",")[0])
-    check_slew(PathRecipe(pattern=angular, shape=(256, 256), fov_nm=5, dwell_us=fits * 1.001).expand(), slow)
+    check(PathRecipe(pattern=angular, shape=(256, 256), fov_nm=5, dwell_us=fits * 1.001).expand(), slow)
     linear = Archimedean(turn_spacing_px=4, step_px=float(refused.value.remedy.split("step_px: ")[1]))
-    check_slew(PathRecipe(pattern=linear, shape=(256, 256), fov_nm=5, dwell_us=2).expand(), slow)
+    check(PathRecipe(pattern=linear, shape=(256, 256), fov_nm=5, dwell_us=2).expand(), slow)

@@ -12,6 +12,7 @@ from plan_tools import GOOD, MICROSCOPE, plan_with
 from scancontrol.errors import InvalidInput
 from scancontrol.files import to_yaml
 from scancontrol.plan.plan import load_capabilities, load_plan, parse_plan
+from scancontrol.plan.planned import PlannedScan
 
 CONFIG = Path(__file__).parents[2] / "config"
 
@@ -20,9 +21,9 @@ CONFIG = Path(__file__).parents[2] / "config"
 def test_every_shipped_plan_runs_on_the_shipped_microscope(file):
     plan = load_plan(file)
     microscope = load_capabilities(CONFIG / "microscope.yaml")
-    plan.check(microscope)
+    planned = PlannedScan(plan, microscope)
     for frame in range(len(plan.patterns)):
-        coverage = plan.path(frame, microscope).coverage
+        coverage = planned.path(frame).coverage
         goal = plan.patterns[frame].coverage
         if goal is not None:
             assert getattr(coverage, goal.by) == pytest.approx(goal.value, rel=0.005)
@@ -34,12 +35,12 @@ def test_a_plan_survives_yaml():
 
 
 def test_a_recipe_carries_the_microscopes_clock_dac_settling_and_centre_rate():
-    recipe = plan_with().recipe(0, MICROSCOPE)
+    recipe = PlannedScan(plan_with(), MICROSCOPE).recipe(0)
     assert (recipe.clock_mhz, recipe.dac_bits) == (8, 16)
     assert recipe.settle.time_constant_us == 3.0
     assert recipe.pattern.max_turns_per_sample == pytest.approx(1e-3 * MICROSCOPE.coil.bandwidth_khz * 2.0)
     assert recipe.pattern.turn_spacing_px > 0
-    assert plan_with(settle=None).recipe(0, MICROSCOPE).settle is None
+    assert PlannedScan(plan_with(settle=None), MICROSCOPE).recipe(0).settle is None
 
 
 def test_patterns_take_turns_and_seeds_change_only_where_they_are_told_to():
@@ -49,17 +50,18 @@ def test_patterns_take_turns_and_seeds_change_only_where_they_are_told_to():
             {"kind": "jittered_grid", "coverage": {"value": 0.05}, "seed": 1},
         ]
     )
-    ids = [plan.recipe(frame, MICROSCOPE).path_id for frame in range(6)]
+    planned = PlannedScan(plan, MICROSCOPE)
+    ids = [planned.recipe(frame).path_id for frame in range(6)]
     assert ids[1] == ids[3] == ids[5]
     assert len({ids[0], ids[2], ids[4], ids[1]}) == 4
-    assert ids == [plan.recipe(frame, MICROSCOPE).path_id for frame in range(6)]
+    assert ids == [planned.recipe(frame).path_id for frame in range(6)]
 
 
 def test_points_are_read_from_beside_the_plan(tmp_path):
     np.save(tmp_path / "path.npy", np.array([[0.2, 0.3], [0.4, 0.5]]))
     file = tmp_path / "plan.yaml"
     file.write_text(to_yaml({**GOOD, "patterns": [{"kind": "points", "file": "path.npy", "jump_px": 99.0}]}))
-    recipe = load_plan(file).recipe(0, MICROSCOPE)
+    recipe = PlannedScan(load_plan(file), MICROSCOPE).recipe(0)
     np.testing.assert_allclose(recipe.expand().positions, [[0.2, 0.3], [0.4, 0.5]], atol=1e-5)
     assert recipe.pattern.file is None
     assert recipe.pattern.jump_px == 99.0
@@ -102,7 +104,7 @@ def test_points_are_read_from_beside_the_plan(tmp_path):
 )
 def test_what_a_plan_cannot_be_is_said_with_quantity_limit_and_remedy(changes, quantity, limit):
     with pytest.raises(InvalidInput) as refused:
-        plan_with(**changes).check(MICROSCOPE)
+        PlannedScan(plan_with(**changes), MICROSCOPE)
     assert quantity in refused.value.quantity
     assert limit in refused.value.limit
     assert refused.value.remedy
@@ -118,9 +120,9 @@ def test_what_is_no_plan_at_all_is_refused(text):
 
 def test_a_dwell_remedy_fits():
     with pytest.raises(InvalidInput) as refused:
-        plan_with(dwell_us=0.05).check(MICROSCOPE)
+        PlannedScan(plan_with(dwell_us=0.05), MICROSCOPE)
     fits = float(refused.value.remedy.split("to ")[1].split()[0])
-    plan_with(dwell_us=fits).check(MICROSCOPE)
+    PlannedScan(plan_with(dwell_us=fits), MICROSCOPE)
 
 
 def test_a_rotation_remedy_fits():
@@ -129,7 +131,7 @@ def test_a_rotation_remedy_fits():
     scale = float(refused.value.remedy.split(" to ")[1].split()[0])
     start = (1 - scale) / 2
     turned = plan_with(rotation_deg=30.0, region={"y": start, "x": start, "height": scale, "width": scale})
-    positions = turned.path(0, MICROSCOPE).positions
+    positions = PlannedScan(turned, MICROSCOPE).path(0).positions
     assert ((positions >= 0) & (positions < 1)).all()
     assert scale == pytest.approx(1 / (np.cos(np.pi / 6) + np.sin(np.pi / 6)), abs=1e-3)
 
@@ -137,12 +139,12 @@ def test_a_rotation_remedy_fits():
 def test_weights_below_the_shortest_dwell_are_refused_with_a_dwell_that_fits():
     plan = plan_with(patterns=[{"kind": "ede_spiral", "one_in": 20, "blurred": True}], dwell_us=1.0)
     with pytest.raises(InvalidInput, match="dwell_us of a sample"):
-        plan.check(msgspec.structs.replace(MICROSCOPE, sample_clock_mhz=1000))
+        PlannedScan(plan, msgspec.structs.replace(MICROSCOPE, sample_clock_mhz=1000))
 
 
 def test_a_path_longer_than_the_microscope_takes_is_refused():
     with pytest.raises(InvalidInput, match="above the microscope's limit, 100"):
-        plan_with().check(msgspec.structs.replace(MICROSCOPE, samples_per_path_limit=100))
+        PlannedScan(plan_with(), msgspec.structs.replace(MICROSCOPE, samples_per_path_limit=100))
 
 
 def test_a_microscope_file_that_states_nonsense_is_refused(tmp_path):

@@ -8,6 +8,7 @@ from scancontrol.capabilities import Capabilities, CoilModel, DetectorChannel
 from scancontrol.errors import InvalidInput
 from scancontrol.paths import Raster
 from scancontrol.plan.plan import ScanPlan
+from scancontrol.plan.planned import PlannedScan
 
 
 def test_a_time_constant_longer_than_the_scan_is_refused_with_both_times():
@@ -18,7 +19,7 @@ def test_a_time_constant_longer_than_the_scan_is_refused_with_both_times():
         coil = CoilModel(time_constant_us=time_constant_us)
         return Capabilities(name="slow", detectors=(channel,), beam_current_pa=1.0, coil=coil)
 
-    plan.check(slow(255.0))
+    PlannedScan(plan, slow(255.0))
     said = r"time_constant_us = 300 is longer than a raster of the frame, 256 us.*; mend"
     with pytest.raises(InvalidInput, match=said):
-        plan.check(slow(300.0))
+        PlannedScan(plan, slow(300.0))

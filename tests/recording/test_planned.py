@@ -10,6 +10,7 @@ import pytest
 from scancontrol.capabilities import Capabilities, DetectorChannel
 from scancontrol.paths import Archimedean, CoverageGoal, JitteredGrid, Raster
 from scancontrol.plan.plan import ScanPlan, parse_plan
+from scancontrol.plan.planned import PlannedScan
 from scancontrol.recording import Capacity, Recording, file_name, record_plan
 from scancontrol.recording.planned import capacity_of
 
@@ -23,14 +24,16 @@ CHANGING = ScanPlan(name="changing", shape=(32, 32), fov_nm=10.0, dwell_us=1.0, 
 @pytest.mark.parametrize("frames", [1, 2, 5])
 def test_the_capacity_of_repeated_frames_is_exactly_that_of_each_one_counted(frames: int) -> None:
     plan = ScanPlan(**{name: getattr(FIXED, name) for name in FIXED.__struct_fields__} | {"frames": frames})
-    assert capacity_of(plan, MICROSCOPE) == Capacity.of([plan.path(i, MICROSCOPE) for i in range(frames)])
+    planned = PlannedScan(plan, MICROSCOPE)
+    assert capacity_of(planned) == Capacity.of([planned.path(i) for i in range(frames)])
 
 
 def test_a_plan_whose_every_frame_is_another_path_fits_its_recording_and_leaves_no_unused_room(tmp_path: Path) -> None:
-    recording = record_plan(tmp_path / "a.hspy", CHANGING, MICROSCOPE)
+    planned = PlannedScan(CHANGING, MICROSCOPE)
+    recording = record_plan(tmp_path / "a.hspy", planned)
     values = {}
     for frame in range(CHANGING.frames):
-        path = CHANGING.path(frame, MICROSCOPE)
+        path = planned.path(frame)
         recording.begin_frame(frame, path)
         values[frame] = np.random.default_rng(frame).integers(0, 65536, (1, path.count), dtype="<u2")
         recording.write_chunk(frame, 0, values[frame], 0, 0, 0.0)
@@ -41,11 +44,13 @@ def test_a_plan_whose_every_frame_is_another_path_fits_its_recording_and_leaves_
         for frame, written in values.items():
             np.testing.assert_array_equal(read.samples(frame), written)
         again = read.recipe(77).expand()
-        np.testing.assert_array_equal(again.positions, CHANGING.path(77, MICROSCOPE).positions)
+        np.testing.assert_array_equal(again.positions, planned.path(77).positions)
 
 
 def test_the_plan_in_the_recording_is_the_plan_that_was_run(tmp_path: Path) -> None:
-    record_plan(tmp_path / "a.hspy", FIXED, MICROSCOPE, specimen="gold on carbon", stage_nm=(1.5, -2.0)).abandon()
+    record_plan(
+        tmp_path / "a.hspy", PlannedScan(FIXED, MICROSCOPE), specimen="gold on carbon", stage_nm=(1.5, -2.0)
+    ).abandon()
     with Recording.open(tmp_path / "a.hspy") as read:
         assert parse_plan(read.plan_text) == FIXED
         assert read.header.specimen == "gold on carbon"
@@ -74,5 +79,5 @@ def test_whatever_a_plan_is_called_its_recording_stays_in_its_folder(name: str, 
 
 
 def _made(place: Path, plan: ScanPlan) -> Path:
-    record_plan(place, plan, MICROSCOPE).abandon()
+    record_plan(place, PlannedScan(plan, MICROSCOPE)).abandon()
     return place

@@ -17,6 +17,7 @@ from scancontrol.cli import main
 from scancontrol.link.link import MicroscopeLink
 from scancontrol.paths import Archimedean, CoverageGoal
 from scancontrol.plan.plan import ScanPlan, load_plan
+from scancontrol.plan.planned import PlannedScan
 from scancontrol.recording import Recording, record_plan
 
 ROOT = Path(__file__).parent.parent.parent
@@ -43,8 +44,9 @@ def truth(positions: np.ndarray) -> np.ndarray:
 
 
 def recorded(place: Path, keep: int) -> Path:
-    recording = record_plan(place, PLAN, MICROSCOPE, keep_restorations=keep)
-    path = PLAN.path(0, MICROSCOPE)
+    planned = PlannedScan(PLAN, MICROSCOPE)
+    recording = record_plan(place, planned, keep_restorations=keep)
+    path = planned.path(0)
     values = np.repeat(truth(path.positions)[None], 2, axis=0).astype("<u2")
     for frame in range(3):
         recording.begin_frame(frame, path)
