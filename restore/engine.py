@@ -217,8 +217,10 @@ class Engine:
         return self._paths[path_id]
 
     @torch.inference_mode()
-    def restore(self, samples: np.ndarray, path_id: str) -> Restoration:
+    def restore(self, samples: np.ndarray, path_id: str, sound: np.ndarray | None = None) -> Restoration:
         """Restore from the first ``len(samples)`` samples of a path; the result's images are on the processor.
+
+        ``sound``, bool (n,), says which of them are to be used; those left out are as if never measured.
 
         Raises:
             InvalidInput: unknown path, too many or fewer than ``MIN_SAMPLES`` samples, NaN or infinity among them.
@@ -232,9 +234,13 @@ class Engine:
                 f"is outside {MIN_SAMPLES} to the path's {prepared.geometry.count}",
                 "send the first samples of the registered path",
             )
+        geometry = prepared.first(count, self.restorer)
+        if sound is not None and not sound.all():
+            samples, geometry = samples[sound], geometry.select(torch.from_numpy(sound).to(self.device))
+            self.restorer.prepare(geometry, prepared.beam_us)
         values = torch.from_numpy(samples.astype(np.float32)).to(self.device)
         if not bool(torch.isfinite(values).all()):
             raise InvalidInput("samples", "NaN or Inf", "is no reading", "mask or replace the faulty samples")
-        result = self.restorer.restore(values, prepared.first(count, self.restorer))
+        result = self.restorer.restore(values, geometry)
         interval = None if result.interval is None else result.interval.float().cpu().contiguous()
         return replace(result, estimate=result.estimate.float().cpu().contiguous(), interval=interval)

@@ -1,6 +1,7 @@
 """Restoring a recording after the fact: ``python -m restore.offline FILE --frames 0-9``.
 
-Reads each frame's samples from the recording and puts the restoration into the place that it has for one. Started
+Reads each frame's samples from the recording and puts the restoration into the place that it has for one; chunks that
+the disk damaged are left out and said. Started
 by ``scancontrol restore``, which shows the progress that is printed here, one JSON object a line. There is no beam
 to keep up with, so ``auto`` without weights is the strongest classical method, however long it takes.
 """
@@ -45,14 +46,18 @@ def restore_frames(file: Path, frames: Sequence[int], engine: Engine, shutdown: 
         for number, frame in enumerate(frames, 1):
             if shutdown is not None and shutdown.requested():
                 break
-            samples = recording.samples(frame)[0]
-            if len(samples) < MIN_SAMPLES:
-                _say(restored=number, of=len(frames), frame=frame, skipped=f"{len(samples)} samples are too few")
+            read = recording.read_samples(frame)
+            samples, sound = read.values[0], read.sound
+            used = int(sound.sum())
+            for chunk in read.damaged:
+                _say(damaged=str(chunk), frame=frame)
+            if used < MIN_SAMPLES:
+                _say(restored=number, of=len(frames), frame=frame, skipped=f"{used} samples are too few")
                 continue
             recipe = recording.recipe(frame)
             if recipe.path_id not in engine:
                 engine.register(recipe.expand(), coil)
-            result = engine.restore(samples, recipe.path_id)
+            result = engine.restore(samples, recipe.path_id, sound)
             target.write_restoration(
                 frame,
                 result.estimate.numpy(),

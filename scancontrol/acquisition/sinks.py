@@ -171,8 +171,11 @@ class PartialFrames:
         self._samples = 0
         self._pending: list[tuple[int, NDArray[Any]]] = []
         if start.first_index and self._recording is not None:  # an earlier process scanned the beginning
-            with Recording.open(self._recording.path) as read:
-                self._pending.append((0, read.samples(start.frame, 0, start.first_index)[self._channel]))
+            with Recording.open(self._recording.path) as reader:
+                before = reader.read_samples(start.frame, 0, start.first_index)
+            edges = np.flatnonzero(np.diff(before.sound, prepend=False, append=False))
+            for first, end in edges.reshape(-1, 2):  # each sound stretch
+                self._pending.append((int(first), before.values[self._channel, first:end]))
         self._next_show = self._clock() + self._interval_s
 
     def samples(self, frame: int, first_index: int, values: NDArray[Any]) -> None:

@@ -3,7 +3,8 @@
 The restorer runs as a process of its own, ``python -m restore.offline``, which reads the samples and puts the
 restorations into the file; here is the choice of frames, the copy where one is needed, and the progress bar.
 Its standard output is one JSON object a line: ``{"ready": "offline", "method": ...}``, then
-``{"restored": n, "of": total, "frame": ..., "made_by": {...}}`` for each frame: the fields of a ``Provenance``.
+``{"restored": n, "of": total, "frame": ..., "made_by": {...}}`` for each frame, the fields of a
+``Provenance``; before that, ``{"damaged": ..., "frame": ...}`` for each chunk of it that the disk damaged.
 """
 
 from __future__ import annotations
@@ -62,6 +63,8 @@ def run(args: argparse.Namespace) -> int:
     with _restorer(args, target, frames) as lines:
         for line in lines:
             method = str(line.get("made_by", line).get("method", method))
+            if "damaged" in line:
+                print(f"\n{target}: {line['damaged']} differ from their checksum and are left out", file=sys.stderr)
             if "restored" in line:
                 progress.show(int(line["restored"]))
     progress.end()

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from scancontrol.errors import RecordingError
 from scancontrol.figures.dry_run import Summary, draw_summary, frame_figures
 from scancontrol.files import write_text
-from scancontrol.paths import partial_frame
 from scancontrol.recording import RecordingReader
 from scancontrol.restoration import Provenance
 
@@ -134,9 +133,10 @@ def _summarise(
     last: int | None,
     figures: dict[str, Any],
 ) -> Summary:
+    from scancontrol.figures.recording import partial_of  # with a library that a daemon has no other use for
+
     frame = last if last is not None else recording.frames[-1].frame
-    path = recording.recipe(frame).expand()
-    partial, weight = partial_frame(path, recording.samples(frame)[0])
+    partial, weight, _ = partial_of(recording, frame)
     stored = recording.restoration(frame)
     rows, cols = recording.header.shape
     coverage = run.coverage

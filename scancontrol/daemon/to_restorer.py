@@ -6,6 +6,7 @@ has a place for wait their turn. The sink only copies values, and the restorer's
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections import OrderedDict
@@ -23,6 +24,8 @@ from scancontrol.recording import RecordingReader, RecordingWriter
 from scancontrol.restorer import MissedFrame, RestoredFrame, RestorerProcess
 
 __all__ = ["RunSink"]
+
+log = logging.getLogger(__name__)
 
 _IN_FLIGHT = 1  # what is handed in cannot be overtaken, and the next choice costs the restorer under a millisecond
 _WAITING_BYTES = 256 << 20  # samples kept in memory for frames that wait; beyond this they are read back
@@ -62,6 +65,7 @@ class RunSink:
         self._filled = 0
         self._began = self._next_look = 0.0
         self._look_s: dict[tuple[str, int], float] = {}  # what a look took, by path and samples
+        self._damaged = False  # samples of this frame that an earlier process recorded
         self._closed = False
 
     # -- from the acquisition's thread ------------------------------------------------------------------
@@ -72,9 +76,12 @@ class RunSink:
             return
         self._path, self._frame, self._filled = start.path, start.frame, 0
         self._buffer = None
+        self._damaged = False
         if start.first_index:  # an earlier process scanned the beginning
-            with RecordingReader(self._recording.path) as reader:
-                before = reader.samples(start.frame, 0, start.first_index)[0]
+            before = self._read_back(start.frame, start.first_index)
+            if before is None:
+                self._damaged = True
+                return
             self._buffer = np.empty(start.path.count, before.dtype)
             self._buffer[: len(before)] = before
         self._began = time.monotonic()
@@ -84,7 +91,7 @@ class RunSink:
     def samples(self, frame: int, first_index: int, values: NDArray[Any]) -> None:
         """See :class:`scancontrol.acquisition.Sink`. The first detector is restored."""
         path = self._path
-        if not self._enabled or frame != self._frame or path is None:
+        if not self._enabled or frame != self._frame or path is None or self._damaged:
             return
         received_ns = time.monotonic_ns()
         if self._buffer is None:
@@ -167,8 +174,9 @@ class RunSink:
                 frame, job = self._waiting.popitem()
                 values = job.values
                 if values is None:
-                    with RecordingReader(self._recording.path) as reader:
-                        values = reader.samples(frame)[0]
+                    values = self._read_back(frame)
+                    if values is None:
+                        continue
                 else:
                     self._bytes -= values.nbytes
                 self._asked[frame] = job
@@ -214,6 +222,19 @@ class RunSink:
                 self._recording.write_restoration(result.frame, result.estimate, result.interval, result.made_by)
             except ScanControlError as error:
                 raise RecordingError(f"frame {result.frame} is restored and not stored: {error}") from error
+
+    def _read_back(self, frame: int, count: int | None = None) -> NDArray[Any] | None:
+        """The first samples of a frame from the recording; None where the disk damaged some of them.
+
+        Such a frame is left to ``scancontrol restore``: what is sent here are the first samples of a path, all of them.
+        """
+        try:
+            with RecordingReader(self._recording.path) as reader:
+                values: NDArray[Any] = reader.samples(frame, 0, count)[0]
+                return values
+        except RecordingError as error:
+            log.error("frame %d is not restored now: %s", frame, error)
+            return None
 
     def close(self) -> int:
         """Hand in and store nothing more; returns how many frames are left unrestored."""

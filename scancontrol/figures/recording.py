@@ -40,11 +40,17 @@ class Picture:
     touched: NDArray[np.bool_] | None = None  # which pixels were measured, where that is not all of them
 
 
-def partial_of(recording: RecordingReader, frame: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """The gridded samples (rows, cols) of the first detector, from the raw samples; and which pixels have any."""
-    values = recording.samples(frame)[0]
-    mean, weight = partial_frame(recording.recipe(frame).expand(), values)
-    return mean, weight > 0
+def partial_of(recording: RecordingReader, frame: int) -> tuple[NDArray[np.float32], NDArray[np.float32], int]:
+    """The gridded samples (rows, cols) of the first detector, the dwell in each pixel, and how many were left out.
+
+    They are gridded from the raw samples; those that the disk damaged are left out.
+    """
+    read, path = recording.read_samples(frame), recording.recipe(frame).expand()
+    sound, chunk = read.sound, path.chunk(0, read.values.shape[1])
+    mean, weight = partial_frame(
+        chunk.positions[sound], read.values[0][sound], path.shape, dwell_us=chunk.dwell_us[sound]
+    )
+    return mean, weight, int((~sound).sum())
 
 
 def pictures_of(recording: RecordingReader, frame: int) -> list[Picture]:
@@ -55,7 +61,10 @@ def pictures_of(recording: RecordingReader, frame: int) -> list[Picture]:
         f"{header.name}, frame {frame}, {header.channels[0]}, dwell {header.dwell_us:g} us, "
         f"{entry.received} of {entry.count} samples"
     )
-    mean, touched = partial_of(recording, frame)
+    mean, weight, left_out = partial_of(recording, frame)
+    touched = weight > 0
+    if left_out:
+        common += f", {left_out} left out because the disk damaged them"
     percent = 100 * float(touched.mean())
     pictures = [
         Picture(

@@ -7,6 +7,7 @@ Read :mod:`scancontrol.recording.layout` first: it says what lies where. ``Recor
 
 from __future__ import annotations
 
+from scancontrol.recording.frame_samples import DamagedChunk, FrameSamples, Verification
 from scancontrol.recording.layout import Capacity, Header
 from scancontrol.recording.planned import file_name, record_plan
 from scancontrol.recording.reader import RecordedFrame, RecordingReader, StoredRestoration
@@ -14,12 +15,15 @@ from scancontrol.recording.writer import RecordingWriter
 
 __all__ = [
     "Capacity",
+    "DamagedChunk",
+    "FrameSamples",
     "Header",
     "RecordedFrame",
     "Recording",
     "RecordingReader",
     "RecordingWriter",
     "StoredRestoration",
+    "Verification",
     "file_name",
     "record_plan",
 ]

@@ -41,10 +41,12 @@ __all__ = [
     "Capacity",
     "Header",
     "PathLike",
+    "chunk_rows",
     "create_file",
 ]
 
-VERSION = 1
+VERSION = 2
+"""Of the format that is written; version 1, whose chunk table left most slow samples without a checksum, is read."""
 SAMPLES_PER_BLOCK = 1 << 24
 """Samples of one channel that lie together; a block is also what HyperSpy loads at a time when lazy."""
 
@@ -151,6 +153,16 @@ class PathLike(Protocol):
     def count(self) -> int: ...
     @property
     def fov_nm(self) -> float: ...
+    @property
+    def duration_us(self) -> float: ...
+
+
+def chunk_rows(samples: int, duration_us: float) -> int:
+    """Rows of the chunk table for a frame: one each 1,024 samples and one each millisecond, whichever comes first.
+
+    Chunks may be smaller still: neighbours share a row then, so a chunk is never refused for want of one.
+    """
+    return min(samples // 1024 + int(duration_us / 1000), samples) + 8
 
 
 class Capacity(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -164,18 +176,14 @@ class Capacity(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     chunks: int
 
     @classmethod
-    def of(cls, paths: Iterable[PathLike], *, smallest_chunk: int = 1024) -> Capacity:
-        """Room for one frame along each of ``paths``, repeats being stored once.
-
-        ``smallest_chunk`` (samples) sizes the chunk table. Chunks may be smaller: when the table runs
-        short, neighbours share a row, so a chunk is never refused for want of one.
-        """
+    def of(cls, paths: Iterable[PathLike]) -> Capacity:
+        """Room for one frame along each of ``paths``, repeats being stored once."""
         frames = samples = path_samples = recipe_bytes = chunks = 0
         seen: set[str] = set()
         for path in paths:
             frames += 1
             samples += path.count
-            chunks += path.count // smallest_chunk + 8
+            chunks += chunk_rows(path.count, path.duration_us)
             if path.path_id not in seen:
                 seen.add(path.path_id)
                 path_samples += path.count
@@ -324,7 +332,7 @@ def _reason(error: OSError) -> str:
 def _build(file: h5py.File, header: Header, plan_text: str, capabilities: Capabilities) -> dict[str, Region]:
     file.attrs["file_format"] = "HyperSpy"
     file.attrs["file_format_version"] = "3.3"
-    file.attrs["scancontrol_recording"] = np.uint32(VERSION)
+    file.attrs["scancontrol_recording"] = np.uint32(header.version)
     ours = file.create_group("recording")
     for name, text in (
         ("header", msgspec.yaml.encode(header).decode()),

@@ -11,7 +11,7 @@ import msgspec
 
 from scancontrol.plan.plan import ScanPlan
 from scancontrol.plan.planned import PlannedScan
-from scancontrol.recording.layout import VERSION, Capacity, Header
+from scancontrol.recording.layout import VERSION, Capacity, Header, chunk_rows
 from scancontrol.recording.writer import RecordingWriter
 
 __all__ = ["capacity_of", "file_name", "record_plan"]
@@ -51,7 +51,7 @@ def capacity_of(planned: PlannedScan) -> Capacity:
         paths=exact.paths + more,
         path_samples=exact.path_samples + more * longest,
         recipe_bytes=exact.recipe_bytes + more * recipe,
-        chunks=exact.chunks + more * (longest // 1024 + 8),
+        chunks=exact.chunks + more * chunk_rows(longest, 1.1 * max(path.duration_us for path in sampled)),
     )
 
 

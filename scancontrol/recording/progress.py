@@ -2,16 +2,53 @@
 
 from __future__ import annotations
 
+import struct
 from array import array
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from scancontrol.recording.layout import CHUNK_ROW
+from scancontrol.recording.checksums import Checksum
 
-__all__ = ["FrameProgress", "FrameRows", "fill_row", "new_row"]
+__all__ = ["ChunkRow", "FrameProgress", "FrameRows", "fill_row", "new_row"]
+
+_OF_NOTHING = Checksum(())
+_CHUNK = struct.Struct("<3Q2qd2I")  # as CHUNK_ROW has it
+
+
+class ChunkRow(msgspec.Struct, frozen=True):
+    """One row of the chunk table, and its number. A plain value: a row of numpy's takes longer than the disk."""
+
+    number: int
+    frame_row: int
+    first_index: int
+    count: int
+    monotonic_ns: int
+    utc_ns: int
+    electrons: float
+    crc32: int
+    checked: int
+
+    @classmethod
+    def of(cls, number: int, row: NDArray[Any]) -> ChunkRow:
+        """From the table's own row, shape (1,)."""
+        return cls(number, *row[0].item())
+
+    def packed(self) -> bytes:
+        """The bytes of the table's row."""
+        return _CHUNK.pack(
+            self.frame_row,
+            self.first_index,
+            self.count,
+            self.monotonic_ns,
+            self.utc_ns,
+            self.electrons,
+            self.crc32,
+            self.checked,
+        )
 
 
 @dataclass(slots=True)
@@ -28,8 +65,9 @@ class FrameProgress:
     values: NDArray[Any]  # its row of the frame table
     next_index: int = 0
     asked_of: str = ""
-    chunk_row: int = -1
-    chunk: NDArray[Any] = field(default_factory=lambda: np.zeros(1, dtype=CHUNK_ROW))
+    chunk: ChunkRow | None = None  # the last one
+    checksum: Checksum = _OF_NOTHING  # of the samples in it
+    may_grow: bool = False  # whether it may take further samples in
 
 
 class FrameRows:

@@ -8,7 +8,7 @@ A file that is truncated, foreign or nonsense is a :class:`RecordingError` that 
 from __future__ import annotations
 
 import os
-import zlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -19,10 +19,11 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from scancontrol.capabilities import Capabilities
 from scancontrol.errors import InvalidInput, RecordingError
-from scancontrol.recording.layout import EXPERIMENTS, LATER, TABLES, VERSION, Header
-from scancontrol.recording.regions import Region, pread_all
+from scancontrol.recording.frame_samples import DamagedChunk, FrameSamples, SampleChecks, Verification
+from scancontrol.recording.head import TEXT_LIMIT_BYTES, read_head, read_regions
+from scancontrol.recording.layout import TABLES
+from scancontrol.recording.regions import Region
 from scancontrol.restoration import Provenance
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["RecordedFrame", "RecordedPath", "RecordingReader", "StoredRestoration"]
 
-_TEXT_LIMIT_BYTES = 1 << 24
+_CHUNKS_NAMED = 8
 
 
 @dataclass(frozen=True)
@@ -89,8 +90,8 @@ class RecordingReader:
             while True:
                 self._descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
                 with h5py.File(self.path, "r", locking=False) as file:
-                    self.header, self.plan_text, self.capabilities = _read_head(file)
-                    self._regions = _read_regions(file, self.header)
+                    self.header, self.plan_text, self.capabilities = read_head(file)
+                    self._regions = read_regions(file, self.header)
                 if os.path.samestat(os.fstat(self._descriptor), self.path.stat()):
                     break
                 self.close()  # its compact copy took its place meanwhile: what was read is of two files
@@ -165,15 +166,35 @@ class RecordingReader:
             raise RecordingError(f"{self.path} has no frame {frame}; it has {len(self.frames)}")
         return self.frames[self._row_of[frame]]
 
-    def samples(self, frame: int, first: int = 0, count: int | None = None) -> NDArray[Any]:
-        """Samples (channels, n) of a frame from index ``first``: at most those received."""
+    def read_samples(self, frame: int, first: int = 0, count: int | None = None) -> FrameSamples:
+        """Samples of a frame from index ``first``, at most those received, and which of them the disk damaged."""
         entry = self.frame(frame)
         count = entry.received - first if count is None else min(count, entry.received - first)
+        return self._checks.read(frame, self._row_of[frame], first, max(count, 0))
+
+    def samples(self, frame: int, first: int = 0, count: int | None = None) -> NDArray[Any]:
+        """Samples (channels, n) of a frame from index ``first``: at most those received.
+
+        Raises :class:`RecordingError` that names the frame and the chunk if the disk damaged any of them;
+        :meth:`read_samples` gives the others.
+        """
+        read = self.read_samples(frame, first, count)
+        if read.damaged:
+            raise RecordingError(self._told(read.damaged))
+        return read.values
+
+    def _told(self, damaged: Sequence[DamagedChunk]) -> str:
+        which = ", ".join(map(str, damaged[:_CHUNKS_NAMED]))
+        more = f" and {len(damaged) - _CHUNKS_NAMED} more" if len(damaged) > _CHUNKS_NAMED else ""
+        return f"{self.path}: {which}{more} differ from their checksum: the disk damaged them"
+
+    def _values(self, row: int, first: int, count: int) -> NDArray[Any]:
+        """Samples (channels, n) of the frame in ``row`` of the frame table, as they are on the disk."""
         dtype = np.dtype(self.header.sample_dtype)
-        values = np.empty((len(self.header.channels), max(count, 0)), dtype=dtype)
+        values = np.empty((len(self.header.channels), count), dtype=dtype)
         for lane in range(len(values)):
-            data = self._read("raw samples", lane, (entry.first + first) * dtype.itemsize, values[lane].nbytes)
-            values[lane] = np.frombuffer(data, dtype=dtype)
+            place = (self.frames[row].first + first) * dtype.itemsize
+            self._read_into("raw samples", lane, place, memoryview(values[lane]).cast("B"))
         return values
 
     def positions(self, frame: int) -> tuple[NDArray[np.float32], NDArray[np.float32] | None] | None:
@@ -234,26 +255,26 @@ class RecordingReader:
         """Where to go on with a frame: its first sample that is not here."""
         return self.frame(frame).received if frame in self._row_of else 0
 
+    def examine(self, told: Callable[[int], None] = lambda frames: None) -> Verification:
+        """Read every sample against the checksum of its chunk; ``told`` is called with the frames done so far."""
+        chunks = unchecked = samples = 0
+        damaged: list[DamagedChunk] = []
+        for row, frame in enumerate(self.frames):
+            damaged += self._checks.read(frame.frame, row, 0, frame.received).damaged
+            with_checksum, without = self._checks.checked(row)
+            chunks, unchecked, samples = chunks + with_checksum, unchecked + without, samples + frame.received
+            told(row + 1)
+        return Verification(samples, unchecked, chunks, tuple(damaged))
+
     def verify(self) -> int:
         """Read every sample against the checksum of its chunk; return how many chunks carried one.
 
-        Raises :class:`RecordingError` naming the first chunk that does not match.
+        Raises :class:`RecordingError` naming the chunks that do not match.
         """
-        checked = 0
-        for row in self._rows["chunks"]:
-            if not row["checked"]:
-                continue
-            frame, crc = self.frames[row["frame_row"]], 0
-            values = self.samples(frame.frame, int(row["first_index"]), int(row["count"]))
-            for lane in values:
-                crc = zlib.crc32(memoryview(lane).cast("B"), crc)
-            if crc != row["crc32"]:
-                raise RecordingError(
-                    f"{self.path}: samples {row['first_index']} to {row['first_index'] + row['count']} of frame "
-                    f"{frame.frame} differ from their checksum: the disk lost them"
-                )
-            checked += 1
-        return checked
+        found = self.examine()
+        if found.damaged:
+            raise RecordingError(self._told(found.damaged))
+        return found.chunks
 
     def close(self) -> None:
         """Let go of the file."""
@@ -278,6 +299,7 @@ class RecordingReader:
         frames["received"] = received
         self.frames = tuple(self._frame(row) for row in frames)
         self._row_of = {frame.frame: row for row, frame in enumerate(self.frames)}
+        self._checks = SampleChecks(self._rows["chunks"], self._values)
         if len(self._row_of) != len(self.frames):
             raise RecordingError("two frames carry the same number: the frame table is damaged")
 
@@ -303,7 +325,7 @@ class RecordingReader:
     def _path(self, row: Any) -> RecordedPath:
         room = self.header.capacity
         first, count, start, length = (int(row[k]) for k in ("first", "count", "recipe_first", "recipe_bytes"))
-        if first + count > room.path_samples or start + length > room.recipe_bytes or length > _TEXT_LIMIT_BYTES * 16:
+        if first + count > room.path_samples or start + length > room.recipe_bytes or length > TEXT_LIMIT_BYTES * 16:
             raise RecordingError("the path table points outside the file's tables: it is damaged")
         recipe = self._read("recipes", 0, start, length)
         return RecordedPath(_text(row["path_id"]), first, count, recipe, int(row["positions_written"]))
@@ -345,6 +367,14 @@ class RecordingReader:
         except OSError as error:
             raise RecordingError(f"reading {name} of {self.path} failed: {error.strerror or error}") from error
 
+    def _read_into(self, name: str, lane: int, first: int, target: memoryview) -> None:
+        if self._descriptor < 0:
+            raise RecordingError(f"{self.path} is closed")
+        try:
+            self._regions[name].read_into(self._descriptor, lane, first, target)
+        except OSError as error:
+            raise RecordingError(f"reading {name} of {self.path} failed: {error.strerror or error}") from error
+
     def __enter__(self) -> Self:
         return self
 
@@ -356,55 +386,3 @@ class RecordingReader:
 
 def _text(value: Any) -> str:
     return bytes(value).decode("utf-8", "replace")
-
-
-def _read_head(file: h5py.File) -> tuple[Header, str, Capabilities]:
-    if file.attrs.get("scancontrol_recording") != VERSION:
-        raise RecordingError(f"this HDF5 file is not a scancontrol recording of version {VERSION}")
-    try:
-        header = msgspec.yaml.decode(_read_text(file, "header"), type=Header)
-        header.check()
-        capabilities = msgspec.yaml.decode(_read_text(file, "capabilities"), type=Capabilities)
-        capabilities.check()
-    except msgspec.MsgspecError as error:
-        raise RecordingError(f"its header is damaged: {error}") from error
-    return header, _read_text(file, "plan").decode("utf-8", "replace").strip("\n") + "\n", capabilities
-
-
-def _read_text(file: h5py.File, name: str) -> bytes:
-    data_set = _local(file, f"recording/{name}")
-    if data_set.dtype != np.uint8 or data_set.ndim != 1 or data_set.size > _TEXT_LIMIT_BYTES:
-        raise RecordingError(f"recording/{name} is {data_set.shape} {data_set.dtype}, not a text")
-    region = Region.of(data_set)
-    with Path(file.filename).open("rb", buffering=0) as raw:
-        return pread_all(raw.fileno(), data_set.size, int(region.offsets[0, 0]))
-
-
-def _read_regions(file: h5py.File, header: Header) -> dict[str, Region]:
-    regions: dict[str, Region] = {}
-    wanted = [(f"recording/{name}", name, header.table_shape(name), dtype.base) for name, dtype in TABLES.items()]
-    wanted += [
-        (f"Experiments/{name}/data", name, header.experiment_shape(name), header.experiment_dtype(name))
-        for name in EXPERIMENTS
-    ]
-    for place, name, shape, dtype in wanted:
-        if not shape[0] or (name in LATER and place not in file):
-            continue
-        data_set = _local(file, place)
-        if data_set.shape != shape or data_set.dtype != dtype:
-            raise RecordingError(f"{place} is {data_set.shape} {data_set.dtype}; its header says {shape} {dtype}")
-        regions[name] = Region.of(data_set)
-    return regions
-
-
-def _local(file: h5py.File, place: str) -> h5py.Dataset:
-    """A data set of this very file: a link that leads elsewhere is refused, not followed."""
-    group: Any = file
-    for part in place.split("/"):
-        link = group.get(part, getlink=True) if isinstance(group, h5py.Group) else None
-        if not isinstance(link, h5py.HardLink):
-            raise RecordingError(f"{place} is missing")
-        group = group[part]
-    if not isinstance(group, h5py.Dataset):
-        raise RecordingError(f"{place} is not a data set")
-    return group

@@ -91,6 +91,17 @@ class Region:
         """Get ``count`` bytes from byte ``first`` of ``lane``. Raises :class:`OSError`."""
         return b"".join(pread_all(descriptor, length, at) for at, length in self.pieces(lane, first, count))
 
+    def read_into(self, descriptor: int, lane: int, first: int, target: memoryview) -> None:
+        """Fill ``target`` (bytes) from byte ``first`` of ``lane``, without a copy. Raises :class:`OSError`."""
+        done = 0
+        for address, length in self.pieces(lane, first, len(target)):
+            end = done + length
+            while done < end:
+                read = os.preadv(descriptor, [target[done:end]], address)
+                if not read:
+                    raise OSError(errno.EIO, "the file ends too early")
+                done, address = done + read, address + read
+
 
 def pwrite_all(descriptor: int, data: memoryview, address: int) -> None:
     """Write all of ``data`` at ``address``; a disk that takes only part of it is asked again."""

@@ -13,9 +13,9 @@ Samples are written by one thread; images and positions may be written by anothe
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
-import zlib
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -26,9 +26,11 @@ from numpy.typing import NDArray
 
 from scancontrol.capabilities import Capabilities
 from scancontrol.errors import RecordingError
+from scancontrol.recording.chunk_rows import ChunkRows
 from scancontrol.recording.compact import compact
 from scancontrol.recording.images import ImageWriter
 from scancontrol.recording.layout import (
+    CHUNK_ROW,
     FRAME_ROW,
     PATH_ROW,
     RESERVED,
@@ -42,9 +44,12 @@ from scancontrol.recording.progress import FrameProgress, FrameRows, fill_row, n
 from scancontrol.recording.reader import RecordingReader
 from scancontrol.recording.region_file import RegionFile
 from scancontrol.recording.regions import Region, check_room, disk_error, reserve
+from scancontrol.recording.taking_up import take_up
 from scancontrol.restoration import Provenance
 
 __all__ = ["RecordingWriter"]
+
+log = logging.getLogger(__name__)
 
 
 class RecordingWriter:
@@ -63,7 +68,8 @@ class RecordingWriter:
         self._rows = FrameRows()
         self._samples = 0  # of complete frames
         self._paths: dict[str, tuple[int, int, int]] = {}  # path_id → (row, first, count), in the order of rows
-        self._frames_with_chunks = 0
+        self._chunks = ChunkRows(header.capacity)
+        self._electrons = float(status["electrons"][0])
         self._lock = threading.Lock()
         self._file = RegionFile(path, regions)
         self._images = ImageWriter(path, header, regions, self._file.descriptor)
@@ -103,28 +109,12 @@ class RecordingWriter:
             if reader.closed:
                 raise RecordingError(f"{path} ended cleanly ({reader.reason}); start a new recording instead")
             writer = cls(path, reader.header, reader.regions(), reader.rows("status"), fsync=fsync)
-            for index, entry in enumerate(reader.paths):
-                writer._paths[entry.path_id] = (index, entry.first, entry.count)
-            for index, frame in enumerate(reader.frames):
-                resumed = FrameProgress(
-                    index,
-                    frame.first,
-                    frame.count,
-                    reader.paths[frame.path].path_id,
-                    reader.rows("frames")[index : index + 1].copy(),
-                    frame.received,
-                    reader.asked_of(frame.frame),
-                )
-                writer._frames[frame.frame] = resumed
-                writer._rows.add(frame.frame)
-            frames = list(writer._frames.values())
-            chunks = reader.rows("chunks")
-            for index, row in enumerate(chunks["frame_row"]):
-                writer._frames_with_chunks += frames[row].chunk_row < 0
-                frames[row].chunk_row, frames[row].chunk = index, chunks[index : index + 1].copy()
-            for ended, progress in zip(reader.frames, frames, strict=True):
-                if ended.exposed is not None and progress.next_index == progress.count:
-                    writer._let_complete_go(ended.frame, progress)
+            taken = take_up(reader)
+        writer._paths, writer._rows, writer._frames = taken.paths, taken.rows, taken.frames
+        writer._samples = taken.samples
+        writer._chunks.restore(*taken.chunks)
+        for chunk in taken.damaged:
+            log.error("%s: %s differ from their checksum and are left out", path, chunk)
         return writer
 
     def begin_frame(self, frame: int, path: PathLike) -> None:
@@ -217,40 +207,22 @@ class RecordingWriter:
         self, progress: FrameProgress, values: NDArray[Any], monotonic_ns: int, utc_ns: int, electrons: float
     ) -> None:
         count = values.shape[1]
-        crc = 0
         for lane in range(values.shape[0]):
             data = memoryview(values[lane]).cast("B")
-            crc = zlib.crc32(data, crc)
             self._file.write("raw samples", lane, (progress.first + progress.next_index) * self._dtype.itemsize, data)
-        used, chunk = int(self._status["chunk_rows"][0]), progress.chunk
-        still_without = self.header.capacity.frames - self._frames_with_chunks
-        if progress.chunk_row < 0 or self.header.capacity.chunks - used > still_without:
-            self._frames_with_chunks += progress.chunk_row < 0
-            progress.chunk_row, used = used, used + 1
-            fill_row(
-                chunk,
-                frame_row=progress.row,
-                first_index=progress.next_index,
-                count=count,
-                monotonic_ns=monotonic_ns,
-                utc_ns=utc_ns,
-                crc32=crc,
-                checked=1,
-            )
-        else:  # the rows left belong to frames still to come: this chunk shares the row of its neighbour
-            chunk["count"] += count
-            chunk["checked"] = 0
-        chunk["electrons"] = electrons
-        self._file.write_row("chunks", progress.chunk_row, chunk)
+        row, checksum = self._chunks.next(progress, values, monotonic_ns, utc_ns, electrons)
+        self._file.write("chunks", 0, row.number * CHUNK_ROW.itemsize, row.packed())
         if progress.next_index == 0:
             progress.values["started_monotonic_ns"] = monotonic_ns
             progress.values["started_utc_ns"] = utc_ns
             self._file.write_row("frames", progress.row, progress.values)
-        self._status["chunk_rows"] = used
-        self._status["electrons"] = max(electrons, float(self._status["electrons"][0]))
+        self._status["chunk_rows"] = max(self._chunks.used, row.number + 1)
+        if electrons > self._electrons:
+            self._status["electrons"] = self._electrons = electrons
         self._file.write_row("status", 0, self._status)
         if self._fsync:
             self._file.sync()
+        self._chunks.written(progress, row, checksum, count)  # not before: what failed is written again
         progress.next_index += count
 
     def end_frame(
@@ -363,6 +335,7 @@ class RecordingWriter:
             self._status["reason"] = reason.encode()[:24]
             self._status["images_not_stored"] = self._images.not_stored
             try:
+                self._end_open_frames(reason)
                 self._file.write_row("status", 0, self._status)
                 self._file.sync()
                 room = self.header.capacity
@@ -370,6 +343,13 @@ class RecordingWriter:
                     compact(self.path)
             finally:
                 self._file.close()
+
+    def _end_open_frames(self, reason: str) -> None:
+        """A frame whose end never came ended with the recording: how far it was exposed nobody has said."""
+        for progress in self._frames.values():
+            if not progress.values["ended"][0]:
+                fill_row(progress.values, received=progress.next_index, reason=reason.encode()[:24])
+                self._file.write_row("frames", progress.row, progress.values)
 
     def abandon(self) -> None:
         """Let go of the file as a crash would, to be resumed later."""

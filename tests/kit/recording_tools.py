@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from scancontrol.capabilities import Capabilities, DetectorChannel
 from scancontrol.paths import Archimedean, CoverageGoal, PathRecipe, ScanPath, Serpentine
-from scancontrol.recording import Capacity, Header, RecordingWriter
+from scancontrol.recording import Capacity, Header, Recording, RecordingWriter
 from scancontrol.recording.layout import VERSION
 
 SHAPE = (24, 32)
@@ -71,3 +71,13 @@ def write_frame(
         now = 1000 * first
         answer = recording.write_chunk(frame, first, samples_of(frame, first, count), now, time.time_ns(), float(first))
         assert answer == first + count
+
+
+def flip(file: Path, frame: int, index: int, channel: int = 0) -> None:
+    """Turn one bit of one sample on the disk."""
+    with Recording.open(file) as read:
+        region, first = read.regions()["raw samples"], read.frame(frame).first
+        address = next(at for at, _ in region.pieces(channel, 2 * (first + index), 2))
+    content = bytearray(file.read_bytes())
+    content[address] ^= 4
+    file.write_bytes(content)

@@ -196,7 +196,10 @@ def test_samples_that_rot_on_the_disk_are_found_by_their_checksum(tmp_path: Path
     spoiled = bytearray(good_bytes)
     spoiled[address] ^= 1
     place.write_bytes(spoiled)
-    with Recording.open(place) as read, pytest.raises(RecordingError, match="samples 37 to 74 of frame 0 differ"):
+    with (
+        Recording.open(place) as read,
+        pytest.raises(RecordingError, match=r"samples 37 to 74 of frame 0 \(chunk 1\) differ"),
+    ):
         read.verify()
 
 
@@ -363,7 +366,7 @@ with Recording.open(folder / "a.hspy") as read:
     )
     assert done.returncode == 0, done.stderr
     said, figures = done.stdout.strip().split("\n")
-    assert said.startswith("RecordingError: raw samples = 73.9 MB do not fit on the disk")
+    assert said.startswith("RecordingError: raw samples = 75.0 MB do not fit on the disk")
     verified, missing, stored = map(int, figures.split())
     assert verified == 400
     assert missing > 0

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from recording_tools import MICROSCOPE
+from recording_tools import MICROSCOPE, flip
 
 from scancontrol.cli import main
 from scancontrol.link.link import MicroscopeLink
@@ -82,6 +82,26 @@ def test_a_recording_is_restored_in_place_and_what_has_a_restoration_is_left_alo
         assert read.verify() == 3
     assert main(["restore", str(place)]) == 0
     assert "every frame has its restoration" in capsys.readouterr().out
+
+
+def test_a_chunk_that_the_disk_damaged_is_left_out_of_the_restoration_and_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    planned = PlannedScan(PLAN, MICROSCOPE)
+    path = planned.path(0)
+    values = np.repeat(truth(path.positions)[None], 2, axis=0).astype("<u2")
+    with record_plan(tmp_path / "a.hspy", planned) as recording:
+        for frame in range(2):
+            recording.begin_frame(frame, path)
+            for first in range(0, path.count, 150):
+                recording.write_chunk(frame, first, values[:, first : first + 150], 0, 0, 0.0)
+    flip(tmp_path / "a.hspy", 1, 200)
+    assert main(["restore", str(tmp_path / "a.hspy"), "--method", "harmonic", "--device", "cpu"]) == 0
+    assert "samples 150 to 300 of frame 1" in capsys.readouterr().err
+    with Recording.open(tmp_path / "a.hspy") as read:
+        whole, less = read.restoration(0), read.restoration(1)
+        assert (whole.made_by.samples_used, less.made_by.samples_used) == (path.count, path.count - 150)
+        assert np.abs(whole.estimate - less.estimate).max() < 500
 
 
 def test_a_recording_without_places_is_restored_into_a_copy(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

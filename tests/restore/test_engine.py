@@ -236,3 +236,20 @@ def test_what_restores_is_said_with_every_restoration() -> None:
     made_by = found.made_by
     assert (made_by.method, made_by.face, made_by.weights_hash) == ("nearest", "classical", "")
     assert found.estimate.dtype == torch.float32
+
+
+def test_samples_that_are_not_sound_are_as_if_never_measured() -> None:
+    engine = Engine(FillRestorer("push_pull"))
+    samples, sound = _samples(GRID, _image()), np.ones(GRID.count, dtype=bool)
+    engine.register(GRID)
+    clean = engine.restore(samples, GRID.path_id)
+    sound[100:164] = False
+    spoiled = samples.copy()
+    spoiled[100:164] = 1e6
+    left_out = engine.restore(spoiled, GRID.path_id, sound)
+    assert float(left_out.estimate.max()) < 1.1 * float(clean.estimate.max())
+    again = engine.restore(samples, GRID.path_id, sound)
+    assert torch.equal(left_out.estimate, again.estimate)
+    assert left_out.interval is not None
+    with pytest.raises(InvalidInput, match="is below 16"):
+        engine.restore(samples, GRID.path_id, np.zeros(GRID.count, dtype=bool))

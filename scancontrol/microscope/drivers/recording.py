@@ -2,11 +2,12 @@
 
 The client's plan must ask for paths that the recording holds (the recording carries its plan). The n-th frame
 asked for along a path gets the samples of the recorded frame of that number, or, beyond the last one, the
-recorded frames of that path over again.
+recorded frames of that path over again. Samples that the disk damaged are played back as 0, and that is logged.
 """
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Callable
@@ -18,9 +19,11 @@ from scancontrol.errors import RecordingError
 from scancontrol.microscope.instrument import Block
 from scancontrol.paths import ScanPath
 from scancontrol.paths.path import ELECTRONS_PER_PA_US
-from scancontrol.recording import Recording
+from scancontrol.recording import DamagedChunk, Recording
 
 __all__ = ["Replay"]
+
+log = logging.getLogger(__name__)
 
 _WAIT_S = 0.01
 _STRETCH = 1 << 16
@@ -55,6 +58,7 @@ class Replay:
         self._path: ScanPath | None = None
         self._frame = self._next = self._end = 0
         self._exposing = False
+        self._told: set[DamagedChunk] = set()
 
     def begin(self, path: ScanPath, first_index: int, frame: int) -> None:
         """See :class:`~scancontrol.microscope.instrument.Instrument`. Raises RecordingError for a path it lacks."""
@@ -81,7 +85,13 @@ class Replay:
             ready = self._ready(max_samples)
         if ready == 0:
             return None
-        values = self._recording.samples(self._frame, self._next, ready)
+        read = self._recording.read_samples(self._frame, self._next, ready)
+        values = read.values
+        if read.damaged:
+            values[:, ~read.sound] = 0
+            for damaged in set(read.damaged) - self._told:
+                log.warning("%s: %s differ from their checksum and are played back as 0", self._recording.path, damaged)
+            self._told.update(read.damaged)
         if values.shape[1] == 0:
             raise RecordingError(
                 f"the recorded frame {self._frame} ends at sample {self._next} of {self._path.count}: it is incomplete"

@@ -1,0 +1,74 @@
+"""What a recording says of itself, distrusted: its header, its texts, and where its data sets lie."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import h5py
+import msgspec
+import numpy as np
+
+from scancontrol.capabilities import Capabilities
+from scancontrol.errors import RecordingError
+from scancontrol.recording.layout import EXPERIMENTS, LATER, TABLES, VERSION, Header
+from scancontrol.recording.regions import Region, pread_all
+
+__all__ = ["TEXT_LIMIT_BYTES", "read_head", "read_regions"]
+
+TEXT_LIMIT_BYTES = 1 << 24
+
+
+def read_head(file: h5py.File) -> tuple[Header, str, Capabilities]:
+    """Header, plan and capabilities. Raises :class:`RecordingError` if they are not those of a recording."""
+    version = file.attrs.get("scancontrol_recording")
+    if not isinstance(version, np.integer) or not 1 <= version <= VERSION:
+        raise RecordingError(f"this HDF5 file is not a scancontrol recording of version 1 to {VERSION}")
+    try:
+        header = msgspec.yaml.decode(_read_text(file, "header"), type=Header)
+        header.check()
+        capabilities = msgspec.yaml.decode(_read_text(file, "capabilities"), type=Capabilities)
+        capabilities.check()
+    except msgspec.MsgspecError as error:
+        raise RecordingError(f"its header is damaged: {error}") from error
+    return header, _read_text(file, "plan").decode("utf-8", "replace").strip("\n") + "\n", capabilities
+
+
+def _read_text(file: h5py.File, name: str) -> bytes:
+    data_set = _local(file, f"recording/{name}")
+    if data_set.dtype != np.uint8 or data_set.ndim != 1 or data_set.size > TEXT_LIMIT_BYTES:
+        raise RecordingError(f"recording/{name} is {data_set.shape} {data_set.dtype}, not a text")
+    region = Region.of(data_set)
+    with Path(file.filename).open("rb", buffering=0) as raw:
+        return pread_all(raw.fileno(), data_set.size, int(region.offsets[0, 0]))
+
+
+def read_regions(file: h5py.File, header: Header) -> dict[str, Region]:
+    """Where each data set lies. Raises :class:`RecordingError` if one is not as the header says."""
+    regions: dict[str, Region] = {}
+    wanted = [(f"recording/{name}", name, header.table_shape(name), dtype.base) for name, dtype in TABLES.items()]
+    wanted += [
+        (f"Experiments/{name}/data", name, header.experiment_shape(name), header.experiment_dtype(name))
+        for name in EXPERIMENTS
+    ]
+    for place, name, shape, dtype in wanted:
+        if not shape[0] or (name in LATER and place not in file):
+            continue
+        data_set = _local(file, place)
+        if data_set.shape != shape or data_set.dtype != dtype:
+            raise RecordingError(f"{place} is {data_set.shape} {data_set.dtype}; its header says {shape} {dtype}")
+        regions[name] = Region.of(data_set)
+    return regions
+
+
+def _local(file: h5py.File, place: str) -> h5py.Dataset:
+    """A data set of this very file: a link that leads elsewhere is refused, not followed."""
+    group: Any = file
+    for part in place.split("/"):
+        link = group.get(part, getlink=True) if isinstance(group, h5py.Group) else None
+        if not isinstance(link, h5py.HardLink):
+            raise RecordingError(f"{place} is missing")
+        group = group[part]
+    if not isinstance(group, h5py.Dataset):
+        raise RecordingError(f"{place} is not a data set")
+    return group
