@@ -38,18 +38,19 @@ def _along(x: Tensor, axis: int, sign: int) -> Tensor:
 def half_to_phases(field: Tensor) -> list[Tensor]:
     """The full-size pixels (2k, 2l), (2k, 2l + 1), (2k + 1, 2l), (2k + 1, 2l + 1) of a field (batch, h, w).
 
-    The order is that of ``pixel_unshuffle``. Exact away from the border's outermost two pixels.
+    On a processor a list of four, elsewhere of one stack (batch, 4, h, w), in the order of ``pixel_unshuffle``. Exact
+    away from the border's outermost two pixels.
     """
-    if field.device.type == "cuda":
-        return _phases_by_convolution(field)
+    if field.device.type != "cpu":
+        return [_phases_by_convolution(field)]
     rows = [_along(field, -2, sign) for sign in (1, -1)]
     return [_along(row, -1, sign) for row in rows for sign in (1, -1)]
 
 
 def phases_to_half(phases: list[Tensor]) -> Tensor:
     """The transpose of :func:`half_to_phases`: four (batch, h, w) to one."""
-    if phases[0].device.type == "cuda":
-        return _half_by_convolution(phases)
+    if phases[0].device.type != "cpu":
+        return _half_by_convolution(phases[0])
     # Reading k + tap and adding to k turns, transposed, into reading k and adding to k + tap.
     rows = [_along(phases[2 * n], -1, -1).add_(_along(phases[2 * n + 1], -1, 1)) for n in (0, 1)]
     return _along(rows[0], -2, -1).add_(_along(rows[1], -2, 1))
@@ -66,14 +67,13 @@ def _kernels(device: torch.device, dtype: torch.dtype) -> Tensor:
         return torch.stack([torch.outer(row, col) for row in lines for col in lines])[:, None]
 
 
-def _phases_by_convolution(field: Tensor) -> list[Tensor]:
+def _phases_by_convolution(field: Tensor) -> Tensor:
     # Rounded to ten bits, the operator and its transpose would not be each other's, as conjugate gradients need it.
     with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
-        return list(F.conv2d(field[:, None], _kernels(field.device, field.dtype), padding=2).unbind(1))
+        return F.conv2d(field[:, None], _kernels(field.device, field.dtype), padding=2)
 
 
-def _half_by_convolution(phases: list[Tensor]) -> Tensor:
-    stacked = torch.stack(phases, 1)
+def _half_by_convolution(stacked: Tensor) -> Tensor:
     with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
         return F.conv_transpose2d(stacked, _kernels(stacked.device, stacked.dtype), padding=2)[:, 0]
 

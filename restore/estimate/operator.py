@@ -16,7 +16,7 @@ from restore.estimate.interpolation import half_to_phases, phases_to_half
 __all__ = ["HalfReading", "PixelReading", "Planes", "Reading"]
 
 Planes = list[Tensor]
-"""Readings as images (batch, h, w), one for each place inside a cell, 0 where no sample fell."""
+"""Readings as images, 0 where no sample fell: (batch, h, w) for each place in a cell, or one stack of all places."""
 
 
 class Reading(Protocol):
@@ -40,7 +40,10 @@ class _Energy:
     @staticmethod
     def energy(planes: Planes) -> Tensor:
         """Sum of the squares of readings, (batch,)."""
-        return torch.stack([plane.square().sum((1, 2)) for plane in planes]).sum(0)
+        total = planes[0].square().flatten(1).sum(1)
+        for plane in planes[1:]:
+            total = total + plane.square().flatten(1).sum(1)
+        return total
 
 
 class PixelReading(_Energy):
@@ -63,10 +66,17 @@ class PixelReading(_Energy):
 
 
 class HalfReading(_Energy):
-    """Samples at full-size pixels of a half-size field: masks and values (4, batch, h, w) as in ``pixel_unshuffle``."""
+    """Samples at full-size pixels of a half-size field: masks and values (4, batch, h, w) as in ``pixel_unshuffle``.
+
+    On a processor four planes are read one after another, which its caches like; elsewhere one stack of them, for few
+    kernels.
+    """
 
     def __init__(self, masks: Tensor, values: Tensor) -> None:
-        self.masks, self.values = list(masks), list(values)
+        if masks.device.type == "cpu":
+            self.masks, self.values = list(masks), list(values)
+        else:
+            self.masks, self.values = [masks.transpose(0, 1).contiguous()], [values.transpose(0, 1).contiguous()]
 
     def missed(self, field: Tensor) -> Planes:
         """See :class:`Reading`."""

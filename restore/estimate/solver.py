@@ -53,16 +53,20 @@ class SpectralSolver:
         prior, self.multiplicity, self.bins, self.sizes = frequencies(self.height, self.width, device)
         self.power = prior.expand(batch, -1, -1)
         self.noise = rough.count.new_full((batch,), 0.05)
-        self.lattice = rough.count.new_zeros(batch)
         self.effective = rough.count.new_full((batch,), 0.3)
         self.estimate: Tensor | None = None
         self.level: Tensor | None = None  # what the samples' covariance says of each ring
         self.clumping = rough.count.new_ones(batch)
+        self._bin_weight = self.multiplicity.flatten() / self.cells
+        self._grade(rough.count.new_zeros(batch))
         self._fixed_point()
 
-    def _graded(self, ends: tuple[float, float]) -> Tensor:
-        """(batch,) between the value for a rough surface and the one for a crystal."""
-        return ends[0] + (ends[1] - ends[0]) * (self.lattice / _LATTICE).clamp(0, 1)
+    def _grade(self, lattice: Tensor) -> None:
+        """Set what depends on the lattice's share (batch,): between the value for a rough surface and for a crystal."""
+        self.lattice, crystal = lattice, (lattice / _LATTICE).clamp(0, 1)
+        self.noise_factor, self.ring_share = (
+            torch.add(first, crystal, alpha=last - first) for first, last in (_NOISE_FACTOR, _RING_SHARE)
+        )
 
     @property
     def assumed_noise(self) -> Tensor:
@@ -71,21 +75,23 @@ class SpectralSolver:
         Detail of a crystal finer than half-size pixels acts as noise on them, more of it than the misfit shows;
         between the grains of a rough surface the misfit of a stationary process overstates it.
         """
-        return self.noise * self._graded(_NOISE_FACTOR)
+        return self.noise * self.noise_factor
 
     def _mean(self, values: Tensor) -> Tensor:
-        return values.flatten(1) @ self.multiplicity.flatten() / self.cells
+        return values.flatten(1) @ self._bin_weight
+
+    def _resolved(self) -> Tensor:
+        """Share of each bin's power that the samples resolve, (batch, h, w/2 + 1)."""
+        return self.power / (self.power + self.effective[:, None, None])
 
     def _fixed_point(self, rounds: int = 3) -> None:
+        least = self.assumed_noise / self.density
         for _ in range(rounds):
-            n = self.effective[:, None, None]
-            unresolved = self.effective * self._mean(self.power / (self.power + n))
-            self.effective = (self.assumed_noise + unresolved) / self.density
+            self.effective = torch.addcmul(least, self.effective / self.density, self._mean(self._resolved()))
 
     def learn(self, estimate: Tensor) -> None:
         """M-step: noise from the misfit, spectrum from the estimate's power plus the variance it lacks."""
-        n = self.effective[:, None, None]
-        resolved = self._mean(self.power / (self.power + n)) * self.cells * self.fill_factor
+        resolved = self._mean(self._resolved()) * (self.cells * self.fill_factor)
         self.missed = self.exact.missed(estimate)
         self.misfit = self.exact.energy(self.missed)
         self.learnt_from = estimate
@@ -94,14 +100,13 @@ class SpectralSolver:
             self.noise = (self.misfit / free).clamp(0.003, 0.99)
             self._fixed_point()
         self.spectrum = torch.fft.rfft2(estimate, norm="ortho")
-        n = self.effective[:, None, None]
         power = (self.spectrum.real.square() + self.spectrum.imag.square()) / self.fill_factor
-        power = power + self.power * n / (self.power + n)
+        power = power.addcmul_(self._resolved(), self.effective[:, None, None])
         # Single bins are one draw each, and a ring average knows no lattice: how much of each, the peaks tell.
-        share = self._graded(_RING_SHARE)[:, None, None]
         # An estimate is smooth where samples are far apart, so its rings lack power; its directions do not.
         rings = self._radial(power) if self.level is None else self.level
-        self.power = torch.lerp(power, rings * self._directions(power), share).clamp_min(1e-7)
+        mixed = torch.lerp(power, rings * self._directions(power), self.ring_share[:, None, None])
+        self.power = mixed.clamp_min_(1e-7)
         self._fixed_point()
 
     def learn_from_samples(self) -> None:
@@ -130,7 +135,7 @@ class SpectralSolver:
         excess = power - rings
         short = self.bins > _PEAK_BIN
         peaks = torch.where((excess > _PEAK_ERRORS * chance) & (excess > rings) & short, excess, 0.0)
-        self.lattice = (self._mean(peaks) / self._mean(power.clamp_min(0.0) * short).clamp_min(1e-9)).clamp(0, 1)
+        self._grade((self._mean(peaks) / self._mean(power.clamp_min(0.0) * short).clamp_min(1e-9)).clamp(0, 1))
         slow = torch.exp(-0.5 * (self.bins / cut).square())
         rings = rings / (1 - slow).clamp_min(0.15).square()  # the trend took its part of every wave
         level = torch.maximum(rings, 0.1 * self._radial(self.power))
@@ -194,8 +199,10 @@ class SpectralSolver:
         def normal(x: Tensor) -> Tensor:
             return torch.addcmul(x, gathered(reading.normal(field(x))), back)
 
+        tiny = root.new_full((len(root), 1, 1), 1e-20)
+
         def dot(a: Tensor, b: Tensor) -> Tensor:
-            return torch.bmm(a.flatten(1)[:, None], b.flatten(1)[:, :, None])[..., None]
+            return torch.baddbmm(tiny, a.flatten(1)[:, None], b.flatten(1)[:, :, None])[..., None]
 
         # It starts from what the spectrum was learnt from, of which the misfit is known.
         x = torch.view_as_real(self.spectrum) * _pairs(twice / root)
@@ -204,15 +211,15 @@ class SpectralSolver:
         step = residual * inverse
         direction = step.clone()
         energy = dot(residual, step)
-        for _ in range(iterations):
+        for left in reversed(range(iterations)):
             image = normal(direction)
-            length = energy / dot(direction, image).clamp_min(1e-20)
+            length = energy / dot(direction, image)
             x.addcmul_(direction, length)
-            residual.addcmul_(image, -length)
-            torch.mul(residual, inverse, out=step)
-            renewed = dot(residual, step)
-            direction.mul_(renewed / energy.clamp_min(1e-20)).add_(step)
-            energy = renewed
+            if left:
+                residual.addcmul_(image, length, value=-1)
+                torch.mul(residual, inverse, out=step)
+                before, energy = energy, dot(residual, step)
+                direction = torch.addcmul(step, direction, energy / before)
         self.estimate = field(x)
         return self.estimate
 

@@ -8,6 +8,7 @@ predicts what to add to the start, and the logarithm of the error's scale on eve
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple
 
 import torch
@@ -99,14 +100,21 @@ class Generator(nn.Module):
 
     def _start(self, mean: Tensor, weight: Tensor, distance: Tensor, area: float) -> SpectralStart:
         iterations = self.config.spectral_iterations
-        with torch.autocast(mean.device.type, enabled=False):  # dot products of thousands of terms need float32
+        with _single_precision(mean.device):
             process = SpectralProcess(mean, weight, area)
             start = process.start(iterations, self.config.full_iterations if self.first is None else ())
         if self.first is None:
             return start
         corrected = self.first(mean, weight, distance, start)
-        with torch.autocast(mean.device.type, enabled=False):
+        with _single_precision(mean.device):
             return process.again(corrected, iterations[-1], self.config.full_iterations)
+
+
+def _single_precision(device: torch.device) -> AbstractContextManager[object]:
+    """No automatic half precision: dot products of thousands of terms need float32."""
+    if device.type not in ("cpu", "cuda"):
+        return nullcontext()
+    return torch.autocast(device.type, enabled=False)
 
 
 def consistent(frame: Tensor, mean: Tensor, weight: Tensor, noise: Tensor) -> Tensor:

@@ -13,6 +13,8 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from restore.generator.ede2020 import Ede2020
 from restore.generator.generator import Estimate, Generator
@@ -41,16 +43,46 @@ def fast_precision(device: torch.device, capabilities: dict[str, Any] | None = N
     return torch.bfloat16 if found.get("avx512_bf16") or found.get("amx_bf16") else torch.float32
 
 
+class _Foreign(TorchDispatchMode):
+    """Keeps every tensor that operations read and that none of them made: weights, and constants of bounded caches."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tensors: dict[int, Tensor] = {}  # by where their values lie
+        self._made: dict[int, Tensor] = {}  # kept alive, so that no later tensor takes an earlier one's place
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        for tensor in _tensors((args, kwargs)):
+            place = tensor.untyped_storage().data_ptr()
+            if place not in self._made:
+                self.tensors[place] = tensor
+        found = func(*args, **(kwargs or {}))
+        for tensor in _tensors(found):
+            place = tensor.untyped_storage().data_ptr()
+            if place not in self.tensors:
+                self._made[place] = tensor
+        return found
+
+
+def _tensors(tree: Any) -> list[Tensor]:
+    return [leaf for leaf in tree_leaves(tree) if isinstance(leaf, Tensor)]
+
+
 class Recorded:
     """A function of tensors of fixed shapes, with fixed places for them; on a GPU a graph that is replayed.
 
     What a call returns lies in fixed places too, and is overwritten by the next. On a processor the function is
-    called on the fixed places, without a graph.
+    called on the fixed places, without a graph. A graph goes on reading the constants that it was recorded with, so
+    they are ``owned`` here, whatever becomes of the caches that they came from.
     """
 
     def __init__(self, function: Callable[..., Estimate], *examples: Tensor) -> None:
         self._function, self._inputs = function, tuple(example.clone() for example in examples)
         self._graph: torch.cuda.CUDAGraph | None = None
+        function(*self._inputs)  # makes the constants, if they are not there yet
+        with _Foreign() as foreign:
+            function(*self._inputs)
+        self.owned = tuple(foreign.tensors.values())
         if examples[0].device.type != "cuda":
             return
         device = examples[0].device
