@@ -10,28 +10,34 @@ import numpy as np
 
 __all__ = ["draw_all"]
 
-Pictures = Mapping[tuple[str, float, str], Mapping[str, np.ndarray]]
+Pictures = Mapping[tuple[str, str, float, str], Mapping[str, np.ndarray]]
 _INSET = 96  # px of the image's side that an inset shows
 
 
 def draw_all(out: Path, rows: Sequence[dict[str, Any]], pictures: Pictures) -> list[Path]:
-    """Write every figure that the rows allow into ``out``; returns their paths."""
+    """Write every figure that the rows allow into ``out``; returns their paths.
+
+    ``pictures`` are those of each set, pattern, coverage and method. Of a specimen only the panels are drawn.
+    """
     import matplotlib as mpl
 
     mpl.use("Agg")
     made = []
-    for pattern, coverage in dict.fromkeys((row["pattern"], row["coverage"]) for row in rows):
+    for key in dict.fromkeys((row["set"], row["pattern"], row["coverage"]) for row in rows):
         group = sorted(
-            (row for row in rows if (row["pattern"], row["coverage"]) == (pattern, coverage)),
-            key=lambda row: row["rmse_lowpass_pct"],
+            (row for row in rows if (row["set"], row["pattern"], row["coverage"]) == key),
+            key=lambda row: row["rmse_pct"],
         )
-        stem = f"{pattern}-1-{round(1 / coverage)}"
-        shown = {row["method"]: pictures[pattern, coverage, row["method"]] for row in group}
+        stem = f"{key[0]}-{key[1]}-1-{round(1 / key[2])}"
+        shown = {row["method"]: pictures[*key, row["method"]] for row in group}
         made.append(_panels(out / f"panels-{stem}.png", group, shown))
-        made.append(_distance(out / f"distance-{stem}.png", group))
-        made.append(_error_maps(out / f"errors-{stem}.png", group, shown))
-    made.append(_coverage(out / "error-against-coverage.png", rows))
-    made.append(_calibration(out / "calibration.png", rows))
+        if not group[0]["of_specimens"]:
+            made.append(_distance(out / f"distance-{stem}.png", group))
+            made.append(_error_maps(out / f"errors-{stem}.png", group, shown))
+    micrographs = [row for row in rows if not row["of_specimens"]]
+    if micrographs:
+        made.append(_coverage(out / "error-against-coverage.png", micrographs))
+        made.append(_calibration(out / "calibration.png", micrographs))
     return made
 
 
@@ -154,7 +160,7 @@ def _coverage(path: Path, rows: Sequence[dict[str, Any]]) -> Path:
     for panel, pattern in zip(axes, patterns, strict=True):
         for method, style in zip(methods, _styles(len(methods)), strict=True):
             points = sorted(
-                (row["touched"], row["rmse_lowpass_pct"])
+                (row["touched"], row["rmse_pct"])
                 for row in rows
                 if row["pattern"] == pattern and row["method"] == method
             )
@@ -165,7 +171,7 @@ def _coverage(path: Path, rows: Sequence[dict[str, Any]]) -> Path:
         panel.minorticks_off()
         panel.set_title(pattern, fontsize=10)
         panel.set_xlabel("pixels touched")
-    axes[0].set_ylabel("RMSE against the low-passed truth (%)")
+    axes[0].set_ylabel("RMSE (% of the truth's range)")
     axes[0].legend(fontsize=7)
     figure.savefig(path, dpi=110)
     return path

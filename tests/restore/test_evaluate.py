@@ -7,12 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
-from restore.engine import Restoration
 from restore.evaluate import main
-from restore.evaluation.scoring import score_image, summarise
-from scancontrol.restoration import Provenance
 
 ASKED_FOR = {
     "method",
@@ -103,27 +99,48 @@ def test_what_cannot_be_evaluated_is_refused_by_name(
     assert words in capsys.readouterr().err
 
 
-def _restoration(estimate: np.ndarray, interval: float, withheld: float | None) -> Restoration:
-    frame = torch.from_numpy(estimate)
-    made_by = Provenance(method="any", face="classical", withheld_rmse=withheld, expected_rmse=withheld)
-    return Restoration(frame, torch.full_like(frame, interval), made_by)
+def test_specimens_are_judged_by_their_truth_and_the_table_says_so(tmp_path: Path) -> None:
+    options = ["--specimens", "two_species-12px,particles,film", "--size", "128", "--methods", "nearest,harmonic"]
+    options += ["--coverages", "1/10", "--patterns", "jittered_grid", "--no-figures", "--out", str(tmp_path / "out")]
+    assert main(options) == 0
+    rows = {(row["set"], row["method"]): row for row in json.loads((tmp_path / "out" / "rows.json").read_text())}
+    assert len(rows) == 6
+    crystal, particles = rows["two_species-12px", "harmonic"], rows["particles", "harmonic"]
+    assert 0 < crystal["height"] < 1
+    assert 0 <= crystal["defects_held"] <= 1
+    assert crystal["electrons_per_sample"] == 60
+    assert crystal["edge_width_px"] is None
+    assert particles["edge_width_px"] > particles["edge_width_true_px"] > 1
+    assert rows["film", "harmonic"]["height"] is None
+    table = (tmp_path / "out" / "table.md").read_text()
+    assert "| specimen | nearest | harmonic |" in table
+    assert "60 electrons a sample" in table
 
 
-def test_a_perfect_restoration_has_no_error_and_a_narrow_interval_holds_it() -> None:
-    truth = np.random.default_rng(0).random((48, 48)).astype(np.float32)
-    score = score_image("a", "SEM", truth, np.zeros((48, 48)), _restoration(truth, 1e-6, 0.0), 0.1)
-    assert score.rmse == pytest.approx(0, abs=1e-6)
-    assert score.interval_coverage == 1
-    assert score.rmse_lowpass > 0.01, "noise is an error against the low-passed truth"
+def test_the_dose_of_a_specimen_is_stated_and_more_of_it_helps(tmp_path: Path) -> None:
+    found = []
+    for electrons in ("3", "300", "none"):
+        out = tmp_path / electrons
+        options = ["--specimens", "film", "--size", "128", "--methods", "nearest", "--coverages", "1/5", "--no-figures"]
+        assert main([*options, "--patterns", "spiral", "--electrons", electrons, "--out", str(out)]) == 0
+        (row,) = json.loads((out / "rows.json").read_text())
+        found.append(row)
+    assert [row["electrons_per_sample"] for row in found] == [3, 300, None]
+    assert found[0]["rmse_pct"] > found[1]["rmse_pct"] > found[2]["rmse_pct"]
 
 
-def test_correlations_need_three_frames_that_differ() -> None:
-    rng = np.random.default_rng(1)
-    truth = rng.random((48, 48)).astype(np.float32)
-    scores = [
-        score_image(str(n), "SEM", truth, np.zeros((48, 48)), _restoration(truth + 0.1 * n, 0.1 * n, 0.1 * n), 0.1)
-        for n in range(1, 4)
-    ]
-    assert summarise(scores)["withheld_correlation"] == pytest.approx(1)
-    assert summarise(scores)["expected_correlation"] == pytest.approx(1)
-    assert summarise(scores[:2])["withheld_correlation"] is None
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ([], "give --specimens, --images"),
+        (["--specimens", "quasicrystal"], "is not a known kind"),
+        (["--specimens", "--electrons", "0"], "is not above 0"),
+        (["--specimens", "--electrons", "some"], "is not a number"),
+        (["--specimens", "--size", "8"], "is below 64"),
+    ],
+)
+def test_specimens_that_cannot_be_drawn_are_refused_by_name(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], options: list[str], words: str
+) -> None:
+    assert main([*options, "--methods", "nearest", "--out", str(tmp_path)]) == 2
+    assert words in capsys.readouterr().err

@@ -11,10 +11,11 @@ import torch
 from PIL import Image
 from training_tools import specimens
 
+from restore.micrographs import load_image
 from restore.training.config import ScheduleConfig, TrainConfig, load_config
 from restore.training.crops import crop
 from restore.training.drawing import DrawConfig, collate, draw_item
-from restore.training.images import ImageSet, epoch_order, load_image
+from restore.training.images import ImageSet, epoch_order
 from restore.training.random_paths import KINDS, draw_path
 from restore.training.replay import HardExamples, Item, ReplayConfig
 from restore.training.simulated import simulated_images
