@@ -23,7 +23,7 @@ from restore.estimate.process import spectral_start
 from restore.generator.generator import Generator
 from restore.generator.planes import network_planes
 from restore.generator.presets import PRESETS
-from restore.generator.resident import Resident, fast_precision
+from restore.generator.resident import Resident
 from restore.generator.restorer import GeneratorRestorer
 from restore.generator.weights import shipped
 from restore.process.memory import keep_freed_memory
@@ -36,7 +36,7 @@ SIDE, FRAMES, COVERAGE = 512, 24, 0.05
 def run() -> dict[str, Any]:
     """Return figures by preset."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    precision = fast_precision(device)
+    precision = next(Resident(Generator().to(device)).network.outer.parameters()).dtype
     peak_gflops = _peak_gflops(device, precision)
     figures: dict[str, Any] = {
         "device": str(device),
@@ -73,7 +73,7 @@ def _in_parts(name: str, device: torch.device, peak_gflops: float) -> dict[str, 
     network = Generator(config).eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     resident = Resident(network)
     start = spectral_start(mean, weight, iterations=config.spectral_iterations)
-    half, full = (x.to(fast_precision(device)) for x in network_planes(mean, weight, weight, start)[:2])
+    half, full = (x.to(resident.network.outer.stem.weight.dtype) for x in network_planes(mean, weight, weight, start)[:2])
     with FlopCounterMode(display=False) as counter:
         features = network.inner(half, start.statistics)
         network.outer(full, features)

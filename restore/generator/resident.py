@@ -7,6 +7,8 @@ and replayed with new inputs in the same places.
 
 from __future__ import annotations
 
+import logging
+import time
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any, Literal
@@ -16,21 +18,27 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from restore.estimate.process import STATISTICS
 from restore.generator.ede2020 import Ede2020
 from restore.generator.generator import Estimate, Generator
+from restore.generator.planes import FULL_CHANNELS, HALF_CHANNELS
 from scancontrol.errors import InvalidInput
 
-__all__ = ["PRECISIONS", "Precision", "Recorded", "Resident", "fast_precision"]
+__all__ = ["PRECISIONS", "Precision", "Recorded", "Resident", "fast_precision", "measured_precision"]
 
 Precision = Literal["auto", "single", "bfloat16"]
 PRECISIONS: tuple[Precision, ...] = ("auto", "single", "bfloat16")
 
+log = logging.getLogger(__name__)
+
+_TRIAL_SIDE = 512  # of the frame that precisions are timed on
+_TRIALS = 4
 _RECORDINGS = 4  # frame sizes that stay recorded
 _WARM_UPS = 3  # calls before recording, in which libraries choose their algorithms and allocate
 
 
 def fast_precision(device: torch.device, capabilities: dict[str, Any] | None = None) -> torch.dtype:
-    """bfloat16 where the device multiplies it faster than single precision, else float32.
+    """bfloat16 where the device has instructions for it, else float32.
 
     Arguments:
         capabilities: of the processor, as ``torch.cpu.get_capabilities`` says; asked for if not given.
@@ -41,6 +49,29 @@ def fast_precision(device: torch.device, capabilities: dict[str, Any] | None = N
         return torch.float32
     found = torch.cpu.get_capabilities() if capabilities is None else capabilities
     return torch.bfloat16 if found.get("avx512_bf16") or found.get("amx_bf16") else torch.float32
+
+
+@torch.no_grad()
+def measured_precision(network: Generator, clock: Callable[[], float] = time.perf_counter) -> torch.dtype:
+    """The precision in which this network is fastest here: instructions alone say little, so both are timed."""
+    device = next(network.parameters()).device
+    if device.type != "cpu" or fast_precision(device) is torch.float32:
+        return fast_precision(device)
+    side = _TRIAL_SIDE // 4
+    planes = [torch.zeros(1, channels, side, side) for channels in (HALF_CHANNELS, FULL_CHANNELS)]
+    statistics = torch.zeros(1, len(STATISTICS))
+    times = {}
+    for precision in (torch.float32, torch.bfloat16):
+        network.compute_in(precision)
+        half, full = (x.to(precision, memory_format=torch.channels_last) for x in planes)
+        taken = []
+        for _ in range(_TRIALS):
+            began = clock()
+            network.outer(full, network.inner(half, statistics))
+            taken.append(clock() - began)
+        times[precision] = min(taken)
+    log.info("networks take %s", ", ".join(f"{1e3 * s:.1f} ms in {p}" for p, s in times.items()))
+    return min(times, key=times.__getitem__)
 
 
 class _Foreign(TorchDispatchMode):
@@ -111,7 +142,7 @@ class Resident:
     Only the two networks are: the spectral start, the frame and the interval stay in single precision.
 
     Arguments:
-        precision: ``auto`` for :func:`fast_precision`, or which; the author's networks keep single precision.
+        precision: ``auto`` for :func:`measured_precision`, or which; the author's networks keep single precision.
         recorded: replay recordings; by default on GPUs.
 
     Raises:
@@ -127,9 +158,9 @@ class Resident:
         device = next(network.parameters()).device
         self._recorded = device.type == "cuda" if recorded is None else recorded
         self._recordings: OrderedDict[torch.Size, Recorded] = OrderedDict()
-        fast = {"auto": fast_precision(device), "single": torch.float32, "bfloat16": torch.bfloat16}[precision]
         if isinstance(network, Generator):
-            network.compute_in(fast)
+            chosen = {"single": torch.float32, "bfloat16": torch.bfloat16}.get(precision)
+            network.compute_in(chosen or measured_precision(network))
 
     def __call__(self, mean: Tensor, weight: Tensor, distance: Tensor) -> Estimate:
         """As :meth:`restore.generator.generator.Generator.forward`; with recordings, overwritten by the next call."""

@@ -9,7 +9,7 @@ import torch
 from training_tools import TINY
 
 from restore.generator.generator import Generator
-from restore.generator.resident import Recorded, Resident, fast_precision
+from restore.generator.resident import Recorded, Resident, fast_precision, measured_precision
 from scancontrol.errors import InvalidInput
 
 CPU = torch.device("cpu")
@@ -44,9 +44,23 @@ def test_a_processor_computes_in_bfloat16_only_if_it_has_instructions_for_it(
     assert fast_precision(CPU, capabilities) is precision
 
 
+@pytest.mark.parametrize(("slow", "faster"), [(torch.float32, torch.bfloat16), (torch.bfloat16, torch.float32)])
+def test_the_precision_that_is_measured_to_be_faster_is_taken(
+    slow: torch.dtype, faster: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("restore.generator.resident.fast_precision", lambda device: torch.bfloat16)
+    network, now = _network(), [0.0]
+
+    def clock() -> float:
+        now[0] += 5.0 if network.outer.stem.weight.dtype is slow else 1.0
+        return now[0]
+
+    assert measured_precision(network, clock) is faster
+
+
 def test_this_machines_own_precision_is_one_that_it_restores_in() -> None:
     resident = Resident(_network())
-    assert resident.network.outer.stem.weight.dtype is fast_precision(CPU)
+    assert resident.network.outer.stem.weight.dtype in (torch.float32, fast_precision(CPU))
     assert bool(torch.isfinite(resident(*_partial(64, 64)).frame).all())
 
 
