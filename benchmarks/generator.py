@@ -73,7 +73,9 @@ def _in_parts(name: str, device: torch.device, peak_gflops: float) -> dict[str, 
     network = Generator(config).eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     resident = Resident(network)
     start = spectral_start(mean, weight, iterations=config.spectral_iterations)
-    half, full = (x.to(resident.network.outer.stem.weight.dtype) for x in network_planes(mean, weight, weight, start)[:2])
+    half, full = (
+        x.to(resident.network.outer.stem.weight.dtype) for x in network_planes(mean, weight, weight, start)[:2]
+    )
     with FlopCounterMode(display=False) as counter:
         features = network.inner(half, start.statistics)
         network.outer(full, features)
