@@ -6,6 +6,7 @@ microscope still keeps beyond that is asked for before anything is exposed.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +16,11 @@ from scancontrol.errors import InvalidInput, RecordingError
 from scancontrol.plan.plan import parse_plan
 from scancontrol.plan.planned import PlannedScan
 from scancontrol.recording import RecordingReader
+from scancontrol.recording.making import clean_up
 
 __all__ = ["Interrupted", "newest_unfinished"]
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,8 @@ def newest_unfinished(folder: Path) -> Path | None:
 
     Only the newest one can be what a crash cut off. Older ones were left open on purpose.
     """
+    for left in clean_up(folder):
+        log.info("%s, half made by a process that was killed, is removed", left)
     files = [(path.stat().st_mtime_ns, path) for path in folder.glob("*.hspy") if path.is_file()]
     if not files:
         return None

@@ -26,11 +26,15 @@ class Annotator:
 
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
-        with RecordingReader(self.path) as reader:
-            self.header = reader.header
-            self._rows = {frame.frame: row for row, frame in enumerate(reader.frames)}
-            regions = reader.regions()
-        self._descriptor = open_exclusively(self.path)
+        self._descriptor = open_exclusively(self.path)  # before anything is read: a writer may be about to replace it
+        try:
+            with RecordingReader(self.path) as reader:
+                self.header = reader.header
+                self._rows = {frame.frame: row for row, frame in enumerate(reader.frames)}
+                regions = reader.regions()
+        except BaseException:
+            os.close(self._descriptor)
+            raise
         self._images = ImageWriter(self.path, self.header, regions, self._descriptor)
 
     def has_place(self, frame: int) -> bool:

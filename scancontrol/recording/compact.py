@@ -12,6 +12,7 @@ import numpy as np
 
 from scancontrol.errors import RecordingError
 from scancontrol.recording.layout import TABLES, create_file
+from scancontrol.recording.making import give_name, name_meanwhile, refuse_existing
 from scancontrol.recording.reader import RecordingReader
 from scancontrol.recording.regions import Region, disk_error
 
@@ -26,10 +27,9 @@ def compact(path: Path) -> bool:
     The old file stays until the new one is whole on the disk. False if there was nothing to give back, or
     no room for the copy: the recording is then as good as before, only larger.
     """
-    fresh = path.with_name(f".{path.name}.compact")
-    fresh.unlink(missing_ok=True)
+    fresh = name_meanwhile(path, "compact")
     try:
-        copy_recording(path, fresh)
+        _copy_into(fresh, path, "as they are")
         fresh.replace(path)
     except (OSError, RecordingError):
         with contextlib.suppress(OSError):
@@ -43,34 +43,42 @@ def copy_recording(
 ) -> None:
     """Copy a recording without its unused room; with ``room for all``, restorations of every frame have a place.
 
-    Raises :class:`RecordingError` if ``target`` exists or cannot be written; no file is left then.
+    Raises:
+        RecordingError: ``target`` exists or cannot be written; no file is left then.
     """
+    refuse_existing(target)
+    fresh = name_meanwhile(target, "part")
+    try:
+        _copy_into(fresh, source, restorations)
+        give_name(fresh, target)
+    except OSError as error:
+        raise disk_error(target, "copying into", error) from error
+    finally:
+        with contextlib.suppress(OSError):
+            fresh.unlink(missing_ok=True)
+
+
+def _copy_into(target: Path, source: Path, restorations: Literal["as they are", "room for all"]) -> None:
     with RecordingReader(source) as reader:
-        frames = len(reader.frames)
-        if frames == 0:
-            raise RecordingError(f"{source} holds no frame")
-        status = reader.rows("status")[0]
+        frames, status = max(1, len(reader.frames)), reader.rows("status")[0]
         capacity = msgspec.structs.replace(
             reader.header.capacity,
             frames=frames,
-            samples=int(status["samples"]),
-            paths=len(reader.paths),
-            path_samples=int(status["path_samples"]),
-            recipe_bytes=int(status["recipe_bytes"]),
+            samples=max(1, int(status["samples"])),
+            paths=max(1, len(reader.paths)),
+            path_samples=max(1, int(status["path_samples"])),
+            recipe_bytes=max(1, int(status["recipe_bytes"])),
             chunks=max(int(status["chunk_rows"]), frames),
         )
         header = msgspec.structs.replace(reader.header, capacity=capacity)
         if restorations == "room for all":
             header = msgspec.structs.replace(header, keep_restorations=1)
+        header.check()
         regions = create_file(target, header, reader.plan_text, reader.capabilities)
-        try:
-            with target.open("r+b", buffering=0) as file:
-                same_places = header.keep_restorations == reader.header.keep_restorations
-                _copy(reader, regions, file.fileno(), same_places=same_places)
-                os.fsync(file.fileno())
-        except OSError as error:
-            target.unlink(missing_ok=True)
-            raise disk_error(target, "copying into", error) from error
+        with target.open("r+b", buffering=0) as file:
+            same_places = header.keep_restorations == reader.header.keep_restorations
+            _copy(reader, regions, file.fileno(), same_places=same_places)
+            os.fsync(file.fileno())
 
 
 def _copy(reader: RecordingReader, regions: dict[str, Region], target: int, *, same_places: bool) -> None:

@@ -11,6 +11,7 @@ library, which is why a process killed at any instant leaves a file that opens.
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import math
 import re
@@ -300,33 +301,33 @@ class Header(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 def create_file(path: Path, header: Header, plan_text: str, capabilities: Capabilities) -> dict[str, Region]:
     """Make the whole file, close it, and return where each of its data sets lies.
 
-    Raises :class:`RecordingError` if ``path`` exists or cannot be made. Nothing is allocated on the disk
-    but the tree itself: the file is sparse until written or reserved.
+    Nothing is allocated on the disk but the tree itself: the file is sparse until written or reserved.
+
+    Raises:
+        OSError: it cannot be made; none is left then.
     """
-    header.check()
     try:
-        with h5py.File(path, "x", libver=("earliest", "v110")) as file:
-            regions = _build(file, header, plan_text, capabilities)
-    except FileExistsError:
-        raise RecordingError(f"{path} exists; a recording never overwrites: give another name") from None
-    except OSError as error:
-        if path.is_file():
+        with h5py.File(path, "w", libver=("earliest", "v110")) as file:
+            return _build(file, header, plan_text, capabilities)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
             path.unlink(missing_ok=True)
-        raise RecordingError(
-            f"{path} cannot be created: {_reason(error)}; check that the folder exists, is writable and has room"
-        ) from error
-    return regions
+        if isinstance(error, OSError):
+            raise _plain(error) from error
+        raise
+
+
+def _plain(error: OSError) -> OSError:
+    """HDF5's errors carry the system's own number and words somewhere inside."""
+    number, words = re.search(r"errno = (\d+)", str(error)), re.search(r"error message = '([^']+)'", str(error))
+    if number is None or words is None:
+        return error
+    return OSError(int(number[1]), words[1])
 
 
 def _printable(text: str) -> str:
     """HDF5's texts end at the first zero byte, and nobody can read the other ones."""
     return "".join(letter if letter.isprintable() else " " for letter in text)
-
-
-def _reason(error: OSError) -> str:
-    """HDF5's errors carry the system's own words somewhere inside."""
-    found = re.search(r"error message = '([^']+)'", str(error))
-    return found.group(1) if found else (error.strerror or str(error))
 
 
 def _build(file: h5py.File, header: Header, plan_text: str, capabilities: Capabilities) -> dict[str, Region]:

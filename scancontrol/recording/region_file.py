@@ -11,17 +11,19 @@ from numpy.typing import NDArray
 
 from scancontrol.errors import RecordingError
 from scancontrol.recording.layout import TABLES
-from scancontrol.recording.regions import Region, disk_error, open_exclusively
+from scancontrol.recording.regions import Region, disk_error
 
 __all__ = ["RegionFile"]
 
 
 class RegionFile:
-    """A recording opened for writing by this process alone. All methods raise :class:`RecordingError`."""
+    """A recording opened for writing by this process alone. All methods raise :class:`RecordingError`.
 
-    def __init__(self, path: Path, regions: dict[str, Region]) -> None:
-        self.path, self.regions = path, regions
-        self.descriptor = open_exclusively(path)
+    ``descriptor`` is of :func:`~scancontrol.recording.regions.open_exclusively`, and is closed with this.
+    """
+
+    def __init__(self, path: Path, regions: dict[str, Region], descriptor: int) -> None:
+        self.path, self.regions, self.descriptor = path, regions, descriptor
 
     @property
     def closed(self) -> bool:

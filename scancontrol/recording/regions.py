@@ -16,7 +16,18 @@ from numpy.typing import NDArray
 
 from scancontrol.errors import RecordingError
 
-__all__ = ["Region", "check_room", "disk_error", "open_exclusively", "pread_all", "pwrite_all", "reserve"]
+__all__ = [
+    "Region",
+    "check_room",
+    "disk_error",
+    "is_being_written",
+    "open_exclusively",
+    "pread_all",
+    "pwrite_all",
+    "reserve",
+]
+
+_FLOCK = "hhqqi4x"
 
 
 @dataclass(frozen=True)
@@ -168,14 +179,44 @@ def check_room(folder: Path, needed_bytes: int) -> None:
 
 
 def open_exclusively(path: Path) -> int:
-    """Open for writing, one writer a file: an open-file lock, because HDF5's readers refuse a flock'ed file."""
+    """Open for writing, one writer a file: an open-file lock, because HDF5's readers refuse a flock'ed file.
+
+    What the name stands for when this returns is what is locked: read where its data sets lie only afterwards.
+
+    Raises:
+        RecordingError: it cannot be opened, or another process writes it.
+    """
+    while True:
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        except OSError as error:
+            raise disk_error(path, "opening", error) from error
+        try:
+            fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, _lock(fcntl.F_WRLCK))
+            if os.path.samestat(os.fstat(descriptor), path.stat()):
+                return descriptor
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            os.close(descriptor)
+            raise RecordingError(f"{path} is being written by another process; end that one first") from error
+        os.close(descriptor)  # its compact copy took its place before the lock was ours
+
+
+def is_being_written(path: Path) -> bool:
+    """Whether a process holds the file open for writing, here or, where the file system tells, on another machine."""
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-    except OSError as error:
-        raise disk_error(path, "opening", error) from error
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
     try:
-        fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0))
-    except OSError as error:
+        found = fcntl.fcntl(descriptor, fcntl.F_OFD_GETLK, _lock(fcntl.F_RDLCK))
+        return int(struct.unpack(_FLOCK, found)[0]) != fcntl.F_UNLCK
+    except OSError:
+        return False
+    finally:
         os.close(descriptor)
-        raise RecordingError(f"{path} is being written by another process; end that one first") from error
-    return descriptor
+
+
+def _lock(kind: int) -> bytes:
+    return struct.pack(_FLOCK, kind, os.SEEK_SET, 0, 0, 0)

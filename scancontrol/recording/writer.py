@@ -14,6 +14,7 @@ Samples are written by one thread; images and positions may be written by anothe
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from pathlib import Path
@@ -29,21 +30,12 @@ from scancontrol.errors import RecordingError
 from scancontrol.recording.chunk_rows import ChunkRows
 from scancontrol.recording.compact import compact
 from scancontrol.recording.images import ImageWriter
-from scancontrol.recording.layout import (
-    CHUNK_ROW,
-    FRAME_ROW,
-    PATH_ROW,
-    RESERVED,
-    STATUS_ROW,
-    TABLES,
-    Header,
-    PathLike,
-    create_file,
-)
+from scancontrol.recording.layout import CHUNK_ROW, FRAME_ROW, PATH_ROW, STATUS_ROW, TABLES, Header, PathLike
+from scancontrol.recording.making import make_recording
 from scancontrol.recording.progress import FrameProgress, FrameRows, fill_row, new_row
 from scancontrol.recording.reader import RecordingReader
 from scancontrol.recording.region_file import RegionFile
-from scancontrol.recording.regions import Region, check_room, disk_error, reserve
+from scancontrol.recording.regions import Region, open_exclusively
 from scancontrol.recording.taking_up import take_up
 from scancontrol.restoration import Provenance
 
@@ -57,7 +49,14 @@ class RecordingWriter:
     ``write_positions``, ``write_partial`` and ``write_restoration``, which may be called from any."""
 
     def __init__(
-        self, path: Path, header: Header, regions: dict[str, Region], status: NDArray[Any], *, fsync: bool
+        self,
+        path: Path,
+        header: Header,
+        regions: dict[str, Region],
+        status: NDArray[Any],
+        *,
+        descriptor: int,
+        fsync: bool,
     ) -> None:
         self.path = path
         self.header = header
@@ -71,7 +70,7 @@ class RecordingWriter:
         self._chunks = ChunkRows(header.capacity)
         self._electrons = float(status["electrons"][0])
         self._lock = threading.Lock()
-        self._file = RegionFile(path, regions)
+        self._file = RegionFile(path, regions, descriptor)
         self._images = ImageWriter(path, header, regions, self._file.descriptor)
 
     @classmethod
@@ -84,32 +83,24 @@ class RecordingWriter:
         the loss of power, not only of the process. Raises :class:`RecordingError`; no file is left then.
         """
         path = Path(path)
-        header.check()
-        check_room(path.parent, header.reserved_bytes)
-        regions = create_file(path, header, plan_text, capabilities)
-        writer = cls(path, header, regions, np.zeros(1, dtype=STATUS_ROW), fsync=fsync)
-        try:
-            for name in RESERVED:
-                reserve(writer._file.descriptor, regions[name])
-            writer._status["reason"] = b"recording"
-            writer._file.write_row("status", 0, writer._status)
-        except (OSError, RecordingError) as error:
-            writer.abandon()
-            path.unlink(missing_ok=True)
-            if isinstance(error, RecordingError):
-                raise
-            raise disk_error(path, f"reserving {header.reserved_bytes / 1e6:.1f} MB for", error) from error
-        return writer
+        status = new_row(STATUS_ROW, reason=b"recording")
+        regions, descriptor = make_recording(path, header, plan_text, capabilities, status.tobytes())
+        return cls(path, header, regions, status, descriptor=descriptor, fsync=fsync)
 
     @classmethod
     def resume(cls, path: Path | str, *, fsync: bool = False) -> Self:
         """Go on with a recording whose writer died. Raises :class:`RecordingError` if it ended cleanly."""
         path = Path(path)
-        with RecordingReader(path) as reader:
-            if reader.closed:
-                raise RecordingError(f"{path} ended cleanly ({reader.reason}); start a new recording instead")
-            writer = cls(path, reader.header, reader.regions(), reader.rows("status"), fsync=fsync)
-            taken = take_up(reader)
+        descriptor = open_exclusively(path)  # before anything is read: its writer may be about to replace it
+        try:
+            with RecordingReader(path) as reader:
+                if reader.closed:
+                    raise RecordingError(f"{path} ended cleanly ({reader.reason}); start a new recording instead")
+                taken, status = take_up(reader), reader.rows("status")
+                writer = cls(path, reader.header, reader.regions(), status, descriptor=descriptor, fsync=fsync)
+        except BaseException:
+            os.close(descriptor)
+            raise
         writer._paths, writer._rows, writer._frames = taken.paths, taken.rows, taken.frames
         writer._samples = taken.samples
         writer._chunks.restore(*taken.chunks)
