@@ -16,8 +16,7 @@ import torch
 from restore.engine import Engine, FillRestorer, trial_samples
 from restore.fills.registry import FILLS
 from scancontrol.paths import Archimedean, CoverageGoal, PathRecipe
-from scancontrol.restorer import RestoredFrame, RestorerProcess
-from scancontrol.restorer.process import restorer_arguments
+from scancontrol.restorer import RestoredFrame, RestorerProcess, restorer_arguments
 
 __all__ = ["run"]
 

@@ -14,7 +14,7 @@ from scancontrol.dose.ledger import DoseLedger
 from scancontrol.errors import ScanControlError
 from scancontrol.files import load_yaml
 from scancontrol.plan.plan import load_plan
-from scancontrol.restorer.status import restorer_arguments
+from scancontrol.restorer import restorer_arguments
 from scancontrol.transport.keys import ClientSecurity
 
 __all__ = ["add_parser", "run"]

@@ -1,7 +1,7 @@
 """What becomes of frames after they are safe: handed to the restorer, shown, stored, and caught up with at the end.
 
-Which frame is handed in when is :class:`~scancontrol.daemon.to_restorer.RunSink`'s to say. When the acquisition has
-ended, the frames left are restored from the recording.
+Which frame is restored next is :mod:`scancontrol.restorer.requests`'s to say. When the acquisition has ended, the
+frames left are restored from the recording.
 """
 
 from __future__ import annotations
@@ -18,8 +18,7 @@ from scancontrol.daemon.page.messages import RestorerState
 from scancontrol.daemon.to_restorer import RunSink
 from scancontrol.recording import RecordingWriter
 from scancontrol.restoration import Provenance
-from scancontrol.restorer import MissedFrame, RestoredFrame, RestorerProcess, RestorerStatus
-from scancontrol.restorer.process import restorer_arguments
+from scancontrol.restorer import MissedFrame, RestoredFrame, RestorerProcess, RestorerStatus, restorer_arguments
 
 __all__ = ["Restorations"]
 
@@ -37,7 +36,7 @@ class Restorations:
         self.latency, self.compute, self.overhead = LatencyWindow(), LatencyWindow(), LatencyWindow()
         self.made_by: Provenance | None = None  # of the restoration that came last
         self.frames_restored = 0
-        self._dropped = 0
+        self.dropped = 0  # frames passed over because newer samples had come, over all runs
         self._sink: RunSink | None = None
         self._was: str = "off"
         self._ready_ns = 0
@@ -70,26 +69,15 @@ class Restorations:
         """How often the restorer had to be started again."""
         return self._process.status.restarts
 
-    @property
-    def dropped(self) -> int:
-        """Frames passed over because newer samples had come, over all runs."""
-        return self._dropped + (self._sink.passed_over if self._sink is not None else 0)
-
     def state(self) -> RestorerState:
         """The restorer as the page shows it."""
         status = self._process.status
-        waiting = self._sink.waiting if self._sink is not None else 0
         return RestorerState(
-            state=status.state,
-            restarts=status.restarts,
-            queue=status.queue + waiting,
-            dropped=self.dropped,
-            device=status.device,
+            state=status.state, restarts=status.restarts, queue=status.queue, dropped=self.dropped, device=status.device
         )
 
     def sink_for(self, recording: RecordingWriter, coil: CoilModel) -> RunSink:
         """What one acquisition's samples go to."""
-        self._dropped = self.dropped
         self._sink = RunSink(self._process, recording, coil, self._enabled)
         return self._sink
 
@@ -103,7 +91,6 @@ class Restorations:
             status = self._process.status
             if status.state == "off" or (status.state == "dead" and status.restarts >= 3):
                 break
-            sink.pump()
             sink.progress.wait(0.05)
             sink.progress.clear()
         left = sink.close()
@@ -114,12 +101,12 @@ class Restorations:
     # -- on the client's thread -------------------------------------------------------------------------
 
     def _restored(self, result: RestoredFrame) -> None:
-        now_ns = time.monotonic_ns()
         sink = self._sink
-        job = sink.asked(result.frame) if sink and result.complete and result.stream == sink.stream else None
+        if sink is None or result.stream != sink.stream:
+            return
         self.made_by = result.made_by
-        latency_ms = None if job is None else (now_ns - job.received_ns) / 1e6
-        if sink is not None and (not result.complete or sink.is_newest(result.frame)):
+        newest = result.complete and sink.is_newest(result.frame)
+        if newest or not result.complete:
             self._hub.publish_restoration(
                 RestorationView(
                     series_id=sink.series_id,
@@ -127,32 +114,32 @@ class Restorations:
                     estimate=result.estimate,
                     interval=result.interval,
                     made_by=result.made_by,
-                    latency_ms=latency_ms,
+                    latency_ms=result.turnaround_ms if result.complete else None,
                     progressive=not result.complete,
                 )
             )
-        if sink is not None and not result.complete:
+        if not result.complete:
             sink.looked(result)
-        if job is None or sink is None or latency_ms is None:
             return
         self.frames_restored += 1
         self.compute.add(result.compute_ms)
-        if job.received_ns >= self._ready_ns:  # frames that waited for the process to start tell nothing of its speed
-            self.latency.add(latency_ms)
-            self.overhead.add(latency_ms - result.compute_ms)
+        # What was not shown may have waited long; what waited for the process to start tells nothing of its speed.
+        if newest and time.monotonic_ns() - 1e6 * result.turnaround_ms >= self._ready_ns:
+            self.latency.add(result.turnaround_ms)
+            self.overhead.add(result.turnaround_ms - result.compute_ms)
         try:
             sink.store(result)
         finally:
             sink.settled(result.frame)  # only now: whoever waits for the last frame closes the recording next
-        sink.pump()
 
     def _missed(self, missed: MissedFrame) -> None:
         sink = self._sink
         if sink is None or missed.stream != sink.stream:
             return
+        sink.settled(missed.frame)
         if missed.reason == "dropped":
-            self._dropped += 1
-        if not sink.missed(missed):
+            self.dropped += 1
+        elif missed.reason != "stopped":
             self._say(f"frame {missed.frame} is not restored: {missed.reason}", "warning")
 
     def _changed(self, status: RestorerStatus) -> None:
@@ -164,5 +151,3 @@ class Restorations:
         elif status.state == "ready":
             self._announce(f"process {status.pid}, {status.method} on {status.device}")
             self._ready_ns = time.monotonic_ns()
-        if status.state == "ready" and self._sink is not None:
-            self._sink.pump()

@@ -218,7 +218,7 @@ class ClientProtocol:
         elif isinstance(message, m.Attached):
             if self.state is ClientState.ATTACHING:
                 self._attached(message, now_ns)
-        elif self.state is ClientState.READY and not self._assembly.put(message, payload):
+        elif self.state is ClientState.READY and not self._assembly.put(message, payload[0] if payload else None):
             self._ask_again(now_ns)
 
     def heard(self, status: m.Status, now_ns: int) -> None:

@@ -1,19 +1,18 @@
-"""Messages to parts and back: ``[msgpack header]`` or, for a chunk, ``[msgpack header][raw samples]``.
+"""The four directions of the microscope's wire, and the samples that a chunk carries.
 
-Everything is bounded before it is decoded, and typed before it is used. What cannot be read raises
-:class:`~scancontrol.errors.RemoteProtocolError` and nothing else: a malformed message changes no state.
+A chunk is ``[msgpack header][raw samples]``, everything else a header alone; see :mod:`scancontrol.wire.codec`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from scancontrol.errors import RemoteProtocolError, VersionMismatch
+from scancontrol.wire.codec import ITEM_BYTES, MAX_CONTROL_BYTES, UNREADABLE, Codec, Part, encode
 from scancontrol.wire.messages import (
     PROTOCOL_VERSION,
     ChunkHeader,
@@ -38,22 +37,8 @@ __all__ = [
     "samples",
 ]
 
-Part = bytes | memoryview
-
-MAX_CONTROL_BYTES = 32 << 20  # a recipe may carry a list of points: 10⁶ of them take 18 MB
 MAX_HEADER_BYTES = 64 << 10
 MAX_PAYLOAD_BYTES = 64 << 20
-
-_ITEM_BYTES = {"<u2": 2, "<f4": 4}
-_encoder = msgspec.msgpack.Encoder()
-
-M = TypeVar("M")
-
-
-def encode(message: Message, payload: Part | None = None) -> list[Part]:
-    """The parts of a message, ready for one multipart send."""
-    header = _encoder.encode(message)
-    return [header] if payload is None else [header, payload]
 
 
 class _Probe(msgspec.Struct):
@@ -66,52 +51,11 @@ class _Probe(msgspec.Struct):
 _probe = msgspec.msgpack.Decoder(_Probe)
 
 
-class Codec(Generic[M]):
-    """Decodes what one direction of one connection may carry."""
-
-    def __init__(self, kinds: Any, limit_bytes: int, name: str) -> None:
-        self._decoder: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(kinds)
-        self._limit_bytes = limit_bytes
-        self._name = name
-
-    def decode(self, parts: Sequence[Part]) -> tuple[M, Part | None]:
-        """One message, and its payload where it has one.
-
-        :raises RemoteProtocolError: too large, malformed, of no known type, or its payload does not fit it
-        :raises VersionMismatch: not readable, and its sender says that it speaks another version
-        """
-        if not 1 <= len(parts) <= 2:
-            raise RemoteProtocolError(f"{self._name}: a message of {len(parts)} parts; one or two are known")
-        header = parts[0]
-        size = _size(header)
-        if size > self._limit_bytes:
-            raise RemoteProtocolError(f"{self._name}: a header of {size} bytes; the limit is {self._limit_bytes}")
-        try:
-            message = self._decoder.decode(header)
-        except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
-            _raise_if_other_version(header)
-            raise RemoteProtocolError(f"{self._name}: {error}") from None
-        if len(parts) == 1:
-            if isinstance(message, ChunkHeader):
-                raise RemoteProtocolError(f"{self._name}: a chunk without its samples")
-            return message, None
-        payload = parts[1]
-        if not isinstance(message, ChunkHeader):
-            raise RemoteProtocolError(f"{self._name}: a second part where none belongs")
-        expected = message.channels * message.count * _ITEM_BYTES[message.dtype]
-        if expected > MAX_PAYLOAD_BYTES or _size(payload) != expected:
-            raise RemoteProtocolError(
-                f"{self._name}: a chunk of {_size(payload)} bytes where its header says {expected}"
-                f" (at most {MAX_PAYLOAD_BYTES})"
-            )
-        chunk: Any = message
-        return chunk, payload
-
-
-def _raise_if_other_version(header: Part) -> None:
+def _refuse_other_version(header: Part) -> None:
+    """Raises VersionMismatch if the sender of a header says that it speaks another version."""
     try:
         probe = _probe.decode(header)
-    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+    except UNREADABLE:
         return
     if probe.protocol_version != PROTOCOL_VERSION:
         raise VersionMismatch(
@@ -120,8 +64,13 @@ def _raise_if_other_version(header: Part) -> None:
         )
 
 
-def _size(part: Part) -> int:
-    return part.nbytes if isinstance(part, memoryview) else len(part)
+def _chunk_bytes(message: Message) -> list[int]:
+    if not isinstance(message, ChunkHeader):
+        return []
+    size = message.channels * message.count * ITEM_BYTES[message.dtype]
+    if size > MAX_PAYLOAD_BYTES:
+        raise RemoteProtocolError(f"a chunk of {size} bytes (at most {MAX_PAYLOAD_BYTES})")
+    return [size]
 
 
 def samples(header: ChunkHeader, payload: Part) -> NDArray[Any]:
@@ -131,7 +80,15 @@ def samples(header: ChunkHeader, payload: Part) -> NDArray[Any]:
     return values
 
 
-CLIENT_CONTROL: Codec[ClientControl] = Codec(ClientControl, MAX_CONTROL_BYTES, "control from a client")
-SERVER_CONTROL: Codec[ServerControl] = Codec(ServerControl, MAX_HEADER_BYTES, "control from the microscope")
-CLIENT_DATA: Codec[ClientData] = Codec(ClientData, MAX_HEADER_BYTES, "data connection of a client")
-SERVER_DATA: Codec[ServerData] = Codec(ServerData, MAX_HEADER_BYTES, "data from the microscope")
+CLIENT_CONTROL: Codec[ClientControl] = Codec(
+    ClientControl, MAX_CONTROL_BYTES, "control from a client", _chunk_bytes, _refuse_other_version
+)
+SERVER_CONTROL: Codec[ServerControl] = Codec(
+    ServerControl, MAX_HEADER_BYTES, "control from the microscope", _chunk_bytes, _refuse_other_version
+)
+CLIENT_DATA: Codec[ClientData] = Codec(
+    ClientData, MAX_HEADER_BYTES, "data connection of a client", _chunk_bytes, _refuse_other_version
+)
+SERVER_DATA: Codec[ServerData] = Codec(
+    ServerData, MAX_HEADER_BYTES, "data from the microscope", _chunk_bytes, _refuse_other_version
+)

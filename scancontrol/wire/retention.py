@@ -146,7 +146,7 @@ class Retention:
             entry = self._entries[self._cursor - self._first]
             self._cursor += 1
             self._sent = max(self._sent, self._cursor)
-            yield encode(entry.message, entry.payload)
+            yield encode(entry.message, *(() if entry.payload is None else (entry.payload,)))
 
     def _grant(self, credit_limit: int) -> None:
         self._credit_limit = max(self._credit_limit, min(credit_limit, self._cursor + self._window))

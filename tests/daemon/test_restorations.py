@@ -26,9 +26,8 @@ class Handed:
     def register(self, recipe, coil) -> None:
         pass
 
-    def restore(self, frame, path_id, samples, *, stream, live, complete=True) -> bool:
+    def restore(self, frame, path_id, samples, *, stream, complete=True, read_again=None) -> None:
         self.frames.append((frame, len(samples), complete))
-        return True
 
 
 @pytest.fixture

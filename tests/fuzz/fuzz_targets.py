@@ -149,8 +149,8 @@ def _codec(codec: Codec[Any]) -> Callable[[bytes], bool]:
             message, payload = codec.decode(_parted(data))
         except (ProtocolError, VersionMismatch):
             return False
-        if isinstance(message, m.ChunkHeader) and payload is not None:
-            assert samples(message, payload).shape == (message.channels, message.count)
+        if isinstance(message, m.ChunkHeader):
+            assert samples(message, payload[0]).shape == (message.channels, message.count)
         return True
 
     return decode
@@ -211,11 +211,11 @@ _RESTORED = restoring.Restored(
     waited_ms=0.0,
 )
 _RESTORE = restoring.Restore(
-    request=1, stream="live", frame=0, path_id=RECIPE.path_id, count=3, dtype="<u2", live=True, complete=True
+    request=1, stream="live", frame=0, path_id=RECIPE.path_id, count=3, dtype="<u2", complete=True
 )
 
 
-def _restoring(codec: restoring.Codec[Any]) -> Callable[[bytes], bool]:
+def _restoring(codec: Codec[Any]) -> Callable[[bytes], bool]:
     def decode(data: bytes) -> bool:
         header, *rest = _parted(data)
         parts = [header]
@@ -403,16 +403,16 @@ TARGETS: dict[str, Target] = {
     "restoring_from_daemon": Target(
         _restoring(restoring.FROM_DAEMON),
         (
-            _joined(restoring.encode(_RESTORE, b"abcdef")),
-            _joined(restoring.encode(restoring.Ping(sequence=1))),
-            _joined(restoring.encode(restoring.Register(path_id=RECIPE.path_id, recipe=msgspec.to_builtins(RECIPE)))),
+            _joined(encode(_RESTORE, b"abcdef")),
+            _joined(encode(restoring.Ping(sequence=1))),
+            _joined(encode(restoring.Register(path_id=RECIPE.path_id, recipe=msgspec.to_builtins(RECIPE)))),
         ),
     ),
     "restoring_from_restorer": Target(
         _restoring(restoring.FROM_RESTORER),
         (
-            _joined(restoring.encode(_RESTORED, bytes(24), bytes(24))),
-            _joined(restoring.encode(restoring.Dropped(request=1, stream="live", frame=0, total=1))),
+            _joined(encode(_RESTORED, bytes(24), bytes(24))),
+            _joined(encode(restoring.Pong(sequence=1, waiting=0, restored=2))),
         ),
     ),
     "obi_commands": Target(_obi_commands, (b"".join(x.encode() for x in _OBI),)),

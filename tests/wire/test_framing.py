@@ -96,7 +96,7 @@ def test_a_header_above_its_limit_is_refused_unread():
 
 @pytest.mark.parametrize("payload", [b"", b"\x00" * 5, b"\x00" * 7, b"\x00" * 8])
 def test_samples_that_do_not_fit_their_header_are_refused(payload):
-    with pytest.raises(RemoteProtocolError, match="where its header says 6"):
+    with pytest.raises(RemoteProtocolError, match=r"where its header says \[6\]"):
         SERVER_DATA.decode([GOLDEN["chunk"], payload])
 
 

@@ -1,6 +1,6 @@
 """Starts the restorer, hands it frames, and starts it again when it dies. Nothing that is asked of it ever waits.
 
-One thread of its own owns the socket and the child. Callers only put frames into a ledger and ring a bell, so the
+One thread of its own owns the socket and the child. Callers only put frames into the queue and ring a bell, so the
 acquisition cannot be held up by a restorer that is slow, hung or gone; the callbacks run on that thread.
 """
 
@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import secrets
 import socket
+import sys
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable
-from dataclasses import replace
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, Protocol
 
 import msgspec
 import numpy as np
@@ -22,31 +25,64 @@ import zmq
 from numpy.typing import NDArray
 
 from scancontrol.capabilities import CoilModel
-from scancontrol.errors import LinkError, LocalProtocolError, RemoteProtocolError
+from scancontrol.errors import LinkError, LocalProtocolError, RemoteProtocolError, ScanControlError
 from scancontrol.paths import PathRecipe
 from scancontrol.processes.parent import ChildFailed, ChildProcess
-from scancontrol.restorer.channel import receive_now, request_parts, send_now
-from scancontrol.restorer.ledger import Asked, Ledger, MissedFrame, RestoredFrame
-from scancontrol.restorer.status import Child, RestorerStatus, local_address, restorer_arguments
+from scancontrol.restorer.conversation import Conversation, Event
+from scancontrol.restorer.requests import Asked, MissedFrame, ReadAgain, Requests, RestoredFrame
 from scancontrol.transport.endpoints import check_address
-from scancontrol.transport.keys import ClientSecurity, secure_client
+from scancontrol.transport.keys import ClientSecurity
+from scancontrol.transport.sockets import dealer as connected
 from scancontrol.wire import restoring as wire
-from scancontrol.wire.messages import software
 
-__all__ = ["RestorerProcess", "RestorerStatus", "restorer_arguments"]
+__all__ = ["Child", "RestorerProcess", "RestorerStatus", "restorer_arguments"]
 
 log = logging.getLogger(__name__)
 
 START_TIMEOUT_S = 60.0  # torch alone takes seconds to import on a cold disk
-HELLO_TIMEOUT_S = 10.0
-PING_EVERY_S = 1.0
-SILENCE_LIMIT_S = 10.0  # pings are answered while a frame is computed, so silence means that it hangs
 BACKOFF_S = (0.1, 10.0)
 HEALTHY_AFTER_S = 30.0
-BUSY_PAUSE_S = 0.05
 PATHS_LIMIT = 64
-RECORDED_LIMIT = 8
 RESTORE_MODULE = "restore.serve"
+
+
+class Child(Protocol):
+    """What is needed of a process; :class:`~scancontrol.processes.parent.ChildProcess` is one."""
+
+    @property
+    def pid(self) -> int: ...
+    def wait_ready(self, timeout_s: float) -> dict[str, Any]: ...
+    def poll(self) -> int | None: ...
+    def stop(self, timeout_s: float = 1.0) -> int: ...
+
+
+@dataclass(frozen=True)
+class RestorerStatus:
+    """The restorer as its supervisor sees it. ``state`` is as the live page names it; counts are of complete frames."""
+
+    state: Literal["off", "starting", "ready", "dead", "restarting"] = "off"
+    restarts: int = 0
+    queue: int = 0
+    restored: int = 0
+    dropped: int = 0
+    missed: int = 0  # dropped ones included
+    method: str | None = None
+    device: str | None = None
+    weights_hash: str = ""
+    pid: int | None = None
+    error: str | None = None  # why it is not ready
+
+
+def restorer_arguments(
+    *, method: str = "auto", weights: Path | str | None = None, device: str = "auto", threads: int | None = None
+) -> list[str]:
+    """The command line of the restorer's process."""
+    arguments = ["--method", method, "--device", device]
+    if weights is not None:
+        arguments += ["--weights", str(weights)]
+    if threads is not None:
+        arguments += ["--threads", str(threads)]
+    return arguments
 
 
 class RestorerProcess:
@@ -82,11 +118,9 @@ class RestorerProcess:
         self._launch = launch or _launch
         self._child: Child | None = None
         self._lock = threading.Lock()
-        self._ledger = Ledger(RECORDED_LIMIT)
+        self._requests = Requests()
         self._paths: OrderedDict[str, wire.Register] = OrderedDict()
-        self._unregistered: list[str] = []
         self._status = RestorerStatus()
-        self._hold_until = 0.0
         self._settled = threading.Condition(self._lock)
         self._stopping = threading.Event()
         self._bell, self._ears = socket.socketpair()
@@ -100,7 +134,7 @@ class RestorerProcess:
     def status(self) -> RestorerStatus:
         """The present state and counts."""
         with self._lock:
-            return replace(self._status, queue=len(self._ledger))
+            return replace(self._status, queue=len(self._requests))
 
     def start(self) -> None:
         """Start the process (or connect); returns at once."""
@@ -120,14 +154,14 @@ class RestorerProcess:
         return status
 
     def register(self, recipe: PathRecipe, coil: CoilModel | None = None) -> str:
-        """Make a path known to this and every later restorer process; returns its id."""
+        """Make a path known, to be prepared once the restorer has nothing better to do; returns its id."""
         path_id = recipe.path_id
         with self._lock:
             if path_id not in self._paths or self._paths[path_id].coil != coil:
                 content = msgspec.msgpack.decode(msgspec.msgpack.encode(recipe))
                 self._paths[path_id] = wire.Register(path_id=path_id, recipe=content, coil=coil)
-                self._unregistered.append(path_id)
             self._paths.move_to_end(path_id)
+            self._requests.prepare(self._paths[path_id])
             while len(self._paths) > PATHS_LIMIT:
                 self._paths.popitem(last=False)
         self._ring()
@@ -140,13 +174,13 @@ class RestorerProcess:
         samples: NDArray[Any],
         *,
         stream: str = "live",
-        live: bool = True,
         complete: bool = True,
-    ) -> bool:
+        read_again: ReadAgain | None = None,
+    ) -> None:
         """Hand in the samples (n,) of a frame so far; they must not be written to again. Never waits.
 
-        Live frames give way to newer ones. Others are never dropped: False means that no more can be taken now,
-        and the frame must be handed in again later.
+        The newest complete frame is restored next. A frame that cannot be read again gives way to a newer one; one
+        that can is restored in its turn.
 
         Raises:
             LocalProtocolError: the path was not registered, or the samples are not (n,) of ``<u2`` or ``<f4``.
@@ -154,22 +188,24 @@ class RestorerProcess:
         if samples.ndim != 1 or samples.dtype.str not in ("<u2", "<f4"):
             raise LocalProtocolError(f"samples {samples.dtype.str} {samples.shape}; the restorer takes (n,) <u2 or <f4")
         with self._lock:
-            if path_id not in self._paths:
+            path = self._paths.get(path_id)
+            if path is None:
                 raise LocalProtocolError(f"path {path_id} was not registered with the restorer")
-            gone = self._ledger.ask(
-                stream,
-                frame,
-                path_id,
-                np.ascontiguousarray(samples),
-                live=live,
-                complete=complete,
-                now_ns=time.monotonic_ns(),
+            gone = self._requests.ask(
+                stream, frame, path, samples, complete=complete, read_again=read_again, now_ns=time.monotonic_ns()
             )
-        if gone is None:
-            return False
         self._ring()
         self._missed(gone)
-        return True
+
+    def waiting(self, stream: str) -> int:
+        """Complete frames of a stream that are not restored yet."""
+        with self._lock:
+            return self._requests.waiting(stream)
+
+    def forget(self, stream: str) -> int:
+        """Let go of a stream; returns how many complete frames of it are left unrestored."""
+        with self._lock:
+            return self._requests.forget(stream)
 
     def stop(self, timeout_s: float = 1.0) -> None:
         """End the process and the thread; what was not restored is missed. Idempotent."""
@@ -183,7 +219,7 @@ class RestorerProcess:
         else:
             self._ears.close()
         with self._lock:
-            left = self._ledger.close("stopped")
+            left = self._requests.close("stopped")
         self._missed(left)
         self._bell.close()
 
@@ -226,7 +262,7 @@ class RestorerProcess:
                 began = time.monotonic()
                 reason = self._live_once(context)
                 with self._lock:
-                    lost = self._ledger.lost("died")
+                    lost = self._requests.lost("died")
                 self._missed(lost)
                 if self._stopping.is_set():
                     break
@@ -246,7 +282,7 @@ class RestorerProcess:
     def _set(self, **changes: Any) -> None:
         with self._settled:
             self._status = replace(self._status, **changes)
-            status = replace(self._status, queue=len(self._ledger))
+            status = replace(self._status, queue=len(self._requests))
             self._settled.notify_all()
         self._tell(self._on_status, status)
 
@@ -263,11 +299,7 @@ class RestorerProcess:
                     return "stopped"
                 self._set(pid=child.pid)
                 address = str(child.wait_ready(START_TIMEOUT_S)["address"])
-            with context.socket(zmq.DEALER) as dealer:
-                dealer.linger = 0
-                dealer.maxmsgsize = wire.MAX_SAMPLE_BYTES * 16
-                secure_client(dealer, self._security)
-                dealer.connect(address)
+            with connected(context, address, self._security, max_message_bytes=16 * wire.MAX_SAMPLE_BYTES) as dealer:
                 return self._talk(dealer, child)
         except (ChildFailed, RemoteProtocolError, OSError, zmq.ZMQError) as error:
             return str(error)
@@ -283,111 +315,83 @@ class RestorerProcess:
         poller = zmq.Poller()
         poller.register(dealer, zmq.POLLIN)
         poller.register(self._ears.fileno(), zmq.POLLIN)
-        dealer.send_multipart(wire.encode(wire.Hello(version=wire.VERSION, software=software())))
-        welcomed = False
-        heard = pinged = time.monotonic()
+        with self._lock:
+            conversation = Conversation(self._requests, time.monotonic_ns())
         while not self._stopping.is_set():
-            ready = dict(poller.poll(100 if welcomed else 20))
+            if not self._send(dealer, conversation):
+                return "the restorer takes nothing"
+            ready = dict(poller.poll(100 if conversation.ready else 20))
             if self._ears.fileno() in ready:
                 self._ears.recv(4096)
-            now = time.monotonic()
             if dealer in ready:
-                heard = now
-                while (message := receive_now(dealer)) is not None:
-                    if isinstance(message[0], wire.Welcome):
-                        welcomed = self._welcome(message[0])
-                    elif isinstance(message[0], wire.Refused) and not welcomed:
-                        return message[0].text
-                    else:
-                        self._hear(message[0], message[1])
+                self._receive(dealer, conversation)
             if child is not None and child.poll() is not None:
                 return f"the restorer ended with exit code {child.poll()}"
-            if now - heard > (SILENCE_LIMIT_S if welcomed else HELLO_TIMEOUT_S):
-                return f"the restorer said nothing for {now - heard:.0f} s"
-            if welcomed:
-                if now - pinged > PING_EVERY_S:
-                    pinged = now
-                    send_now(dealer, wire.encode(wire.Ping(sequence=int(now))))
-                self._send_waiting(dealer)
+            problem = conversation.problem(time.monotonic_ns())
+            if problem is not None:
+                return problem
         return "stopped"
 
-    def _welcome(self, message: wire.Welcome) -> bool:
-        with self._lock:
-            self._unregistered = list(self._paths)
-        self._set(
-            state="ready", method=message.method, device=message.device, weights_hash=message.weights_hash, error=None
-        )
-        return True
-
-    def _send_waiting(self, dealer: zmq.Socket[Any]) -> None:
-        while time.monotonic() >= self._hold_until:
+    def _send(self, dealer: zmq.Socket[Any], conversation: Conversation) -> bool:
+        """Send what is to be sent; False if the peer takes nothing."""
+        while True:
             with self._lock:
-                path = self._paths.get(self._unregistered[0]) if self._unregistered else None
-                asked = self._ledger.next() if not self._unregistered else None
-            if path is not None:
-                if not send_now(dealer, wire.encode(path)):
-                    return
-            elif asked is not None:
-                if not send_now(dealer, request_parts(asked)):
-                    with self._lock:
-                        self._ledger.put_back(asked)
-                    return
-            elif not self._unregistered:
+                messages = conversation.data_to_send(time.monotonic_ns())
+            for parts in messages:
+                try:
+                    dealer.send_multipart(parts, zmq.NOBLOCK, copy=False)
+                except zmq.Again:
+                    return False
+            if conversation.to_read is None:
+                return True
+            samples = _read_again(conversation.to_read)  # from a disk, so not while others wait for the lock
+            with self._lock:
+                events = conversation.was_read(samples)
+            self._tell_of(events)
+
+    def _receive(self, dealer: zmq.Socket[Any], conversation: Conversation) -> None:
+        while True:
+            try:
+                frames = dealer.recv_multipart(zmq.NOBLOCK, copy=False)
+            except zmq.Again:
                 return
-            if asked is None:
-                with self._lock:
-                    del self._unregistered[0]
-
-    def _hear(self, message: wire.RestorerMessage, payload: list[Any]) -> None:
-        request = message.request if isinstance(message, wire.Restored | wire.Dropped | wire.Refused) else None
-        with self._lock:
-            asked = self._ledger.answered(request)
-        if isinstance(message, wire.Restored) and asked is not None:
-            estimate, interval = wire.read_images(message, payload)
-            if asked.complete:
-                with self._lock:
-                    self._status = replace(self._status, restored=self._status.restored + 1)
-            frame = RestoredFrame(
-                stream=asked.stream,
-                frame=asked.frame,
-                path_id=asked.path_id,
-                complete=asked.complete,
-                estimate=estimate,
-                interval=interval,
-                made_by=message.made_by,
-                compute_ms=message.compute_ms,
-                waited_ms=message.waited_ms,
-                turnaround_ms=(time.monotonic_ns() - asked.asked_ns) / 1e6,
-            )
-            self._tell(self._on_restored, frame)
-        elif isinstance(message, wire.Refused):
-            self._refused(message, asked)
-        elif isinstance(message, wire.Dropped) and asked is not None and asked.complete:
-            self._missed([MissedFrame(asked.stream, asked.frame, "dropped")])
-        elif isinstance(message, wire.Registered):
-            log.info(
-                "path %s: %s takes %.1f ms, the beam %.1f ms",
-                message.path_id[:8],
-                message.method,
-                message.restore_ms,
-                message.beam_ms,
-            )
-
-    def _refused(self, message: wire.Refused, asked: Asked | None) -> None:
-        log.warning("restorer refused: %s", message.text)
-        if asked is None:
-            return
-        if message.code == "busy" and not asked.live:
-            self._hold_until = time.monotonic() + BUSY_PAUSE_S
             with self._lock:
-                self._ledger.put_back(asked)
-            return
-        if message.code == "unknown_path":
-            with self._lock:  # it let the path go for others; the next frame along it finds it again
-                self._unregistered.append(asked.path_id)
-        if asked.complete:
-            self._missed([MissedFrame(asked.stream, asked.frame, message.text)])
+                events = conversation.receive(
+                    [frames[0].bytes, *(frame.buffer for frame in frames[1:])], time.monotonic_ns()
+                )
+            self._tell_of(events)
+
+    def _tell_of(self, events: Sequence[Event]) -> None:
+        for event in events:
+            match event:
+                case RestoredFrame():
+                    if event.complete:
+                        with self._lock:
+                            self._status = replace(self._status, restored=self._status.restored + 1)
+                    self._tell(self._on_restored, event)
+                case MissedFrame():
+                    self._missed([event])
+                case wire.Welcome():
+                    self._set(
+                        state="ready",
+                        method=event.method,
+                        device=event.device,
+                        weights_hash=event.weights_hash,
+                        error=None,
+                    )
+
+
+def _read_again(asked: Asked) -> NDArray[Any] | str:
+    try:
+        return np.ascontiguousarray(asked.read_again()) if asked.read_again is not None else "was not kept"
+    except ScanControlError as error:
+        return str(error)
+
+
+def _local_address() -> str:
+    """Where a restorer of our own listens: on Linux a local socket without a file, faster than tcp for whole images."""
+    return f"ipc://@scancontrol-restorer-{secrets.token_hex(16)}" if sys.platform == "linux" else "tcp://127.0.0.1:0"
 
 
 def _launch(arguments: list[str]) -> Child:
-    return ChildProcess("restorer", RESTORE_MODULE, ["--address", local_address(), *arguments])
+    return ChildProcess("restorer", RESTORE_MODULE, ["--address", _local_address(), *arguments])
