@@ -199,8 +199,11 @@ class Ede2020(nn.Module):
         self.trainer = EdeTrainer(activation)
         self.outer = EdeOuter(path, activation)
 
-    def forward(self, mean: Tensor, weight: Tensor, distance: Tensor) -> Estimate:
-        """As :meth:`~restore.generator.generator.Generator.forward`; sides: multiples of 32. log_scale is all zero."""
+    def forward(self, mean: Tensor, weight: Tensor, distance: Tensor, noise: Tensor | None = None) -> Estimate:
+        """As :meth:`~restore.generator.generator.Generator.forward`; sides: multiples of 32. log_scale is all zero.
+
+        What is stated of the noise is not looked at.
+        """
         touched = weight > 0
         low = torch.where(touched, mean, torch.inf).amin((1, 2, 3), keepdim=True)
         high = torch.where(touched, mean, -torch.inf).amax((1, 2, 3), keepdim=True)

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from restore.estimate.process import STATISTICS, SpectralProcess, SpectralStart
 from restore.generator.planes import network_planes
 from restore.generator.presets import PRESETS, GeneratorConfig
-from restore.generator.subnetworks import FirstNetworks, Inner, Outer, Trainer
+from restore.generator.subnetworks import FirstNetworks, Inner, Outer, Trainer, conditions_of
 from restore.generator.texture import textured
 
 __all__ = ["Estimate", "Generator", "consistent"]
@@ -70,42 +70,46 @@ class Generator(nn.Module):
         levels = [len(config.widths) for config in (self.config, self.config.first) if config is not None]
         return 4 * 2 ** (max(levels) - 1)
 
-    def forward(self, mean: Tensor, weight: Tensor, distance: Tensor) -> Estimate:
+    def forward(self, mean: Tensor, weight: Tensor, distance: Tensor, noise: Tensor | None = None) -> Estimate:
         """Restore normalised partial frames.
 
         Arguments:
             mean: normalised samples per pixel, 0 off the path, (batch, 1, rows, cols).
             weight: dwell per pixel relative to one nominal sample, 0 off the path, (batch, 1, rows, cols).
             distance: pixels to the path, (batch, 1, rows, cols).
+            noise: variance of one nominal sample about the specimen, in normalised units, if it is known: (batch,), NaN
+                where it is not.
         """
         rows, cols = mean.shape[-2:]
         below, right = -rows % self.stride, -cols % self.stride
         if below or right:
             mean, weight = F.pad(mean, (0, right, 0, below)), F.pad(weight, (0, right, 0, below))
             distance = F.pad(distance, (0, right, 0, below), mode="replicate")
-        start = self._start(mean, weight, distance, float(rows * cols))
+        start = self._start(mean, weight, distance, noise, float(rows * cols))
         half, full = network_planes(mean, weight, distance, start, self.config.path_information)
         precision = self.outer.stem.weight.dtype
-        features = self.inner(half.to(precision), start.statistics)
+        features = self.inner(half.to(precision), conditions_of(start.statistics, noise))
         correction, log_scale, strengths = self.outer(full.to(precision), features)
         trained = None
         if self.training:
             trained = (start.estimate + self.trainer(features))[..., : -(-rows // 2), : -(-cols // 2)]
-        noise = (0.5 * start.statistics[:, STATISTICS.index("log noise")]).exp()
+        spread = (0.5 * start.statistics[:, STATISTICS.index("log noise")]).exp()
         frame = start.full + correction
         if strengths is not None:
-            frame = frame + textured(strengths, noise)
-        frame = consistent(frame, mean, weight, noise)[..., :rows, :cols]
+            frame = frame + textured(strengths, spread)
+        frame = consistent(frame, mean, weight, spread)[..., :rows, :cols]
         return Estimate(frame, log_scale.float().clamp(-8, 4)[..., :rows, :cols], trained)
 
-    def _start(self, mean: Tensor, weight: Tensor, distance: Tensor, area: float) -> SpectralStart:
+    def _start(
+        self, mean: Tensor, weight: Tensor, distance: Tensor, noise: Tensor | None, area: float
+    ) -> SpectralStart:
         iterations = self.config.spectral_iterations
         with _single_precision(mean.device):
             process = SpectralProcess(mean, weight, area)
             start = process.start(iterations, self.config.full_iterations if self.first is None else ())
         if self.first is None:
             return start
-        corrected = self.first(mean, weight, distance, start)
+        corrected = self.first(mean, weight, distance, start, conditions_of(start.statistics, noise))
         with _single_precision(mean.device):
             return process.again(corrected, iterations[-1], self.config.full_iterations)
 

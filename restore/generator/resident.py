@@ -18,10 +18,10 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from restore.estimate.process import STATISTICS
 from restore.generator.ede2020 import Ede2020
 from restore.generator.generator import Estimate, Generator
 from restore.generator.planes import FULL_CHANNELS, HALF_CHANNELS
+from restore.generator.subnetworks import CONDITIONS
 from scancontrol.errors import InvalidInput
 
 __all__ = ["PRECISIONS", "Precision", "Recorded", "Resident", "fast_precision", "measured_precision"]
@@ -59,7 +59,7 @@ def measured_precision(network: Generator, clock: Callable[[], float] = time.per
         return fast_precision(device)
     side = _TRIAL_SIDE // 4
     planes = [torch.zeros(1, channels, side, side) for channels in (HALF_CHANNELS, FULL_CHANNELS)]
-    statistics = torch.zeros(1, len(STATISTICS))
+    conditions = torch.zeros(1, CONDITIONS)
     times = {}
     for precision in (torch.float32, torch.bfloat16):
         network.compute_in(precision)
@@ -67,7 +67,7 @@ def measured_precision(network: Generator, clock: Callable[[], float] = time.per
         taken = []
         for _ in range(_TRIALS):
             began = clock()
-            network.outer(full, network.inner(half, statistics))
+            network.outer(full, network.inner(half, conditions))
             taken.append(clock() - began)
         times[precision] = min(taken)
     log.info("networks take %s", ", ".join(f"{1e3 * s:.1f} ms in {p}" for p, s in times.items()))
@@ -162,14 +162,15 @@ class Resident:
             chosen = {"single": torch.float32, "bfloat16": torch.bfloat16}.get(precision)
             network.compute_in(chosen or measured_precision(network))
 
-    def __call__(self, mean: Tensor, weight: Tensor, distance: Tensor) -> Estimate:
+    def __call__(self, mean: Tensor, weight: Tensor, distance: Tensor, noise: Tensor) -> Estimate:
         """As :meth:`restore.generator.generator.Generator.forward`; with recordings, overwritten by the next call."""
+        given = (mean, weight, distance, noise)
         if not self._recorded:
-            found: Estimate = self.network(mean, weight, distance)
+            found: Estimate = self.network(*given)
             return found
         if mean.shape not in self._recordings:
-            self._recordings[mean.shape] = Recorded(self.network, mean, weight, distance)
+            self._recordings[mean.shape] = Recorded(self.network, *given)
             while len(self._recordings) > _RECORDINGS:
                 self._recordings.popitem(last=False)
         self._recordings.move_to_end(mean.shape)
-        return self._recordings[mean.shape](mean, weight, distance)
+        return self._recordings[mean.shape](*given)

@@ -18,16 +18,24 @@ from scancontrol.restoration import Provenance
 
 __all__ = ["GeneratorRestorer", "Network", "load", "run_generator"]
 
-Network = Callable[[Tensor, Tensor, Tensor], Estimate]
-"""A trained network: normalised partial frame, dwell and distance to the path in, estimate out."""
+Network = Callable[[Tensor, Tensor, Tensor, Tensor], Estimate]
+"""A trained network: normalised partial frame, dwell, distance to the path and stated noise in, estimate out."""
 
 
 @torch.inference_mode()
-def run_generator(network: Network, samples: Tensor, geometry: FrameGeometry) -> tuple[Tensor, Tensor]:
-    """Estimate and predicted scale, (rows, cols) each, in the units of samples (n,). Exactly gain-equivariant."""
+def run_generator(
+    network: Network, samples: Tensor, geometry: FrameGeometry, noise_variance: float | None = None
+) -> tuple[Tensor, Tensor]:
+    """Estimate and predicted scale, (rows, cols) each, in the units of samples (n,). Exactly gain-equivariant.
+
+    Arguments:
+        noise_variance: of a nominal sample about the specimen, in the samples' units squared, if it is known.
+    """
     normalisation: Normalisation = geometry.normalisation(samples)
     mean, weight = geometry.grid(normalisation.apply(samples[None])[0])
-    found = network(mean[None, None], weight[None, None], geometry.distance[None, None])
+    noise = torch.full_like(normalisation.scale, torch.nan if noise_variance is None else noise_variance)
+    noise = (noise / normalisation.scale.square().clamp_min(1e-300)).float()
+    found = network(mean[None, None], weight[None, None], geometry.distance[None, None], noise)
     estimate = normalisation.invert(found.frame)[0, 0]
     return estimate, normalisation.invert_width(found.log_scale.exp())[0, 0]
 

@@ -18,7 +18,27 @@ from restore.generator.planes import FULL_CHANNELS, HALF_CHANNELS, network_plane
 from restore.generator.presets import GeneratorConfig
 from restore.generator.texture import TextureStrengths
 
-__all__ = ["FirstNetworks", "Inner", "Outer", "Trainer"]
+__all__ = ["CONDITIONS", "FirstNetworks", "Inner", "Outer", "Trainer", "conditions_of"]
+
+
+CONDITIONS = len(STATISTICS) + 2
+"""Numbers by which features are scaled and shifted: the start's statistics, and what is stated of the noise."""
+
+_LEAST_NOISE = 1e-4  # of the samples' variance; less is none
+
+
+def conditions_of(statistics: Tensor, noise: Tensor | None) -> Tensor:
+    """The start's statistics (batch, 8), whether a noise is stated, and its logarithm: (batch, ``CONDITIONS``).
+
+    Arguments:
+        noise: variance of a nominal sample about the specimen, in units of the normalised samples' variance, (batch,);
+            NaN where nobody states it, as None does for the whole batch.
+    """
+    if noise is None:
+        noise = torch.full_like(statistics[:, 0], torch.nan)
+    stated = torch.isfinite(noise)
+    level = torch.where(stated, noise.clamp_min(_LEAST_NOISE).log(), 0.0)
+    return torch.cat([statistics, stated[:, None].to(statistics.dtype), level[:, None].to(statistics.dtype)], 1)
 
 
 class Block(nn.Module):
@@ -46,7 +66,7 @@ class Inner(nn.Module):
         films = nn.Linear(64, 2 * sum(widths))
         nn.init.zeros_(films.weight)
         nn.init.zeros_(films.bias)
-        self.condition = nn.Sequential(nn.Linear(len(STATISTICS), 64), nn.ReLU(), films)
+        self.condition = nn.Sequential(nn.Linear(CONDITIONS, 64), nn.ReLU(), films)
         self.down = nn.ModuleList(nn.Conv2d(a, b, 3, stride=2, padding=1) for a, b in pairwise(widths))
         self.levels = nn.ModuleList(
             nn.Sequential(*(Block(width) for _ in range(blocks)))
@@ -59,9 +79,9 @@ class Inner(nn.Module):
         )
         self.widths = widths
 
-    def forward(self, planes: Tensor, statistics: Tensor) -> Tensor:
-        conditions = self.condition(statistics).to(planes.dtype)
-        films = conditions[:, :, None, None].split([2 * w for w in self.widths], 1)
+    def forward(self, planes: Tensor, conditions: Tensor) -> Tensor:
+        films = self.condition(conditions).to(planes.dtype)
+        films = films[:, :, None, None].split([2 * w for w in self.widths], 1)
         x = self.stem(planes)
         skips: list[Tensor] = []
         for level, blocks in enumerate(self.levels):
@@ -122,9 +142,11 @@ class FirstNetworks(nn.Module):
         self.requires_grad_(False)
 
     @torch.no_grad()
-    def forward(self, mean: Tensor, weight: Tensor, distance: Tensor, start: SpectralStart) -> Tensor:
+    def forward(
+        self, mean: Tensor, weight: Tensor, distance: Tensor, start: SpectralStart, conditions: Tensor
+    ) -> Tensor:
         """The corrected half-size frame, (batch, 1, rows/2, cols/2)."""
         half, full = network_planes(mean, weight, distance, start, self.path_information)
         precision = self.outer.stem.weight.dtype
-        correction = self.outer(full.to(precision), self.inner(half.to(precision), start.statistics))[0]
+        correction = self.outer(full.to(precision), self.inner(half.to(precision), conditions))[0]
         return start.estimate + F.avg_pool2d(correction.float(), 2)

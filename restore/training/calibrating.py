@@ -1,9 +1,14 @@
-"""Fit a calibration on specimens that the network was not trained on, through the very restorer that will use it."""
+"""Fit a calibration on specimens that the network was not trained on, through the very restorer that will use it.
+
+Two kinds of truth: micrographs that were held out of training, and simulated specimens without noise, read with it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import product
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -18,26 +23,54 @@ from restore.gridding import FrameGeometry
 from restore.training.images import ImageSet
 from restore.training.random_paths import draw_path
 from restore.withholding import Withheld, carried_over, withhold
+from simulators.specimens.truths.draws import KINDS, draw
+from simulators.specimens.truths.readings import draw_reading
 
 __all__ = ["calibrate"]
 
-_KINDS = ("jittered", "archimedean")
+_PATHS = ("jittered", "archimedean")
 _COVERAGES = (0.01, 0.02, 0.04, 0.08, 0.2)
 _SHARE = 0.04
+_SPECIMEN_SIDE = 320
+_ELECTRONS = (3, 10, 30, 100, 300, 1000, 3000)  # a sample at full scale
 _PIXELS = 20_000  # of a frame that are judged
 
 
-def _frames(images: ImageSet, seed: int) -> Iterator[tuple[Tensor, FrameGeometry]]:
-    """Truth (rows, cols) on [0, 1] and a geometry, for every image, kind of path and coverage."""
-    for number, image in enumerate(images.images):
+class _Scan(NamedTuple):
+    """A frame to restore: its specimen's group, truth (rows, cols), readings (n,) along a geometry."""
+
+    group: str
+    truth: Tensor
+    samples: Tensor
+    geometry: FrameGeometry
+
+
+def _scans(images: ImageSet, seed: int) -> Iterator[_Scan]:
+    """Every image, then every kind of noise-free specimen, along every kind of path at every coverage.
+
+    A micrograph is its own truth, noise and all, and is read as it is; specimens are read with counting noise.
+    """
+    for number, (image, group) in enumerate(zip(images.images, images.groups, strict=True)):
         size = min(image.shape)
         truth = image[:size, :size].float() / 255
-        for kind in _KINDS:
-            for coverage in _COVERAGES:
-                rng = np.random.default_rng((seed, number, _KINDS.index(kind), int(1000 * coverage)))
-                where, _ = draw_path(kind, size, coverage, rng, torch.device("cpu"))
-                pixel = where.floor().clamp(0, size - 1) + 0.5
-                yield truth, FrameGeometry.from_positions(pixel / size, (size, size))
+        for _, geometry in _geometries(size, (seed, number)):
+            yield _Scan(group, truth, truth.flatten()[geometry.index], geometry)
+    for number, kind in enumerate(KINDS):
+        for name, geometry in _geometries(_SPECIMEN_SIDE, (seed, 1000 + number)):
+            rng = np.random.default_rng((seed, number, name, geometry.count))
+            truth = torch.from_numpy(draw(kind, geometry.shape, rng).image)
+            electrons = float(_ELECTRONS[(number + name) % len(_ELECTRONS)])
+            readings = draw_reading(truth.flatten()[geometry.index].numpy(), electrons, rng)
+            yield _Scan(f"specimen {kind}", truth, torch.from_numpy(readings).float(), geometry)
+
+
+def _geometries(size: int, seed: tuple[int, int]) -> Iterator[tuple[int, FrameGeometry]]:
+    """Numbered paths of every kind and coverage, read at the centres of pixels."""
+    for number, (kind, coverage) in enumerate(product(_PATHS, _COVERAGES)):
+        rng = np.random.default_rng((*seed, number))
+        where, _ = draw_path(kind, size, coverage, rng, torch.device("cpu"))
+        pixel = where.floor().clamp(0, size - 1) + 0.5
+        yield number, FrameGeometry.from_positions(pixel / size, (size, size))
 
 
 @dataclass(frozen=True)
@@ -96,12 +129,10 @@ def calibrate(weights: Weights, images: ImageSet, seed: int = 11) -> Calibration
 
 
 def _restored(weights: Weights, images: ImageSet, seed: int) -> Iterator[_Frame]:
-    groups = np.repeat(images.groups, len(_KINDS) * len(_COVERAGES))
-    for group, (truth, geometry) in zip(groups, _frames(images, seed), strict=True):
+    for group, truth, samples, geometry in _scans(images, seed):
         kept, held = withhold(geometry, _SHARE)
-        samples = truth.flatten()[geometry.index]
         estimate, scale = run_generator(weights.network, samples if held is None else samples[held.kept], kept)
-        yield _Frame(str(group), (truth - estimate).abs(), scale.clamp_min(1e-6), kept, held)
+        yield _Frame(group, (truth - estimate).abs(), scale.clamp_min(1e-6), kept, held)
 
 
 def _table(counts: list[CalibrationCounts]) -> Calibration:

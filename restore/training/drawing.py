@@ -24,6 +24,9 @@ from scancontrol.errors import InvalidInput
 __all__ = ["Batch", "DrawConfig", "collate", "draw_item"]
 
 
+_STATED_ERROR = 0.1  # standard deviation of the logarithm of a stated variance
+
+
 class DrawConfig(CropConfig, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What the training data looks like. Shares are probabilities.
 
@@ -36,6 +39,7 @@ class DrawConfig(CropConfig, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             their counting noise.
         remainder_share: of simulated crystals whose ordinary lattice is taken off truth and readings, as the
             restorer does with a lattice that it has found.
+        stated_share: of items whose readings' noise is stated, as well as calibrations know it.
     """
 
     patterns: dict[str, float] = msgspec.field(
@@ -61,6 +65,7 @@ class DrawConfig(CropConfig, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     specimen_poisson_share: float = 0.8
     specimen_electrons: tuple[float, float] = (0.3, 3000.0)
     remainder_share: float = 0.0
+    stated_share: float = 0.6
 
     def __post_init__(self) -> None:
         unknown = set(self.patterns) - set(KINDS)
@@ -77,7 +82,8 @@ class DrawConfig(CropConfig, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 class Batch:
     """One training batch on the device; images (batch, 1, rows, cols).
 
-    ``truth`` is in units where the micrograph spans [0, 1]; ``mean`` is normalised by ``normalisation``.
+    ``truth`` is in units where the micrograph spans [0, 1]; ``mean`` is normalised by ``normalisation``. ``noise`` is
+    what is stated of the readings' variance, normalised likewise, (batch,); NaN where nothing is.
     """
 
     truth: Tensor
@@ -85,6 +91,7 @@ class Batch:
     weight: Tensor
     distance: Tensor
     normalisation: Normalisation
+    noise: Tensor
 
 
 @dataclass(frozen=True)
@@ -92,6 +99,7 @@ class _Item:
     truth: Tensor  # (size, size)
     index: Tensor
     values: Tensor
+    noise: float  # stated variance of a reading; NaN if none is
 
 
 def _read_values(truth: Tensor, where: Tensor, exact: bool) -> Tensor:
@@ -136,14 +144,18 @@ def _scanned(
         achieved = F.conv1d(padded.T[:, None], (taps / taps.sum()).flip(0)[None, None])[:, 0].T
     exact = rng.random() < config.subpixel_share
     values = _read_values(truth, achieved, exact)
+    noise = 0.0
     if rng.random() < poisson_share:
         per_sample = math.exp(rng.uniform(*np.log(electrons)))
+        noise = (float(values.mean()) + 0.02) / per_sample
         counted = rng.poisson(values.cpu().numpy().astype(np.float64).clip(0) * per_sample + 0.02 * per_sample)
         values = (torch.from_numpy(counted).to(device) / per_sample - 0.02).float()
     if scene.lattice is not None:
         truth, values = truth - scene.lattice, values - _read_values(scene.lattice, achieved, exact)
+    known = rng.random() < config.stated_share
+    stated = noise * math.exp(rng.normal(0, _STATED_ERROR)) if known else math.nan
     pixel = where.floor().long().clamp(0, size - 1)
-    return _Item(truth, pixel[:, 0] * size + pixel[:, 1], values)
+    return _Item(truth, pixel[:, 0] * size + pixel[:, 1], values, stated)
 
 
 def collate(items: list[_Item]) -> Batch:
@@ -160,4 +172,6 @@ def collate(items: list[_Item]) -> Batch:
     shape = (len(items), 1, size, size)
     weight = weight.reshape(shape)
     truth = torch.stack([item.truth for item in items])[:, None]
-    return Batch(truth, mean.reshape(shape), weight, distance_to_path(weight > 0), normalisation)
+    stated = torch.tensor([item.noise for item in items], dtype=torch.float64, device=truth.device)
+    noise = (stated / normalisation.scale.square().clamp_min(1e-300)).float()
+    return Batch(truth, mean.reshape(shape), weight, distance_to_path(weight > 0), normalisation, noise)

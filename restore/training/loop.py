@@ -148,7 +148,7 @@ class Training:
         self.model.train()
         self.loss.train()
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed):
-            estimate = self.model(batch.mean, batch.weight, batch.distance)
+            estimate = self.model(batch.mean, batch.weight, batch.distance, batch.noise)
         terms = self.loss(estimate, batch.truth, batch.normalisation, self._reduce())
         total = terms.total
         if self.adversarial is not None:

@@ -39,7 +39,7 @@ def validate(network: Generator | Ede2020, images: ImageSet, device: torch.devic
             starts: list[float] = []
             for image, size, draw, seed in items(images, kind, coverage):
                 batch = collate([draw_item(image, size, draw, np.random.default_rng(seed), device)])
-                frame = network(batch.mean, batch.weight, batch.distance).frame
+                frame = network(batch.mean, batch.weight, batch.distance, batch.noise).frame
                 iterations = (own.spectral_iterations, own.full_iterations) if own else ((0, 0), ())
                 start = spectral_start(batch.mean, batch.weight, None, *iterations)
                 for estimate, into in ((frame, errors), (start.full, starts)):
@@ -62,6 +62,7 @@ def _micrographs(images: ImageSet, kind: str, coverage: float) -> _Drawn:
         poisson_share=0,
         lag_share=0,
         zoom_share=0,
+        stated_share=0,
         gamma_share=0,
         invert_share=0,
     )
@@ -78,6 +79,7 @@ def _specimens(_: ImageSet, kind: str, coverage: float) -> _Drawn:
         lag_share=0,
         invert_share=0,
         specimen_share=1,
+        stated_share=1,
         specimen_poisson_share=1,
         specimen_electrons=(60, 60),
     )

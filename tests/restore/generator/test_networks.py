@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import msgspec
 import pytest
 import torch
@@ -15,6 +17,7 @@ from restore.generator.generator import Generator, consistent
 from restore.generator.networks import build_network, network_config
 from restore.generator.planes import FULL_CHANNELS, HALF_CHANNELS, network_planes
 from restore.generator.presets import PRESETS, GeneratorConfig
+from restore.generator.subnetworks import CONDITIONS, conditions_of
 from restore.generator.texture import noise_bands
 from scancontrol.errors import InvalidInput
 
@@ -129,7 +132,7 @@ def test_our_presets_stay_within_their_operations(name: str, limit: float, state
     with FlopCounterMode(display=False) as counter:
         for networks in (network, network.first):
             if networks is not None:
-                networks.outer(full, networks.inner(half, torch.empty(1, len(STATISTICS), device="meta")))
+                networks.outer(full, networks.inner(half, torch.empty(1, CONDITIONS, device="meta")))
     assert counter.get_total_flops() <= limit
     assert counter.get_total_flops() == pytest.approx(stated, rel=0.01), "the documents state another figure"
 
@@ -152,11 +155,12 @@ def test_first_networks_correct_the_start_before_the_others_do_and_are_not_train
     twice.first.outer.head.weight.data.normal_(std=0.05)
     assert not torch.equal(twice(mean, weight, distance).frame, before), "the spectrum is not learnt from their frame"
     start = spectral_start(mean, weight, iterations=SMALL.spectral_iterations)
-    own = twice.first(mean, weight, distance, start) - start.estimate
+    conditions = conditions_of(start.statistics, None)
+    own = twice.first(mean, weight, distance, start, conditions) - start.estimate
     plain.inner.load_state_dict(twice.first.inner.state_dict())
     plain.outer.load_state_dict(twice.first.outer.state_dict())
     half, full = network_planes(mean, weight, distance, start)
-    correction = plain.outer(full, plain.inner(half, start.statistics))[0]
+    correction = plain.outer(full, plain.inner(half, conditions))[0]
     torch.testing.assert_close(own, F.avg_pool2d(correction, 2), atol=1e-6, rtol=1e-4)
     twice.train()(mean, weight, distance).frame.sum().backward()
     assert all(value.grad is None for value in twice.first.parameters())
@@ -227,6 +231,15 @@ def test_the_noise_of_a_texture_is_in_bands_of_unit_variance_and_the_same_every_
     assert finest[0] > finest[1] > finest[2], "from fine to coarse"
     noise_bands.cache_clear()
     assert torch.equal(noise_bands(128, 96, torch.device("cpu")), bands)
+
+
+def test_a_noise_that_is_stated_is_told_to_the_features_and_one_that_is_not_is_not() -> None:
+    statistics = torch.randn(3, len(STATISTICS))
+    told = conditions_of(statistics, torch.tensor([torch.nan, 0.25, 0.0]))
+    assert torch.equal(told[:, : len(STATISTICS)], statistics)
+    assert told[:, -2].tolist() == [0, 1, 1]
+    assert told[:, -1].tolist() == pytest.approx([0, math.log(0.25), math.log(1e-4)])
+    assert torch.equal(conditions_of(statistics, None)[:, -2:], torch.zeros(3, 2))
 
 
 def test_every_parameter_gets_a_gradient() -> None:

@@ -23,10 +23,11 @@ def _network() -> Generator:
     return network.eval()
 
 
-def _partial(rows: int, cols: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def _partial(rows: int, cols: int, seed: int = 0) -> tuple[torch.Tensor, ...]:
     draw = torch.Generator().manual_seed(seed)
     weight = (torch.rand(1, 1, rows, cols, generator=draw) < 0.1).float()
-    return torch.randn(1, 1, rows, cols, generator=draw) * weight, weight, torch.rand(1, 1, rows, cols, generator=draw)
+    mean = torch.randn(1, 1, rows, cols, generator=draw) * weight
+    return mean, weight, torch.rand(1, 1, rows, cols, generator=draw), torch.tensor([0.1])
 
 
 @pytest.mark.parametrize(
