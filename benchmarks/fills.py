@@ -13,8 +13,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from restore.engine import Engine, FillRestorer, trial_samples
+from restore.engine import Engine
 from restore.fills.registry import FILLS
+from restore.fills.restorer import FillRestorer
+from restore.restorer import trial_samples
 from scancontrol.paths import Archimedean, CoverageGoal, PathRecipe
 from scancontrol.restorer import RestoredFrame, RestorerProcess, restorer_arguments
 

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from restore.engine import Engine, trial_samples
+from restore.engine import Engine
 from restore.estimate.process import spectral_start
 from restore.generator.generator import Generator
 from restore.generator.planes import network_planes
@@ -27,6 +27,7 @@ from restore.generator.resident import Resident
 from restore.generator.restorer import GeneratorRestorer
 from restore.generator.weights import shipped
 from restore.process.memory import keep_freed_memory
+from restore.restorer import trial_samples
 from scancontrol.paths import Archimedean, CoverageGoal, PathRecipe
 
 SIDE, FRAMES, COVERAGE = 512, 24, 0.05

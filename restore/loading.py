@@ -6,11 +6,12 @@ from pathlib import Path
 
 import torch
 
-from restore.engine import FillRestorer, Restorer
 from restore.fills.registry import FILLS
+from restore.fills.restorer import FillRestorer
 from restore.generator.resident import Precision
 from restore.generator.restorer import GeneratorRestorer
 from restore.generator.weights import shipped
+from restore.restorer import Restorer
 from scancontrol.errors import InvalidInput
 
 __all__ = ["generator_ships", "load_restorer", "pick_device", "weights_file"]

@@ -14,9 +14,11 @@ import torch
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from restore.engine import Engine, FillRestorer, Restorer
+from restore.engine import Engine
+from restore.fills.restorer import FillRestorer
 from restore.generator.restorer import GeneratorRestorer
 from restore.generator.weights import shipped
+from restore.restorer import Restorer
 from scancontrol.paths import Archimedean, CoverageGoal, JitteredGrid, PathRecipe
 from simulators.figures.contact_sheet import image_of
 from simulators.specimens.library import Crystal

@@ -9,24 +9,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-__all__ = ["BINS", "MARGIN", "Sectors", "Torus", "fast_size", "frequencies", "lag_window", "sectors_of", "taper"]
+from restore.fills.variogram import fast_size
+
+__all__ = ["BINS", "MARGIN", "Sectors", "Torus", "frequencies", "lag_window", "sectors_of", "taper"]
 
 MARGIN = 16  # half-size pixels between the frame and its periodic copies, on each side
 BINS = 64  # rings up to the Nyquist frequency
 _SECTORS = 12  # of half a turn, in which a ring's power is told apart
 _SECTOR_RINGS = 2  # a sector is averaged over so many rings to either side too
-
-
-def fast_size(n: int) -> int:
-    """The next even size whose FFT is fast (factors 2, 3 and 5 only)."""
-    while True:
-        rest = n
-        for factor in (2, 3, 5):
-            while rest % factor == 0:
-                rest //= factor
-        if rest == 1 and n % 2 == 0:
-            return n
-        n += 1
 
 
 class Torus:

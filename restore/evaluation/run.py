@@ -14,16 +14,18 @@ from typing import Any
 import numpy as np
 import torch
 
-from restore.engine import Engine, FillRestorer, Restorer
+from restore.engine import Engine
 from restore.evaluation.metrics import scale_to_truth
 from restore.evaluation.scoring import ImageScore, score_image, summarise
 from restore.evaluation.specimens import SpecimenScore, mean_score, score_specimen
 from restore.evaluation.subjects import Subject
 from restore.fills.registry import FILLS
+from restore.fills.restorer import FillRestorer
 from restore.generator.resident import Precision
 from restore.generator.restorer import GeneratorRestorer
 from restore.generator.weights import shipped
 from restore.loading import generator_ships, weights_file
+from restore.restorer import Restorer
 from scancontrol.errors import InvalidInput
 from scancontrol.paths import Archimedean, CoverageGoal, Fermat, JitteredGrid, PathRecipe, ScanPath
 from scancontrol.paths.pattern import Pattern

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from restore.engine import Restoration
 from restore.evaluation import metrics
+from restore.restorer import Restoration
 
 __all__ = ["DISTANCE_EDGES_PX", "ImageScore", "score_image", "summarise"]
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from restore.engine import Restoration
 from restore.generator.generator import Estimate
 from restore.generator.resident import Precision, Resident
 from restore.generator.weights import Weights, load_weights, shipped
 from restore.gridding import FrameGeometry, Normalisation
+from restore.restorer import Restoration
 from restore.withholding import carried_over, half_widths, withhold
 from scancontrol.restoration import Provenance
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +9,11 @@ import pytest
 import torch
 from scipy.ndimage import gaussian_filter
 
-from restore.engine import Engine, FillRestorer, Restoration
-from restore.fills.registry import FILLS
+from restore.engine import Engine
+from restore.fills.restorer import FillRestorer
 from restore.gridding import FrameGeometry
 from restore.loading import load_restorer, pick_device, weights_file
+from restore.restorer import Restoration
 from restore.withholding import carried_over, half_widths, withhold
 from scancontrol.capabilities import CoilModel
 from scancontrol.errors import InvalidInput
@@ -102,14 +102,6 @@ def test_arcs_reach_as_far_from_the_kept_path_as_a_pixel_between_turns_is_on_ave
     assert held.distance_px.max() >= gaps.mean()
 
 
-def test_too_few_samples_are_all_used_and_nothing_is_claimed_of_the_error() -> None:
-    places = np.random.default_rng(0).random((40, 2))
-    geometry = FrameGeometry.from_positions(places, (32, 32))
-    found = FillRestorer("push_pull").restore(torch.arange(40.0), geometry)
-    assert found.interval is None
-    assert found.made_by.withheld_rmse is None
-
-
 def test_nine_in_ten_residuals_lie_within_the_half_width_at_every_distance() -> None:
     random = torch.Generator().manual_seed(0)
     distance = torch.rand(4000, generator=random) * 8
@@ -159,18 +151,6 @@ def test_a_frame_can_be_restored_while_it_is_still_being_scanned() -> None:
     error = [np.abs(found.estimate.numpy() - image) for found in (half, whole)]
     assert error[0][centre].mean() < 1.5 * error[1][centre].mean()
     assert error[0].mean() > error[1].mean()
-
-
-def test_auto_takes_the_best_fill_that_keeps_up_with_the_beam() -> None:
-    restorer = FillRestorer("auto")
-    geometry = FrameGeometry.from_path(GRID)
-    live = [name for name, fill in FILLS.items() if fill.live]
-    restorer.prepare(geometry, 1.0)
-    assert restorer.method_for(geometry) == "push_pull"
-    patient = FrameGeometry.from_path(GRID)
-    restorer.prepare(patient, math.inf)
-    assert restorer.method_for(patient) == live[-1]
-    assert restorer.method_for(geometry) == "push_pull"
 
 
 def test_achieved_positions_are_used_where_the_coils_lag() -> None:

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from restore.engine import FillRestorer
 from restore.evaluation.run import Remaining, evaluate, restorers_named, scan_path
 from restore.evaluation.subjects import Subject, read_specimens
 from restore.fills.registry import FILLS
+from restore.fills.restorer import FillRestorer
 from scancontrol.errors import InvalidInput
 
 CPU = torch.device("cpu")

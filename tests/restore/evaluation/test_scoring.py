@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from restore.engine import Restoration
 from restore.evaluation.scoring import score_image, summarise
+from restore.restorer import Restoration
 from scancontrol.restoration import Provenance
 
 

@@ -15,9 +15,11 @@ import numpy as np
 import pytest
 import zmq
 
-from restore.engine import Engine, FillRestorer, Restoration
+from restore.engine import Engine
+from restore.fills.restorer import FillRestorer
 from restore.gridding import FrameGeometry
 from restore.process.server import RestorerServer
+from restore.restorer import Restoration
 from scancontrol.errors import InvalidInput, LinkError, LocalProtocolError
 from scancontrol.paths import CoverageGoal, JitteredGrid, PathRecipe
 from scancontrol.restorer import MissedFrame, RestoredFrame, RestorerProcess, RestorerStatus, restorer_arguments

@@ -1,0 +1,55 @@
+"""What restores: the protocol that every restorer keeps, what it returns, and samples to warm one up with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from restore.gridding import FrameGeometry
+from scancontrol.restoration import Provenance
+
+__all__ = ["Restoration", "Restorer", "trial_samples"]
+
+
+@dataclass(frozen=True)
+class Restoration:
+    """One restored frame.
+
+    Attributes:
+        estimate: (rows, cols) float32, in the units of the samples.
+        interval: (rows, cols) float32, half-width of the 90 % interval in the same units, or None.
+        made_by: what made it, from how much, and the errors that were measured; same units.
+    """
+
+    estimate: Tensor
+    interval: Tensor | None
+    made_by: Provenance
+
+
+class Restorer(Protocol):
+    """Anything that restores. ``restore`` must not keep its arguments; ``prepare`` may be called for any path."""
+
+    name: str
+    weights_hash: str
+
+    def prepare(self, geometry: FrameGeometry, beam_us: float) -> None:
+        """Warm up for frames of this geometry, which the beam takes ``beam_us`` to scan."""
+
+    def restore(self, samples: Tensor, geometry: FrameGeometry) -> Restoration:
+        """Restore a frame from samples (n,) along ``geometry``, both on the engine's device."""
+
+
+def trial_samples(geometry: FrameGeometry) -> Tensor:
+    """Samples (n,) of a random image whose power falls as that of micrographs does, to warm up and to time with.
+
+    White noise would not do: what converges takes no time on it.
+    """
+    rows, cols = geometry.shape
+    y, x = torch.fft.fftfreq(rows)[:, None], torch.fft.rfftfreq(cols)
+    falling = 1 / (y.square() + x.square() + 1e-4).sqrt()
+    noise = torch.randn(rows, len(x), dtype=torch.complex64, generator=torch.Generator().manual_seed(0))
+    image = torch.fft.irfft2(noise * falling, s=(rows, cols))
+    return image.flatten().to(geometry.device)[geometry.index]
