@@ -10,10 +10,10 @@ import torch
 from restore.fills.registry import FILLS
 from restore.fills.restorer import FillRestorer
 from restore.gridding import FrameGeometry
-from scancontrol.paths import Archimedean, CoverageGoal, PathRecipe
+from scancontrol.paths import CoverageGoal, JitteredGrid, PathRecipe
 
-SPIRAL = PathRecipe(
-    pattern=Archimedean(coverage=CoverageGoal(value=0.1)), shape=(96, 96), fov_nm=100.0, dwell_us=1.0
+GRID = PathRecipe(
+    pattern=JitteredGrid(coverage=CoverageGoal(value=0.1)), shape=(96, 96), fov_nm=100.0, dwell_us=1.0
 ).expand()
 
 
