@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from restore.estimate.torus import fast_size
+from restore.fills.variogram import fast_size
 
 __all__ = ["Waves", "find_waves"]
 
