@@ -19,7 +19,7 @@ from restore.gridding import FrameGeometry
 from scancontrol.calibration.estimate import CalibrationScan, estimate
 from scancontrol.calibration.scans import calibration_recipes
 from scancontrol.capabilities import CoilModel
-from scancontrol.paths import PathRecipe, ScanPath, achieved_positions
+from scancontrol.paths import PathRecipe, ScanPath, achieved_positions, expand
 from scancontrol.paths.patterns.jittered import JitteredGrid
 from scancontrol.paths.patterns.scattered import UniformRandom
 from scancontrol.paths.patterns.spirals import Archimedean
@@ -63,7 +63,7 @@ def _expose(path: ScanPath, frame: int) -> tuple[np.ndarray, np.ndarray, np.ndar
 def _calibrated() -> tuple[CoilModel, dict[str, float]]:
     scans = []
     for frame, recipe in enumerate(calibration_recipes(CONFIG.capabilities(), FOV_NM, 128, 1.0)):
-        path = recipe.expand()
+        path = expand(recipe)
         values, _, _ = _expose(path, frame)
         scans.append(CalibrationScan(path.positions, path.dwell_us, path.move_us, values))
     found = estimate(scans, (128, 128))
@@ -94,7 +94,7 @@ def run() -> dict[str, Any]:
     print(f"{'path':8} {'dwell us':>8} {'nominal %':>10} {'calibrated %':>13} {'true %':>8}")
     for name, pattern in patterns.items():
         for dwell_us in DWELLS_US:
-            path = PathRecipe(pattern=pattern, shape=SHAPE, fov_nm=FOV_NM, dwell_us=dwell_us).expand()
+            path = expand(PathRecipe(pattern=pattern, shape=SHAPE, fov_nm=FOV_NM, dwell_us=dwell_us))
             values, true, truth = _expose(path, 0)
             low, high = np.percentile(truth, (0.1, 99.9))
             inside = _inside(name)

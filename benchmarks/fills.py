@@ -17,7 +17,7 @@ from restore.engine import Engine
 from restore.fills.registry import FILLS
 from restore.fills.restorer import FillRestorer
 from restore.restorer import trial_samples
-from scancontrol.paths import Archimedean, CoverageGoal, PathRecipe
+from scancontrol.paths import Archimedean, CoverageGoal, PathRecipe, expand, solve
 from scancontrol.restorer import RestoredFrame, RestorerProcess, restorer_arguments
 
 __all__ = ["run"]
@@ -30,7 +30,7 @@ _FRAMES = 200
 
 def _recipe(side: int) -> PathRecipe:
     pattern = Archimedean(coverage=CoverageGoal(value=0.05))
-    return PathRecipe(pattern=pattern, shape=(side, side), fov_nm=float(side), dwell_us=_DWELL_US).solve()
+    return solve(PathRecipe(pattern=pattern, shape=(side, side), fov_nm=float(side), dwell_us=_DWELL_US))
 
 
 def _fills() -> list[dict[str, Any]]:
@@ -38,7 +38,7 @@ def _fills() -> list[dict[str, Any]]:
     print(f"fills, spiral 1/20, {torch.get_num_threads()} threads; beam at {_DWELL_US:g} µs a sample")
     print(f"{'fill':>16} {'frame':>6} {'fill ms':>10} {'beam ms':>10}")
     for side in _SIDES:
-        path = _recipe(side).expand()
+        path = expand(_recipe(side))
         for name in FILLS:
             if side > _SLOW.get(name, side):
                 continue
@@ -62,7 +62,7 @@ def _fills() -> list[dict[str, Any]]:
 def _process() -> dict[str, float]:
     """Time from handing samples in to having the restoration, beyond the restorer's own computing; 512², 1/20."""
     recipe = _recipe(512)
-    samples = np.random.default_rng(0).integers(0, 4000, recipe.expand().count).astype("<u2")
+    samples = np.random.default_rng(0).integers(0, 4000, expand(recipe).count).astype("<u2")
     done = threading.Event()
     frames: list[RestoredFrame] = []
 

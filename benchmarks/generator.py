@@ -28,7 +28,7 @@ from restore.generator.restorer import GeneratorRestorer
 from restore.generator.weights import shipped
 from restore.process.memory import keep_freed_memory
 from restore.restorer import trial_samples
-from scancontrol.paths import Archimedean, CoverageGoal, PathRecipe
+from scancontrol.paths import Archimedean, CoverageGoal, PathRecipe, expand
 
 SIDE, FRAMES, COVERAGE = 512, 24, 0.05
 
@@ -58,7 +58,7 @@ def _in_engine(name: str, device: torch.device) -> dict[str, float]:
     recipe = PathRecipe(
         pattern=Archimedean(coverage=CoverageGoal(value=COVERAGE)), shape=(SIDE, SIDE), fov_nm=float(SIDE), dwell_us=1.0
     )
-    path = engine.register(recipe.expand()).path
+    path = engine.register(expand(recipe)).path
     samples = trial_samples(engine.path(path.path_id).geometry).cpu().numpy()
     wall, processor = _milliseconds(lambda: engine.restore(samples, path.path_id), device)
     print(f"{name:>6} in the resident engine, {SIDE}², spiral 1/20: {wall:.1f} ({processor:.1f})")

@@ -32,6 +32,8 @@ from scancontrol.paths import (
     Serpentine,
     Settle,
     UniformRandom,
+    expand,
+    solve,
     solving,
 )
 from scancontrol.paths import path as path_module
@@ -101,9 +103,9 @@ def _rates(side: int) -> list[dict]:
         recipe = _recipe(pattern, side)
         repeats = 1 if name == "uniform random, tour" else 3
         solve_s = min(_times(recipe.solve, repeats)[1])
-        solved = recipe.solve()
-        expand_s = min(_times(lambda solved=solved: solved.expand().positions, repeats)[1])
-        count = solved.expand().count
+        solved = solve(recipe)
+        expand_s = min(_times(lambda solved=solved: expand(solved).positions, repeats)[1])
+        count = expand(solved).count
         rows.append(
             {
                 "pattern": name,
@@ -118,8 +120,8 @@ def _rates(side: int) -> list[dict]:
 
 def _spiral(repeats: int = 9) -> dict:
     recipe = _recipe(Archimedean(coverage=CoverageGoal(value=0.05)), 4096)
-    wall, processor = _times(lambda: recipe.expand().positions, repeats)
-    path = recipe.expand()
+    wall, processor = _times(lambda: expand(recipe).positions, repeats)
+    path = expand(recipe)
     return {
         "points": path.count,
         "best_ms": min(wall) * 1e3,
@@ -184,7 +186,7 @@ def _tours() -> list[dict]:
     for points, side in ((205, 64), (1024, 143), (13107, 512)):
         lengths = {}
         for order in ("curve", "tour"):
-            path = _recipe(UniformRandom(points=points, order=order), side).expand()
+            path = expand(_recipe(UniformRandom(points=points, order=order), side))
             at = path.positions * side
             lengths[order] = tour_length(at)
         bound = BHH * math.sqrt(points * side * side)

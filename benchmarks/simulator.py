@@ -11,15 +11,15 @@ from collections.abc import Callable
 import msgspec
 import numpy as np
 
-from scancontrol.paths import Archimedean, CoverageGoal, JitteredGrid, PathRecipe, Raster, ScanPath, Settle
+from scancontrol.paths import Archimedean, CoverageGoal, JitteredGrid, PathRecipe, Raster, ScanPath, Settle, expand
 from simulators.column.beam import BeamConfig
 from simulators.column.coils import CoilConfig
 from simulators.column.damage import DamageConfig
 from simulators.column.detectors import DetectorConfig
-from simulators.column.probe import Probe
 from simulators.config import SimulatorConfig
 from simulators.figures.contact_sheet import PANELS
 from simulators.microscope import SimulatedMicroscope
+from simulators.probe import Probe
 from simulators.specimens.motion import Motion, Vibration
 from simulators.specimens.specimen import Specimen
 
@@ -88,7 +88,7 @@ def _frame(microscope: SimulatedMicroscope, path: ScanPath) -> None:
 def run() -> dict[str, object]:
     """Measure, print both tables, return the figures."""
     figures: dict[str, object] = {}
-    paths = {name: recipe.solve().expand() for name, recipe in PATHS.items()}
+    paths = {name: expand(recipe) for name, recipe in PATHS.items()}
     print(f"{'MSa/s of CPU':22}" + "".join(f"{name:>22}" for name in paths))
     for model, config in MODELS.items():
         microscope = SimulatedMicroscope(config)

@@ -24,6 +24,7 @@ from restore.gridding import MIN_SAMPLES
 from restore.loading import generator_ships, load_restorer, pick_device
 from restore.process.memory import keep_freed_memory
 from scancontrol.errors import InvalidInput, ScanControlError
+from scancontrol.paths import expand
 from scancontrol.processes.child import Shutdown
 from scancontrol.recording import Recording
 from scancontrol.recording.annotate import Annotator
@@ -56,7 +57,7 @@ def restore_frames(file: Path, frames: Sequence[int], engine: Engine, shutdown: 
                 continue
             recipe = recording.recipe(frame)
             if recipe.path_id not in engine:
-                engine.register(recipe.expand(), coil)
+                engine.register(expand(recipe), coil)
             result = engine.restore(samples, recipe.path_id, sound)
             target.write_restoration(
                 frame,

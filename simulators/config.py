@@ -15,8 +15,8 @@ from simulators.column.beam import BeamConfig
 from simulators.column.coils import CoilConfig
 from simulators.column.damage import DamageConfig
 from simulators.column.detectors import DetectorConfig
-from simulators.column.probe import Probe
 from simulators.faults import Fault
+from simulators.probe import Probe
 from simulators.specimens.library import AnySpecimen, GoldOnCarbon
 from simulators.specimens.motion import Motion
 

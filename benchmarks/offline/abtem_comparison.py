@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from simulators.column.probe import Probe
+from simulators.probe import Probe
 from simulators.specimens.crystals import CRYSTALS
 from simulators.specimens.library import Crystal
 from simulators.specimens.specimen import Specimen

@@ -19,7 +19,7 @@ from restore.fills.restorer import FillRestorer
 from restore.generator.restorer import GeneratorRestorer
 from restore.generator.weights import shipped
 from restore.restorer import Restorer
-from scancontrol.paths import Archimedean, CoverageGoal, JitteredGrid, PathRecipe
+from scancontrol.paths import Archimedean, CoverageGoal, JitteredGrid, PathRecipe, expand
 from simulators.figures.contact_sheet import image_of
 from simulators.specimens.library import Crystal
 from simulators.specimens.lowmag import Particles
@@ -39,7 +39,7 @@ SCENES: tuple[tuple[str, Any, float, float, Any], ...] = (
 
 
 def _restored(truth: NDArray[np.float32], pattern: Any) -> tuple[NDArray[np.float32], dict[str, Any]]:
-    path = PathRecipe(pattern=pattern, shape=truth.shape, fov_nm=float(_SIDE), dwell_us=1.0).expand()
+    path = expand(PathRecipe(pattern=pattern, shape=truth.shape, fov_nm=float(_SIDE), dwell_us=1.0))
     restorers: dict[str, Restorer] = {
         "spectral (classical)": FillRestorer("spectral"),
         "faithful (lite)": GeneratorRestorer.load(shipped("lite")),

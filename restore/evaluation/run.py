@@ -7,7 +7,7 @@ method. The same settings give the same numbers, but for the seconds.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -27,16 +27,16 @@ from restore.generator.weights import shipped
 from restore.loading import generator_ships, weights_file
 from restore.restorer import Restorer
 from scancontrol.errors import InvalidInput
-from scancontrol.paths import Archimedean, CoverageGoal, Fermat, JitteredGrid, PathRecipe, ScanPath
-from scancontrol.paths.pattern import Pattern
+from scancontrol.paths import Archimedean, CoverageGoal, Fermat, JitteredGrid, PathRecipe, ScanPath, expand
+from scancontrol.paths.recipe import AnyPattern
 
 __all__ = ["PATTERNS", "Remaining", "evaluate", "restorers_named", "scan_path"]
 
-PATTERNS: dict[str, Pattern] = {
-    "spiral": Archimedean(),
-    "jittered_grid": JitteredGrid(seed=1),
-    "spiral_angular": Archimedean(speed="angular"),
-    "fermat": Fermat(),
+PATTERNS: dict[str, Callable[[CoverageGoal], AnyPattern]] = {
+    "spiral": lambda goal: Archimedean(coverage=goal),
+    "jittered_grid": lambda goal: JitteredGrid(coverage=goal, seed=1),
+    "spiral_angular": lambda goal: Archimedean(coverage=goal, speed="angular"),
+    "fermat": lambda goal: Fermat(coverage=goal),
 }
 
 
@@ -84,10 +84,8 @@ def scan_path(pattern: str, coverage: float, shape: tuple[int, int]) -> ScanPath
     """
     if pattern not in PATTERNS:
         raise InvalidInput("pattern", repr(pattern), "is not a known one", f"choose from {', '.join(PATTERNS)}")
-    laid: Any = PATTERNS[pattern]
-    settings = {name: getattr(laid, name) for name in laid.__struct_fields__}
-    laid = type(laid)(**{**settings, "coverage": CoverageGoal(value=coverage)})
-    return PathRecipe(pattern=laid, shape=shape, fov_nm=float(shape[1]), dwell_us=1.0).expand()
+    asked = PATTERNS[pattern](CoverageGoal(value=coverage))
+    return expand(PathRecipe(pattern=asked, shape=shape, fov_nm=float(shape[1]), dwell_us=1.0))
 
 
 class Remaining:

@@ -7,7 +7,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterable
 
-from scancontrol.paths import PathRecipe, ScanPath
+from scancontrol.paths import PathRecipe, ScanPath, expand
 
 __all__ = ["PathsAhead"]
 
@@ -63,7 +63,7 @@ class PathsAhead:
     def _path(self, recipe: PathRecipe) -> ScanPath:
         path_id = recipe.path_id
         if path_id not in self._paths:
-            self._paths[path_id] = recipe.expand()
+            self._paths[path_id] = expand(recipe)
             while len(self._paths) > _PATHS_KEPT:
                 self._paths.popitem(last=False)
         self._paths.move_to_end(path_id)

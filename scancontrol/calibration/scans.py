@@ -16,7 +16,7 @@ from scancontrol.capabilities import Capabilities
 from scancontrol.dose import electrons as dose
 from scancontrol.errors import InvalidInput, LinkError
 from scancontrol.link.link import Chunk, End, MicroscopeLink
-from scancontrol.paths import PathRecipe, ScanPath
+from scancontrol.paths import PathRecipe, ScanPath, expand
 from scancontrol.paths.patterns.points import Points
 from scancontrol.paths.patterns.rasters import Raster, Serpentine
 from scancontrol.paths.patterns.spirals import Archimedean
@@ -44,7 +44,7 @@ def calibration_recipes(capabilities: Capabilities, fov_nm: float, pixels: int, 
 
     raster, spiral = recipe(Raster()), recipe(Archimedean(turn_spacing_px=1.0, extent="inscribed"))
     backwards = [
-        recipe(Points.from_array(np.array(one.expand().positions[::-1]), jump_px=1e9)) for one in (raster, spiral)
+        recipe(Points.from_array(np.array(expand(one).positions[::-1]), jump_px=1e9)) for one in (raster, spiral)
     ]
     return [raster, backwards[0], recipe(Serpentine()), spiral, backwards[1]]
 
@@ -73,7 +73,7 @@ def calibrate(
     dwell_us = min(max(dwell_us, capabilities.shortest_dwell_us), capabilities.longest_dwell_us)
     found, used = None, 0.0
     for series in (1, 2):
-        paths = [one.expand() for one in calibration_recipes(capabilities, fov_nm, pixels, dwell_us)]
+        paths = [expand(one) for one in calibration_recipes(capabilities, fov_nm, pixels, dwell_us)]
         spent = sum(dose.frame_dose(path, capabilities.beam_current_pa).region_e_per_a2 for path in paths)
         tell(f"{len(paths)} scans of {pixels} × {pixels} at {dwell_us:g} us: {spent:.0f} e/Å²")
         scans = [_scan(link, path, series, frame, channel) for frame, path in enumerate(paths)]

@@ -18,7 +18,7 @@ from PIL import Image, ImageDraw, ImageFont, TiffImagePlugin
 
 from scancontrol.errors import InvalidInput
 from scancontrol.figures.dry_run import length_label, scale_bar_nm
-from scancontrol.paths import partial_frame
+from scancontrol.paths import expand, partial_frame
 from scancontrol.recording.reader import RecordingReader
 
 __all__ = ["Picture", "export", "partial_of", "pictures_of", "write_png", "write_tiff"]
@@ -45,7 +45,7 @@ def partial_of(recording: RecordingReader, frame: int) -> tuple[NDArray[np.float
 
     They are gridded from the raw samples; those that the disk damaged are left out.
     """
-    read, path = recording.read_samples(frame), recording.recipe(frame).expand()
+    read, path = recording.read_samples(frame), expand(recording.recipe(frame))
     sound, chunk = read.sound, path.chunk(0, read.values.shape[1])
     mean, weight = partial_frame(
         chunk.positions[sound], read.values[0][sound], path.shape, dwell_us=chunk.dwell_us[sound]

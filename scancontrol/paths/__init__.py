@@ -22,6 +22,7 @@ from scancontrol.paths.patterns.scattered import UniformRandom
 from scancontrol.paths.patterns.spirals import Archimedean, Fermat
 from scancontrol.paths.patterns.walks import LineHop, MomentumWalk
 from scancontrol.paths.recipe import AnyPattern, PathRecipe
+from scancontrol.paths.solving import expand, solve
 from scancontrol.paths.timing import Settle
 
 __all__ = [
@@ -50,8 +51,10 @@ __all__ = [
     "Settle",
     "UniformRandom",
     "achieved_positions",
+    "expand",
     "lagged",
     "motion",
     "partial_frame",
     "read_points",
+    "solve",
 ]

@@ -25,6 +25,9 @@ class Region(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """The rectangle that a pattern fills, in fractions of the field of view; the whole field by default.
 
     It is turned by the plan's ``rotation_deg`` about its own centre, and has to lie inside the field when turned.
+
+    Raises:
+        InvalidInput: the region has no area, or leaves the field.
     """
 
     y: float = 0.0
@@ -32,8 +35,7 @@ class Region(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     height: float = 1.0
     width: float = 1.0
 
-    def check(self) -> None:
-        """Raise :class:`InvalidInput` unless the region has an area and lies inside the field."""
+    def __post_init__(self) -> None:
         for start, size, name, extent in ((self.y, self.height, "y", "height"), (self.x, self.width, "x", "width")):
             finite(f"region.{name}", start)
             finite(f"region.{extent}", size)
@@ -76,7 +78,6 @@ class Placement:
 
     def check(self) -> None:
         """Raise :class:`InvalidInput` if the turned region leaves the field of view."""
-        self.region.check()
         finite("rotation_deg", self.rotation_deg)
         corners = self.to_field(np.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]]), clip=False)
         outside = float(max(-corners.min(), corners.max() - 1))

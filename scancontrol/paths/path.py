@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,10 +17,8 @@ from numpy.typing import NDArray
 from scancontrol.errors import InvalidInput
 from scancontrol.paths.geometry import Canvas, Placement, on_dac, pixel_index
 from scancontrol.paths.pattern import FLYBACK, Layout, Pattern
+from scancontrol.paths.recipe import PathRecipe
 from scancontrol.paths.timing import quantised_dwell_us
-
-if TYPE_CHECKING:
-    from scancontrol.paths.recipe import PathRecipe
 
 __all__ = ["ELECTRONS_PER_PA_US", "Coverage", "PathChunk", "ScanPath"]
 

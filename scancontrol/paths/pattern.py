@@ -70,13 +70,15 @@ class CoverageGoal(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """The coverage that a pattern's free parameter is solved for, over the pixels of the region.
 
     ``touched`` counts pixels that hold at least one sample, ``dose`` sums dwell relative to a full raster.
+
+    Raises:
+        InvalidInput: the value is not a fraction above 0 and at most 1.
     """
 
     value: float
     by: Literal["touched", "dose"] = "touched"
 
-    def check(self) -> None:
-        """Raise :class:`InvalidInput` unless the value is a fraction above 0 and at most 1."""
+    def __post_init__(self) -> None:
         if not (math.isfinite(self.value) and 0 < self.value <= 1):
             raise InvalidInput(
                 "coverage",
@@ -87,14 +89,13 @@ class CoverageGoal(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 
 class Pattern(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind"):
-    """Base of all patterns. ``coverage`` asks for a coverage; the pattern's own parameter, once solved, gives it."""
+    """Base of all patterns. ``coverage`` asks for a coverage; the pattern's own parameter, once solved, gives it.
+
+    Raises:
+        InvalidInput: a parameter of any pattern cannot be.
+    """
 
     coverage: CoverageGoal | None = None
-
-    def check(self) -> None:
-        """Raise :class:`InvalidInput` if a parameter cannot be."""
-        if self.coverage is not None:
-            self.coverage.check()
 
     def lay(self, canvas: Canvas) -> Layout:
         """The samples on ``canvas``. The pattern has to be :attr:`solved`."""

@@ -1,7 +1,8 @@
 """The recipe of one scan path: what is registered with a microscope and with the restorer.
 
 A recipe says everything that is needed to expand the path again anywhere, to the same positions; its
-:attr:`PathRecipe.path_id` is the hash of its content.
+:attr:`PathRecipe.path_id` is the hash of its content. It is a value only: :func:`scancontrol.paths.solving.solve` finds
+what its pattern leaves open, and :func:`scancontrol.paths.solving.expand` makes the path.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ import msgspec
 
 from scancontrol.errors import InvalidInput
 from scancontrol.paths.geometry import Placement, Region, finite
-from scancontrol.paths.path import ScanPath
 from scancontrol.paths.patterns.ede import EdeGrid, EdeSpiral
 from scancontrol.paths.patterns.hilbert import Hilbert
 from scancontrol.paths.patterns.jittered import JitteredGrid
@@ -23,7 +23,6 @@ from scancontrol.paths.patterns.rasters import Interlaced, Raster, Serpentine
 from scancontrol.paths.patterns.scattered import UniformRandom
 from scancontrol.paths.patterns.spirals import Archimedean, Fermat
 from scancontrol.paths.patterns.walks import LineHop, MomentumWalk
-from scancontrol.paths.solving import solved
 from scancontrol.paths.timing import Settle
 
 __all__ = ["MAX_PIXELS", "AnyPattern", "PathRecipe"]
@@ -50,7 +49,11 @@ MAX_PIXELS = 1 << 30
 
 
 class PathRecipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One scan path. ``shape`` is (rows, cols) of the frame; ``fov_nm`` its width."""
+    """One scan path. ``shape`` is (rows, cols) of the frame; ``fov_nm`` its width.
+
+    Raises:
+        InvalidInput: a quantity cannot be, or the path would leave the field of view.
+    """
 
     pattern: AnyPattern
     shape: tuple[int, int]
@@ -79,8 +82,7 @@ class PathRecipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         """Side of a (square) pixel."""
         return self.fov_nm / self.shape[1]
 
-    def check(self) -> None:
-        """Raise :class:`InvalidInput` if any quantity cannot be, or the path would leave the field of view."""
+    def __post_init__(self) -> None:
         rows, cols = self.shape
         if min(rows, cols) < 2 or rows * cols > MAX_PIXELS:
             raise InvalidInput(
@@ -99,16 +101,6 @@ class PathRecipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
             finite("clock_mhz", self.clock_mhz)
             if self.clock_mhz <= 0:
                 raise InvalidInput("clock_mhz", self.clock_mhz, "is not above 0", "state the hardware's clock")
-        if self.settle is not None:
-            self.settle.check()
+        if isinstance(self.pattern, Points) and self.pattern.file is not None:
+            raise InvalidInput("file", self.pattern.file, "has not been read", "load the plan with load_plan")
         self.placement.check()
-        self.pattern.check()
-
-    def solve(self) -> PathRecipe:
-        """The recipe with the pattern's free parameter solved for the coverage it asks for; checked."""
-        self.check()
-        return solved(self)
-
-    def expand(self) -> ScanPath:
-        """The scan path, computed lazily. Raises :class:`InvalidInput` like :meth:`check`."""
-        return ScanPath(self.solve())

@@ -1,20 +1,17 @@
-"""Solves a pattern's free parameter for the coverage it asks for, by measuring the paths that it gives."""
+"""From a recipe to its path: the pattern's free parameter is solved for the coverage by measuring what it gives."""
 
 from __future__ import annotations
 
 import math
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
 import msgspec
 
 from scancontrol.errors import InvalidInput
 from scancontrol.paths.path import ScanPath
+from scancontrol.paths.recipe import PathRecipe
 
-if TYPE_CHECKING:
-    from scancontrol.paths.recipe import PathRecipe
-
-__all__ = ["TOLERANCE", "solved"]
+__all__ = ["TOLERANCE", "expand", "solve"]
 
 TOLERANCE = 0.005
 """The largest relative error of a solved coverage, as far as whole pixels allow it."""
@@ -24,10 +21,20 @@ PROXY_SAMPLES = 24_000
 """Paths longer than four times this are first tried on a smaller frame, on which they have about so many samples."""
 
 
-def solved(recipe: PathRecipe) -> PathRecipe:
+def expand(recipe: PathRecipe) -> ScanPath:
+    """The scan path of a recipe, solved first where that is needed, and computed lazily.
+
+    Raises:
+        InvalidInput: no path has the coverage that is asked for, or there is none at all.
+    """
+    return ScanPath(solve(recipe))
+
+
+def solve(recipe: PathRecipe) -> PathRecipe:
     """``recipe`` with its pattern's free parameter set; itself where nothing is to be solved.
 
-    Raises :class:`InvalidInput` if no value of the parameter gives the coverage.
+    Raises:
+        InvalidInput: no value of the parameter gives the coverage.
     """
     if recipe.pattern.solved:
         return recipe

@@ -21,7 +21,11 @@ __all__ = ["Settle", "quantised_dwell_us"]
 
 
 class Settle(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The blanked time before a sample that the beam jumps to."""
+    """The blanked time before a sample that the beam jumps to.
+
+    Raises:
+        InvalidInput: a time or the tolerance cannot be.
+    """
 
     time_constant_us: float
     tolerance_px: float = 0.25
@@ -30,8 +34,7 @@ class Settle(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     damping: float = 1.0
     slew_px_per_us: float | None = None  # the fastest that the coils' drivers move the beam; no limit where None
 
-    def check(self) -> None:
-        """Raise :class:`InvalidInput` if a time or the tolerance cannot be."""
+    def __post_init__(self) -> None:
         for name in ("time_constant_us", "flyback_us"):
             value = getattr(self, name)
             finite(f"settle.{name}", value)

@@ -44,7 +44,11 @@ class SettleRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 class ScanPlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """An acquisition. ``shape`` is (rows, cols); ``fov_nm`` the width of the field of view."""
+    """An acquisition. ``shape`` is (rows, cols); ``fov_nm`` the width of the field of view.
+
+    Raises:
+        InvalidInput: the plan cannot be on any microscope.
+    """
 
     name: str
     shape: tuple[int, int]
@@ -58,6 +62,19 @@ class ScanPlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     beam_current_pa: float | None = None  # the microscope's where None
     settle: SettleRule | None = SettleRule()
     dose_limits: DoseLimits = DoseLimits()  # what the plan's author allows
+
+    def __post_init__(self) -> None:
+        if not self.patterns:
+            raise InvalidInput("patterns", "[]", "names no pattern", "give at least one pattern")
+        if not 1 <= self.frames <= 10_000_000:
+            raise InvalidInput("frames", self.frames, "is outside 1 to 10000000", "give a whole number of frames")
+        if self.beam_current_pa is not None and not (math.isfinite(self.beam_current_pa) and self.beam_current_pa > 0):
+            raise InvalidInput(
+                "beam_current_pa", self.beam_current_pa, "is not a finite number above 0", "give one, or leave it out"
+            )
+        for pattern in self.patterns:
+            if not (isinstance(pattern, Points) and pattern.file is not None):  # its points are not read yet
+                self.recipe_of(pattern)
 
     def recipe_of(self, pattern: AnyPattern, capabilities: Capabilities | None = None) -> PathRecipe:
         """The recipe of one pattern under this plan, not yet solved: on a microscope, or on one without limits."""
@@ -85,19 +102,6 @@ class ScanPlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         """How many of the frames take each pattern."""
         return tuple(len(range(i, self.frames, len(self.patterns))) for i in range(len(self.patterns)))
 
-    def check_alone(self) -> None:
-        """Raise :class:`InvalidInput` for what is wrong with the plan on any microscope."""
-        if not self.patterns:
-            raise InvalidInput("patterns", "[]", "names no pattern", "give at least one pattern")
-        if not 1 <= self.frames <= 10_000_000:
-            raise InvalidInput("frames", self.frames, "is outside 1 to 10000000", "give a whole number of frames")
-        if self.beam_current_pa is not None and not (math.isfinite(self.beam_current_pa) and self.beam_current_pa > 0):
-            raise InvalidInput(
-                "beam_current_pa", self.beam_current_pa, "is not a finite number above 0", "give one, or leave it out"
-            )
-        for pattern in self.patterns:
-            self.recipe_of(pattern).check()
-
 
 def load_plan(path: str | Path) -> ScanPlan:
     """Read a plan from a YAML file, and the points files that it names, from beside it.
@@ -120,9 +124,7 @@ def _complete(plan: ScanPlan, folder: Path) -> ScanPlan:
         else pattern
         for pattern in plan.patterns
     )
-    plan = msgspec.structs.replace(plan, patterns=patterns)
-    plan.check_alone()
-    return plan
+    return msgspec.structs.replace(plan, patterns=patterns)
 
 
 def load_capabilities(path: str | Path) -> Capabilities:

@@ -15,6 +15,7 @@ from scancontrol.capabilities import Capabilities, CoilModel
 from scancontrol.dose import electrons as dose
 from scancontrol.dose.limits import check_limit
 from scancontrol.errors import InvalidInput
+from scancontrol.paths import expand, solve
 from scancontrol.paths.motion import Motion, check_slew, motion
 from scancontrol.paths.path import Coverage, ScanPath
 from scancontrol.paths.pattern import Pattern
@@ -143,7 +144,7 @@ class PlannedScan:
     def path(self, frame: int) -> ScanPath:
         """The scan path of frame ``frame``; the last two are kept."""
         recipe = self.recipe(frame)
-        return self._paths.made(recipe, recipe.expand)
+        return self._paths.made(recipe, lambda: expand(recipe))
 
     def electrons(self, frame: int) -> float:
         """Electrons on the specimen in frame ``frame``; frames with a new seed are taken to be like the first."""
@@ -151,7 +152,7 @@ class PlannedScan:
 
     def recipe_of(self, pattern: AnyPattern) -> PathRecipe:
         """The solved recipe of any pattern under this plan. Raises :class:`InvalidInput` if it cannot be."""
-        return self.plan.recipe_of(pattern, self.capabilities).solve()
+        return solve(self.plan.recipe_of(pattern, self.capabilities))
 
     # -- what it comes to ---------------------------------------------------------------------------------
 
@@ -164,7 +165,7 @@ class PlannedScan:
     @cached_property
     def raster(self) -> PathFigures:
         """A full raster of the same frame, to hold the plan's paths beside."""
-        path = self.recipe_of(Raster()).expand()
+        path = expand(self.recipe_of(Raster()))
         return PathFigures.of(path, self.beam_current_pa, self.capabilities.coil, "full raster")
 
     @property

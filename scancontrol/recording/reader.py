@@ -148,7 +148,7 @@ class RecordingReader:
         return found
 
     def recipe(self, frame: int) -> PathRecipe:
-        """The recipe of the frame's path; ``recipe(frame).expand()`` is the path, exact to the last bit."""
+        """The recipe of the frame's path; ``scancontrol.paths.expand`` makes the path of it, exact to the last bit."""
         from scancontrol.paths import PathRecipe
 
         entry = self.paths[self.frame(frame).path]

@@ -25,8 +25,9 @@ def expand_recipe(path_id: str, recipe: Mapping[str, Any], samples_limit: int) -
     try:
         typed = msgspec.convert(recipe, PathRecipe)
     except (msgspec.MsgspecError, RecursionError) as error:
+        if isinstance(error.__cause__, InvalidInput):  # a recipe, of a path that cannot be
+            raise error.__cause__ from None
         raise RemoteProtocolError(f"recipe: {error}") from None
-    typed.check()
     if typed.path_id != path_id:
         raise RemoteProtocolError(f"recipe: its hash is {typed.path_id}, not {path_id}")
     path = ScanPath(typed)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from simulators.column.probe import Probe
+from simulators.probe import Probe
 from simulators.specimens.library import AnySpecimen, Crystal, GoldOnCarbon, GrainBoundary
 from simulators.specimens.lowmag import Fibres, Particles, Vesicles
 from simulators.specimens.specimen import Specimen

@@ -15,7 +15,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from scancontrol.paths import CoverageGoal, JitteredGrid, PathRecipe, Raster, ScanPath
+from scancontrol.paths import CoverageGoal, JitteredGrid, PathRecipe, Raster, ScanPath, expand
 from simulators.column.beam import BeamConfig
 from simulators.column.damage import DamageConfig, KnockOn
 from simulators.column.detectors import DetectorConfig
@@ -97,7 +97,7 @@ def _inner(cells: NDArray[_Kind], extent_nm: tuple[float, float]) -> NDArray[_Ki
 
 def _path(pixels: int, coverage: float | None, frame: int) -> ScanPath:
     pattern = Raster() if coverage is None else JitteredGrid(coverage=CoverageGoal(value=coverage), seed=frame)
-    return PathRecipe(pattern=pattern, shape=(pixels, pixels), fov_nm=FOV_NM, dwell_us=DWELL_US).solve().expand()
+    return expand(PathRecipe(pattern=pattern, shape=(pixels, pixels), fov_nm=FOV_NM, dwell_us=DWELL_US))
 
 
 def draw(path: Path, frames: int = 50, pixels: int = 512, share: int = 20) -> tuple[Outcome, Outcome]:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
 
-from simulators.column.probe import Probe
+from simulators.probe import Probe
 from simulators.specimens.atoms import Atoms, join
 from simulators.specimens.scattering import high_angle_nm2, low_angle_nm2
 

@@ -7,7 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import numpy as np
 from numpy.typing import NDArray
 
-from simulators.column.probe import Probe
+from simulators.probe import Probe
 from simulators.specimens.library import AnySpecimen, Micrograph
 from simulators.specimens.scattering import detected_fraction, needs_low
 from simulators.specimens.scene import Field, render

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from scancontrol.acquisition import Acquisition, Background, Happening, PartialFrames, Phase
 from scancontrol.acquisition.phases import TRANSITIONS, step
 from scancontrol.errors import InvalidInput, LinkError, LocalProtocolError, RemoteProtocolError
-from scancontrol.paths import achieved_positions, partial_frame
+from scancontrol.paths import achieved_positions, expand, partial_frame
 from scancontrol.plan.plan import ScanPlan
 from scancontrol.plan.planned import PlannedScan
 from scancontrol.recording import Recording, RecordingWriter, record_plan
@@ -72,7 +72,7 @@ def test_all_frames_of_a_plan_are_recorded_acknowledged_and_handed_on(
     recording.close(status.finish_reason)
     check_recorded(recording.path, microscope)
     for frame, recipe in enumerate(recipes_of(plan)):
-        count = recipe.expand().count
+        count = expand(recipe).count
         assert microscope.acknowledged[frame] == count
         np.testing.assert_array_equal(np.concatenate(sink.values[frame], axis=1), values_of(frame, 0, count))
     assert [end.complete for end in sink.ended] == [True] * 4
@@ -291,7 +291,7 @@ def test_a_link_that_is_gone_ends_the_acquisition_and_leaves_a_recording_to_go_o
     going_on.close()
     check_recorded(recording.path, second)
     interrupted = next(frame for frame, sample in second.exposed if sample == 47)
-    path = recipes_of(plan)[interrupted].expand()
+    path = expand(recipes_of(plan)[interrupted])
     whole, _ = partial_frame(path, values_of(interrupted, 0, path.count)[0])
     with Recording.open(recording.path) as read:
         np.testing.assert_allclose(read.partial(interrupted), whole, rtol=1e-6)
@@ -312,7 +312,7 @@ def test_a_microscope_that_speaks_nonsense_is_blanked_and_ends_the_acquisition_w
 def test_a_resumed_acquisition_can_be_aborted_while_it_waits_for_what_the_microscope_kept(
     recording: RecordingWriter, plan: ScanPlan
 ) -> None:
-    recording.begin_frame(0, recipes_of(plan)[0].expand())
+    recording.begin_frame(0, expand(recipes_of(plan)[0]))
     recording.abandon()
     going_on = RecordingWriter.resume(recording.path)
     microscope = MemoryMicroscope()
@@ -362,7 +362,7 @@ def test_partial_frames_and_positions_reach_the_recording_and_the_page(
     recording.close()
     with Recording.open(recording.path) as read:
         for frame, recipe in enumerate(recipes_of(plan)):
-            path = recipe.expand()
+            path = expand(recipe)
             mean, weight = partial_frame(path, values_of(frame, 0, path.count)[0])
             np.testing.assert_allclose(read.partial(frame), mean, rtol=1e-6)
             last = [partial for partial in shown if partial.frame == frame][-1]

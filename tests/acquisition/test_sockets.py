@@ -23,6 +23,7 @@ from scancontrol.acquisition import Acquisition
 from scancontrol.link.link import MicroscopeLink
 from scancontrol.microscope.drivers.recording import Replay
 from scancontrol.microscope.host import serve
+from scancontrol.paths import expand
 from scancontrol.plan.plan import ScanPlan, parse_plan
 from scancontrol.plan.planned import PlannedScan
 from scancontrol.recording import Recording, record_plan
@@ -36,7 +37,7 @@ pytestmark = pytest.mark.slow
 def recorded(place: Path, plan: ScanPlan) -> Path:
     with record_plan(place, PlannedScan(plan, MICROSCOPE)) as recording:
         for frame, recipe in enumerate(recipes_of(plan)):
-            path = recipe.expand()
+            path = expand(recipe)
             recording.begin_frame(frame, path)
             recording.write_chunk(frame, 0, values_of(frame, 0, path.count), 0, 0, 0.0)
             recording.end_frame(frame, "completed", exposed=path.count)
@@ -94,14 +95,14 @@ def test_a_recording_played_back_as_a_microscope_is_recorded_again_sample_for_sa
         for frame in range(6):
             np.testing.assert_array_equal(first.samples(frame), second.samples(frame))
         assert second.electrons == pytest.approx(
-            sum(r.expand().electrons(capabilities.beam_current_pa) for r in recipes_of(plan))
+            sum(expand(r).electrons(capabilities.beam_current_pa) for r in recipes_of(plan))
         )
 
 
 def test_a_recording_is_played_back_at_the_pace_of_the_beam(tmp_path: Path) -> None:
     plan = plan_of(1, dwell_us=2000.0)
     original = recorded(tmp_path / "original.hspy", plan)
-    duration_s = recipes_of(plan)[0].expand().duration_us * 1e-6
+    duration_s = expand(recipes_of(plan)[0]).duration_us * 1e-6
     with served(Replay(original)) as address, MicroscopeLink(address) as link:
         link.connect(5)
         recording = record_plan(tmp_path / "copy.hspy", PlannedScan(plan, link.capabilities), series_id=1)
@@ -166,7 +167,7 @@ def until(condition: Any, timeout_s: float = 10.0) -> None:
 def test_an_acquisition_killed_mid_frame_goes_on_where_it_was_and_exposes_nothing_twice(tmp_path: Path) -> None:
     plan = plan_of(4, dwell_us=500.0)
     instrument = CountingReplay(recorded(tmp_path / "original.hspy", plan))
-    total = sum(recipe.expand().count for recipe in recipes_of(plan))
+    total = sum(expand(recipe).count for recipe in recipes_of(plan))
     place = tmp_path / "copy.hspy"
     with served(instrument) as address:
         for kill_at in (total // 5, total // 2, None):
@@ -195,7 +196,7 @@ def test_an_acquisition_killed_mid_frame_goes_on_where_it_was_and_exposes_nothin
     with Recording.open(place) as read:
         assert read.closed
         for frame, recipe in enumerate(recipes_of(plan)):
-            np.testing.assert_array_equal(read.samples(frame), values_of(frame, 0, recipe.expand().count))
+            np.testing.assert_array_equal(read.samples(frame), values_of(frame, 0, expand(recipe).count))
 
 
 class Killed(BaseException):

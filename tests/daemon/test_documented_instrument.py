@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from scancontrol.link.link import Chunk, End, MicroscopeLink
+from scancontrol.paths import expand
 from scancontrol.plan.plan import parse_plan
 from scancontrol.plan.planned import PlannedScan
 
@@ -49,7 +50,7 @@ def test_the_documented_instrument_scans_a_frame_to_its_end(tmp_path: Path) -> N
         with MicroscopeLink(address, operator="reader") as link:
             capabilities = link.connect(20)
             recipe = PlannedScan(parse_plan(PLAN), capabilities).recipe(0)
-            path = recipe.expand()
+            path = expand(recipe)
             link.start(link.register(recipe), series_id=1, frame=0)
             values: list[np.ndarray] = []
             end = None

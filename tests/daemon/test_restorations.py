@@ -12,7 +12,7 @@ from scancontrol.acquisition import FrameEnd, FrameStart
 from scancontrol.capabilities import CoilModel
 from scancontrol.daemon import to_restorer as run_sink
 from scancontrol.daemon.to_restorer import RunSink
-from scancontrol.paths import Archimedean, CoverageGoal, PathRecipe
+from scancontrol.paths import Archimedean, CoverageGoal, PathRecipe, expand
 from scancontrol.restoration import Provenance
 from scancontrol.restorer import RestoredFrame
 
@@ -43,7 +43,7 @@ def path():
     recipe = PathRecipe(
         pattern=Archimedean(coverage=CoverageGoal(value=0.1)), shape=(128, 128), fov_nm=10.0, dwell_us=1000.0
     )
-    return recipe.solve().expand()
+    return expand(recipe)
 
 
 def sink(handed: Handed) -> RunSink:

@@ -9,13 +9,13 @@ from plan_tools import MICROSCOPE, plan_with
 from scancontrol.commands.plan import table
 from scancontrol.dose import electrons as dose
 from scancontrol.errors import InvalidInput
-from scancontrol.paths import JitteredGrid, PathRecipe, Points, Raster, Region
+from scancontrol.paths import JitteredGrid, PathRecipe, Points, Raster, Region, expand
 from scancontrol.plan.notes import notes
 from scancontrol.plan.planned import PlannedScan
 
 
 def path_of(pattern, shape=(128, 128), **more):
-    return PathRecipe(pattern=pattern, shape=shape, fov_nm=12.8, dwell_us=2, **more).expand()
+    return expand(PathRecipe(pattern=pattern, shape=shape, fov_nm=12.8, dwell_us=2, **more))
 
 
 def test_fifty_picoamperes_for_a_microsecond_are_312_electrons():
@@ -23,7 +23,7 @@ def test_fifty_picoamperes_for_a_microsecond_are_312_electrons():
 
 
 def test_ten_picoamperes_half_a_microsecond_on_a_fifth_of_an_angstrom_are_780_per_square_angstrom():
-    path = PathRecipe(pattern=Raster(), shape=(16, 16), fov_nm=16 * 0.02, dwell_us=0.5).expand()
+    path = expand(PathRecipe(pattern=Raster(), shape=(16, 16), fov_nm=16 * 0.02, dwell_us=0.5))
     frame = dose.frame_dose(path, 10)
     for value in (frame.mean_e_per_a2, frame.region_e_per_a2, frame.worst_pixel_e_per_a2):
         assert value == pytest.approx(780, rel=1e-3)

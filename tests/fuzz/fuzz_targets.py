@@ -37,7 +37,7 @@ from scancontrol.microscope.obi.commands import (
     VectorPixel,
 )
 from scancontrol.microscope.obi.replies import ReplyReader, encode_pixels, sync_frame
-from scancontrol.paths import Archimedean, CoverageGoal, PathRecipe
+from scancontrol.paths import Archimedean, CoverageGoal, PathRecipe, solve
 from scancontrol.paths.patterns.points import read_points
 from scancontrol.plan.plan import ScanPlan, parse_plan
 from scancontrol.plan.planned import PlannedScan
@@ -62,9 +62,9 @@ class Target:
     factor: int = 64
 
 
-RECIPE = PathRecipe(
-    pattern=Archimedean(coverage=CoverageGoal(value=0.3)), shape=(16, 16), fov_nm=16.0, dwell_us=2.0
-).solve()
+RECIPE = solve(
+    PathRecipe(pattern=Archimedean(coverage=CoverageGoal(value=0.3)), shape=(16, 16), fov_nm=16.0, dwell_us=2.0)
+)
 
 
 def _joined(parts: list[Any]) -> bytes:
@@ -305,7 +305,7 @@ def _yaml(kind: Any) -> Callable[[bytes], bool]:
 
 def _plan(data: bytes) -> bool:
     try:
-        load_yaml(_written("plan.yaml", data), ScanPlan).check_alone()
+        load_yaml(_written("plan.yaml", data), ScanPlan)
         parse_plan(data.decode("utf-8", "replace"))
     except InvalidInput as error:
         return _readable(error)

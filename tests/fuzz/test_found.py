@@ -9,15 +9,14 @@ import time
 import tracemalloc
 from pathlib import Path
 
-import msgspec
 import numpy as np
 import pytest
 from fuzz_targets import TARGETS, read_all
 
 from scancontrol.daemon.config import DaemonConfig
 from scancontrol.errors import InvalidInput, RecordingError
-from scancontrol.files import load_yaml
-from scancontrol.paths import PathRecipe
+from scancontrol.files import convert, load_yaml
+from scancontrol.paths import PathRecipe, expand
 from scancontrol.paths.patterns.points import read_points
 from scancontrol.plan.plan import ScanPlan, parse_plan
 from scancontrol.recording import file_name
@@ -91,7 +90,7 @@ def test_a_recipe_that_would_take_for_ever_to_expand_is_refused_at_once(pattern:
     recipe = {"pattern": pattern, "shape": [8192, 8192], "fov_nm": 16.0, "dwell_us": 2.0}
     began = time.monotonic()
     with pytest.raises(InvalidInput, match=r"samples|turn"):
-        msgspec.convert(recipe, PathRecipe).expand()
+        expand(convert(recipe, PathRecipe, "recipe"))
     assert time.monotonic() - began < 5
 
 

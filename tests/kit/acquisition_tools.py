@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from scancontrol.acquisition import FrameEnd, FrameStart
 from scancontrol.capabilities import Capabilities, DetectorChannel
-from scancontrol.paths import Archimedean, CoverageGoal, PathRecipe, ScanPath, Serpentine
+from scancontrol.paths import Archimedean, CoverageGoal, PathRecipe, ScanPath, Serpentine, expand
 from scancontrol.plan.plan import ScanPlan
 from scancontrol.plan.planned import PlannedScan
 from scancontrol.wire.assembly import Chunk
@@ -76,7 +76,7 @@ class MemoryMicroscope:
 
     def register(self, recipe: PathRecipe) -> str:
         self._same_thread()
-        self.paths[recipe.path_id] = recipe.expand()
+        self.paths[recipe.path_id] = expand(recipe)
         return recipe.path_id
 
     def start(

@@ -4,20 +4,23 @@ import time
 
 import numpy as np
 
+from scancontrol.paths import expand
 from scancontrol.paths.patterns.rasters import Raster
 from scancontrol.paths.recipe import PathRecipe
 
 
 def path_of(pattern=None, *, shape=(32, 32), dwell_us=0.5, settle=None):
-    return PathRecipe(
-        pattern=pattern or Raster(),
-        shape=shape,
-        fov_nm=20.0,
-        dwell_us=dwell_us,
-        settle=settle,
-        dac_bits=14,
-        clock_mhz=8,
-    ).expand()
+    return expand(
+        PathRecipe(
+            pattern=pattern or Raster(),
+            shape=shape,
+            fov_nm=20.0,
+            dwell_us=dwell_us,
+            settle=settle,
+            dac_bits=14,
+            clock_mhz=8,
+        )
+    )
 
 
 def read_all(instrument, count, timeout_s=5.0):

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scancontrol.capabilities import Capabilities, DetectorChannel
-from scancontrol.paths import Archimedean, CoverageGoal, PathRecipe, ScanPath, Serpentine
+from scancontrol.paths import Archimedean, CoverageGoal, PathRecipe, ScanPath, Serpentine, expand
 from scancontrol.recording import Capacity, Header, Recording, RecordingWriter
 from scancontrol.recording.layout import VERSION
 
@@ -22,11 +22,11 @@ def spiral() -> ScanPath:
     recipe = PathRecipe(
         pattern=Archimedean(coverage=CoverageGoal(value=0.3)), shape=SHAPE, fov_nm=16.0, dwell_us=2.0, dac_bits=16
     )
-    return recipe.expand()
+    return expand(recipe)
 
 
 def serpentine() -> ScanPath:
-    return PathRecipe(pattern=Serpentine(), shape=SHAPE, fov_nm=16.0, dwell_us=2.0).expand()
+    return expand(PathRecipe(pattern=Serpentine(), shape=SHAPE, fov_nm=16.0, dwell_us=2.0))
 
 
 def header_for(paths: list[ScanPath], **changes: Any) -> Header:

@@ -5,7 +5,17 @@ from __future__ import annotations
 import msgspec
 import numpy as np
 
-from scancontrol.paths import Archimedean, CoverageGoal, JitteredGrid, PathRecipe, Raster, ScanPath, Serpentine, Settle
+from scancontrol.paths import (
+    Archimedean,
+    CoverageGoal,
+    JitteredGrid,
+    PathRecipe,
+    Raster,
+    ScanPath,
+    Serpentine,
+    Settle,
+    expand,
+)
 from simulators.config import SimulatorConfig
 from simulators.microscope import SimulatedMicroscope
 from simulators.specimens.library import Crystal
@@ -29,7 +39,7 @@ def path(
         dwell_us=dwell_us,
         settle=Settle(time_constant_us=1.0) if settle else None,
     )
-    return recipe.solve().expand()
+    return expand(recipe)
 
 
 def config(**changes: object) -> SimulatorConfig:

@@ -22,6 +22,7 @@ from scancontrol.paths import (
     Serpentine,
     Settle,
     achieved_positions,
+    expand,
     lagged,
     motion,
 )
@@ -67,7 +68,7 @@ def test_achieved_positions_solve_the_coils_equation_for_unequal_steps(coil):
 
 
 def test_equal_steps_are_a_recursive_filter():
-    path = PathRecipe(pattern=Archimedean(turn_spacing_px=9), shape=(64, 64), fov_nm=5, dwell_us=1.5).expand()
+    path = expand(PathRecipe(pattern=Archimedean(turn_spacing_px=9), shape=(64, 64), fov_nm=5, dwell_us=1.5))
     coil = CoilModel(time_constant_us=2.0)
     decay, tau = math.exp(-1.5 / 2.0), 2.0
     start = path.positions[0]
@@ -79,13 +80,15 @@ def test_equal_steps_are_a_recursive_filter():
 
 @pytest.mark.parametrize("coil", COILS)
 def test_a_path_followed_in_chunks_is_followed_alike(coil):
-    path = PathRecipe(
-        pattern=Archimedean(turn_spacing_px=3),
-        shape=(256, 256),
-        fov_nm=5,
-        dwell_us=1,
-        settle=Settle(time_constant_us=3),
-    ).expand()
+    path = expand(
+        PathRecipe(
+            pattern=Archimedean(turn_spacing_px=3),
+            shape=(256, 256),
+            fov_nm=5,
+            dwell_us=1,
+            settle=Settle(time_constant_us=3),
+        )
+    )
     lag = Lag(coil)
     parts = [lag.follow(c.positions, c.dwell_us, c.move_us) for c in path.chunks(777)]
     np.testing.assert_allclose(np.concatenate(parts), achieved_positions(path, coil), atol=1e-13)
@@ -100,7 +103,7 @@ def test_a_line_at_constant_speed_is_followed_one_time_constant_behind():
 
 
 def test_coils_without_lag_are_where_they_were_told():
-    path = PathRecipe(pattern=Raster(), shape=(16, 16), fov_nm=5, dwell_us=1).expand()
+    path = expand(PathRecipe(pattern=Raster(), shape=(16, 16), fov_nm=5, dwell_us=1))
     np.testing.assert_array_equal(achieved_positions(path, CoilModel()), path.positions)
 
 
@@ -135,7 +138,7 @@ def test_a_jump_within_the_tolerance_takes_no_time():
 def test_every_jump_waits_for_its_own_length_and_flybacks_at_least_their_fixed_time():
     points = Points.from_array(np.array([[0.0, 0.0], [0.0, 0.01], [0.5, 0.01], [0.5, 0.9]]))
     settle = Settle(time_constant_us=3.0, tolerance_px=0.25, flyback_us=100.0)
-    path = PathRecipe(pattern=points, shape=(100, 100), fov_nm=5, dwell_us=1, settle=settle).expand()
+    path = expand(PathRecipe(pattern=points, shape=(100, 100), fov_nm=5, dwell_us=1, settle=settle))
     # The first comes from the last of the frame before; the second is drawn, one pixel away.
     np.testing.assert_allclose(path.move_us, [100.0, 0.0, 3 * math.log(50 / 0.25), 3 * math.log(89 / 0.25)])
     assert path.flyback_time_us == 100.0
@@ -145,7 +148,7 @@ def test_every_jump_waits_for_its_own_length_and_flybacks_at_least_their_fixed_t
 def test_a_raster_flies_back_on_every_line_and_a_serpentine_never():
     def flown(pattern):
         settle = Settle(time_constant_us=1.0, flyback_us=7.0)
-        return PathRecipe(pattern=pattern, shape=(20, 30), fov_nm=5, dwell_us=1, settle=settle).expand()
+        return expand(PathRecipe(pattern=pattern, shape=(20, 30), fov_nm=5, dwell_us=1, settle=settle))
 
     assert flown(Raster()).flyback_time_us == 20 * 7.0
     serpentine = flown(Serpentine())
@@ -162,24 +165,26 @@ def test_dwell_and_position_are_quantised_as_the_hardware_does():
     recipe = PathRecipe(
         pattern=Archimedean(turn_spacing_px=9), shape=(64, 64), fov_nm=5, dwell_us=1.3, dac_bits=12, clock_mhz=8
     )
-    path = recipe.expand()
+    path = expand(recipe)
     assert path.dwell_per_pixel_us == 1.25
     assert (path.dwell_us == 1.25).all()
     codes = path.positions * 4096
     np.testing.assert_array_equal(codes, np.rint(codes))
-    exact = PathRecipe(pattern=Archimedean(turn_spacing_px=9), shape=(64, 64), fov_nm=5, dwell_us=1.3).expand()
+    exact = expand(PathRecipe(pattern=Archimedean(turn_spacing_px=9), shape=(64, 64), fov_nm=5, dwell_us=1.3))
     assert np.abs(path.positions - exact.positions).max() <= 0.5 / 4096 + 1e-12
 
 
 def test_a_linear_spiral_is_never_faster_than_its_step_nor_turns_faster_than_its_cap():
     for spacing in (1.0, 5.0, 20.0, 100.0):
         for cap in (None, 0.01):
-            path = PathRecipe(
-                pattern=Archimedean(turn_spacing_px=spacing, max_turns_per_sample=cap),
-                shape=(512, 512),
-                fov_nm=5,
-                dwell_us=2,
-            ).expand()
+            path = expand(
+                PathRecipe(
+                    pattern=Archimedean(turn_spacing_px=spacing, max_turns_per_sample=cap),
+                    shape=(512, 512),
+                    fov_nm=5,
+                    dwell_us=2,
+                )
+            )
             moved = motion(path, CoilModel())
             assert moved.fastest_px_per_us <= 0.5 * 1.01
             centre = path.positions[1:200] - 0.5
@@ -190,7 +195,7 @@ def test_a_linear_spiral_is_never_faster_than_its_step_nor_turns_faster_than_its
 def test_motion_measures_speed_turning_and_lag_of_a_known_circle():
     turns = np.arange(2000) / 100
     circle = 0.5 + 0.25 * np.stack([np.sin(2 * np.pi * turns), np.cos(2 * np.pi * turns)], axis=1)
-    path = PathRecipe(pattern=Points.from_array(circle, jump_px=50), shape=(200, 200), fov_nm=5, dwell_us=2).expand()
+    path = expand(PathRecipe(pattern=Points.from_array(circle, jump_px=50), shape=(200, 200), fov_nm=5, dwell_us=2))
     coil = CoilModel(time_constant_us=5.0)
     moved = motion(path, coil)
     assert moved.fastest_px_per_us == pytest.approx(2 * 50 * math.sin(math.pi / 100) / 2, rel=1e-6)
@@ -208,11 +213,11 @@ def test_a_path_above_the_slew_limit_is_refused_with_the_dwell_and_the_pattern_t
         check_slew(motion(path, microscope.coil), path.recipe, microscope.max_slew_fields_per_us)
 
     angular = Archimedean(turn_spacing_px=4, speed="angular", step_px=4)
-    path = PathRecipe(pattern=angular, shape=(256, 256), fov_nm=5, dwell_us=2).expand()
+    path = expand(PathRecipe(pattern=angular, shape=(256, 256), fov_nm=5, dwell_us=2))
     with pytest.raises(InvalidInput, match="above the coils' slew limit") as refused:
         check(path, slow)
     assert "speed: linear" in refused.value.remedy
     fits = float(refused.value.remedy.split(" to ")[1].split(",")[0])
-    check(PathRecipe(pattern=angular, shape=(256, 256), fov_nm=5, dwell_us=fits * 1.001).expand(), slow)
+    check(expand(PathRecipe(pattern=angular, shape=(256, 256), fov_nm=5, dwell_us=fits * 1.001)), slow)
     linear = Archimedean(turn_spacing_px=4, step_px=float(refused.value.remedy.split("step_px: ")[1]))
-    check(PathRecipe(pattern=linear, shape=(256, 256), fov_nm=5, dwell_us=2).expand(), slow)
+    check(expand(PathRecipe(pattern=linear, shape=(256, 256), fov_nm=5, dwell_us=2)), slow)

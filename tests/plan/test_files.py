@@ -11,6 +11,7 @@ from plan_tools import GOOD, MICROSCOPE, plan_with
 
 from scancontrol.errors import InvalidInput
 from scancontrol.files import to_yaml
+from scancontrol.paths import expand
 from scancontrol.plan.plan import load_capabilities, load_plan, parse_plan
 from scancontrol.plan.planned import PlannedScan
 
@@ -62,7 +63,7 @@ def test_points_are_read_from_beside_the_plan(tmp_path):
     file = tmp_path / "plan.yaml"
     file.write_text(to_yaml({**GOOD, "patterns": [{"kind": "points", "file": "path.npy", "jump_px": 99.0}]}))
     recipe = PlannedScan(load_plan(file), MICROSCOPE).recipe(0)
-    np.testing.assert_allclose(recipe.expand().positions, [[0.2, 0.3], [0.4, 0.5]], atol=1e-5)
+    np.testing.assert_allclose(expand(recipe).positions, [[0.2, 0.3], [0.4, 0.5]], atol=1e-5)
     assert recipe.pattern.file is None
     assert recipe.pattern.jump_px == 99.0
 

@@ -13,7 +13,7 @@ from recording_tools import MICROSCOPE, SHAPE, flip, new_recording, samples_of, 
 from scancontrol.cli import main
 from scancontrol.errors import RecordingError
 from scancontrol.microscope.drivers.recording import Replay
-from scancontrol.paths import PathRecipe, ScanPath, Serpentine
+from scancontrol.paths import PathRecipe, ScanPath, Serpentine, expand
 from scancontrol.recording import Capacity, Recording
 from scancontrol.recording.compact import copy_recording
 
@@ -22,7 +22,7 @@ OF_VERSION_1 = Path(__file__).parent / "version-1.hspy.gz"
 
 
 def slow(dwell_us: float) -> ScanPath:
-    return PathRecipe(pattern=Serpentine(), shape=SHAPE, fov_nm=16.0, dwell_us=dwell_us).expand()
+    return expand(PathRecipe(pattern=Serpentine(), shape=SHAPE, fov_nm=16.0, dwell_us=dwell_us))
 
 
 @pytest.mark.parametrize("dwell_us", [1.0, 30.0, 200.0, 1000.0, 20000.0])

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from scancontrol.capabilities import Capabilities, DetectorChannel
-from scancontrol.paths import Archimedean, CoverageGoal, JitteredGrid, Raster
+from scancontrol.paths import Archimedean, CoverageGoal, JitteredGrid, Raster, expand
 from scancontrol.plan.plan import ScanPlan, parse_plan
 from scancontrol.plan.planned import PlannedScan
 from scancontrol.recording import Capacity, Recording, file_name, record_plan
@@ -43,7 +43,7 @@ def test_a_plan_whose_every_frame_is_another_path_fits_its_recording_and_leaves_
         assert len(read.paths) == len({read.paths[f.path].path_id for f in read.frames}) == 90
         for frame, written in values.items():
             np.testing.assert_array_equal(read.samples(frame), written)
-        again = read.recipe(77).expand()
+        again = expand(read.recipe(77))
         np.testing.assert_array_equal(again.positions, planned.path(77).positions)
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from recording_tools import MICROSCOPE, SHAPE, header_for, new_recording, samples_of, serpentine, spiral, write_frame
 
 from scancontrol.errors import RecordingError
-from scancontrol.paths import achieved_positions
+from scancontrol.paths import achieved_positions, expand
 from scancontrol.recording import Capacity, Recording
 from scancontrol.recording import layout as layout_module
 from scancontrol.recording.compact import copy_recording
@@ -56,7 +56,7 @@ def test_samples_positions_and_pictures_come_back_as_they_went_in(tmp_path: Path
         assert len(read.paths) == 2, "a repeated path is stored once"
         for frame, path in enumerate((first, second, first)):
             np.testing.assert_array_equal(read.samples(frame), samples_of(frame, 0, path.count))
-            np.testing.assert_array_equal(read.recipe(frame).expand().positions, path.positions)
+            np.testing.assert_array_equal(expand(read.recipe(frame)).positions, path.positions)
         nominal, there = read.positions(2) or (None, None)
         np.testing.assert_allclose(nominal, first.positions, atol=1e-7)
         np.testing.assert_allclose(there, achieved, atol=1e-7)

@@ -17,13 +17,13 @@ from restore.restorer import Restoration
 from restore.withholding import carried_over, half_widths, withhold
 from scancontrol.capabilities import CoilModel
 from scancontrol.errors import InvalidInput
-from scancontrol.paths import Archimedean, CoverageGoal, JitteredGrid, PathRecipe, Points, ScanPath
+from scancontrol.paths import Archimedean, CoverageGoal, JitteredGrid, PathRecipe, Points, ScanPath, expand
 
 SHAPE = (96, 96)
 
 
 def _path(pattern: object, dwell_us: float = 1.0, shape: tuple[int, int] = SHAPE) -> ScanPath:
-    return PathRecipe(pattern=pattern, shape=shape, fov_nm=100.0, dwell_us=dwell_us).expand()  # type: ignore[arg-type]
+    return expand(PathRecipe(pattern=pattern, shape=shape, fov_nm=100.0, dwell_us=dwell_us))  # type: ignore[arg-type]
 
 
 SPIRAL = _path(Archimedean(coverage=CoverageGoal(value=0.1)))

@@ -17,7 +17,7 @@ from scancontrol.cli import main
 from scancontrol.daemon import health
 from scancontrol.errors import InvalidInput, LinkError
 from scancontrol.link.link import Chunk, End, MicroscopeLink
-from scancontrol.paths import PathRecipe, Raster
+from scancontrol.paths import PathRecipe, Raster, expand
 from scancontrol.processes.parent import ChildProcess
 
 pytestmark = pytest.mark.slow
@@ -42,7 +42,7 @@ def test_the_beam_is_off_within_a_quarter_of_a_second_of_whatever_happens_to_the
 
 def test_a_client_that_checks_nothing_and_asks_without_end_never_passes_the_microscopes_limits(tmp_path: Path) -> None:
     recipe = PathRecipe(pattern=Raster(), shape=(64, 64), fov_nm=100.0, dwell_us=4.0)
-    whole = recipe.expand().electrons(60.0)
+    whole = expand(recipe).electrons(60.0)
     limit = 3.4 * whole
     refused = 0
     with watched(tmp_path, "--session-electrons", repr(limit)) as (address, log):

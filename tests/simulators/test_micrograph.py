@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from scancontrol.errors import InvalidInput
-from simulators.column.probe import Probe
+from simulators.probe import Probe
 from simulators.specimens.library import Micrograph
 from simulators.specimens.micrograph import read_micrograph
 from simulators.specimens.specimen import Specimen

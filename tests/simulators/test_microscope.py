@@ -11,13 +11,14 @@ from simulator_tools import PATTERNS, acquire, config, path
 
 from scancontrol.errors import InvalidInput
 from scancontrol.microscope.instrument import Overrun
+from scancontrol.paths import expand
 from simulators.column.beam import BeamConfig
 from simulators.column.coils import CoilConfig
 from simulators.column.detectors import DetectorConfig
-from simulators.column.probe import Probe
 from simulators.config import SimulatorConfig, Stated, load_simulator
 from simulators.exposure import BLOCK
 from simulators.microscope import SimulatedMicroscope
+from simulators.probe import Probe
 from simulators.side_files.truth import TruthFile
 from simulators.specimens.library import GoldOnCarbon
 from simulators.specimens.motion import Motion, Step
@@ -110,7 +111,7 @@ def test_the_dose_lies_where_the_beam_was():
     half = msgspec.structs.replace(
         path().recipe, pattern=scan, region=msgspec.structs.replace(path().recipe.region, width=0.5)
     )
-    acquire(microscope, half.solve().expand())
+    acquire(microscope, expand(half))
     dose = microscope.exposure.dose.electrons
     # the scene is a little larger than the field; its right half, beyond a cell at the seam, was never visited
     assert dose[:, dose.shape[1] // 2 + 1 :].sum() == 0

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy.spatial import cKDTree
 
 from scancontrol.errors import InvalidInput
-from simulators.column.probe import Probe, wavelength_nm
+from simulators.probe import Probe, wavelength_nm
 from simulators.specimens.atoms import Atoms, block
 from simulators.specimens.crystals import CRYSTALS
 from simulators.specimens.gold import decahedron

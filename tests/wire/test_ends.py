@@ -418,8 +418,8 @@ def test_a_path_whose_recipe_has_another_hash_is_refused(pair, operator):
 
 
 def test_a_recipe_that_cannot_be_is_refused_with_quantity_limit_and_remedy(pair, operator):
-    wrong = recipe(dwell_us=-1.0)
-    answer = operator.does(m.Register, path_id=wrong.path_id, recipe=msgspec.to_builtins(wrong))
+    wrong = msgspec.to_builtins(recipe()) | {"dwell_us": -1.0}
+    answer = operator.does(m.Register, path_id=recipe().path_id, recipe=wrong)
     assert isinstance(answer, m.Refused)
     assert answer.code == "invalid"
     assert answer.quantity == "dwell_us"

@@ -48,7 +48,7 @@ class EdeSpiral(Pattern, frozen=True, kw_only=True, tag="ede_spiral"):
     blurred: bool = False
     vertices: int = 10_000
 
-    def check(self) -> None:
+    def __post_init__(self) -> None:
         _no_goal(self)
         finite("one_in", self.one_in)
         if not 1 <= self.one_in <= 1000:
@@ -94,7 +94,7 @@ class EdeGrid(Pattern, frozen=True, kw_only=True, tag="ede_grid"):
     seed: int = 0
     seed_per_frame: bool = False
 
-    def check(self) -> None:
+    def __post_init__(self) -> None:
         _no_goal(self)
         check_seed(self.seed)
         for name in ("fraction", "fraction_across"):

@@ -158,8 +158,7 @@ class Hilbert(Pattern, frozen=True, kw_only=True, tag="hilbert"):
     nodes: tuple[int, int] | None = None
     step_px: float = 1.0
 
-    def check(self) -> None:
-        super().check()
+    def __post_init__(self) -> None:
         finite("step_px", self.step_px)
         if not 0.05 <= self.step_px <= 10_000:
             raise InvalidInput("step_px", self.step_px, "is outside 0.05 to 10000", "1 draws a line without gaps")

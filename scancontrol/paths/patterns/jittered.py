@@ -29,8 +29,7 @@ class JitteredGrid(Pattern, frozen=True, kw_only=True, tag="jittered_grid"):
     seed: int = 0
     seed_per_frame: bool = False
 
-    def check(self) -> None:
-        super().check()
+    def __post_init__(self) -> None:
         finite("jitter", self.jitter)
         if not 0 <= self.jitter <= 1:
             raise InvalidInput("jitter", self.jitter, "is outside 0 to 1", "1 draws from the whole cell")

@@ -26,8 +26,7 @@ class Lissajous(Pattern, frozen=True, kw_only=True, tag="lissajous"):
     beats: float = 1.0
     step_px: float = 1.0
 
-    def check(self) -> None:
-        super().check()
+    def __post_init__(self) -> None:
         for name in ("cycles", "beats", "step_px"):
             value = getattr(self, name)
             if value is None:

@@ -40,17 +40,14 @@ class Points(Pattern, frozen=True, kw_only=True, tag="points"):
     def from_array(cls, points: NDArray[np.float64], *, jump_px: float = 1.5) -> Self:
         """From an array (n, 2) of (y, x), or (n, 3) with the relative dwell."""
         points = np.ascontiguousarray(points, dtype="<f8")
-        pattern = cls(data=points.tobytes(), columns=points.shape[1] if points.ndim == 2 else 0, jump_px=jump_px)
-        pattern.check()
-        return pattern
+        return cls(data=points.tobytes(), columns=points.shape[1] if points.ndim == 2 else 0, jump_px=jump_px)
 
     @property
     def rows(self) -> NDArray[np.float64]:
         """The points as an array (n, columns), read-only."""
         return np.frombuffer(self.data, dtype="<f8").reshape(-1, self.columns)
 
-    def check(self) -> None:
-        super().check()
+    def __post_init__(self) -> None:
         if self.coverage is not None:
             raise InvalidInput(
                 "coverage",
@@ -58,8 +55,10 @@ class Points(Pattern, frozen=True, kw_only=True, tag="points"):
                 "cannot be asked of points from a file",
                 "leave coverage out: the points are what they are",
             )
+        if not math.isfinite(self.jump_px) or self.jump_px <= 0:
+            raise InvalidInput("jump_px", self.jump_px, "is not a finite number above 0", "1.5 suits pixel paths")
         if self.file is not None:
-            raise InvalidInput("file", self.file, "has not been read", "load the plan with load_plan")
+            return  # to be read when the plan is loaded; a recipe takes no pattern that was not
         if self.columns not in (2, 3):
             raise InvalidInput(
                 "points",
@@ -79,8 +78,6 @@ class Points(Pattern, frozen=True, kw_only=True, tag="points"):
         rows = self.rows
         if len(rows) > MAX_POINTS:
             raise InvalidInput("points", len(rows), f"is above {MAX_POINTS}", "thin the path, or use a pattern")
-        if not math.isfinite(self.jump_px) or self.jump_px <= 0:
-            raise InvalidInput("jump_px", self.jump_px, "is not a finite number above 0", "1.5 suits pixel paths")
         bad = np.flatnonzero(~np.isfinite(rows).all(axis=1))
         if len(bad):
             raise InvalidInput(

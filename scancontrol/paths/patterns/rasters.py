@@ -31,8 +31,7 @@ class _Lines(Pattern, frozen=True, kw_only=True, forbid_unknown_fields=True):
     lines: int | None = None
     samples_per_line: int | None = None
 
-    def check(self) -> None:
-        super().check()
+    def __post_init__(self) -> None:
         for name in ("lines", "samples_per_line"):
             value = getattr(self, name)
             if value is not None and not 1 <= value <= 1 << 20:
@@ -109,8 +108,8 @@ class Interlaced(_Lines, frozen=True, kw_only=True, tag="interlaced"):
 
     fields: int = 2
 
-    def check(self) -> None:
-        super().check()
+    def __post_init__(self) -> None:
+        super().__post_init__()
         if not 2 <= self.fields <= 1024:
             raise InvalidInput("fields", self.fields, "is outside 2 to 1024", "give the number of interlaced fields")
 

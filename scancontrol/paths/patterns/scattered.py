@@ -33,8 +33,7 @@ class UniformRandom(Pattern, frozen=True, kw_only=True, tag="uniform_random"):
     seed: int = 0
     seed_per_frame: bool = False
 
-    def check(self) -> None:
-        super().check()
+    def __post_init__(self) -> None:
         check_seed(self.seed)
         if self.points is None and self.coverage is None:
             raise InvalidInput("points", None, "is missing", "give it, or the coverage to solve it for")

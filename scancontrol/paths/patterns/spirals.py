@@ -31,8 +31,7 @@ class _Spiral(Pattern, frozen=True, kw_only=True, forbid_unknown_fields=True):
     step_px: float = 1.0
     extent: Literal["corners", "inscribed"] = "corners"
 
-    def check(self) -> None:
-        super().check()
+    def __post_init__(self) -> None:
         finite("step_px", self.step_px)
         if not 0.05 <= self.step_px <= 1000:
             raise InvalidInput("step_px", self.step_px, "is outside 0.05 to 1000", "1 draws a line without gaps")
@@ -56,8 +55,8 @@ class Archimedean(_Spiral, frozen=True, kw_only=True, tag="archimedean"):
     turn_spacing_px: float | None = None
     max_turns_per_sample: float | None = None
 
-    def check(self) -> None:
-        super().check()
+    def __post_init__(self) -> None:
+        super().__post_init__()
         for name, least in (("turn_spacing_px", 1e-3), ("max_turns_per_sample", 1e-9)):
             value = getattr(self, name)
             if value is not None:
@@ -144,8 +143,8 @@ class Fermat(_Spiral, frozen=True, kw_only=True, tag="fermat"):
 
     turns: float | None = None
 
-    def check(self) -> None:
-        super().check()
+    def __post_init__(self) -> None:
+        super().__post_init__()
         if self.turns is not None:
             finite("turns", self.turns)
             if not 0 < self.turns <= 1e6:

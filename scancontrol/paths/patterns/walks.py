@@ -36,8 +36,7 @@ class LineHop(Pattern, frozen=True, kw_only=True, tag="line_hop"):
     seed: int = 0
     seed_per_frame: bool = False
 
-    def check(self) -> None:
-        super().check()
+    def __post_init__(self) -> None:
         check_seed(self.seed)
         if self.points is None and self.coverage is None:
             raise InvalidInput("points", None, "is missing", "give it, or the coverage to solve it for")
@@ -105,9 +104,7 @@ class MomentumWalk(Pattern, frozen=True, kw_only=True, tag="momentum_walk"):
     seed: int = 0
     seed_per_frame: bool = False
 
-    def check(self) -> None:
-        super().check()
-        check_seed(self.seed)
+    def __post_init__(self) -> None:
         for name in ("amplitude_px", "step_px"):
             value = getattr(self, name)
             finite(name, value)

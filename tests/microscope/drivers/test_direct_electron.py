@@ -15,6 +15,7 @@ from scancontrol.microscope.drivers.direct_electron import (
     DirectElectronInstrument,
     grid_positions,
 )
+from scancontrol.paths import expand
 from scancontrol.paths.patterns.jittered import JitteredGrid
 from scancontrol.paths.patterns.points import Points
 from scancontrol.paths.patterns.spirals import Archimedean
@@ -69,7 +70,7 @@ def instrument_of():
 
 
 def path_of(pattern, *, settle=None):
-    return PathRecipe(pattern=pattern, shape=(32, 32), fov_nm=20.0, dwell_us=50.0, settle=settle).expand()
+    return expand(PathRecipe(pattern=pattern, shape=(32, 32), fov_nm=20.0, dwell_us=50.0, settle=settle))
 
 
 def test_samples_come_in_the_order_of_the_path_when_the_frame_is_over():

@@ -14,6 +14,7 @@ from scancontrol.errors import InvalidInput, LinkError
 from scancontrol.microscope.drivers.nidaq import NidaqConfig, NidaqInstrument
 from scancontrol.microscope.drivers.nidaq_tasks import AxisWiring, NidaqmxTasks, Wiring
 from scancontrol.microscope.instrument import Overrun
+from scancontrol.paths import expand
 from scancontrol.paths.patterns.jittered import JitteredGrid
 from scancontrol.paths.patterns.rasters import Raster
 from scancontrol.paths.recipe import PathRecipe
@@ -44,9 +45,11 @@ def instrument_of(config=CONFIG, **card):
 
 
 def path_of(pattern=None, *, shape=(16, 16), dwell_us=4.0, settle=None):
-    return PathRecipe(
-        pattern=pattern or Raster(), shape=shape, fov_nm=20.0, dwell_us=dwell_us, settle=settle, clock_mhz=0.5
-    ).expand()
+    return expand(
+        PathRecipe(
+            pattern=pattern or Raster(), shape=shape, fov_nm=20.0, dwell_us=dwell_us, settle=settle, clock_mhz=0.5
+        )
+    )
 
 
 def read_all(instrument, count, most=50):

@@ -20,6 +20,7 @@ from scancontrol.paths import (
     PathRecipe,
     Serpentine,
     UniformRandom,
+    expand,
 )
 from scancontrol.paths.patterns.hashing import uniform
 from scancontrol.paths.patterns.hilbert import hilbert_cells
@@ -28,7 +29,7 @@ from scancontrol.paths.patterns.turns import sin_cos_turns
 
 
 def path_of(pattern, shape=(128, 128)):
-    return PathRecipe(pattern=pattern, shape=shape, fov_nm=20, dwell_us=2).expand()
+    return expand(PathRecipe(pattern=pattern, shape=shape, fov_nm=20, dwell_us=2))
 
 
 def pixels_of(path):

@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
 from scancontrol.errors import InvalidInput
-from scancontrol.paths import EdeGrid, EdeSpiral, PathRecipe
+from scancontrol.paths import EdeGrid, EdeSpiral, PathRecipe, expand
 from scancontrol.paths.patterns.bresenham import polyline_pixels
 
 
 def path_of(pattern, shape=(512, 512)):
-    return PathRecipe(pattern=pattern, shape=shape, fov_nm=20, dwell_us=16).expand()
+    return expand(PathRecipe(pattern=pattern, shape=shape, fov_nm=20, dwell_us=16))
 
 
 @settings(max_examples=40, deadline=None)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scancontrol.errors import InvalidInput
-from scancontrol.paths import JitteredGrid, PathRecipe, Points, Raster, Region, partial_frame, read_points
+from scancontrol.paths import JitteredGrid, PathRecipe, Points, Raster, Region, expand, partial_frame, read_points
 
 SOME = np.array([[0.1, 0.2], [0.1, 0.205], [0.9, 0.3]])
 
@@ -20,8 +20,8 @@ def recipe_of(pattern, **more):
 def test_points_from_npy_and_csv_are_visited_in_order(tmp_path):
     np.save(tmp_path / "path.npy", SOME.astype(np.float32))
     (tmp_path / "path.csv").write_text("y,x  # a header\n# a comment\n0.1,0.2\n0.1,0.205\n\n0.9,0.3\n")
-    np.testing.assert_allclose(recipe_of(read_points(tmp_path / "path.npy")).expand().positions, SOME, atol=1e-7)
-    path = recipe_of(read_points(tmp_path / "path.csv")).expand()
+    np.testing.assert_allclose(expand(recipe_of(read_points(tmp_path / "path.npy"))).positions, SOME, atol=1e-7)
+    path = expand(recipe_of(read_points(tmp_path / "path.csv")))
     np.testing.assert_array_equal(path.positions, SOME)
     assert list(path.chunk(0, 3).kind) == [2, 0, 1]  # flown to, drawn (half a pixel), jumped to
     assert path.coverage.touched == pytest.approx(2 / 1e4)
@@ -29,13 +29,13 @@ def test_points_from_npy_and_csv_are_visited_in_order(tmp_path):
 
 def test_a_third_column_is_the_relative_dwell(tmp_path):
     (tmp_path / "path.csv").write_text("0.1,0.2,1\n0.5,0.5,2.5\n")
-    path = recipe_of(read_points(tmp_path / "path.csv")).expand()
+    path = expand(recipe_of(read_points(tmp_path / "path.csv")))
     np.testing.assert_array_equal(path.dwell_us, [2.0, 5.0])
     assert path.dwell_range_us == (2.0, 5.0)
 
 
 def test_points_lie_in_the_region_that_they_are_given():
-    path = recipe_of(Points.from_array(SOME), region=Region(y=0.5, x=0.0, height=0.5, width=0.5)).expand()
+    path = expand(recipe_of(Points.from_array(SOME), region=Region(y=0.5, x=0.0, height=0.5, width=0.5)))
     np.testing.assert_allclose(path.positions, SOME * 0.5 + (0.5, 0.0))
 
 
@@ -87,7 +87,7 @@ def test_a_missing_file_is_named(tmp_path):
 @given(st.binary(max_size=64), st.integers(-1, 5), st.floats())
 def test_any_bytes_are_a_path_or_are_refused(data, columns, jump_px):
     try:
-        path = recipe_of(Points(data=data, columns=columns, jump_px=jump_px)).expand()
+        path = expand(recipe_of(Points(data=data, columns=columns, jump_px=jump_px)))
     except InvalidInput:
         return
     assert ((path.positions >= 0) & (path.positions < 1)).all()
@@ -95,7 +95,7 @@ def test_any_bytes_are_a_path_or_are_refused(data, columns, jump_px):
 
 def test_a_partial_frame_holds_the_dwell_weighted_mean_and_the_dwell():
     points = np.array([[0.11, 0.11, 1.0], [0.119, 0.111, 3.0], [0.52, 0.93, 1.0]])
-    path = recipe_of(Points.from_array(points)).expand()
+    path = expand(recipe_of(Points.from_array(points)))
     mean, weight = partial_frame(path, np.array([10, 20, 7], dtype=np.uint16))
     assert (mean[11, 11], weight[11, 11]) == (17.5, 8.0)
     assert (mean[52, 93], weight[52, 93]) == (7.0, 2.0)
@@ -104,7 +104,7 @@ def test_a_partial_frame_holds_the_dwell_weighted_mean_and_the_dwell():
 
 
 def test_a_partial_frame_grows_with_the_samples_that_have_come():
-    path = recipe_of(JitteredGrid(points=400)).expand()
+    path = expand(recipe_of(JitteredGrid(points=400)))
     values = np.arange(400, dtype=np.uint16)
     first, first_weight = partial_frame(path, values[:150])
     rest, rest_weight = partial_frame(path, values[150:], first_index=150)
@@ -115,15 +115,15 @@ def test_a_partial_frame_grows_with_the_samples_that_have_come():
 
 def test_a_full_raster_grids_back_to_its_image():
     image = np.random.default_rng(0).integers(0, 65535, (100, 100), dtype=np.uint16)
-    mean, _ = partial_frame(recipe_of(Raster()).expand(), image.ravel())
+    mean, _ = partial_frame(expand(recipe_of(Raster())), image.ravel())
     np.testing.assert_array_equal(mean, image)
-    bare, counts = partial_frame(recipe_of(Raster()).expand().positions, image.ravel(), (100, 100))
+    bare, counts = partial_frame(expand(recipe_of(Raster())).positions, image.ravel(), (100, 100))
     np.testing.assert_array_equal(bare, image)
     assert (counts == 1).all()
 
 
 def test_values_that_do_not_fit_the_path_are_refused():
     with pytest.raises(ValueError, match=r"expected \(n,\)"):
-        partial_frame(recipe_of(Raster()).expand(), np.zeros((2, 2)))
+        partial_frame(expand(recipe_of(Raster())), np.zeros((2, 2)))
     with pytest.raises(ValueError, match="values for"):
         partial_frame(SOME, np.zeros(2), (10, 10))

@@ -21,7 +21,7 @@ from restore.estimate.solver import SpectralSolver
 from restore.fills.push_pull import push_pull
 from restore.gridding import FrameGeometry
 from scancontrol.errors import LocalProtocolError
-from scancontrol.paths import Archimedean, CoverageGoal, JitteredGrid, PathRecipe
+from scancontrol.paths import Archimedean, CoverageGoal, JitteredGrid, PathRecipe, expand
 from scancontrol.paths.pattern import Pattern
 
 
@@ -173,7 +173,7 @@ def test_doubling_is_torchs_bicubic_interpolation(shape: tuple[int, ...]) -> Non
 
 def _scanned(pattern: Pattern, size: int) -> tuple[Tensor, Tensor]:
     """Weight (size, size) of a pattern, and the half-size count on the solver's torus."""
-    path = PathRecipe(pattern=pattern, shape=(size, size), fov_nm=float(size), dwell_us=1.0).expand()
+    path = expand(PathRecipe(pattern=pattern, shape=(size, size), fov_nm=float(size), dwell_us=1.0))
     weight = torch.zeros(size * size)
     weight[FrameGeometry.from_path(path).index] = 1.0
     return weight.view(size, size), F.pad(F.avg_pool2d(weight.view(1, size, size), 2) * 4, (16,) * 4)

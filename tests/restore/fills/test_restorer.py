@@ -10,11 +10,11 @@ import torch
 from restore.fills.registry import FILLS
 from restore.fills.restorer import FillRestorer
 from restore.gridding import FrameGeometry
-from scancontrol.paths import CoverageGoal, JitteredGrid, PathRecipe
+from scancontrol.paths import CoverageGoal, JitteredGrid, PathRecipe, expand
 
-GRID = PathRecipe(
-    pattern=JitteredGrid(coverage=CoverageGoal(value=0.1)), shape=(96, 96), fov_nm=100.0, dwell_us=1.0
-).expand()
+GRID = expand(
+    PathRecipe(pattern=JitteredGrid(coverage=CoverageGoal(value=0.1)), shape=(96, 96), fov_nm=100.0, dwell_us=1.0)
+)
 
 
 def test_too_few_samples_are_all_used_and_nothing_is_claimed_of_the_error() -> None:

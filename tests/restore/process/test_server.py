@@ -21,7 +21,7 @@ from restore.gridding import FrameGeometry
 from restore.process.server import RestorerServer
 from restore.restorer import Restoration
 from scancontrol.errors import InvalidInput, LinkError, LocalProtocolError
-from scancontrol.paths import CoverageGoal, JitteredGrid, PathRecipe
+from scancontrol.paths import CoverageGoal, JitteredGrid, PathRecipe, expand, solve
 from scancontrol.restorer import MissedFrame, RestoredFrame, RestorerProcess, RestorerStatus, restorer_arguments
 from scancontrol.transport.keys import ClientSecurity, ServerSecurity, make_keys
 from scancontrol.wire import restoring as wire
@@ -29,10 +29,10 @@ from scancontrol.wire.codec import encode
 
 pytestmark = pytest.mark.slow
 
-RECIPE = PathRecipe(
-    pattern=JitteredGrid(coverage=CoverageGoal(value=0.3)), shape=(64, 64), fov_nm=64.0, dwell_us=1.0
-).solve()
-PATH = RECIPE.expand()
+RECIPE = solve(
+    PathRecipe(pattern=JitteredGrid(coverage=CoverageGoal(value=0.3)), shape=(64, 64), fov_nm=64.0, dwell_us=1.0)
+)
+PATH = expand(RECIPE)
 SAMPLES = np.arange(PATH.count).astype("<u2")
 ONE_THREAD = restorer_arguments(method="push_pull", device="cpu", threads=1)
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from restore.estimate.lattice.crystal import Crystal, find_crystal, follow
 from restore.gridding import FrameGeometry
-from scancontrol.paths import Archimedean, CoverageGoal, JitteredGrid, PathRecipe
+from scancontrol.paths import Archimedean, CoverageGoal, JitteredGrid, PathRecipe, expand
 from scancontrol.paths.pattern import Pattern
 
 pytestmark = pytest.mark.slow
@@ -20,7 +20,7 @@ SHAPE = (256, 256)
 
 def _geometry(pattern: Pattern, shape: tuple[int, int] = SHAPE) -> FrameGeometry:
     return FrameGeometry.from_path(
-        PathRecipe(pattern=pattern, shape=shape, fov_nm=float(shape[1]), dwell_us=1.0).expand()
+        expand(PathRecipe(pattern=pattern, shape=shape, fov_nm=float(shape[1]), dwell_us=1.0))
     )
 
 
