@@ -10,11 +10,14 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
+import msgspec
 import numpy as np
 import torch
 
+from restore.estimate.readings import Judged, judge
+from restore.fills.push_pull import push_pull
 from restore.gridding import MIN_SAMPLES, FrameGeometry
 from restore.restorer import Restoration, Restorer, trial_samples
 from scancontrol.capabilities import CoilModel
@@ -98,7 +101,8 @@ class Engine:
         ``sound``, bool (n,), says which of them are to be used; those left out are as if never measured.
 
         Raises:
-            InvalidInput: unknown path, too many or fewer than ``MIN_SAMPLES`` samples, NaN or infinity among them.
+            InvalidInput: unknown path, too many or fewer than ``MIN_SAMPLES`` samples, or as few that are believed;
+                complex samples.
         """
         prepared = self.path(path_id)
         count = len(samples)
@@ -110,12 +114,36 @@ class Engine:
                 "send the first samples of the registered path",
             )
         geometry = prepared.first(count, self.restorer)
-        if sound is not None and not sound.all():
-            samples, geometry = samples[sound], geometry.select(torch.from_numpy(sound).to(self.device))
-            self.restorer.prepare(geometry, prepared.beam_us)
-        values = torch.from_numpy(samples.astype(np.float32)).to(self.device)
-        if not bool(torch.isfinite(values).all()):
-            raise InvalidInput("samples", "NaN or Inf", "is no reading", "mask or replace the faulty samples")
-        result = self.restorer.restore(values, geometry)
-        interval = None if result.interval is None else result.interval.float().cpu().contiguous()
-        return replace(result, estimate=result.estimate.float().cpu().contiguous(), interval=interval)
+        judged = judge(samples if sound is None else np.where(sound, samples, np.nan), geometry)
+        if not judged.all_used:
+            geometry = geometry.weighted(judged.weights)
+        result = self.restorer.restore(judged.values.to(self.device), geometry)
+        return _in_sample_units(result, judged, geometry)
+
+
+def _in_sample_units(result: Restoration, judged: Judged, geometry: FrameGeometry) -> Restoration:
+    """A restoration of judged readings with what was cut off of them, on the processor, in the units of the samples."""
+    estimate, interval = result.estimate.float(), result.interval
+    if judged.excess is not None:
+        cut, weight = geometry.grid(judged.excess.to(estimate.device))
+        beyond = push_pull(cut[None, None], weight[None, None])[0, 0]
+        estimate = estimate + beyond
+        interval = None if interval is None else interval + beyond.abs()
+    precise, made_by = judged.estimate_dtype, result.made_by
+
+    def scaled(error: float | None) -> float | None:
+        return None if error is None else error * judged.scale
+
+    return Restoration(
+        (estimate.cpu().to(precise) * judged.scale + judged.centre).contiguous(),
+        None if interval is None else (interval.cpu().to(precise) * judged.scale).contiguous(),
+        msgspec.structs.replace(
+            made_by,
+            withheld_rmse=scaled(made_by.withheld_rmse),
+            expected_rmse=scaled(made_by.expected_rmse),
+            outliers=judged.outliers,
+            lost=judged.lost,
+            saturated=judged.saturated,
+            notices=(*made_by.notices, *judged.notices),
+        ),
+    )

@@ -10,7 +10,7 @@ frame covers [i/rows, (i+1)/rows) × [j/cols, (j+1)/cols), so a position's pixel
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -83,8 +83,9 @@ class Normalisation:
     """The affine map that takes samples to about zero mean and unit spread, from the samples alone.
 
     ``centre`` and ``scale`` are the mean and standard deviation of the samples clipped to their own 0.5 and 99.5
-    percentiles, so that they follow any gain and offset of the detector exactly and hot samples hardly at all. Both
-    have shape (batch,). ``scale`` is 0 for samples of one grey level; such frames map to 0 and back to that level.
+    percentiles, so that they follow any gain and offset of the detector exactly and hot samples hardly at all; where
+    all between is one grey level, as on an even ground with few specks, they are those of all samples. Both have
+    shape (batch,). ``scale`` is 0 for samples of one grey level; such frames map to 0 and back to that level.
     """
 
     centre: Tensor
@@ -97,6 +98,7 @@ class Normalisation:
         if weights is None:
             clipped = _clipped(values, 0.005)
             centre, scale = clipped.mean(1), clipped.std(1, correction=0)
+            whole = values.std(1, correction=0)
         else:
             used = weights > 0
             # Left-out samples must move neither percentile: repeat the used ones' median in their place.
@@ -107,8 +109,10 @@ class Normalisation:
             count = used.sum(1).double()
             centre = torch.where(used, clipped, 0.0).sum(1) / count
             scale = (torch.where(used, clipped - centre[:, None], 0.0).square().sum(1) / count).sqrt()
+            whole = (torch.where(used, inner - centre[:, None], 0.0).square().sum(1) / count).sqrt()
         # Rounding leaves a spread of some ulp on a constant; it must not be amplified into a picture.
-        scale = torch.where(scale > 1e-9 * centre.abs(), scale, 0.0)
+        least = 1e-9 * centre.abs()
+        scale = torch.where(scale > least, scale, torch.where(whole > least, whole, 0.0))
         return cls(centre, scale)
 
     def apply(self, values: Tensor) -> Tensor:
@@ -149,6 +153,7 @@ class FrameGeometry:
         field.
         weight: dwell summed per pixel, float32, shape (rows, cols); 0 where the beam never was.
         distance: pixels to the nearest touched pixel, float32, shape (rows, cols).
+        planned: of a frame that lost samples, the geometry with all of them.
     """
 
     shape: tuple[int, int]
@@ -157,6 +162,7 @@ class FrameGeometry:
     dwell: Tensor
     weight: Tensor
     distance: Tensor
+    planned: FrameGeometry | None = field(default=None, repr=False, compare=False)
 
     @classmethod
     def from_positions(
@@ -267,6 +273,18 @@ class FrameGeometry:
                 "samples", int((dwell > 0).sum()), f"is below {MIN_SAMPLES}", "wait until more of the path is scanned"
             )
         return self._assemble(self.shape, self.index[keep], self.offset[keep], dwell)
+
+    def weighted(self, weights: Tensor) -> FrameGeometry:
+        """This geometry with each sample's dwell multiplied by its weight (n,); 0 leaves a sample out.
+
+        Raises:
+            InvalidInput: fewer than ``MIN_SAMPLES`` remain.
+        """
+        dwell = self.dwell * weights.to(self.dwell)
+        if int((dwell > 0).sum()) < MIN_SAMPLES:
+            raise InvalidInput("readings", int((dwell > 0).sum()), f"is below {MIN_SAMPLES}", "look at the detector")
+        found = self._assemble(self.shape, self.index, self.offset, dwell)
+        return replace(found, planned=self.planned or self)
 
     def grid(self, samples: Tensor) -> tuple[Tensor, Tensor]:
         """Samples (..., n) to their dwell-weighted mean per pixel (..., rows, cols), and the weight (rows,

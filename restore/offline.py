@@ -61,8 +61,8 @@ def restore_frames(file: Path, frames: Sequence[int], engine: Engine, shutdown: 
             result = engine.restore(samples, recipe.path_id, sound)
             target.write_restoration(
                 frame,
-                result.estimate.numpy(),
-                None if result.interval is None else result.interval.numpy(),
+                result.estimate.float().numpy(),
+                None if result.interval is None else result.interval.float().numpy(),
                 result.made_by,
             )
             done += 1

@@ -19,7 +19,8 @@ class Restoration:
     """One restored frame.
 
     Attributes:
-        estimate: (rows, cols) float32, in the units of the samples.
+        estimate: (rows, cols) float32, in the units of the samples; float64 where float32 could not tell its greys
+            apart, as with readings of 10⁸ ± 10.
         interval: (rows, cols) float32, half-width of the 90 % interval in the same units, or None.
         made_by: what made it, from how much, and the errors that were measured; same units.
     """
@@ -39,7 +40,10 @@ class Restorer(Protocol):
         """Warm up for frames of this geometry, which the beam takes ``beam_us`` to scan."""
 
     def restore(self, samples: Tensor, geometry: FrameGeometry) -> Restoration:
-        """Restore a frame from samples (n,) along ``geometry``, both on the engine's device."""
+        """Restore a frame from samples (n,) along ``geometry``, both on the engine's device.
+
+        The samples are judged: about unit size, bounded, and of no weight in the geometry where one is left out.
+        """
 
 
 def trial_samples(geometry: FrameGeometry) -> Tensor:

@@ -18,6 +18,8 @@ Face: TypeAlias = Literal["classical", "faithful", "realistic"]
 """Whether a picture comes from a fill, from weights that learnt errors, or from weights that learnt likeness too."""
 
 _Name = Annotated[str, msgspec.Meta(max_length=200)]
+_Count = Annotated[int, msgspec.Meta(ge=0, le=1 << 48)]
+_Notice = Annotated[str, msgspec.Meta(max_length=300)]
 
 
 class Provenance(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -30,6 +32,10 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         samples_used: samples of this frame that it was made from, withheld ones included; 0 if it was not noted.
         withheld_rmse: error on the samples that were withheld from it, in sample units; None if too few to tell.
         expected_rmse: that error carried over to every pixel of the frame, in sample units; None likewise.
+        outliers: readings that all their neighbours deny; they were left out.
+        lost: readings that were none (no number, or a value repeated where one was lost); they were left out.
+        saturated: readings at the converter's highest value; they were believed.
+        notices: what is to be told of the readings, a sentence each, the most important first.
 
     Raises:
         InvalidInput: all of it together takes more than ``LIMIT_BYTES`` as JSON.
@@ -40,9 +46,13 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     method: _Name
     face: Face
     weights_hash: _Name = ""
-    samples_used: Annotated[int, msgspec.Meta(ge=0, le=1 << 48)] = 0
+    samples_used: _Count = 0
     withheld_rmse: float | None = None
     expected_rmse: float | None = None
+    outliers: _Count = 0
+    lost: _Count = 0
+    saturated: _Count = 0
+    notices: Annotated[tuple[_Notice, ...], msgspec.Meta(max_length=8)] = ()
 
     def __post_init__(self) -> None:
         size = len(self.to_json())

@@ -69,6 +69,7 @@ class FillRestorer:
     def _fill(self, geometry: FrameGeometry) -> Fill:
         if self._fixed is not None:
             return self._fixed
+        geometry = geometry.planned or geometry
         if geometry not in self._chosen:
             self.prepare(geometry, math.inf)
         chosen: Fill = self._chosen[geometry]

@@ -77,7 +77,8 @@ def _restored(engine: Engine, request: wire.Restore, job: Job) -> _Answer:
     except Exception as error:  # whatever one frame throws, the next one must still be restored
         log.exception("frame %d of %s failed", request.frame, request.stream)
         return refused("failed", f"{type(error).__name__}: {error}")
-    images = [result.estimate.numpy()] + ([] if result.interval is None else [result.interval.numpy()])
+    found = [result.estimate] + ([] if result.interval is None else [result.interval])
+    images = [image.float().numpy() for image in found]
     told = wire.Restored(
         request=request.request,
         stream=request.stream,

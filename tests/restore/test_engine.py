@@ -175,7 +175,7 @@ def test_the_least_recently_used_path_goes_when_there_are_too_many() -> None:
     [
         (np.zeros(8, dtype="<u2"), "outside 16"),
         (np.zeros(10**5, dtype="<u2"), "outside 16"),
-        (np.full(GRID.count, np.nan, dtype="<f4"), "no reading"),
+        (np.full(GRID.count, np.nan, dtype="<f4"), "readings = 0 is below 16 that are believed"),
     ],
     ids=["few", "many", "nan"],
 )

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
+from restore.engine import Engine
 from restore.evaluation.run import Remaining, evaluate, restorers_named, scan_path
 from restore.evaluation.subjects import Subject, read_specimens
 from restore.fills.registry import FILLS
@@ -30,16 +33,16 @@ def test_an_unknown_method_is_refused_with_those_that_are_known() -> None:
         restorers_named(["magic"], [], CPU, 0.04, "single")
 
 
-def test_an_exact_restorer_scores_no_error_and_full_height() -> None:
+def test_an_exact_restorer_scores_no_error_and_full_height(monkeypatch: pytest.MonkeyPatch) -> None:
     sets = read_specimens(["square-12px"], (96, 96), 1, None)
 
-    class Exact(FillRestorer):
-        def restore(self, samples, geometry):
-            found = super().restore(samples, geometry)
-            truth = torch.from_numpy(sets["square-12px"][0].pixels)
-            return type(found)(truth, found.interval, found.made_by)
+    class Exact(Engine):
+        def restore(self, samples, path_id, sound=None):
+            found = super().restore(samples, path_id, sound)
+            return replace(found, estimate=torch.from_numpy(sets["square-12px"][0].pixels))
 
-    ((row, pictures),) = evaluate(sets, [Exact("nearest")], ["jittered_grid"], [0.1], CPU)
+    monkeypatch.setattr("restore.evaluation.run.Engine", Exact)
+    ((row, pictures),) = evaluate(sets, [FillRestorer("nearest")], ["jittered_grid"], [0.1], CPU)
     assert row["rmse_pct"] == pytest.approx(0, abs=1e-4)
     assert row["height"] == pytest.approx(1)
     assert row["set"] == "square-12px"
