@@ -190,6 +190,16 @@ class Browser:
         except (OSError, WebSocketException):
             return
 
+    @property
+    def phase(self) -> str | None:
+        """Where the acquisition is; None before the first status."""
+        return self.status.get("scan", {}).get("phase")
+
+    @property
+    def number(self) -> int:
+        """What the next Start must say."""
+        return int(self.status.get("orders", {}).get("number", 0))
+
     def send(self, **command: Any) -> bool:
         """Whether it could be sent."""
         try:

@@ -93,7 +93,7 @@ class Rig:
         deadline = time.monotonic() + LIMIT_S
         while time.monotonic() < deadline:
             told = len(self.browser.notices)
-            self.browser.send(type="start", plan="chaos")
+            self.browser.send(type="start", plan="chaos", number=self.browser.number)
             again = time.monotonic() + 30
             while time.monotonic() < again:
                 if self.log.stat().st_size > size:
@@ -113,7 +113,7 @@ class Rig:
         while time.monotonic() < since + timeout_s:
             if self.log.stat().st_size > size:
                 return time.monotonic() - since
-            if self.browser.status.get("phase") in ("ended", "idle"):
+            if self.browser.phase in ("ended", "idle"):
                 newest = max(self.out.glob("*.hspy"), key=lambda path: path.stat().st_mtime_ns, default=None)
                 if newest is None or closed(newest):
                     return None

@@ -6,7 +6,16 @@
 
 from __future__ import annotations
 
-from scancontrol.acquisition.contracts import ChunkLike, DoseAccount, FrameEnd, FrameStart, MicroscopeLike, Sink
+from scancontrol.acquisition.contracts import (
+    ChunkLike,
+    DoseAccount,
+    FrameEnd,
+    FrameStart,
+    MicroscopeLike,
+    Permit,
+    Sink,
+    Stop,
+)
 from scancontrol.acquisition.phases import AcquisitionStatus, Happening, Phase
 from scancontrol.acquisition.runner import Acquisition
 from scancontrol.acquisition.sinks import Background, Partial, PartialFrames
@@ -23,6 +32,8 @@ __all__ = [
     "MicroscopeLike",
     "Partial",
     "PartialFrames",
+    "Permit",
     "Phase",
     "Sink",
+    "Stop",
 ]

@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from numpy.typing import NDArray
 
 from scancontrol.paths import PathRecipe, ScanPath
 from scancontrol.wire.messages import End, Notice, Start
 
-__all__ = ["ChunkLike", "DoseAccount", "FrameEnd", "FrameStart", "MicroscopeLike", "NoAccount", "Sink"]
+__all__ = [
+    "ChunkLike",
+    "DoseAccount",
+    "FrameEnd",
+    "FrameStart",
+    "MicroscopeLike",
+    "NoAccount",
+    "Permit",
+    "Sink",
+    "Stop",
+    "Unlimited",
+]
 
 
 class ChunkLike(Protocol):
@@ -102,6 +113,31 @@ class Sink(Protocol):
     def samples(self, frame: int, first_index: int, values: NDArray[Any]) -> None: ...
 
     def frame_ended(self, end: FrameEnd) -> None: ...
+
+
+@dataclass(frozen=True)
+class Stop:
+    """Somebody wants no more light. ``reason`` is the finish reason of what that ends."""
+
+    reason: Literal["operator_blank", "aborted"]
+    message: str
+
+
+class Permit(Protocol):
+    """Leave to light the beam. It may be taken back at any moment, and is looked at before each frame is asked for."""
+
+    @property
+    def stopped(self) -> Stop | None:
+        """Why it was taken back; None while it stands."""
+
+
+class Unlimited:
+    """Leave that nobody takes back."""
+
+    @property
+    def stopped(self) -> Stop | None:
+        """Never."""
+        return None
 
 
 class DoseAccount(Protocol):

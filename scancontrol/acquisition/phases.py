@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
-from pathlib import Path
 
 from scancontrol.errors import LocalProtocolError
 
@@ -60,7 +59,9 @@ class AcquisitionStatus:
     phase: Phase = Phase.IDLE
     finish_reason: str | None = None  # completed, aborted, the microscope's reason, recording, link or planning
     message: str = ""
+    explanation: str = ""  # why it ended, in one sentence with the remedy
     series_id: int = 0
+    series_unique_id: str = ""
     frame: int | None = None  # the one that is scanned now, or was last
     frames_planned: int | None = None
     frames_completed: int = 0
@@ -75,7 +76,8 @@ class AcquisitionStatus:
     interruptions: int = 0  # frames that the microscope ended and that went on afterwards
     electrons: float = 0.0  # in the microscope's session, as it says
     frame_rate_hz: float = 0.0
-    recording: Path | None = None
+    recording: str | None = None  # the file, by name
+    owed: bool = False  # it ended before the microscope had said how far it came: samples may be kept there
 
     @property
     def resumable(self) -> bool:

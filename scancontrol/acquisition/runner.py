@@ -20,6 +20,7 @@ from scancontrol.acquisition.ahead import PathsAhead
 from scancontrol.acquisition.contracts import ChunkLike, FrameEnd, FrameStart, MicroscopeLike, Sink
 from scancontrol.acquisition.kept import collect_kept
 from scancontrol.acquisition.phases import TRANSITIONS, AcquisitionStatus, Happening, Phase, step
+from scancontrol.acquisition.reasons import explanation
 from scancontrol.acquisition.requests import FrameRequests, finish_reason_of
 from scancontrol.acquisition.sinks import Fanout
 from scancontrol.errors import LinkError, RecordingError, ScanControlError
@@ -30,6 +31,7 @@ from scancontrol.wire.messages import End, Notice, Start
 __all__ = ["Acquisition"]
 
 _LOG = logging.getLogger(__name__)
+_ABORT_AGAIN_S = 0.2
 _TICK_S = 0.01  # how long a command from another thread may have to wait
 
 
@@ -40,9 +42,12 @@ class Acquisition:
     ``frames_ahead`` frames wait in the microscope's queue while one is scanned (so that the beam never waits
     for a round trip; an adaptive iterator wants 0). With ``interrupted="resume"`` a frame that the microscope
     ended because it did not hear from us goes on from its next unexposed sample; with ``"end"`` the
-    acquisition ends; a link that stays lost for ``link_patience_s`` ends it, too. ``area`` names the area of the
-    specimen for the microscope's own limit; ``dose`` is told of every scan before the microscope is. ``recording`` may
-    be a resumed one, with a link that was told what it ``have``: what the microscope still keeps is collected first.
+    acquisition ends; a link that stays lost for ``link_patience_s`` ends it, too. Once ``permit`` is taken back nothing
+    more is asked for, and the microscope is told to abort until it has confirmed that. ``completed_as`` is the finish
+    reason, and the message with it, of one that nothing else ends; ``on_turn`` is called often, in the same thread.
+    ``area`` names the area of the specimen for the microscope's own limit; ``dose`` is told of every scan before the
+    microscope is. ``recording`` may be a resumed one, with a link that was told what it ``have``: what the microscope
+    still keeps is collected first.
 
     The recording stays open at the end: close it with the finish reason, or abandon it where it is ``resumable``.
     """
@@ -60,8 +65,11 @@ class Acquisition:
         link_patience_s: float = 30.0,
         area: str = "",
         dose: contracts.DoseAccount | None = None,
+        permit: contracts.Permit | None = None,
+        completed_as: tuple[str, str] = ("completed", ""),
         on_status: Callable[[AcquisitionStatus], None] | None = None,
         on_notice: Callable[[Notice], None] | None = None,
+        on_turn: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._link = link
@@ -69,6 +77,11 @@ class Acquisition:
         self._recipes = recipes
         self._tell = Fanout(sinks, clock).tell
         self._dose = dose or contracts.NoAccount()
+        self._permit = permit or contracts.Unlimited()
+        self._completed_as, self._on_turn = completed_as, on_turn
+        self._cut_short = False  # not even what the microscope keeps is waited for
+        self._stopped = False  # the permit was taken back, and that was obeyed
+        self._abort_at: float | None = None  # when the microscope is to be told to abort (again); None: it need not be
         self._frames_ahead = frames_ahead
         self._requests = FrameRequests(link, recording, self._dose, frames_ahead, area, self)
         self._interrupted = interrupted
@@ -86,7 +99,10 @@ class Acquisition:
         self._finished = threading.Event()
         header = recording.header
         self._status = AcquisitionStatus(
-            series_id=header.series_id, frames_planned=frames_planned, recording=recording.path
+            series_id=header.series_id,
+            series_unique_id=header.series_unique_id,
+            frames_planned=frames_planned,
+            recording=recording.path.name,
         )
 
     @property
@@ -150,8 +166,14 @@ class Acquisition:
             raise
         finally:
             ahead.stop()
-            reason, message = self._failure or ("completed", "")
-            self._step(Happening.FINISH, finish_reason=reason, message=message)
+            reason, message = self._failure or self._completed_as
+            self._step(
+                Happening.FINISH,
+                finish_reason=reason,
+                message=message,
+                explanation=explanation(reason, message),
+                owed=self._requests.any_open,
+            )
             self._finished.set()
         return self._status
 
@@ -163,7 +185,7 @@ class Acquisition:
     def _collect_what_is_kept(self, ahead: PathsAhead) -> None:
         def wanted() -> bool:
             self._obey(ahead)
-            return self._failure is None
+            return not (self._cut_short or self._disk_failed)  # what was exposed is taken, whatever is wanted now
 
         collect_kept(
             self._link, self._recording, self._keep, wanted, patience_s=self._link_patience_s, clock=self._clock
@@ -171,15 +193,19 @@ class Acquisition:
 
     def _obey(self, ahead: PathsAhead) -> None:
         """Do what other threads asked for."""
+        self._on_turn()
+        stop = self._permit.stopped
+        if stop is not None and not self._stopped:
+            self._stopped = True
+            self._end_early(ahead, stop.reason, stop.message)
+        if self._abort_at is not None and self._requests.any_open and self._clock() >= self._abort_at:
+            self._blank(self._status.message)
         while self._commands:
             happening, reason = self._commands[0]
             if happening in TRANSITIONS[self._status.phase]:
                 if happening is Happening.ABORT:
-                    ahead.stop()
-                    self._requests.forget_again()
-                    self.failed("aborted", reason)
-                    self._blank(reason)
-                    self._step(happening)
+                    self._cut_short = True
+                    self._end_early(ahead, "aborted", reason)
                 elif happening is Happening.RESUME:
                     self._try(self._link.resume)
                     self._step(happening)
@@ -188,10 +214,18 @@ class Acquisition:
             with self._lock:
                 self._commands.popleft()
 
+    def _end_early(self, ahead: PathsAhead, reason: str, message: str) -> None:
+        ahead.stop()
+        self._requests.forget_again()
+        self.failed(reason, message)
+        if Happening.ABORT in TRANSITIONS[self._status.phase]:
+            self._step(Happening.ABORT)
+        self._blank(message)
+
     def _ask_for_frames(self, ahead: PathsAhead) -> None:
         """Keep the microscope's queue filled."""
         if self._status.phase in (Phase.ARMING, Phase.SCANNING):
-            self._requests.fill(ahead, lambda: self._failure is None)
+            self._requests.fill(ahead, lambda: self._failure is None and self._permit.stopped is None)
 
     def already_complete(self, frame: int) -> None:
         """All of a resumed recording's frame is on the disk."""
@@ -330,7 +364,8 @@ class Acquisition:
         self._update(message=self._failure[1])
 
     def _blank(self, reason: str) -> None:
-        self._try(lambda: self._link.abort(reason))
+        """Tell the microscope to abort. Where it does not confirm that, it is told again while a frame is open."""
+        self._abort_at = None if self._try(lambda: self._link.abort(reason)) else self._clock() + _ABORT_AGAIN_S
 
     def _try(self, call: Callable[[], None]) -> bool:
         """What may be refused, or unheard, without consequence: the microscope's dead man blanks anyway."""

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from scancontrol.daemon.config import DaemonConfig
-from scancontrol.daemon.service import Daemon, Orders
+from scancontrol.daemon.service import Daemon, Launch
 from scancontrol.errors import InvalidInput
 from scancontrol.files import load_yaml
 from scancontrol.processes.child import Shutdown
@@ -54,7 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
     config, base = _configuration(arguments)
     if not arguments.start and (arguments.frames is not None or arguments.repeat):
         raise InvalidInput("--frames and --repeat", "without --start", "have nothing to begin with", "add --start")
-    orders = Orders(
+    launch = Launch(
         start=arguments.start,
         frames=arguments.frames,
         repeat=arguments.repeat,
@@ -63,7 +63,7 @@ def run(arguments: argparse.Namespace) -> int:
     )
     shutdown = Shutdown(follow_stdin=arguments.follow_stdin)
     sys.setswitchinterval(_SWITCH_S)
-    return Daemon(config, base).run(orders, shutdown)
+    return Daemon(config, base, launch, shutdown).run()
 
 
 def _configuration(arguments: argparse.Namespace) -> tuple[DaemonConfig, Path]:

@@ -11,6 +11,8 @@ from typing import Any
 import msgspec
 
 from scancontrol.daemon import health
+from scancontrol.daemon.orders import OrdersSnapshot
+from scancontrol.daemon.snapshot import Snapshot
 from scancontrol.errors import InvalidInput, LinkError
 from scancontrol.processes.child import Shutdown
 
@@ -44,7 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
             return 0
 
 
-def _show(snapshot: health.Snapshot, arguments: argparse.Namespace) -> None:
+def _show(snapshot: Snapshot, arguments: argparse.Namespace) -> None:
     if arguments.json:
         print(msgspec.json.encode(snapshot).decode(), flush=True)
         return
@@ -53,12 +55,16 @@ def _show(snapshot: health.Snapshot, arguments: argparse.Namespace) -> None:
     print(text_of(snapshot), flush=True)
 
 
-def text_of(s: health.Snapshot) -> str:
+def text_of(s: Snapshot) -> str:
     """The snapshot for people: one line a part."""
-    scan, beam, dose, queues, restorer = s.scan, s.beam, s.dose, s.queues, s.restorer
+    scan, beam, dose, restorer, orders = s.scan, s.microscope, s.dose, s.restorer, s.orders
+    status, phase = beam.status, scan.phase.value
     frames = "" if scan.frame is None else f", frame {scan.frame + 1}/{scan.frames_planned or '?'}"
-    reason = f" ({scan.reason}{': ' + scan.message if scan.message else ''})" if scan.reason else ""
-    lit = {True: "ON", False: "blanked", None: "unknown"}[beam.on]
+    ended = f" ({scan.explanation})" if scan.explanation else ""
+    catching_up = f", {restorer.catching_up} frames left to restore" if restorer.catching_up else ""
+    lit = "unknown" if status is None else "ON" if status.beam_on else "blanked"
+    if not beam.connected and status is not None:
+        lit += " when last heard"
     clock = "unknown" if beam.clock_offset_us is None else f"{beam.clock_offset_us:+.1f} ± {beam.clock_error_us:.1f} µs"
     limit = "no limit" if dose.area_limit_e_per_a2 is None else f"limit {dose.area_limit_e_per_a2:.4g}"
     session = "no limit" if dose.session_limit_electrons is None else f"limit {dose.session_limit_electrons:.4g}"
@@ -68,23 +74,26 @@ def text_of(s: health.Snapshot) -> str:
         else (f", latency p50 {restorer.latency_p50_ms:.1f} ms, p99 {restorer.latency_p99_ms:.1f} ms")
     )
     assumed = f", {dose.assumed_electrons:.4g} of them assumed" if dose.assumed_electrons else ""
-    retained = _megabytes(queues.microscope_retained_bytes)
+    retained = _megabytes(None if status is None else status.retained_bytes)
     lines = [
-        f"phase       {scan.phase}{reason}{frames}, {_rate(scan.frame_rate_hz)}, {scan.plan or 'no plan'}",
+        f"phase       {phase}{ended}{frames}, {_rate(scan.frame_rate_hz or None)}, "
+        f"{s.plan.plan if s.plan else 'no plan'}{catching_up}",
+        f"orders      {_orders(orders)}",
         f"recording   {scan.recording or 'none'}, scan {scan.series_unique_id or 'none'}",
         f"samples     {scan.samples_received} on disk, {scan.samples_exposed} exposed in frames that ended, "
         f"{scan.samples_lost} lost, {scan.samples_duplicate} sent twice, {scan.interruptions} interruptions",
-        f"beam        {lit}, blanker {beam.blanker or 'unknown'}{', held by an emergency blank' if beam.held else ''}",
-        f"microscope  {beam.microscope} at {beam.address}, {'answers' if beam.connected else 'DOES NOT ANSWER'}, "
-        f"{beam.state or 'state unknown'}, clock {clock}",
-        f"lease       {beam.lease or 'nobody'}",
+        f"beam        {lit}, blanker {'unknown' if status is None else status.blanker}",
+        f"microscope  {beam.name or 'unknown'} at {beam.address}, "
+        f"{'answers' if beam.connected else 'DOES NOT ANSWER'}, "
+        f"{'state unknown' if status is None else status.state}, clock {clock}",
+        f"lease       {'nobody' if status is None else status.operator or 'nobody'}",
         f"dose        specimen {dose.specimen} at y {dose.stage_um[0]:g}, x {dose.stage_um[1]:g} µm: "
         f"{_known(dose.area_e_per_a2)} e/Å² here ({limit})",
         f"            session {dose.session_electrons:.4g} electrons ({session}), "
         f"ever {dose.total_electrons:.4g}{assumed}",
-        f"queues      {_known(queues.microscope_scans)} scans, {retained} unacknowledged, beam waited "
-        f"{_known(queues.microscope_starved)} times, restorer {queues.restorer_frames}, disk free "
-        f"{_megabytes(queues.disk_free_bytes)}",
+        f"queues      {_known(None if status is None else status.queued_scans)} scans, {retained} unacknowledged, "
+        f"beam waited {_known(None if status is None else status.starved)} times, restorer {restorer.queue}, "
+        f"disk free {_megabytes(s.disk_free_bytes)}",
         f"restorer    {restorer.state}, {restorer.method or 'no method'}, {restorer.restored} restored, "
         f"{restorer.dropped} passed over, {restorer.restarts} restarts{latency}",
         f"daemon      process {s.pid}, up {(s.utc_ns - s.started_utc_ns) / 1e9:.0f} s, {_megabytes(s.rss_bytes)}, "
@@ -92,6 +101,17 @@ def text_of(s: health.Snapshot) -> str:
         f"as of       {time.strftime('%Y-%m-%d %H:%M:%S', time.gmtime(s.utc_ns / 1e9))} UTC",
     ]
     return "\n".join(lines + [f"warning     {warning}" for warning in s.warnings])
+
+
+def _orders(orders: OrdersSnapshot) -> str:
+    """What is wanted, in words."""
+    wanted = f"{'scan' if orders.begun else 'begin'} {orders.start}" if orders.start else "nothing"
+    if orders.aborting:
+        wanted = f"ABORT asked for, {orders.start} has not ended yet"
+    blank = {"off": "", "asked": ", BLANK ASKED FOR, NOT CONFIRMED", "confirmed": ", beam held blanked until Start"}[
+        orders.blank
+    ]
+    return wanted + blank
 
 
 def _rate(hertz: float | None) -> str:

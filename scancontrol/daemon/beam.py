@@ -1,103 +1,116 @@
 """The thread that owns the link to the microscope: idle, or running one acquisition after another.
 
-Everything that moves the beam happens here, in one thread. The one exception is the emergency blank, which must
-not wait for anything: it goes to the microscope over a connection of its own.
+Everything that lights the beam happens here, in one thread, and only while the order that it happens for stands in
+:mod:`~scancontrol.daemon.orders`: the link asks before it sends anything that leads to light, the acquisition before
+each frame. The Blank alone goes another way, :mod:`~scancontrol.daemon.blanker`, so that it waits for nothing here.
 """
 
 from __future__ import annotations
 
 import itertools
 import logging
-import queue
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from scancontrol.acquisition import Acquisition, AcquisitionStatus, Sink
+from scancontrol.acquisition import Acquisition, AcquisitionStatus, Stop
 from scancontrol.capabilities import Capabilities
+from scancontrol.daemon.closing import Closing
 from scancontrol.daemon.dosing import DoseKeeper
 from scancontrol.daemon.interrupted import Interrupted
-from scancontrol.errors import InvalidInput, LinkError, RecordingError, ScanControlError, StorageError
+from scancontrol.daemon.orders import Orders, StartOrder
+from scancontrol.daemon.outputs import RunOutputs
+from scancontrol.daemon.run import Run
+from scancontrol.daemon.snapshot import BeamSnapshot
+from scancontrol.errors import InvalidInput, LinkError, OrderRefused, RequestRefused, ScanControlError, StorageError
 from scancontrol.link.link import MicroscopeLink
+from scancontrol.plan.plan import ScanPlan
 from scancontrol.plan.planned import PlannedScan
 from scancontrol.processes.logs import set_scan
 from scancontrol.recording import RecordingWriter, file_name, record_plan
 from scancontrol.transport.keys import ClientSecurity
-from scancontrol.wire.messages import Status
 
-__all__ = ["BeamThread", "Run"]
+__all__ = ["BeamSettings", "BeamThread"]
 
 log = logging.getLogger(__name__)
 
 _IDLE_S = 0.05
+_TELL_S = 0.05  # how often the thread says how it is
 _RETRY_S = (0.5, 10.0)  # shortest and longest wait before a disk or a microscope that failed is tried again
 
 
 @dataclass(frozen=True)
-class Run:
-    """One acquisition: a plan on this microscope, and the file that its samples go to."""
+class BeamSettings:
+    """What the beam's thread is told of the configuration."""
 
-    planned: PlannedScan
-    recording: RecordingWriter
-    acquisition: Acquisition
-    series_id: int
-    only_collects: bool = False  # nothing is exposed: what was interrupted is ended
+    address: str  # of the microscope
+    operator: str  # whose lease it is
+    security: ClientSecurity | None  # keys, where the address is not loopback
+    output: Path  # folder of the recordings
+    keep_restorations: Literal["all", "last", "none"]
+    fsync: bool
+    on_interrupted: Literal["resume", "end"]  # what is done with an acquisition whose disk or link failed
+    connect_timeout_s: float = 5.0
 
 
 class BeamThread:
-    """Connects, keeps the link alive, and runs what :meth:`start` asks for.
+    """Connects, keeps the link alive, and carries out the orders.
 
     Args:
-        address: the microscope's control address.
-        operator: whose lease it is.
-        security: keys, where the address is not loopback.
-        output: folder of the recordings.
-        sinks: made anew for each run, told what is scanned and the recording that it is written to. Called
-            in this thread, for an interrupted acquisition perhaps before :meth:`connect` has returned.
-        on_finished: called in this thread when a run has ended, before the next begins.
+        settings: see there.
+        orders: what is wanted.
+        plans: what a Start may name.
+        outputs: made anew for each run, in this thread: what its samples go to.
+        closing: takes runs that have ended.
         dose: keeps the specimen's dose ledger.
-        notice: called with a line for the operator.
+        notice: takes a line for the operator and its level.
         interrupted: an acquisition that an earlier process was cut off from; dealt with before anything else.
-        on_interrupted: what is done with it, and with one whose disk or link fails in this process: ``resume`` goes
-            on from its next unexposed sample, ``end`` collects what the microscope kept and ends it.
+        ends_as: finish reason and message with which that one is ended in any case; None where it may go on.
+        link: makes the link; replaced only where a test stands for the microscope.
     """
 
     def __init__(
         self,
-        address: str,
-        *,
-        operator: str,
-        security: ClientSecurity | None,
-        output: Path,
-        keep_restorations: str,
-        fsync: bool,
-        sinks: Callable[[PlannedScan, RecordingWriter], Sequence[Sink]],
-        on_finished: Callable[[Run, AcquisitionStatus], None],
+        settings: BeamSettings,
+        orders: Orders,
+        plans: Mapping[str, ScanPlan],
+        outputs: Callable[[PlannedScan, RecordingWriter], RunOutputs],
+        closing: Closing,
         dose: DoseKeeper,
         notice: Callable[[str, str], None],
+        *,
         interrupted: Interrupted | None = None,
-        on_interrupted: Literal["resume", "end"] = "end",
+        ends_as: tuple[str, str] | None = None,
+        link: Callable[..., MicroscopeLink] = MicroscopeLink,
     ) -> None:
-        self._address, self._operator, self._security = address, operator, security
-        self._output, self._keep, self._fsync = output, keep_restorations, fsync
-        self._sinks, self._on_finished, self._notice, self._dose = sinks, on_finished, notice, dose
-        self._orders: queue.Queue[PlannedScan] = queue.Queue(maxsize=1)
+        self._settings, self._orders, self._plans = settings, orders, plans
+        self._outputs, self._closing, self._dose, self._notice = outputs, closing, dose, notice
+        self._new_link = link
         self._stopping = threading.Event()
         self._ready = threading.Event()
-        self._unfinished, self._on_interrupted = interrupted, on_interrupted
+        self._given_up = threading.Event()  # what waits to be gone on with need not be
         self._retry_s = 0.0
-        self._ends_as: str | None = None  # why an acquisition ended whose recording could not be closed
         begun = -1 if interrupted is None else interrupted.series_id
         self._series = itertools.count(max(int(time.time()) & 0x3FFFFFFF, begun + 1))
-        self._link: MicroscopeLink | None = None
+        # Of this thread alone:
+        self._order: StartOrder | None = None  # the one that is carried out
+        self._unfinished = interrupted
+        # Finish reason and message of an acquisition that only waits for its last samples, or for its end:
+        self._ends_as = None if interrupted is None else ends_as
+        self._running = False
+        self._planned: dict[str, PlannedScan] = {}
+        self._seen_hold: tuple[str, int] | None = None  # (server id, its count of blanks) that the orders know of
+        self._held = False  # whether the microscope was seen to hold the beam and nobody here has lifted that
+        self._tell_at = 0.0
+        # Replaced by this thread as a whole, and read by any:
+        self._told = BeamSnapshot(address=settings.address)
+        self._capabilities: Capabilities | None = None
+        self._run: Run | None = None
+        self._refusal: ScanControlError | None = None
         self._failure: BaseException | None = None
-        self._held = False
-        self.capabilities: Capabilities | None = None
-        self.run: Run | None = None
-        self.refusal: ScanControlError | None = None  # why the last acquisition asked for was not begun
         self._thread = threading.Thread(target=self._work, name="beam")
 
     # -- from any thread --------------------------------------------------------------------------------
@@ -109,60 +122,25 @@ class BeamThread:
         if self._failure is not None:
             self._thread.join()
             raise self._failure
-        if self.capabilities is None:
-            raise LinkError(f"the microscope at {self._address} did not answer in time; see whether it runs")
-        return self.capabilities
-
-    def start(self, planned: PlannedScan) -> bool:
-        """Ask for an acquisition; False if one is running or waiting."""
-        run = self.run
-        if self._unfinished is not None or (run is not None and not run.acquisition.wait(0)):
-            return False
-        try:
-            self._orders.put_nowait(planned)
-        except queue.Full:
-            return False
-        return True
+        if self._capabilities is None:
+            address = self._settings.address
+            raise LinkError(f"the microscope at {address} did not answer in time; see whether it runs")
+        return self._capabilities
 
     @property
-    def busy(self) -> bool:
-        """Whether an acquisition runs or waits to."""
-        return self.run is not None or self._unfinished is not None or not self._orders.empty()
+    def snapshot(self) -> BeamSnapshot:
+        """The microscope as this thread last saw it."""
+        return self._told
 
     @property
-    def unfinished(self) -> Path | None:
-        """The recording that waits to be gone on with, because its disk or its link failed."""
-        unfinished = self._unfinished
-        return None if unfinished is None or self.run is not None else unfinished.path
-
-    def give_up(self) -> bool:
-        """Let go of :attr:`unfinished`, and of what the microscope keeps for it; False if nothing waits."""
-        waits = self.unfinished is not None
-        self._unfinished = None
-        return waits
+    def run(self) -> Run | None:
+        """The acquisition that has the beam, or had it last; complete before it is here."""
+        return self._run
 
     @property
-    def microscope(self) -> Status | None:
-        """The microscope's own snapshot of itself, as of the last heartbeat."""
-        link = self._link
-        return None if link is None else link.status
-
-    @property
-    def clock(self) -> tuple[int | None, int | None]:
-        """The microscope's monotonic clock minus this one in ns, and the bound on its error."""
-        link = self._link
-        return (None, None) if link is None else (link.clock_offset_ns, link.clock_error_ns)
-
-    @property
-    def connected(self) -> bool:
-        """Whether the microscope answers now."""
-        link = self._link
-        return link is not None and link.connected
-
-    @property
-    def held(self) -> bool:
-        """Whether an emergency blank holds the beam blanked."""
-        return self._held
+    def refusal(self) -> ScanControlError | None:
+        """Why the last acquisition asked for was not begun."""
+        return self._refusal
 
     @property
     def alive(self) -> bool:
@@ -174,23 +152,34 @@ class BeamThread:
         """What ended the thread, if anything did."""
         return self._failure
 
-    def emergency_blank(self, timeout_s: float = 2.0) -> None:
-        """Blank now and hold the beam blanked, over a connection of its own. Raises :class:`LinkError`."""
-        self._held = True
-        with MicroscopeLink(
-            self._address, security=self._security, operator=f"{self._operator} (emergency)", observer=True
-        ) as link:
-            link.connect(timeout_s)
-            link.blank(timeout_s)
+    @property
+    def hold(self) -> tuple[str, int] | None:
+        """The hold that a Start given now would lift: (server id, its count of blanks); None where nothing is held."""
+        status = self._told.status
+        return (status.server_id, status.blanks) if status is not None and status.blanker == "blank" else None
+
+    def give_up(self) -> None:
+        """Let go of a recording that waits for its disk or its link, and of what the microscope keeps for it."""
+        self._given_up.set()
 
     def stop(self, timeout_s: float) -> None:
         """Abort what runs (which blanks the beam), give the lease back, and end the thread."""
         self._stopping.set()
-        run = self.run
+        run = self._run
         if run is not None:
             run.acquisition.abort("the daemon ends")
         if self._thread.ident is not None:
             self._thread.join(timeout_s)
+
+    # -- the permit of what is carried out -----------------------------------------------------------------
+
+    @property
+    def stopped(self) -> Stop | None:
+        """See :class:`~scancontrol.acquisition.Permit`: why the order that is carried out does not stand any more."""
+        return None if self._order is None else self._orders.stopped(self._order)
+
+    def _may_light(self) -> bool:
+        return self._order is not None and self._orders.stopped(self._order) is None
 
     # -- the thread -------------------------------------------------------------------------------------
 
@@ -200,6 +189,7 @@ class BeamThread:
                 try:
                     self._serve()
                 except ScanControlError as error:  # the link, the recording's disk, or that of the dose ledger
+                    self._tell(None)
                     passes = self._unfinished is not None or isinstance(error, LinkError | StorageError)
                     if not (passes and self._ready.is_set()):
                         raise
@@ -211,17 +201,26 @@ class BeamThread:
             self._failure = error
             log.exception("the beam's thread failed")
         finally:
-            self._link = None
+            self._tell(None)
             self._ready.set()
 
     def _serve(self) -> None:
         """One connection: until the daemon ends, or an acquisition is left unfinished and needs a fresh one."""
-        unfinished = self._unfinished
-        have = None if unfinished is None else unfinished.have
-        with MicroscopeLink(self._address, security=self._security, operator=self._operator, have=have) as link:
-            self.capabilities = link.connect()
-            self._link = link
-            self._reconcile(link)
+        unfinished, settings = self._unfinished, self._settings
+        with self._new_link(
+            settings.address,
+            security=settings.security,
+            operator=settings.operator,
+            have=None if unfinished is None else unfinished.have,
+            may_light=self._may_light,
+        ) as link:
+            self._capabilities = link.connect(settings.connect_timeout_s)
+            self._say_blank(link)
+            self._tell(link)
+            found = self._dose.reconcile(link)
+            if found:
+                self._notice(f"{found:.4g} electrons of scans that were cut off are now in the dose ledger", "warning")
+            self._look(link)
             self._ready.set()
             if unfinished is not None:
                 self._carry_on(link, unfinished)
@@ -229,118 +228,233 @@ class BeamThread:
             while not self._stopping.is_set() and self._unfinished is None:
                 self._turn(link)
 
-    def _reconcile(self, link: MicroscopeLink) -> None:
-        found = self._dose.reconcile(link)
-        if found:
-            self._notice(f"{found:.4g} electrons of scans that were cut off are now in the dose ledger", "warning")
-
-    def _carry_on(self, link: MicroscopeLink, unfinished: Interrupted) -> None:
-        """Go on with an acquisition, or end it, as was chosen. Raises what is to be tried again."""
-        try:
-            unfinished.check(link.capabilities)
-        except InvalidInput as error:
-            self._unfinished = None
-            self._notice(f"{unfinished.path.name} cannot be gone on with: {error}", "error")
-            return
-        self._run(link, self._rearm(link, unfinished))
+    def _say_blank(self, link: MicroscopeLink) -> None:
+        """Where a Blank stands, it is the first thing that a new connection says: the server may be another one."""
+        number = self._orders.blank_to_say
+        if number is not None or self._orders.snapshot.blank == "confirmed":
+            link.blank()
+            if number is not None:
+                self._orders.confirm(number)
 
     def _turn(self, link: MicroscopeLink) -> None:
-        try:
-            planned = self._orders.get_nowait()
-        except queue.Empty:
+        self._look(link)
+        order = self._orders.take() if link.connected else None
+        if order is None:
             link.receive(_IDLE_S)
             return
+        self._order = order
         try:
-            run = self._arm(link, planned)
+            run = self._arm(link, order)
         except ScanControlError as error:
+            self._refusal = error
             self._notice(str(error), "error")
-            self.refusal = error
+            self._finished(order)
             return
-        self._run(link, run)
+        self._carry_out(link, run)
 
-    def _run(self, link: MicroscopeLink, run: Run) -> None:
-        self.run = run
+    def _arm(self, link: MicroscopeLink, order: StartOrder) -> Run:
+        """Everything that an acquisition needs, made before the beam moves. Raises why it cannot or must not be."""
+        self._check_hold(link, order)
+        planned = self._on_microscope(order.plan, link.capabilities)
+        self._dose.check(planned)
+        stated, meant = link.capabilities.beam_current_pa, planned.beam_current_pa
+        if abs(meant - stated) > 0.01 * stated:
+            told = f"the plan counts dose with {meant:g} pA, the microscope states {stated:g} pA"
+            self._notice(f"{told}; set one of them right", "warning")
+        series_id = next(self._series)
+        unique = f"{time.strftime('%Y%m%d-%H%M%S')}-{series_id & 0xFFFF:04x}"
+        self._still_wanted(order)
+        recording = record_plan(
+            self._settings.output / file_name(planned.plan, unique),
+            planned,
+            series_id=series_id,
+            series_unique_id=unique,
+            keep_restorations=self._settings.keep_restorations,
+            fsync=self._settings.fsync,
+            sample_dtype=link.capabilities.sample_dtype,
+        )
+        try:
+            self._lift(link, order)
+            return self._run_of(link, order, planned, recording, planned.plan.frames)
+        except BaseException:
+            recording.close("aborted")
+            recording.path.unlink(missing_ok=True)
+            raise
+
+    def _on_microscope(self, name: str, capabilities: Capabilities) -> PlannedScan:
+        planned = self._planned.get(name)
+        if planned is None or planned.plan != self._plans[name] or planned.capabilities != capabilities:
+            planned = self._planned[name] = PlannedScan(self._plans[name], capabilities)
+        return planned
+
+    def _still_wanted(self, order: StartOrder) -> None:
+        stop = self._orders.stopped(order)
+        if stop is not None:
+            raise OrderRefused(f"{order.plan} is not begun: {stop.message}")
+
+    def _check_hold(self, link: MicroscopeLink, order: StartOrder) -> None:
+        """Raise :class:`OrderRefused` where the beam was blanked after the Start was given."""
+        self._still_wanted(order)
+        status = link.status
+        if status is not None and status.blanker == "blank" and (status.server_id, status.blanks) != order.lifts:
+            raise OrderRefused(f"{order.plan} is not begun: the beam was blanked after that was asked for; start again")
+
+    def _lift(self, link: MicroscopeLink, order: StartOrder) -> None:
+        """End the hold that the operator had seen when giving the Start, and none that came later."""
+        self._check_hold(link, order)
+        if order.lifts is None or order.lifts[0] != link.server_id:
+            return
+        try:
+            link.set_blanker("auto", hold=order.lifts[1])
+        except RequestRefused as refused:
+            self._still_wanted(order)
+            raise OrderRefused(f"{order.plan} is not begun: {refused}") from refused
+        self._seen_hold, self._held = order.lifts, False
+        self._orders.lifted(order)
+        self._notice("the hold of the blank is lifted by this start", "warning")
+
+    def _run_of(
+        self, link: MicroscopeLink, order: StartOrder, planned: PlannedScan, recording: RecordingWriter, frames: int
+    ) -> Run:
+        self._dose.under(planned.path(0))
+        outputs = self._outputs(planned, recording)
+        acquisition = Acquisition(
+            link,
+            recording,
+            map(planned.recipe, range(frames)),
+            outputs.sinks,
+            frames_planned=planned.plan.frames,
+            area=self._dose.area,
+            dose=self._dose.series(recording.header.series_unique_id, planned),
+            permit=self,
+            completed_as=(self._ends_as or ("interrupted", "")) if frames == 0 else ("completed", ""),
+            on_notice=lambda notice: self._notice(notice.message, "warning"),
+            on_turn=lambda: self._look(link),
+        )
+        return Run(order, planned, recording, outputs, acquisition, only_collects=frames == 0)
+
+    def _carry_out(self, link: MicroscopeLink, run: Run) -> None:
+        self._run, self._running = run, True
         set_scan(run.recording.header.series_unique_id)
         log.info("scanning %s into %s", run.planned.plan.name, run.recording.path.name)
         status = run.acquisition.run()
-        log.info("ended: %s %s", status.finish_reason, status.message)
-        if run.only_collects and status.finish_reason == "completed":
-            status = replace(status, finish_reason=self._ends_as or "interrupted")
-        stopping = self._stopping.is_set()
-        if stopping or status.resumable:
+        self._running = False
+        log.info("ended: %s: %s", status.finish_reason, status.explanation)
+        stopping, left = self._stopping.is_set(), status.resumable or status.owed
+        if stopping or left:
             link.close()  # the lease is free, and the beam certainly off, before anything else is tidied up
-        why = status.message if status.resumable else None
+            self._tell(None)
+        if left and not stopping:
+            self._leave_open(run, status)
+            return
+        self._closing.finish(run, status)
+        self._retry_s, self._ends_as, self._unfinished = 0.0, None, None
+        self._finished(run.order)
+
+    def _leave_open(self, run: Run, status: AcquisitionStatus) -> None:
+        """Let go of a recording that is gone on with, or ended, over a fresh link or once its disk takes samples."""
+        path = run.recording.path
+        run.outputs.finish(0.0, 60.0, self._stopping.is_set)
+        run.recording.abandon()
+        self._notice(f"{path.name} is left open: {status.explanation}", "warning")
+        if not status.resumable:
+            self._ends_as = (status.finish_reason or "", status.message)
         try:
-            self._on_finished(run, status)
-        except (RecordingError, StorageError) as error:  # the disk takes not even the end: it is written once it does
-            why, self._ends_as = str(error), status.finish_reason
-        self._unfinished = None
-        if why is None:
-            self._retry_s, self._ends_as = 0.0, None
-        elif not stopping:
+            self._unfinished = Interrupted.look_into(path)
+        except ScanControlError as error:
+            self._notice(f"{path.name} cannot be gone on with: {error}", "error")
+            self._unfinished = None
+            self._finished(run.order)
+        self._put_off(status.message)
+
+    def _finished(self, order: StartOrder) -> None:
+        """The beam is free for another order."""
+        self._order = None
+        self._orders.ended(order)
+
+    # -- going on with what was cut off ----------------------------------------------------------------------
+
+    def _carry_on(self, link: MicroscopeLink, unfinished: Interrupted) -> None:
+        """Go on with an acquisition, or end it, as was chosen. Raises what is to be tried again."""
+        if self._order is None:
+            self._order = self._orders.carry_on(unfinished.planned.plan.name)
+        order = self._order
+        try:
+            unfinished.check(link.capabilities)
+            run = self._rearm(link, order, unfinished)
+        except InvalidInput as error:
+            self._unfinished, self._ends_as = None, None
+            self._notice(f"{unfinished.path.name} cannot be gone on with: {error}", "error")
+            self._finished(order)
+            return
+        self._carry_out(link, run)
+
+    def _rearm(self, link: MicroscopeLink, order: StartOrder, unfinished: Interrupted) -> Run:
+        planned, stop, name = unfinished.planned, self._orders.stopped(order), unfinished.path.name
+        if stop is not None and self._ends_as is None:
+            self._ends_as = (stop.reason, stop.message)
+        ends = self._settings.on_interrupted == "end" or self._ends_as is not None
+        if not ends:
             try:
-                self._unfinished = Interrupted.look_into(run.recording.path)
-            except ScanControlError as error:
-                self._notice(f"{run.recording.path.name} cannot be gone on with: {error}", "error")
-            self._put_off(why)
-        self.run = None
+                planned = PlannedScan(planned.plan, link.capabilities)
+                self._check_hold(link, order)
+            except (InvalidInput, OrderRefused) as error:
+                self._notice(f"{name} is ended, because it cannot go on: {error}", "error")
+                ends = True
+        recording = RecordingWriter.resume(unfinished.path, fsync=self._settings.fsync)
+        self._notice(f"{name} was interrupted and {'is ended' if ends else 'goes on'}", "warning")
+        return self._run_of(link, order, planned, recording, 0 if ends else planned.plan.frames)
 
     def _put_off(self, why: str) -> None:
         """Wait a little longer each time before what failed is tried again."""
         self._retry_s = min(max(_RETRY_S[0], 2 * self._retry_s), _RETRY_S[1])
         log.warning("trying again in %.1f s: %s", self._retry_s, why)
-        self._stopping.wait(self._retry_s)
+        until = time.monotonic() + self._retry_s
+        while time.monotonic() < until and not self._stopping.wait(0.05):
+            if self._given_up.is_set():
+                self._given_up.clear()
+                if self._unfinished is not None:
+                    self._notice(f"{self._unfinished.path.name} is given up and left as it is", "warning")
+                    self._unfinished, self._ends_as = None, None
+                    if self._order is not None:
+                        self._finished(self._order)
 
-    def _rearm(self, link: MicroscopeLink, unfinished: Interrupted) -> Run:
-        planned, ends = unfinished.planned, self._on_interrupted == "end" or self._ends_as is not None
-        if not ends:
-            try:
-                planned = PlannedScan(planned.plan, link.capabilities)
-            except InvalidInput as error:
-                self._notice(f"{unfinished.path.name} is ended, because its plan cannot go on: {error}", "error")
-                ends = True
-        recording = RecordingWriter.resume(unfinished.path, fsync=self._fsync)
-        self._notice(f"{unfinished.path.name} was interrupted and {'is ended' if ends else 'goes on'}", "warning")
-        acquisition = self._acquisition(link, recording, planned, 0 if ends else planned.plan.frames)
-        return Run(planned, recording, acquisition, unfinished.series_id, only_collects=ends)
+    # -- what this thread sees and says ------------------------------------------------------------------------
 
-    def _arm(self, link: MicroscopeLink, planned: PlannedScan) -> Run:
-        capabilities, plan = link.capabilities, planned.plan
-        if planned.capabilities != capabilities:  # another microscope answers since the plan was offered
-            planned = PlannedScan(plan, capabilities)
-        self._dose.check(planned)
-        stated, meant = capabilities.beam_current_pa, planned.beam_current_pa
-        if abs(meant - stated) > 0.01 * stated:
-            told = f"the plan counts dose with {meant:g} pA, the microscope states {stated:g} pA"
-            self._notice(f"{told}; set one of them right", "warning")
-        microscope = link.status
-        if self._held or (microscope is not None and microscope.blanker == "blank"):
-            link.set_blanker("auto")  # somebody asked for a scan since it was held, here or at the column
+    def _look(self, link: MicroscopeLink) -> None:
+        """Notice what others did to the beam, and say how things are. Cheap enough for every turn of an acquisition."""
+        now = time.monotonic()
+        if now < self._tell_at:
+            return
+        self._tell_at = now + _TELL_S
+        self._tell(link)
+        status = self._told.status
+        if status is None or not self._told.connected:
+            return
+        hold = (status.server_id, status.blanks)
+        if status.blanker == "blank" and hold != self._seen_hold:
+            self._seen_hold, self._held = hold, True
+            if self._orders.snapshot.blank == "off":
+                self._orders.blanked_elsewhere("somebody blanked the beam at the microscope or from another terminal")
+                self._notice("the beam was blanked elsewhere and is held; Start lifts it", "warning")
+        elif status.blanker != "blank" and self._held:
             self._held = False
-            self._notice("the emergency blank is lifted by this start", "warning")
-        series_id = next(self._series)
-        unique = f"{time.strftime('%Y%m%d-%H%M%S')}-{series_id & 0xFFFF:04x}"
-        recording = record_plan(
-            self._output / file_name(plan, unique),
-            planned,
-            series_id=series_id,
-            series_unique_id=unique,
-            keep_restorations=self._keep,  # type: ignore[arg-type]
-            fsync=self._fsync,
-            sample_dtype=capabilities.sample_dtype,
-        )
-        return Run(planned, recording, self._acquisition(link, recording, planned, plan.frames), series_id)
+            self._orders.not_held()  # another server than the one that had confirmed it, or somebody let go of it
 
-    def _acquisition(
-        self, link: MicroscopeLink, recording: RecordingWriter, planned: PlannedScan, frames: int
-    ) -> Acquisition:
-        return Acquisition(
-            link,
-            recording,
-            map(planned.recipe, range(frames)),
-            self._sinks(planned, recording),
-            frames_planned=planned.plan.frames,
-            area=self._dose.area,
-            dose=self._dose.series(recording.header.series_unique_id, planned),
-            on_notice=lambda notice: self._notice(notice.message, "warning"),
-        )
+    def _tell(self, link: MicroscopeLink | None) -> None:
+        capabilities, unfinished = self._capabilities, self._unfinished
+        waits = unfinished is not None and not self._running
+        told = replace(self._told, connected=False, unfinished=unfinished.path.name if unfinished and waits else None)
+        if link is not None and capabilities is not None:
+            capabilities = self._capabilities = link.capabilities  # of the microscope that is there now
+            offset_ns, error_ns = link.clock_offset_ns, link.clock_error_ns
+            told = replace(
+                told,
+                name=capabilities.name,
+                origin=capabilities.origin,
+                connected=link.connected,
+                status=link.status,
+                clock_offset_us=None if offset_ns is None else offset_ns * 1e-3,
+                clock_error_us=None if error_ns is None else error_ns * 1e-3,
+            )
+        self._told = told

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 from scancontrol.daemon.config import SpecimenConfig
+from scancontrol.daemon.snapshot import DoseSnapshot
 from scancontrol.dose.ledger import DoseLedger
 from scancontrol.dose.limits import DoseLimits
 from scancontrol.link.link import MicroscopeLink
@@ -28,6 +29,7 @@ class DoseKeeper:
     def __init__(self, config: SpecimenConfig, folder: Path, *, sync: bool = False) -> None:
         self.config = config
         self.ledger = DoseLedger(folder, config.id, config.limits, sync=sync)
+        self._path: ScanPath | None = None
         self.stage_nm = (config.stage_um.y * _NM_PER_UM, config.stage_um.x * _NM_PER_UM)
 
     @property
@@ -58,9 +60,25 @@ class DoseKeeper:
         """The account of one series."""
         return SeriesDose(self, series_unique_id, _current_pa(planned), planned.plan.dose_limits)
 
-    def area_e_per_a2(self, path: ScanPath) -> float:
-        """What the most exposed cell under ``path`` has had."""
-        return self.ledger.area_e_per_a2(path, self.stage_nm)
+    def under(self, path: ScanPath) -> None:
+        """The area of which the dose is told from now on is the one under ``path``."""
+        self._path = path
+
+    def snapshot(self) -> DoseSnapshot:
+        """What the specimen has had, as of now. Waits where the ledger is being written."""
+        totals, limits, path = self.ledger.totals, self.ledger.limits, self._path
+        return DoseSnapshot(
+            specimen=totals.specimen,
+            session=totals.session,
+            stage_um=(self.config.stage_um.y, self.config.stage_um.x),
+            area_e_per_a2=None if path is None else self.ledger.area_e_per_a2(path, self.stage_nm),
+            area_limit_e_per_a2=limits.area_e_per_a2,
+            session_electrons=totals.session_electrons,
+            session_limit_electrons=limits.session_electrons,
+            total_electrons=totals.electrons,
+            assumed_electrons=totals.assumed_electrons,
+            promised_electrons=totals.promised_electrons,
+        )
 
     def close(self) -> None:
         """Compact the ledger and let go of it."""

@@ -13,13 +13,15 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from scancontrol.daemon.closing import Closed
+from scancontrol.daemon.restorations import Restorations
 from scancontrol.errors import RecordingError
 from scancontrol.figures.dry_run import Summary, draw_summary, frame_figures
 from scancontrol.files import write_text
 from scancontrol.recording import RecordingReader
 from scancontrol.restoration import Provenance
 
-__all__ = ["RUN_FILE", "Report", "RunFigures", "read_truth", "write_report"]
+__all__ = ["RUN_FILE", "Report", "RunFigures", "leave_figures", "read_truth", "write_report"]
 
 RUN_FILE = "run.json"
 """What the daemon leaves beside a recording: what only it could measure."""
@@ -47,6 +49,45 @@ class RunFigures(msgspec.Struct, frozen=True, kw_only=True):
     coverage: dict[str, float]
     dose_frame_e_per_a2: float
     restorer_restarts: int
+
+
+def leave_figures(folder: Path, closed: Closed, restored: Restorations) -> int:
+    """Write :data:`RUN_FILE` beside the recording of a run that was to end by itself; returns the exit code.
+
+    Raises:
+        RecordingError: it ended before all of its frames were taken.
+        StorageError: the disk does not take the file.
+    """
+    run, status, figures = closed.run, closed.status, closed.run.planned.figures
+    written = RunFigures(
+        recording=run.recording.path.name,
+        plan=run.planned.plan.name,
+        finish_reason=status.finish_reason or "",
+        frames=status.frames_completed,
+        samples_sent=status.samples_exposed,
+        samples_received=status.samples_received,
+        samples_lost=status.samples_lost,
+        samples_duplicate=status.samples_duplicate,
+        frames_restored=restored.frames_restored,
+        frames_dropped_live=restored.dropped,
+        frame_rate_hz=status.frame_rate_hz,
+        beam_frame_time_ms=figures.beam_frame_time_ms,
+        restore_latency_ms=restored.latency.percentiles(),
+        restore_compute_ms=restored.compute.percentiles(),
+        restore_overhead_ms=restored.overhead.percentiles(),
+        made_by=restored.made_by,
+        coverage={
+            "nominal": figures.coverage_nominal,
+            "touched": figures.coverage_touched,
+            "dose": figures.coverage_dose,
+        },
+        dose_frame_e_per_a2=figures.dose_frame_e_per_a2,
+        restorer_restarts=restored.restarts,
+    )
+    write_text(folder / RUN_FILE, msgspec.json.format(msgspec.json.encode(written), indent=2).decode() + "\n")
+    if status.finish_reason != "completed":
+        raise RecordingError(f"the acquisition ended early ({status.finish_reason}): {status.explanation}")
+    return 0
 
 
 @dataclass(frozen=True)

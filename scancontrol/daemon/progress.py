@@ -1,12 +1,12 @@
-"""What the daemon says on its terminal."""
+"""What the daemon says on its terminal. Losing the terminal loses the words, never the scan."""
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 
-from scancontrol.acquisition import AcquisitionStatus
-from scancontrol.daemon.restorations import Restorations
+from scancontrol.daemon.snapshot import Snapshot
 
 __all__ = ["Progress", "print_line"]
 
@@ -15,25 +15,20 @@ class Progress:
     """One line on a terminal that is rewritten, or a line every few seconds elsewhere."""
 
     def __init__(self) -> None:
-        self._terminal = sys.stdout.isatty()
+        self._terminal = _is_terminal()
         self._next = 0.0
         self._open = False
+        self._last = ""
 
-    def show(self, status: AcquisitionStatus | None, restored: Restorations) -> None:
-        """Say how far the acquisition is, if it is time to."""
-        now = time.monotonic()
-        if status is None or status.frame is None or now < self._next:
+    def show(self, snapshot: Snapshot) -> None:
+        """Say how far the acquisition is, if it is time to or it has come to another state."""
+        now, line = time.monotonic(), line_of(snapshot)
+        state = line.split(" ", 1)[0]
+        if not line or line == self._last or (now < self._next and state == self._last.split(" ", 1)[0]):
             return
-        self._next = now + (0.2 if self._terminal else 5.0)
-        latency = restored.latency.percentiles()
-        line = (
-            f"scanning    frame {status.frame + 1}/{status.frames_planned}, {status.frame_rate_hz:.2f} frames/s, "
-            f"{status.samples_received} samples, {status.samples_lost} lost, {restored.frames_restored} restored"
-            + (f", latency {latency['p50']:.1f} ms" if latency else "")
-        )
+        self._next, self._last = now + (0.2 if self._terminal else 5.0), line
         if self._terminal:
-            sys.stdout.write("\r\x1b[K" + line)
-            sys.stdout.flush()
+            _write("\r\x1b[K" + line)
             self._open = True
         else:
             print_line(line)
@@ -41,12 +36,45 @@ class Progress:
     def end(self) -> None:
         """Leave the line as it is."""
         if self._open:
-            sys.stdout.write("\n")
+            _write("\n")
             self._open = False
 
 
+def line_of(snapshot: Snapshot) -> str:
+    """One line on where the acquisition is; empty before there was one."""
+    scan, restorer, orders = snapshot.scan, snapshot.restorer, snapshot.orders
+    if scan.frame is None and orders.start is None:
+        return ""
+    if scan.phase.value in ("idle", "ended"):
+        if orders.start is not None:
+            return f"arming      {orders.start}"
+        left = f", {restorer.catching_up} frames left to restore" if restorer.catching_up else ""
+        return f"ended       {scan.explanation}{left}"
+    latency = "" if restorer.latency_p50_ms is None else f", latency {restorer.latency_p50_ms:.1f} ms"
+    return (
+        f"{scan.phase.value:<11} frame {(scan.frame or 0) + 1}/{scan.frames_planned}, "
+        f"{scan.frame_rate_hz:.2f} frames/s, {scan.samples_received} samples, {scan.samples_lost} lost, "
+        f"{restorer.restored} restored{latency}"
+    )
+
+
 def print_line(text: str, *, error: bool = False) -> None:
-    """One line on the terminal, at once."""
+    """One line on the terminal, at once, where there is one."""
+    _write(text + "\n", error=error)
+
+
+def _write(text: str, *, error: bool = False) -> None:
     stream = sys.stderr if error else sys.stdout
-    stream.write(text + "\n")
-    stream.flush()
+    if stream is None:
+        return
+    with contextlib.suppress(OSError, ValueError):  # closed, full, or gone: a terminal is no reason to end a scan
+        encoding = stream.encoding or "utf-8"
+        stream.write(text.encode(encoding, "replace").decode(encoding))
+        stream.flush()
+
+
+def _is_terminal() -> bool:
+    try:
+        return sys.stdout is not None and sys.stdout.isatty()
+    except ValueError:
+        return False

@@ -7,6 +7,7 @@ frames left are restored from the recording.
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Callable
 
@@ -14,7 +15,7 @@ from scancontrol.capabilities import CoilModel
 from scancontrol.daemon.config import RestorerConfig
 from scancontrol.daemon.latency import LatencyWindow
 from scancontrol.daemon.page.hub import LiveHub, RestorationView
-from scancontrol.daemon.page.messages import RestorerState
+from scancontrol.daemon.snapshot import RestorationsSnapshot
 from scancontrol.daemon.to_restorer import RunSink
 from scancontrol.recording import RecordingWriter
 from scancontrol.restoration import Provenance
@@ -37,7 +38,9 @@ class Restorations:
         self.made_by: Provenance | None = None  # of the restoration that came last
         self.frames_restored = 0
         self.dropped = 0  # frames passed over because newer samples had come, over all runs
-        self._sink: RunSink | None = None
+        self._lock = threading.Lock()
+        self._sinks: dict[str, RunSink] = {}  # by stream, of runs that are not finished; replaced, not changed
+        self._newest: RunSink | None = None  # of the run that has the beam, or had it last
         self._was: str = "off"
         self._ready_ns = 0
         threads = config.threads or max(1, (os.cpu_count() or 2) - 1)  # a core is left to the beam
@@ -69,23 +72,35 @@ class Restorations:
         """How often the restorer had to be started again."""
         return self._process.status.restarts
 
-    def state(self) -> RestorerState:
-        """The restorer as the page shows it."""
-        status = self._process.status
-        return RestorerState(
-            state=status.state, restarts=status.restarts, queue=status.queue, dropped=self.dropped, device=status.device
+    def snapshot(self) -> RestorationsSnapshot:
+        """The restorer and its work, as of now."""
+        status, made_by = self._process.status, self.made_by
+        percentiles = self.latency.percentiles() or {}
+        return RestorationsSnapshot(
+            state=status.state,
+            restarts=status.restarts,
+            queue=status.queue,
+            catching_up=sum(sink.unfinished for sink in self._sinks.values() if sink.scan_ended),
+            restored=self.frames_restored,
+            dropped=self.dropped,
+            device=status.device,
+            method=None if made_by is None else made_by.method,
+            face=None if made_by is None else made_by.face,
+            latency_p50_ms=percentiles.get("p50"),
+            latency_p99_ms=percentiles.get("p99"),
         )
 
     def sink_for(self, recording: RecordingWriter, coil: CoilModel) -> RunSink:
-        """What one acquisition's samples go to."""
-        self._sink = RunSink(self._process, recording, coil, self._enabled)
-        return self._sink
+        """What one acquisition's samples go to, until :meth:`finish`."""
+        sink = RunSink(self._process, recording, coil, self._enabled)
+        with self._lock:
+            self._sinks = {**self._sinks, sink.stream: sink}
+            self._newest = sink
+        return sink
 
-    def finish(self, timeout_s: float, give_up: Callable[[], bool]) -> int:
-        """Wait until every frame of the run that has a place is restored; returns how many are not."""
-        sink = self._sink
-        if sink is None:
-            return 0
+    def finish(self, sink: RunSink, timeout_s: float, give_up: Callable[[], bool]) -> int:
+        """Wait until every frame of an ended run that has a place is restored; returns how many are not."""
+        sink.scan_ended = True
         deadline = time.monotonic() + timeout_s
         while sink.unfinished and time.monotonic() < deadline and not give_up():
             status = self._process.status
@@ -94,6 +109,8 @@ class Restorations:
             sink.progress.wait(0.05)
             sink.progress.clear()
         left = sink.close()
+        with self._lock:
+            self._sinks = {stream: other for stream, other in self._sinks.items() if other is not sink}
         if left and timeout_s > 0:
             self._say(f"{left} frames are recorded and not restored; scancontrol restore does it afterwards", "warning")
         return left
@@ -101,12 +118,13 @@ class Restorations:
     # -- on the client's thread -------------------------------------------------------------------------
 
     def _restored(self, result: RestoredFrame) -> None:
-        sink = self._sink
-        if sink is None or result.stream != sink.stream:
+        sink = self._sinks.get(result.stream)
+        if sink is None:
             return
         self.made_by = result.made_by
-        newest = result.complete and sink.is_newest(result.frame)
-        if newest or not result.complete:
+        shown = sink is self._newest  # frames of earlier runs are caught up with, and not looked at any more
+        newest = shown and result.complete and sink.is_newest(result.frame)
+        if newest or (shown and not result.complete):
             self._hub.publish_restoration(
                 RestorationView(
                     series_id=sink.series_id,
@@ -133,8 +151,8 @@ class Restorations:
             sink.settled(result.frame)  # only now: whoever waits for the last frame closes the recording next
 
     def _missed(self, missed: MissedFrame) -> None:
-        sink = self._sink
-        if sink is None or missed.stream != sink.stream:
+        sink = self._sinks.get(missed.stream)
+        if sink is None:
             return
         sink.settled(missed.frame)
         if missed.reason == "dropped":

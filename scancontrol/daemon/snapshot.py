@@ -1,125 +1,122 @@
-"""One frozen snapshot of the daemon, put together from what each part says of itself."""
+"""What a daemon says of the whole: every figure of one moment in one frozen value. None is "nobody knows".
+
+Each part tells its own: the acquisition, the orders, the beam's thread, the ledger, the restorer. The service puts them
+together ten times a second and publishes the value; the page, ``scancontrol status``, ``/status`` and ``/metrics`` show
+that same one.
+"""
 
 from __future__ import annotations
 
 import os
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
+
+import msgspec
 
 from scancontrol.acquisition import AcquisitionStatus
-from scancontrol.daemon.beam import BeamThread
-from scancontrol.daemon.dosing import DoseKeeper
-from scancontrol.daemon.health import (
-    BeamHealth,
-    DoseHealth,
-    QueueHealth,
-    RestorerHealth,
-    ScanHealth,
-    Snapshot,
-    Versions,
-    rss_bytes,
-)
-from scancontrol.daemon.page.messages import PAGE_PROTOCOL
-from scancontrol.daemon.restorations import Restorations
+from scancontrol.daemon.orders import OrdersSnapshot
 from scancontrol.plan.planned import PlanFigures
-from scancontrol.wire.messages import PROTOCOL_VERSION, software
+from scancontrol.wire.messages import Status
 
-__all__ = ["snapshot_of"]
-
-
-def snapshot_of(
-    *,
-    now_utc_ns: int,
-    started_utc_ns: int,
-    acquisition: AcquisitionStatus | None,
-    figures: PlanFigures | None,
-    series_unique_id: str | None,
-    beam: BeamThread,
-    microscope_name: str,
-    address: str,
-    dose: DoseKeeper,
-    area_e_per_a2: float | None,
-    restored: Restorations,
-    page: str | None,
-    output: Path,
-    warnings: tuple[str, ...],
-) -> Snapshot:
-    """The whole, as of ``now_utc_ns``."""
-    known = acquisition or AcquisitionStatus()
-    status, totals, limits = beam.microscope, dose.ledger.totals, dose.ledger.limits
-    offset_ns, error_ns = beam.clock
-    percentiles = restored.latency.percentiles() or {}
-    state = restored.state()
-    return Snapshot(
-        pid=os.getpid(),
-        started_utc_ns=started_utc_ns,
-        utc_ns=now_utc_ns,
-        rss_bytes=rss_bytes(),
-        page=page,
-        scan=ScanHealth(
-            phase=known.phase.value,
-            reason=known.finish_reason,
-            message=known.message,
-            plan=None if figures is None else figures.plan,
-            recording=None if known.recording is None else known.recording.name,
-            series_unique_id=series_unique_id,
-            frame=known.frame,
-            frames_planned=known.frames_planned,
-            frames_completed=known.frames_completed,
-            interruptions=known.interruptions,
-            samples_exposed=known.samples_exposed,
-            samples_received=known.samples_received,
-            samples_lost=known.samples_lost,
-            samples_duplicate=known.samples_duplicate,
-            frame_rate_hz=known.frame_rate_hz or None,
-        ),
-        beam=BeamHealth(
-            microscope=microscope_name,
-            address=address,
-            connected=beam.connected,
-            state=None if status is None else status.state,
-            on=None if status is None else status.beam_on,
-            blanker=None if status is None else status.blanker,
-            held=beam.held,
-            lease=None if status is None else status.operator,
-            server_id=None if status is None else status.server_id,
-            clock_offset_us=None if offset_ns is None else offset_ns * 1e-3,
-            clock_error_us=None if error_ns is None else error_ns * 1e-3,
-        ),
-        dose=DoseHealth(
-            specimen=totals.specimen,
-            session=totals.session,
-            stage_um=(dose.config.stage_um.y, dose.config.stage_um.x),
-            area_e_per_a2=area_e_per_a2,
-            area_limit_e_per_a2=limits.area_e_per_a2,
-            session_electrons=totals.session_electrons,
-            session_limit_electrons=limits.session_electrons,
-            total_electrons=totals.electrons,
-            assumed_electrons=totals.assumed_electrons,
-            promised_electrons=totals.promised_electrons,
-        ),
-        queues=QueueHealth(
-            microscope_scans=None if status is None else status.queued_scans,
-            microscope_retained_bytes=None if status is None else status.retained_bytes,
-            microscope_starved=None if status is None else status.starved,
-            restorer_frames=state.queue,
-            disk_free_bytes=_free(output),
-        ),
-        restorer=RestorerHealth(
-            state=state.state,
-            method=None if restored.made_by is None else restored.made_by.method,
-            restarts=restored.restarts,
-            restored=restored.frames_restored,
-            dropped=restored.dropped,
-            latency_p50_ms=percentiles.get("p50"),
-            latency_p99_ms=percentiles.get("p99"),
-        ),
-        versions=Versions(software=software(), wire_protocol=PROTOCOL_VERSION, page_protocol=PAGE_PROTOCOL),
-        warnings=warnings,
-    )
+__all__ = [
+    "BeamSnapshot",
+    "DoseSnapshot",
+    "RestorationsSnapshot",
+    "Snapshot",
+    "Versions",
+    "disk_free_bytes",
+    "rss_bytes",
+]
 
 
-def _free(folder: Path) -> int | None:
+@dataclass(frozen=True, kw_only=True)
+class BeamSnapshot:
+    """The microscope as the beam's thread sees it, and what that thread is at."""
+
+    name: str | None = None  # of the instrument that answers now, or did last
+    address: str = ""
+    origin: Literal["simulation", "experiment"] | None = None
+    connected: bool = False
+    status: Status | None = None  # the microscope's own, as of its last heartbeat
+    clock_offset_us: float | None = None  # the microscope's monotonic clock minus this one
+    clock_error_us: float | None = None  # bound on the error of that
+    unfinished: str | None = None  # recording that waits for its disk or its link, to be gone on with or ended
+
+
+@dataclass(frozen=True, kw_only=True)
+class DoseSnapshot:
+    """What the specimen has had, by its ledger."""
+
+    specimen: str = ""
+    session: str = ""
+    stage_um: tuple[float, float] = (0.0, 0.0)  # (y, x)
+    area_e_per_a2: float | None = None  # the most exposed cell under the plan's path
+    area_limit_e_per_a2: float | None = None
+    session_electrons: float = 0.0
+    session_limit_electrons: float | None = None
+    total_electrons: float = 0.0
+    assumed_electrons: float = 0.0  # of these, counted in full and unseen
+    promised_electrons: float = 0.0  # of scans that were asked for and have not ended
+
+
+@dataclass(frozen=True, kw_only=True)
+class RestorationsSnapshot:
+    """The restorer's process, and what it has made."""
+
+    state: Literal["off", "starting", "ready", "dead", "restarting"] = "off"
+    restarts: int = 0
+    queue: int = 0  # frames asked for, or waiting to be, and not yet answered
+    catching_up: int = 0  # of these, frames of acquisitions that have ended
+    restored: int = 0
+    dropped: int = 0  # frames passed over because newer samples had come
+    device: str | None = None
+    method: str | None = None  # of the restoration that came last
+    face: str | None = None  # "classical" | "faithful" | "realistic"
+    latency_p50_ms: float | None = None  # last sample of a frame received → its restoration published
+    latency_p99_ms: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Versions:
+    """Who is talking."""
+
+    software: str = ""
+    wire_protocol: int = 0
+    page_protocol: str = ""
+
+
+class Snapshot(msgspec.Struct, frozen=True, kw_only=True, tag="status", tag_field="type", forbid_unknown_fields=True):
+    """The whole. Units are in the names; fractions are 0 to 1."""
+
+    pid: int = 0
+    started_utc_ns: int = 0
+    utc_ns: int = 0
+    rss_bytes: int | None = None
+    disk_free_bytes: int | None = None  # room for recordings
+    page: str | None = None  # its address, without the token
+    plans: tuple[str, ...] = ()  # that may be started
+    plan: PlanFigures | None = None  # of the acquisition that runs, or ran last
+    scan: AcquisitionStatus = AcquisitionStatus()
+    orders: OrdersSnapshot = OrdersSnapshot()
+    microscope: BeamSnapshot = BeamSnapshot()
+    dose: DoseSnapshot = DoseSnapshot()
+    restorer: RestorationsSnapshot = RestorationsSnapshot()
+    versions: Versions = Versions()
+    warnings: tuple[str, ...] = ()  # what is wrong now
+
+
+def rss_bytes() -> int | None:
+    """Memory of this process that is in use; None where the system does not say."""
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE")
+    except (OSError, ValueError, IndexError):
+        return None
+
+
+def disk_free_bytes(folder: Path) -> int | None:
+    """Room on the disk of ``folder``; None where it is gone."""
     try:
         return shutil.disk_usage(folder).free
     except OSError:

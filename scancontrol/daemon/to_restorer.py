@@ -38,6 +38,7 @@ class RunSink:
         self.stream = recording.header.series_unique_id or recording.path.name
         self.series_id = recording.header.series_id
         self.progress = threading.Event()
+        self.scan_ended = False  # whether the frames left are being caught up with
         self._process, self._recording, self._coil, self._enabled = process, recording, coil, enabled
         self._lock = threading.RLock()
         self._open: set[int] = set()  # frames that were handed in and are not settled
@@ -123,9 +124,9 @@ class RunSink:
     # -- from any thread --------------------------------------------------------------------------------
 
     @property
-    def unfinished(self) -> bool:
-        """Whether a frame was handed in and is not settled."""
-        return bool(self._open)
+    def unfinished(self) -> int:
+        """Frames that were handed in and are not settled."""
+        return len(self._open)
 
     def is_newest(self, frame: int) -> bool:
         """Whether no later frame was shown before; if so, it counts as shown."""

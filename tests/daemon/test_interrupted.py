@@ -12,7 +12,7 @@ import pytest
 from scancontrol.capabilities import Capabilities
 from scancontrol.daemon.beam import BeamThread
 from scancontrol.daemon.config import DaemonConfig, PageConfig, RestorerConfig
-from scancontrol.daemon.service import Daemon, Orders
+from scancontrol.daemon.service import Daemon, Launch
 from scancontrol.errors import LinkError
 from scancontrol.link.link import MicroscopeLink
 from scancontrol.microscope.host import serve
@@ -78,7 +78,7 @@ def test_what_was_cut_off_does_not_wait_for_the_rest_of_the_daemon(
         """The main thread is not scheduled again before the beam's has done all that it has to do."""
         found = connect(beam, timeout_s)
         deadline = time.monotonic() + 30
-        while beam.busy and beam.alive and time.monotonic() < deadline:
+        while not is_closed(cut_off.path) and beam.alive and time.monotonic() < deadline:
             time.sleep(0.005)
         return found
 
@@ -91,7 +91,7 @@ def test_what_was_cut_off_does_not_wait_for_the_rest_of_the_daemon(
         on_interrupted=choice,
     )
     shutdown = Until(lambda: is_closed(cut_off.path))
-    assert Daemon(config, tmp_path).run(Orders(), shutdown) == 0  # type: ignore[arg-type]
+    assert Daemon(config, tmp_path, Launch(), shutdown).run() == 0  # type: ignore[arg-type]
     with RecordingReader(cut_off.path) as read:
         assert read.reason == reason
 
@@ -120,4 +120,4 @@ def test_a_microscope_that_does_not_answer_for_a_while_is_waited_for_by_a_daemon
         on_interrupted="end",
     )
     shutdown = Until(lambda: len(attempts) == 3)
-    assert Daemon(config, tmp_path).run(Orders(), shutdown) == 0  # type: ignore[arg-type]
+    assert Daemon(config, tmp_path, Launch(), shutdown).run() == 0  # type: ignore[arg-type]

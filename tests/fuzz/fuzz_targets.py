@@ -419,7 +419,9 @@ TARGETS: dict[str, Target] = {
     "obi_replies": Target(
         _obi_replies, (b"\x00\xff" + sync_frame(0x1234) + encode_pixels(np.arange(9), OutputMode.SIXTEEN_BIT),)
     ),
-    "page": Target(_page, (b'{"type":"start","plan":"a"}', b'{"type":"ack","seq":7}', b'{"type":"emergency_blank"}')),
+    "page": Target(
+        _page, (b'{"type":"start","plan":"a","number":0}', b'{"type":"ack","seq":7}', b'{"type":"emergency_blank"}')
+    ),
     "yaml_daemon": Target(_yaml(DaemonConfig), _shipped("daemon.yaml"), factor=4096),
     "yaml_simulator": Target(
         _yaml(SimulatorConfig), _shipped("simulator.yaml", "simulator-difficult.yaml", "simulator-faults.yaml"), 4096

@@ -15,6 +15,7 @@ from benchmarks.dead_man import BAR_MS
 from benchmarks.dead_man import run as measure_dead_man
 from scancontrol.cli import main
 from scancontrol.daemon import health
+from scancontrol.daemon.snapshot import Snapshot
 from scancontrol.errors import InvalidInput, LinkError
 from scancontrol.link.link import Chunk, End, MicroscopeLink
 from scancontrol.paths import PathRecipe, Raster, expand
@@ -107,11 +108,11 @@ def test_a_running_daemon_tells_the_whole_of_itself_and_takes_no_orders_there(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with demo(tmp_path) as runs:
-        snapshot = _when(runs, lambda s: s.scan.phase == "ended")
-        assert snapshot.scan.reason == "completed"
+        snapshot = _when(runs, lambda s: s.scan.phase.value == "ended")
+        assert snapshot.scan.finish_reason == "completed"
         assert (snapshot.scan.samples_received, snapshot.scan.samples_lost) == (3 * 256 * 256, 0)
-        assert snapshot.beam.on is False
-        assert snapshot.beam.lease == "operator"
+        assert snapshot.microscope.status.beam_on is False
+        assert snapshot.microscope.status.operator == "operator"
         assert snapshot.dose.specimen == "grid-3"
         assert snapshot.dose.stage_um == (0.0, 5.0)
         assert snapshot.dose.area_e_per_a2 == pytest.approx(snapshot.dose.total_electrons / 500.0**2, rel=0.3)
@@ -137,7 +138,7 @@ def test_a_running_daemon_tells_the_whole_of_itself_and_takes_no_orders_there(
         health.find_daemon(runs)
 
 
-def _when(runs: Path, wanted) -> health.Snapshot:
+def _when(runs: Path, wanted) -> Snapshot:
     import time
 
     deadline = time.monotonic() + 60

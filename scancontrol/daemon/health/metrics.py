@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from scancontrol.daemon.health.snapshot import Snapshot
+from scancontrol.acquisition import Phase
+from scancontrol.daemon.snapshot import Snapshot
 
 __all__ = ["CONTENT_TYPE", "exposition"]
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
-_PHASES = ("idle", "arming", "scanning", "paused", "aborting", "ended")
 _Sample = tuple[str, str, str, float | int | None, Mapping[str, str]]
 
 
@@ -35,6 +35,7 @@ def exposition(snapshot: Snapshot) -> str:
 
 def _samples(s: Snapshot) -> Iterator[_Sample]:
     none: dict[str, str] = {}
+    status = s.microscope.status
     yield (
         "info",
         "gauge",
@@ -43,21 +44,30 @@ def _samples(s: Snapshot) -> Iterator[_Sample]:
         {
             "software": s.versions.software,
             "wire_protocol": str(s.versions.wire_protocol),
-            "microscope": s.beam.microscope,
+            "microscope": s.microscope.name or "",
             "method": s.restorer.method or "",
         },
     )
     yield "start_time_seconds", "gauge", "When the daemon started, Unix time.", s.started_utc_ns / 1e9, none
     yield "resident_memory_bytes", "gauge", "Memory of the daemon.", s.rss_bytes, none
-    for phase in _PHASES:
-        yield "phase", "gauge", "1 for the acquisition's phase.", int(s.scan.phase == phase), {"phase": phase}
-    yield "microscope_connected", "gauge", "Whether the microscope answers.", int(s.beam.connected), none
-    yield "beam_on", "gauge", "Whether the specimen is exposed.", None if s.beam.on is None else int(s.beam.on), none
-    yield "beam_held", "gauge", "Whether an emergency blank holds the beam.", int(s.beam.held), none
-    yield "clock_offset_seconds", "gauge", "Microscope minus daemon.", _scaled(s.beam.clock_offset_us), none
-    yield "clock_error_seconds", "gauge", "Bound on the error of the offset.", _scaled(s.beam.clock_error_us), none
+    for phase in Phase:
+        is_it = int(s.scan.phase is phase)
+        yield "phase", "gauge", "1 for the acquisition's phase.", is_it, {"phase": phase.value}
+    yield "microscope_connected", "gauge", "Whether the microscope answers.", int(s.microscope.connected), none
+    yield "beam_on", "gauge", "Whether the specimen is exposed.", None if status is None else int(status.beam_on), none
+    for state in ("asked", "confirmed"):
+        is_it = int(s.orders.blank == state)
+        yield ("blank", "gauge", "1 where a Blank stands, confirmed by the microscope or not.", is_it, {"is": state})
+    yield "clock_offset_seconds", "gauge", "Microscope minus daemon.", _scaled(s.microscope.clock_offset_us), none
+    yield (
+        "clock_error_seconds",
+        "gauge",
+        "Bound on the error of the offset.",
+        _scaled(s.microscope.clock_error_us),
+        none,
+    )
     yield "frames_completed", "gauge", "Frames of this acquisition that are whole.", s.scan.frames_completed, none
-    yield "frame_rate_hertz", "gauge", "Frames a second.", s.scan.frame_rate_hz, none
+    yield "frame_rate_hertz", "gauge", "Frames a second.", s.scan.frame_rate_hz or None, none
     for name, count in (
         ("exposed", s.scan.samples_exposed),
         ("received", s.scan.samples_received),
@@ -73,23 +83,19 @@ def _samples(s: Snapshot) -> Iterator[_Sample]:
     yield "dose_session_limit_electrons", "gauge", "Limit on it.", s.dose.session_limit_electrons, dose
     yield "dose_electrons_total", "counter", "Electrons that the specimen has had.", s.dose.total_electrons, dose
     yield "dose_assumed_electrons", "gauge", "Of these, counted in full unseen.", s.dose.assumed_electrons, dose
-    yield "microscope_queued_scans", "gauge", "Scans that wait.", s.queues.microscope_scans, none
-    yield "microscope_retained_bytes", "gauge", "Samples not acknowledged.", s.queues.microscope_retained_bytes, none
-    yield "microscope_starved_total", "counter", "Times that the beam waited.", s.queues.microscope_starved, none
-    yield "restorer_queue", "gauge", "Frames that wait for the restorer.", s.queues.restorer_frames, none
-    yield "disk_free_bytes", "gauge", "Room for recordings.", s.queues.disk_free_bytes, none
+    if status is not None:
+        yield "microscope_queued_scans", "gauge", "Scans that wait.", status.queued_scans, none
+        yield "microscope_retained_bytes", "gauge", "Samples not acknowledged.", status.retained_bytes, none
+        yield "microscope_starved_total", "counter", "Times that the beam waited.", status.starved, none
+    yield "restorer_queue", "gauge", "Frames that wait for the restorer.", s.restorer.queue, none
+    yield "disk_free_bytes", "gauge", "Room for recordings.", s.disk_free_bytes, none
     yield "restorer_up", "gauge", "Whether the restorer is ready.", int(s.restorer.state == "ready"), none
     yield "restorer_restarts_total", "counter", "Times that it was started again.", s.restorer.restarts, none
     yield "restorer_restored_total", "counter", "Frames restored.", s.restorer.restored, none
     yield "restorer_dropped_total", "counter", "Frames not restored live.", s.restorer.dropped, none
-    for name, latency in (("0.5", s.restorer.latency_p50_ms), ("0.99", s.restorer.latency_p99_ms)):
-        yield (
-            "restore_latency_seconds",
-            "gauge",
-            "Last sample to restored frame.",
-            _scaled(latency, 1e-3),
-            {"quantile": name},
-        )
+    for quantile, latency in (("0.5", s.restorer.latency_p50_ms), ("0.99", s.restorer.latency_p99_ms)):
+        labels = {"quantile": quantile}
+        yield "restore_latency_seconds", "gauge", "Last sample to restored frame.", _scaled(latency, 1e-3), labels
     yield "warnings", "gauge", "What is wrong now.", len(s.warnings), none
 
 

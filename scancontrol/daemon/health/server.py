@@ -18,7 +18,7 @@ from typing import Any
 import msgspec
 
 from scancontrol.daemon.health.metrics import CONTENT_TYPE, exposition
-from scancontrol.daemon.health.snapshot import Snapshot
+from scancontrol.daemon.snapshot import Snapshot
 from scancontrol.errors import InvalidInput, LinkError
 from scancontrol.files import write_text
 from scancontrol.transport.keys import ClientSecurity

@@ -8,19 +8,7 @@ decides what each browser gets next; :mod:`scancontrol.daemon.page.access` decid
 from __future__ import annotations
 
 from scancontrol.daemon.page.hub import LiveHub, PartialView, RestorationView
-from scancontrol.daemon.page.messages import (
-    Abort,
-    Command,
-    EmergencyBlank,
-    MicroscopeState,
-    Notice,
-    Pause,
-    Record,
-    RestorerState,
-    Resume,
-    Start,
-    StatusView,
-)
+from scancontrol.daemon.page.messages import Abort, Command, EmergencyBlank, Notice, Pause, Record, Resume, Start
 from scancontrol.daemon.page.server import LiveServer
 
 __all__ = [
@@ -29,14 +17,11 @@ __all__ = [
     "EmergencyBlank",
     "LiveHub",
     "LiveServer",
-    "MicroscopeState",
     "Notice",
     "PartialView",
     "Pause",
     "Record",
     "RestorationView",
-    "RestorerState",
     "Resume",
     "Start",
-    "StatusView",
 ]

@@ -21,7 +21,8 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from scancontrol.daemon.page.messages import Command, EmergencyBlank, Notice, StatusView
+from scancontrol.daemon.page.messages import Abort, Command, EmergencyBlank, Notice
+from scancontrol.daemon.snapshot import Snapshot
 from scancontrol.errors import InvalidInput
 from scancontrol.restoration import Provenance
 
@@ -73,28 +74,21 @@ class TruthView:
     image: Image | None
 
 
-View = PartialView | RestorationView | TruthView | StatusView
+View = PartialView | RestorationView | TruthView | Snapshot
 
 
 class CommandQueue(queue.Queue[Command]):
-    """A bounded queue in which an emergency blank overtakes everything, and always fits."""
+    """A bounded queue that a Blank or an Abort empties, and into which these two always fit."""
 
     def _init(self, maxsize: int) -> None:
         self.queue: deque[Command] = deque()
 
-    def _put(self, item: Command) -> None:
-        if isinstance(item, EmergencyBlank):
-            self.queue.appendleft(item)
-        else:
-            self.queue.append(item)
-
     def offer(self, command: Command) -> bool:
         """Queue ``command`` without waiting; False if there is no room for it."""
         with self.mutex:
-            urgent = isinstance(command, EmergencyBlank)
-            if urgent and self.queue and isinstance(self.queue[0], EmergencyBlank):
-                return True  # one is already at the front
-            if not urgent and len(self.queue) >= MAX_WAITING_COMMANDS:
+            if isinstance(command, EmergencyBlank | Abort):
+                self.queue.clear()  # nothing that was asked for before outlives it
+            elif len(self.queue) >= MAX_WAITING_COMMANDS:
                 return False
             self._put(command)
             self.unfinished_tasks += 1
@@ -107,6 +101,7 @@ class LiveHub:
 
     def __init__(self, *, utc_ns: Callable[[], int] = time.time_ns) -> None:
         self._utc_ns = utc_ns
+        self.on_stop: Callable[[Abort | EmergencyBlank], None] = lambda command: None  # see :meth:`take`
         self.commands = CommandQueue()  # what the pages ask for; the daemon takes and answers with notices
         self._lock = threading.Lock()
         self._seq = 0
@@ -138,7 +133,16 @@ class LiveHub:
             _check_images(truth=image)
         self._put("truth", TruthView(image))
 
-    def publish_status(self, status: StatusView) -> None:
+    def take(self, command: Command) -> bool:
+        """A page asks for something; False if there is no room for it.
+
+        A Blank or an Abort reaches ``on_stop`` here, in the caller's thread, before it waits for anybody.
+        """
+        if isinstance(command, EmergencyBlank | Abort):
+            self.on_stop(command)
+        return self.commands.offer(command)
+
+    def publish_status(self, status: Snapshot) -> None:
         """Replace the snapshot that the page's figures come from."""
         self._put("status", status)
 

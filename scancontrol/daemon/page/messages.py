@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from scancontrol.daemon.snapshot import Snapshot
 from scancontrol.errors import RemoteProtocolError
 
 __all__ = [
@@ -20,15 +21,12 @@ __all__ = [
     "Command",
     "EmergencyBlank",
     "Hello",
-    "MicroscopeState",
     "Notice",
     "Pause",
     "Record",
     "Refusal",
-    "RestorerState",
     "Resume",
     "Start",
-    "StatusView",
     "decode_from_page",
     "encode_text",
 ]
@@ -43,10 +41,14 @@ class _FromPage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """Base of everything a browser may say."""
 
 
+Number = Annotated[int, msgspec.Meta(ge=0, le=1 << 53)]  # ``orders.number`` of the status that the browser had seen
+
+
 class Start(_FromPage, frozen=True, tag="start"):
-    """Begin the acquisition of one of the plans that the status offers."""
+    """Begin the acquisition of one of the plans that the status offers. Taken once for each ``number``."""
 
     plan: Name
+    number: Number
 
 
 class Pause(_FromPage, frozen=True, tag="pause"):
@@ -54,7 +56,9 @@ class Pause(_FromPage, frozen=True, tag="pause"):
 
 
 class Resume(_FromPage, frozen=True, tag="resume"):
-    """Go on from the next unexposed sample."""
+    """Go on from the next unexposed sample. Refused if anything was ordered since the browser saw ``number``."""
+
+    number: Number
 
 
 class Abort(_FromPage, frozen=True, tag="abort"):
@@ -104,66 +108,6 @@ class Refusal(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="
     text: str
 
 
-class RestorerState(msgspec.Struct, frozen=True, kw_only=True):
-    """The restorer's process as its supervisor sees it."""
-
-    state: Literal["off", "starting", "ready", "dead", "restarting"] = "off"
-    restarts: int = 0
-    queue: int = 0  # frames asked for and not yet answered
-    dropped: int = 0  # frames passed over because newer samples had come
-    device: str | None = None
-
-
-class MicroscopeState(msgspec.Struct, frozen=True, kw_only=True):
-    """The microscope as its link sees it. ``blanked`` is None while nobody knows."""
-
-    connected: bool = False
-    blanked: bool | None = None
-    name: str | None = None
-    address: str | None = None
-    operator: str | None = None  # who holds the lease
-
-
-class StatusView(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="status"):
-    """One frozen snapshot of the whole. None means "not known", and the page says so with a dash.
-
-    Units are in the names; fractions are 0 to 1; counts are of samples since the acquisition began.
-    """
-
-    phase: Literal["idle", "arming", "scanning", "paused", "aborting", "ended"] = "idle"
-    reason: str | None = None  # why it ended, as the wire's ``end`` says it
-    plan: str | None = None
-    plans: tuple[str, ...] = ()
-    pattern: str | None = None  # one line, e.g. "Archimedean spiral, constant speed"
-    frame: int | None = None  # 0-based
-    frames: int | None = None
-    frame_rate_hz: float | None = None
-    beam_frame_time_ms: float | None = None
-    dwell_us: float | None = None
-    beam_current_pa: float | None = None
-    latency_p50_ms: float | None = None  # last sample of a frame received → its restoration published
-    latency_p99_ms: float | None = None
-    dose_frame_e_per_a2: float | None = None  # mean over the field
-    dose_area_e_per_a2: float | None = None  # accumulated on this area, all acquisitions
-    dose_limit_e_per_a2: float | None = None
-    dose_saved_fraction: float | None = None  # against a full raster at the same dwell
-    coverage_nominal: float | None = None
-    coverage_touched: float | None = None
-    coverage_dose: float | None = None
-    samples_sent: int = 0
-    samples_received: int = 0
-    samples_lost: int = 0
-    samples_late: int = 0
-    saturation_counts: float | None = None  # the detector's ceiling; pixels at it are marked
-    restorer: RestorerState = RestorerState()
-    microscope: MicroscopeState = MicroscopeState()
-    recording: str | None = None  # the file's name; None while nothing is recorded
-    face: str | None = None  # "classical" | "faithful" | "realistic"
-    method: str | None = None
-    origin: Literal["simulation", "experiment"] | None = None
-    warnings: tuple[str, ...] = ()
-
-
 def decode_from_page(text: str | bytes) -> Command | Acknowledge:
     """Return the message in ``text``.
 
@@ -180,6 +124,6 @@ def decode_from_page(text: str | bytes) -> Command | Acknowledge:
         raise RemoteProtocolError(f"the page's message is not understood: {error}") from error
 
 
-def encode_text(message: Hello | Notice | Refusal | StatusView) -> str:
+def encode_text(message: Hello | Notice | Refusal | Snapshot) -> str:
     """Return ``message`` as JSON text; infinities and NaN become null."""
     return msgspec.json.encode(message).decode()

@@ -33,12 +33,12 @@ from scancontrol.daemon.page.messages import (
     Hello,
     Notice,
     Refusal,
-    StatusView,
     decode_from_page,
     encode_text,
 )
 from scancontrol.daemon.page.outbox import Outbox, Outgoing
 from scancontrol.daemon.page.site import Site
+from scancontrol.daemon.snapshot import Snapshot
 from scancontrol.errors import InvalidInput, LocalProtocolError, RemoteProtocolError
 
 __all__ = ["LiveServer"]
@@ -256,7 +256,7 @@ class LiveServer:
                 await connection.send(await self._wire_form(outgoing))
 
     async def _wire_form(self, outgoing: Outgoing) -> str | bytes:
-        if isinstance(outgoing.view, StatusView | Notice):
+        if isinstance(outgoing.view, Snapshot | Notice):
             return encode_text(outgoing.view)
         # A large frame takes tens of milliseconds, and an emergency blank must not wait for it.
         return await asyncio.to_thread(self._encode_once, outgoing.slot, outgoing.seq, outgoing.view)
@@ -276,7 +276,7 @@ class LiveServer:
             return None
         if role == "observer" and not isinstance(message, EmergencyBlank):
             return Refusal(code="read_only", text="this link can watch and blank the beam, and nothing else")
-        if not self._hub.commands.offer(message):
+        if not self._hub.take(message):
             return Refusal(code="busy", text="the daemon has not taken the last commands yet; try again")
         return None
 

@@ -17,21 +17,16 @@ import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import distance_transform_edt, gaussian_filter
 
+from scancontrol.acquisition import AcquisitionStatus, Phase
+from scancontrol.acquisition.reasons import explanation
+from scancontrol.daemon.orders import Orders
 from scancontrol.daemon.page.hub import LiveHub, PartialView, RestorationView
-from scancontrol.daemon.page.messages import (
-    Abort,
-    EmergencyBlank,
-    MicroscopeState,
-    Notice,
-    Pause,
-    Record,
-    RestorerState,
-    Resume,
-    Start,
-    StatusView,
-)
+from scancontrol.daemon.page.messages import Abort, EmergencyBlank, Notice, Pause, Record, Resume, Start
 from scancontrol.daemon.page.server import LiveServer
+from scancontrol.daemon.snapshot import BeamSnapshot, DoseSnapshot, RestorationsSnapshot, Snapshot
+from scancontrol.plan.planned import PlanFigures
 from scancontrol.restoration import Provenance
+from scancontrol.wire.messages import Status
 
 Image = npt.NDArray[np.float32]
 PLANS = ("spiral-20", "spiral-10", "spiral-100")
@@ -91,6 +86,7 @@ class SyntheticDaemon:
         self.restorer_state, self.restarts, self.blanked = "ready", 0, True
         self.warnings: tuple[str, ...] = ()
         self.taken: list[object] = []
+        self.orders, self.confirms, self.catching_up = Orders(), True, 0
         self.received, self.latencies = 0, [7.9]
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._run, name="synthetic-daemon", daemon=True)
@@ -119,7 +115,12 @@ class SyntheticDaemon:
             return
         self.taken.append(command)
         match command:
-            case Start(plan=plan):
+            case Start(plan=plan, number=number):
+                self.orders.start(plan, number)
+                order = self.orders.take()
+                assert order is not None
+                self.orders.lifted(order)
+                self.order = order
                 self.plan, self.phase, self.reason, self.blanked = plan, "scanning", None, False
                 self.series, self.frame = self.series + 1, 0
                 self.hub.publish_notice(Notice(f"Started {plan}."))
@@ -129,9 +130,16 @@ class SyntheticDaemon:
             case Resume():
                 self.phase, self.blanked = "scanning", False
             case Abort():
+                self.orders.abort()
+                self.orders.ended(self.order)
                 self.phase, self.reason, self.blanked = "ended", "aborted", True
                 self.hub.publish_notice(Notice(f"Aborted in frame {self.frame + 1}.", "warning"))
             case EmergencyBlank():
+                self.orders.blank()
+                if self.phase == "scanning":
+                    self.orders.ended(self.order)
+                if self.confirms:
+                    self.orders.confirm(self.orders.blank_to_say or 0)
                 self.phase, self.reason, self.blanked = "ended", "operator_blank", True
                 self.hub.publish_notice(Notice("Beam blanked by the operator.", "error"))
             case Record(on=on):
@@ -183,45 +191,76 @@ class SyntheticDaemon:
     def publish_status(self) -> None:
         touched = len(np.unique(self.path)) / self.side**2
         dose = len(self.path) / self.side**2
+        e_per_a2 = 6241.5 * (0.2 / 0.25) ** 2 * dose
         self.hub.publish_status(
-            StatusView(
-                phase=self.phase,
-                reason=self.reason,
-                plan=self.plan,
-                plans=PLANS,  # type: ignore[arg-type]
-                pattern="Archimedean spiral, constant speed",
-                frame=self.frame,
-                frames=200,
-                frame_rate_hz=1 / (self.pace_s * self.steps + 0.1),
-                beam_frame_time_ms=len(self.path) * 2e-3,
-                dwell_us=2.0,
-                beam_current_pa=20.0,
-                latency_p50_ms=float(np.median(self.latencies)),
-                latency_p99_ms=max(self.latencies),
-                dose_frame_e_per_a2=6241.5 * (0.2 / 0.25) ** 2 * dose,
-                dose_area_e_per_a2=6241.5 * (0.2 / 0.25) ** 2 * dose * self.frame,
-                dose_limit_e_per_a2=50_000.0,
-                dose_saved_fraction=1 - dose,
-                coverage_nominal=self.coverage,
-                coverage_touched=touched,
-                coverage_dose=dose,
-                samples_sent=self.received,
-                samples_received=self.received,
-                saturation_counts=4095.0,
-                restorer=RestorerState(state=self.restorer_state, restarts=self.restarts, device="cpu"),  # type: ignore[arg-type]
-                microscope=MicroscopeState(
-                    connected=True,
-                    blanked=self.blanked,
+            Snapshot(
+                plans=PLANS,
+                plan=PlanFigures(
+                    plan=self.plan or "",
+                    pattern="Archimedean spiral, constant speed",
+                    frames=200,
+                    dwell_us=2.0,
+                    beam_current_pa=20.0,
+                    beam_frame_time_ms=len(self.path) * 2e-3,
+                    dose_frame_e_per_a2=e_per_a2,
+                    dose_limit_e_per_a2=50_000.0,
+                    coverage_nominal=self.coverage,
+                    coverage_touched=touched,
+                    coverage_dose=dose,
+                    saturation_counts=4095.0,
+                ),
+                scan=AcquisitionStatus(
+                    phase=Phase(self.phase),
+                    finish_reason=self.reason,
+                    explanation=explanation(self.reason, "") if self.reason else "",
+                    frame=self.frame,
+                    frames_planned=200,
+                    frame_rate_hz=1 / (self.pace_s * self.steps + 0.1),
+                    samples_exposed=self.received,
+                    samples_received=self.received,
+                    recording=self.recording,
+                ),
+                orders=self.orders.snapshot,
+                microscope=BeamSnapshot(
                     name="synthetic STEM",
                     address="tcp://127.0.0.1:5555",
-                    operator="test",
+                    origin="simulation",
+                    connected=True,
+                    status=self.microscope(),
                 ),
-                recording=self.recording,
-                face="classical",
-                method="normalised convolution",
-                origin="simulation",
+                dose=DoseSnapshot(area_e_per_a2=e_per_a2 * self.frame),
+                restorer=RestorationsSnapshot(
+                    state=self.restorer_state,  # type: ignore[arg-type]
+                    restarts=self.restarts,
+                    device="cpu",
+                    method="normalised convolution",
+                    face="classical",
+                    catching_up=self.catching_up,
+                    latency_p50_ms=float(np.median(self.latencies)),
+                    latency_p99_ms=max(self.latencies),
+                ),
                 warnings=self.warnings,
             )
+        )
+
+    def microscope(self) -> Status:
+        return Status(
+            number=1,
+            client_ns=1,
+            monotonic_ns=1,
+            utc_ns=1,
+            server_id="0" * 32,
+            state="idle" if self.blanked else "scanning",
+            blanker="auto" if self.blanked else "unblank",
+            beam_on=not self.blanked,
+            operator="test",
+            series_id=None,
+            frame=None,
+            next_index=0,
+            queued_scans=0,
+            next_sequence=0,
+            retained_bytes=0,
+            session_electrons=0.0,
         )
 
 

@@ -86,7 +86,7 @@ def test_the_demo_is_watched_paused_survives_its_restorer_and_is_blanked(browser
     page.until(lambda: not page.shown("right-message"), "and restores", START_S)
 
     page.press("b")
-    page.until(lambda: page.text("beam-text") == "beam blanked", "blanked")
+    page.until(lambda: page.text("beam-text") == "beam blanked, held", "blanked, and held")
     page.until(lambda: "blanked" in page.text("log"), "the daemon's word for it is in the log")
     assert page.complaints() == []
 

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from scancontrol.daemon.page.hub import KEPT_NOTICES, MAX_WAITING_COMMANDS, LiveHub, PartialView, RestorationView
-from scancontrol.daemon.page.messages import Abort, EmergencyBlank, Notice, Pause, Start, StatusView
+from scancontrol.daemon.page.messages import Abort, EmergencyBlank, Notice, Pause, Start
+from scancontrol.daemon.snapshot import Snapshot
 from scancontrol.errors import InvalidInput
 from scancontrol.restoration import Provenance
 
@@ -43,7 +44,7 @@ def test_a_complete_frame_is_not_pushed_out_by_the_start_of_the_next() -> None:
 def test_sequence_numbers_rise_over_all_kinds() -> None:
     hub = LiveHub()
     hub.publish_partial(partial(0))
-    hub.publish_status(StatusView())
+    hub.publish_status(Snapshot())
     hub.publish_truth(np.zeros((4, 6), np.float32))
     numbers = [hub.newest(slot)[0] for slot in ("partial", "status", "truth")]  # type: ignore[arg-type, index]
     assert numbers == sorted(set(numbers))
@@ -59,20 +60,24 @@ def test_only_the_last_notices_are_kept_each_with_its_time() -> None:
     assert hub.notices_after(kept[-2][0]) == kept[-1:]
 
 
-def test_an_emergency_blank_overtakes_what_waits() -> None:
+@pytest.mark.parametrize("stop", [EmergencyBlank(), Abort()])
+def test_nothing_that_was_asked_for_before_a_blank_or_an_abort_outlives_it(stop: Abort | EmergencyBlank) -> None:
     commands = LiveHub().commands
-    for command in (Start(plan="a"), Pause(), EmergencyBlank()):
+    for command in (Start(plan="a", number=0), Pause(), stop, Start(plan="b", number=1)):
         assert commands.offer(command)
-    assert [commands.get_nowait() for _ in range(3)] == [EmergencyBlank(), Start(plan="a"), Pause()]
+    assert [commands.get_nowait() for _ in range(2)] == [stop, Start(plan="b", number=1)]
+    assert commands.empty()
 
 
-def test_a_full_queue_refuses_everything_but_an_emergency_blank() -> None:
-    commands = LiveHub().commands
-    assert all(commands.offer(Abort()) for _ in range(MAX_WAITING_COMMANDS))
-    assert not commands.offer(Pause())
-    assert all(commands.offer(EmergencyBlank()) for _ in range(100))
-    assert commands.qsize() == MAX_WAITING_COMMANDS + 1  # a hundred cries are one
-    assert commands.get_nowait() == EmergencyBlank()
+@pytest.mark.parametrize("stop", [EmergencyBlank(), Abort()])
+def test_a_blank_or_an_abort_acts_in_the_thread_that_brings_it_however_much_waits(stop: Abort | EmergencyBlank) -> None:
+    hub, acted = LiveHub(), []
+    hub.on_stop = lambda command: acted.append((command, threading.get_ident()))
+    assert all(hub.take(Pause()) for _ in range(MAX_WAITING_COMMANDS))
+    assert not hub.take(Pause())
+    assert acted == []
+    assert hub.take(stop)
+    assert acted == [(stop, threading.get_ident())]
 
 
 def test_a_thread_that_waits_for_a_command_gets_it() -> None:

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from scancontrol.acquisition import AcquisitionStatus
 from scancontrol.daemon.page.messages import (
     MAX_COMMAND_BYTES,
     Abort,
@@ -21,16 +22,16 @@ from scancontrol.daemon.page.messages import (
     Refusal,
     Resume,
     Start,
-    StatusView,
     decode_from_page,
     encode_text,
 )
+from scancontrol.daemon.snapshot import RestorationsSnapshot, Snapshot
 from scancontrol.errors import RemoteProtocolError
 
 GOLDEN = [
-    (Start(plan="spiral 1/20"), '{"type":"start","plan":"spiral 1/20"}'),
+    (Start(plan="spiral 1/20", number=7), '{"type":"start","plan":"spiral 1/20","number":7}'),
     (Pause(), '{"type":"pause"}'),
-    (Resume(), '{"type":"resume"}'),
+    (Resume(number=7), '{"type":"resume","number":7}'),
     (Abort(), '{"type":"abort"}'),
     (EmergencyBlank(), '{"type":"emergency_blank"}'),
     (Record(on=True), '{"type":"record","on":true}'),
@@ -58,10 +59,12 @@ def test_every_message_of_the_page_has_one_spelling(message: msgspec.Struct, tex
         '{"type":7}',
         '{"plan":"a"}',
         '{"type":"start"}',
-        '{"type":"start","plan":7}',
-        '{"type":"start","plan":""}',
-        '{"type":"start","plan":"a","extra":1}',
-        '{"type":"start","plan":"' + "a" * 201 + '"}',
+        '{"type":"start","plan":7,"number":0}',
+        '{"type":"start","plan":"","number":0}',
+        '{"type":"start","plan":"a"}',
+        '{"type":"start","plan":"a","number":-1}',
+        '{"type":"start","plan":"a","number":0,"extra":1}',
+        '{"type":"start","plan":"' + "a" * 201 + '","number":0}',
         '{"type":"record","on":"yes"}',
         '{"type":"ack","seq":-1}',
         '{"type":"ack","seq":1.5}',
@@ -102,10 +105,12 @@ def test_no_input_does_anything_but_parse_or_be_refused(text: str | bytes) -> No
 
 
 def test_the_daemon_speaks_tagged_json_without_infinities() -> None:
-    status = json.loads(encode_text(StatusView(frame_rate_hz=float("inf"), latency_p50_ms=float("nan"))))
+    scan, restorer = AcquisitionStatus(frame_rate_hz=float("inf")), RestorationsSnapshot(latency_p50_ms=float("nan"))
+    status = json.loads(encode_text(Snapshot(scan=scan, restorer=restorer)))
     assert status["type"] == "status"
-    assert status["frame_rate_hz"] is None
-    assert status["latency_p50_ms"] is None
+    assert status["scan"]["phase"] == "idle"
+    assert status["scan"]["frame_rate_hz"] is None
+    assert status["restorer"]["latency_p50_ms"] is None
     for message, tag in (
         (Hello(protocol="p", server="s", role="observer"), "hello"),
         (Notice("n"), "notice"),

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from scancontrol.daemon.page.hub import LiveHub, PartialView, RestorationView
-from scancontrol.daemon.page.messages import Notice, StatusView
+from scancontrol.daemon.page.messages import Notice
 from scancontrol.daemon.page.outbox import WINDOW, Outbox, Outgoing
+from scancontrol.daemon.snapshot import Snapshot
 from scancontrol.restoration import Provenance
 
 IMAGE = np.zeros((2, 2), np.float32)
@@ -48,7 +49,7 @@ def test_without_acknowledgement_images_stop_and_figures_go_on() -> None:
     slots: list[str | None] = []
     for second in range(1, 50):
         show_partial(hub, second)
-        hub.publish_status(StatusView(frame=second))
+        hub.publish_status(Snapshot(utc_ns=second))
         slots += [o.slot for o in everything(outbox, hub, float(second))]
     assert slots.count("partial") == WINDOW
     assert slots.count("status") == 49
@@ -112,7 +113,7 @@ class OutboxUnderAnyBrowser(RuleBasedStateMachine):
 
     @rule()
     def publish_figures(self) -> None:
-        self.hub.publish_status(StatusView())
+        self.hub.publish_status(Snapshot())
 
     @rule(step_s=st.floats(0, 2))
     def wait(self, step_s: float) -> None:

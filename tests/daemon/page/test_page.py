@@ -64,7 +64,7 @@ def start(page: Page) -> None:
 
 def test_one_key_shows_the_partial_scan_beside_its_restoration(page: Page, daemon: SyntheticDaemon) -> None:
     start(page)
-    assert daemon.taken == [Start(plan=PLANS[0])]
+    assert daemon.taken == [Start(plan=PLANS[0], number=0)]
     assert page.text("phase") == "scanning"
     assert page.text("beam-text") == "beam on"
     left, right = page.pixels("left-canvas"), page.pixels("right-canvas")
@@ -101,9 +101,16 @@ def test_keys_pause_go_on_record_abort_and_blank(page: Page, daemon: SyntheticDa
     page.until(lambda: page.text("recording") == "nothing", "recording ends")
     page.press("b")
     page.until(lambda: page.text("phase") == "ended · operator blank", "blanked")
-    assert page.text("beam-text") == "beam blanked"
+    page.until(lambda: page.text("beam-text") == "beam blanked, held", "the lamp says that it is held")
     page.until(lambda: "blanked by the operator" in page.text("log"), "the daemon's answer is in the log")
-    assert daemon.taken == [Start(plan=PLANS[0]), Pause(), Resume(), Abort(), Record(on=False), EmergencyBlank()]
+    assert daemon.taken == [
+        Start(plan=PLANS[0], number=0),
+        Pause(),
+        Resume(number=1),
+        Abort(),
+        Record(on=False),
+        EmergencyBlank(),
+    ]
 
 
 def test_a_click_leaves_no_second_command_behind_space(page: Page, daemon: SyntheticDaemon) -> None:
@@ -113,7 +120,7 @@ def test_a_click_leaves_no_second_command_behind_space(page: Page, daemon: Synth
     page.press(" ")  # the button still has the focus
     page.until(lambda: page.text("phase") == "paused", "paused")
     page.until(lambda: page.text("go-text") == "Resume", "the button says what it would do")
-    assert daemon.taken == [Start(plan=PLANS[0]), Pause()]
+    assert daemon.taken == [Start(plan=PLANS[0], number=0), Pause()]
 
 
 def test_the_chosen_plan_is_the_one_that_starts(page: Page, daemon: SyntheticDaemon) -> None:
@@ -121,7 +128,7 @@ def test_the_chosen_plan_is_the_one_that_starts(page: Page, daemon: SyntheticDae
     page.driver.find_element(By.CSS_SELECTOR, f"#plan option[value='{PLANS[2]}']").click()
     page.driver.find_element(By.ID, "go").click()
     page.until(lambda: daemon.taken, "the command arrived")
-    assert daemon.taken == [Start(plan=PLANS[2])]
+    assert daemon.taken == [Start(plan=PLANS[2], number=0)]
 
 
 def test_the_blank_key_works_from_inside_the_help(page: Page, daemon: SyntheticDaemon) -> None:

@@ -23,9 +23,10 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
 from scancontrol.daemon.page.hub import LiveHub, PartialView
-from scancontrol.daemon.page.messages import PAGE_PROTOCOL, EmergencyBlank, Notice, Pause, Start, StatusView
+from scancontrol.daemon.page.messages import PAGE_PROTOCOL, EmergencyBlank, Notice, Pause, Start
 from scancontrol.daemon.page.server import MAX_CONNECTIONS, MAX_WATCHERS, LiveServer
 from scancontrol.daemon.page.site import STATIC_FILES
+from scancontrol.daemon.snapshot import Snapshot
 from scancontrol.errors import InvalidInput, LocalProtocolError
 
 
@@ -130,8 +131,8 @@ def test_a_foreign_page_is_refused_even_with_the_token(server: LiveServer, origi
 
 
 def test_a_page_learns_its_role_then_the_newest_state(hub: LiveHub, server: LiveServer) -> None:
-    hub.publish_status(StatusView(frame=6))
-    hub.publish_status(StatusView(frame=7))
+    hub.publish_status(Snapshot(utc_ns=6))
+    hub.publish_status(Snapshot(utc_ns=7))
     with watch(server.url) as page:
         assert json.loads(page.recv(5)) == {
             "type": "hello",
@@ -139,28 +140,36 @@ def test_a_page_learns_its_role_then_the_newest_state(hub: LiveHub, server: Live
             "server": "scancontrol",
             "role": "operator",
         }
-        assert json.loads(page.recv(5))["frame"] == 7
+        assert json.loads(page.recv(5))["utc_ns"] == 7
         hub.publish_notice(Notice("Started.", "info"))
         assert json.loads(page.recv(5))["text"] == "Started."
         hub.publish_partial(image_view(3))
         assert isinstance(page.recv(5), bytes)
 
 
-def test_commands_reach_the_daemon_and_an_emergency_blank_comes_first(hub: LiveHub, server: LiveServer) -> None:
+def test_commands_reach_the_daemon_and_a_blank_empties_what_waits(hub: LiveHub, server: LiveServer) -> None:
     with watch(server.url) as page:
-        page.send('{"type":"start","plan":"spiral"}')
         page.send('{"type":"pause"}')
         page.send('{"type":"emergency_blank"}')
+        page.send('{"type":"start","plan":"spiral","number":3}')
         page.send('{"type":"nonsense"}')
         page.recv(5)
         assert json.loads(page.recv(5))["code"] == "malformed"  # so all before it were taken
-    assert [hub.commands.get_nowait() for _ in range(3)] == [EmergencyBlank(), Start(plan="spiral"), Pause()]
+    taken = [hub.commands.get_nowait() for _ in range(2)]
+    assert taken == [EmergencyBlank(), Start(plan="spiral", number=3)]
+    assert hub.commands.empty()
 
 
 def test_an_observer_may_blank_the_beam_and_nothing_else(hub: LiveHub, server: LiveServer) -> None:
     with watch(server.observer_url) as page:
         assert json.loads(page.recv(5))["role"] == "observer"
-        for command in ('"start","plan":"a"', '"pause"', '"resume"', '"abort"', '"record","on":false'):
+        for command in (
+            '"start","plan":"a","number":0',
+            '"pause"',
+            '"resume","number":0',
+            '"abort"',
+            '"record","on":false',
+        ):
             page.send(f'{{"type":{command}}}')
             assert json.loads(page.recv(5))["code"] == "read_only"
         page.send('{"type":"emergency_blank"}')
@@ -260,7 +269,7 @@ def test_stop_is_quick_repeatable_and_lets_the_daemon_publish_on(hub: LiveHub) -
         server.stop()
         assert time.perf_counter() - start < 1
     server.stop()
-    hub.publish_status(StatusView())
+    hub.publish_status(Snapshot())
 
 
 def stalled(server: LiveServer) -> socket.socket:

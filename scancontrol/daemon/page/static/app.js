@@ -109,10 +109,10 @@ function drawLeft() {
     : shrink(frame.planes.image, frame.planes.weight, frame.rows, frame.cols, factor));
   const now = fit(partial);
   paintPartial(panel.pixelsFor(now.rows, now.cols, partial.rows / factor, partial.cols / factor), now.values, now.weight, contrast.low, contrast.high,
-    before && fit(before), status?.saturation_counts ?? null);
+    before && fit(before), status?.plan?.saturation_counts ?? null);
   panel.draw({ fovNm: partial.fov_nm });
   const share = partial.complete ? 1 : partial.planned ? partial.samples / partial.planned : null;
-  const of = status?.frames ? ` of ${status.frames}` : '';
+  const of = status?.scan.frames_planned ? ` of ${status.scan.frames_planned}` : '';
   const binned = partial.binning > 1 ? ` · shown ${partial.binning}× binned` : '';
   byId('left-caption').textContent = `frame ${partial.frame + 1}${of} · ${figure(partial.samples, 9)} samples`;
   const field = partial.fov_nm ? ` · field ${lengthText(partial.fov_nm)} · pixel ${lengthText(partial.fov_nm / partial.full_cols)}` : '';

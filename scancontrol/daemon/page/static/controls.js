@@ -10,6 +10,7 @@ export class Controls {
     this.status = null;
     this.role = null;
     this.connected = false;
+    this.sent = -1; // the number of the last Start or Resume: one is given for each number that the daemon shows
     byId('go').addEventListener('click', () => this.go());
     byId('abort').addEventListener('click', () => this.abort());
     byId('blank').addEventListener('click', () => this.blank());
@@ -51,22 +52,27 @@ export class Controls {
 
   go() {
     if (byId('go').disabled) return;
-    if (this.status.phase === 'scanning' || this.status.phase === 'arming') this.send({ type: 'pause' });
-    else if (this.status.phase === 'paused') this.send({ type: 'resume' });
-    else this.send({ type: 'start', plan: byId('plan').value });
+    const { scan, orders } = this.status;
+    if (scan.phase === 'scanning' || scan.phase === 'arming') { this.send({ type: 'pause' }); return; }
+    // Greyed at once, and not when the daemon has said so: the second of two clicks asks for nothing.
+    this.sent = orders.number;
+    byId('go').disabled = true;
+    if (scan.phase === 'paused') this.send({ type: 'resume', number: orders.number });
+    else this.send({ type: 'start', plan: byId('plan').value, number: orders.number });
   }
 
   abort() { if (!byId('abort').disabled) this.send({ type: 'abort' }); }
 
-  record() { if (this.operator) this.send({ type: 'record', on: !this.status.recording }); }
+  record() { if (this.operator) this.send({ type: 'record', on: !this.status.scan.recording }); }
 
   blank() { if (!byId('blank').disabled) this.send({ type: 'emergency_blank' }); }
 
   /** Bring buttons and the list of plans into line with what is known. */
   update(status, role, connected) {
     [this.status, this.role, this.connected] = [status, role, connected];
-    const phase = status?.phase;
+    const phase = status?.scan.phase;
     const running = RUNNING.includes(phase);
+    const busy = Boolean(status?.orders.start); // an acquisition has the beam, or is about to
     const plan = byId('plan');
     const names = (status?.plans ?? []).join('\n');
     if (plan.dataset.names !== names) {
@@ -74,14 +80,16 @@ export class Controls {
       plan.dataset.names = names;
       const plans = status?.plans ?? [];
       plan.replaceChildren(...plans.map((name) => new Option(name, name)));
-      plan.value = plans.includes(before) ? before : status?.plan ?? plans[0] ?? '';
+      plan.value = plans.includes(before) ? before : status?.plan?.plan ?? plans[0] ?? '';
     }
-    if (running && status.plan && document.activeElement !== plan) plan.value = status.plan;
+    if (running && status.plan && document.activeElement !== plan) plan.value = status.plan.plan;
     plan.disabled = !this.operator || running;
-    const reachable = this.operator && status.microscope.connected;
+    const reachable = this.operator && status.microscope.connected && status.orders.blank !== 'asked';
     byId('go-text').textContent = phase === 'paused' ? 'Resume' : running ? 'Pause' : 'Start';
-    byId('go').disabled = !reachable || phase === 'aborting' || (!running && !plan.value);
-    byId('abort').disabled = !this.operator || !running;
+    if (running && phase !== 'paused') byId('go').disabled = !reachable;
+    else byId('go').disabled = !reachable || phase === 'aborting' || this.sent === status.orders.number || (!running && (busy || !plan.value));
+    // Abort always wins: it is there for whatever runs, waits, is armed or is gone on with.
+    byId('abort').disabled = !this.operator || !busy;
     byId('blank').disabled = !connected;
     for (const id of ['plan-label', 'acquisition']) byId(id).hidden = role === 'observer';
     byId('role').hidden = role !== 'observer';

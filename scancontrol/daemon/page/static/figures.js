@@ -28,17 +28,20 @@ function put(id, text, kind) {
   if (kind !== undefined) node.dataset.kind = kind;
 }
 
-function dose(status) {
-  put('dose-frame', figure(status.dose_frame_e_per_a2));
+function dose({ plan, dose: had }) {
+  const frame = plan?.dose_frame_e_per_a2 ?? null;
+  put('dose-frame', figure(frame));
   // SEM and FIB users think in charge: 1 e/Å² is 1.602176634 mC/cm².
-  byId('dose-frame').title = status.dose_frame_e_per_a2 == null ? '' : `${figure(status.dose_frame_e_per_a2 * 1.602176634)} mC/cm²`;
-  put('dose-saved', percent(status.dose_saved_fraction));
-  byId('dose-saved-bar').style.width = `${Math.max(0, Math.min(1, status.dose_saved_fraction ?? 0)) * 100}%`;
-  put('dose-area', withUnit(status.dose_area_e_per_a2, 'e/Å²'));
-  const limit = status.dose_limit_e_per_a2;
+  byId('dose-frame').title = frame == null ? '' : `${figure(frame * 1.602176634)} mC/cm²`;
+  const saved = plan ? 1 - plan.coverage_dose : null;
+  put('dose-saved', percent(saved));
+  byId('dose-saved-bar').style.width = `${Math.max(0, Math.min(1, saved ?? 0)) * 100}%`;
+  put('dose-area', withUnit(had.area_e_per_a2, 'e/Å²'));
+  const limits = [had.area_limit_e_per_a2, plan?.dose_limit_e_per_a2].filter((value) => value != null);
+  const limit = limits.length ? Math.min(...limits) : null;
   put('dose-limit', limit === null ? 'none' : withUnit(limit, 'e/Å²'));
   byId('dose-limit-meter').hidden = limit === null;
-  const used = limit ? (status.dose_area_e_per_a2 ?? 0) / limit : 0;
+  const used = limit ? (had.area_e_per_a2 ?? 0) / limit : 0;
   byId('dose-limit-bar').style.width = `${Math.min(1, used) * 100}%`;
   byId('dose-limit-bar').dataset.kind = used > 0.9 ? 'bad' : used > 0.7 ? 'warn' : 'good';
 }
@@ -67,45 +70,71 @@ function restorer(status, restoration) {
   put('queue', `${count(state.queue)} · ${count(state.dropped)}`);
 }
 
+/** What the lamp says: whether the beam is on, as far as anybody knows, and whether a Blank was confirmed. */
+function lamp({ microscope: seen, orders }) {
+  if (orders.blank === 'asked') return ['unconfirmed', 'blank asked for, not confirmed'];
+  if (!seen.connected || !seen.status) return ['unknown', 'beam unknown'];
+  if (seen.status.beam_on) return ['on', 'beam on'];
+  return ['blanked', orders.blank === 'confirmed' ? 'beam blanked, held' : 'beam blanked'];
+}
+
 function microscope(status) {
-  const state = status.microscope;
+  const { microscope: state, plan, scan } = status;
   put('microscope-state', state.connected ? 'connected' : 'not connected', state.connected ? 'good' : 'bad');
   put('instrument', state.name ?? NONE);
-  byId('instrument').title = [state.address, state.operator && `operator: ${state.operator}`].filter(Boolean).join(', ');
-  const probe = [status.beam_current_pa && `${figure(status.beam_current_pa)} pA`, status.dwell_us && `${figure(status.dwell_us)} µs`];
+  const operator = state.status?.operator;
+  byId('instrument').title = [state.address, operator && `operator: ${operator}`].filter(Boolean).join(', ');
+  const probe = [plan && `${figure(plan.beam_current_pa)} pA`, plan && `${figure(plan.dwell_us)} µs`];
   put('probe', probe.filter(Boolean).join(' · ') || NONE);
-  const beam = !state.connected || state.blanked === null ? 'unknown' : state.blanked ? 'blanked' : 'on';
-  put('beam-text', `beam ${beam}`);
-  byId('beam').dataset.kind = beam;
-  put('recording', status.recording ?? 'nothing', status.recording || status.phase === 'idle' ? 'none' : 'warn');
-  byId('recording').title = status.recording ?? '';
-  const writing = status.recording && !['idle', 'ended'].includes(status.phase);
-  put('recorded-text', writing ? 'recording' : status.recording ? 'recorded' : 'not recording');
+  const [kind, text] = lamp(status);
+  put('beam-text', text);
+  byId('beam').dataset.kind = kind;
+  put('recording', scan.recording ?? 'nothing', scan.recording || scan.phase === 'idle' ? 'none' : 'warn');
+  byId('recording').title = scan.recording ?? '';
+  const writing = scan.recording && !['idle', 'ended'].includes(scan.phase);
+  put('recorded-text', writing ? 'recording' : scan.recording ? 'recorded' : 'not recording');
   byId('recorded').dataset.kind = writing ? 'on' : 'off';
+}
+
+/** Where the acquisition is: [kind, one or two words, the whole sentence]. */
+export function phaseOf({ scan, orders, restorer, microscope: seen }) {
+  if (orders.aborting) return ['aborting', seen.unfinished ? 'abort asked for, not confirmed' : 'aborting', scan.explanation || scan.message];
+  if (orders.start && !orders.begun) return ['arming', 'waiting', `${orders.start} begins once the microscope answers`];
+  if (seen.unfinished) return ['paused', 'interrupted', `${seen.unfinished}: ${scan.explanation}`];
+  if (orders.start && ['idle', 'ended'].includes(scan.phase)) return ['arming', 'arming', `${orders.start} is being armed`];
+  if (scan.phase !== 'ended') return [scan.phase, scan.phase, scan.message];
+  const left = restorer.catching_up ? ` · restoring ${restorer.catching_up}` : '';
+  return ['ended', `ended · ${(scan.finish_reason ?? '').replaceAll('_', ' ')}${left}`, scan.explanation];
 }
 
 /** Show one status; `restoration` is the newest one (or null) and `range` the contrast of the measured values. */
 export function showStatus(status, restoration, range) {
-  put('phase', status.phase + (status.phase === 'ended' && status.reason ? ` · ${status.reason.replaceAll('_', ' ')}` : ''));
-  byId('phase').dataset.kind = status.phase;
-  byId('phase').title = status.reason ?? '';
+  const [kind, words, sentence] = phaseOf(status);
+  put('phase', words);
+  byId('phase').dataset.kind = kind;
+  byId('phase').title = sentence;
+  put('why', kind === 'ended' && status.scan.finish_reason !== 'completed' ? sentence : kind === 'paused' && sentence ? sentence : '');
+  byId('why').hidden = byId('why').textContent === '';
+  const { scan, plan } = status;
   dose(status);
-  put('cov-nominal', oneIn(status.coverage_nominal));
-  put('cov-touched', percent(status.coverage_touched));
-  put('cov-dose', percent(status.coverage_dose));
-  put('pattern', status.pattern ?? '');
-  byId('pattern').title = status.pattern ?? '';
-  put('rate', withUnit(status.frame_rate_hz, 'Hz'));
-  put('beam-time', duration(status.beam_frame_time_ms));
-  put('latency', status.latency_p50_ms === null ? NONE : `${duration(status.latency_p50_ms)} · ${duration(status.latency_p99_ms)}`);
-  const { samples_received: received, samples_sent: sent, samples_lost: lost, samples_late: late } = status;
+  put('cov-nominal', oneIn(plan?.coverage_nominal));
+  put('cov-touched', percent(plan?.coverage_touched));
+  put('cov-dose', percent(plan?.coverage_dose));
+  put('pattern', plan?.pattern ?? '');
+  byId('pattern').title = plan?.pattern ?? '';
+  put('rate', withUnit(scan.frame_rate_hz || null, 'Hz'));
+  put('beam-time', duration(plan?.beam_frame_time_ms));
+  const { latency_p50_ms: p50, latency_p99_ms: p99 } = status.restorer;
+  put('latency', p50 === null ? NONE : `${duration(p50)} · ${duration(p99)}`);
+  const { samples_received: received, samples_exposed: sent, samples_lost: lost } = scan;
+  const late = scan.samples_duplicate + scan.chunks_out_of_turn;
   put('received', received < sent ? `${count(received)} of ${count(sent)}` : count(received));
   put('lost', `${count(lost)} · ${count(late)}`, lost ? 'bad' : late ? 'warn' : 'good');
   restorer(status, restoration);
   expectedError(restoration, range);
   microscope(status);
   put('origin', 'simulated microscope');
-  byId('origin').hidden = status.origin !== 'simulation';
+  byId('origin').hidden = status.microscope.origin !== 'simulation';
   const list = byId('warnings');
   list.hidden = status.warnings.length === 0;
   const text = status.warnings.join('\n');

@@ -1,0 +1,56 @@
+"""What the samples of one acquisition go to: gridded pictures, restorations, and a watch on the signal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from scancontrol.acquisition import Background, Partial, PartialFrames, Sink
+from scancontrol.daemon.page.hub import LiveHub, PartialView
+from scancontrol.daemon.restorations import Restorations
+from scancontrol.daemon.signal_watch import SignalWatch
+from scancontrol.plan.planned import PlannedScan
+from scancontrol.recording import RecordingWriter
+
+__all__ = ["RunOutputs"]
+
+
+class RunOutputs:
+    """Made when an acquisition is armed; finished or dropped once, after it has ended."""
+
+    def __init__(
+        self,
+        planned: PlannedScan,
+        recording: RecordingWriter,
+        hub: LiveHub,
+        restorations: Restorations,
+        say: Callable[[str, str], None],
+    ) -> None:
+        capabilities, series = planned.capabilities, recording.header.series_id
+
+        def show(partial: Partial) -> None:
+            hub.publish_partial(
+                PartialView(
+                    series_id=series,
+                    frame=partial.frame,
+                    image=partial.mean,
+                    weight=partial.weight,
+                    complete=partial.complete,
+                    samples=partial.samples,
+                    path_id=partial.path.path_id,
+                    samples_planned=partial.path.count,
+                    fov_nm=planned.plan.fov_nm,
+                )
+            )
+
+        self._restorations = restorations
+        self._pictures = Background(PartialFrames(recording, capabilities.coil, show))
+        self._restoring = restorations.sink_for(recording, capabilities.coil)
+        names = tuple(channel.name for channel in capabilities.detectors)
+        watch = SignalWatch(names, lambda text: say(text, "warning"))
+        self.sinks: tuple[Sink, ...] = (self._pictures, self._restoring, watch)
+
+    def finish(self, restore_s: float, draw_s: float, give_up: Callable[[], bool]) -> None:
+        """Have every frame restored and every picture drawn, for so long at most or until ``give_up``."""
+        self._restorations.finish(self._restoring, restore_s, give_up)
+        self._pictures.drain(draw_s)
+        self._pictures.close(0.2)

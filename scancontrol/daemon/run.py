@@ -1,0 +1,25 @@
+"""One acquisition of the daemon: complete before it begins."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from scancontrol.acquisition import Acquisition
+from scancontrol.daemon.orders import StartOrder
+from scancontrol.daemon.outputs import RunOutputs
+from scancontrol.plan.planned import PlannedScan
+from scancontrol.recording import RecordingWriter
+
+__all__ = ["Run"]
+
+
+@dataclass(frozen=True)
+class Run:
+    """An order being carried out: a plan on this microscope, and what its samples go to."""
+
+    order: StartOrder
+    planned: PlannedScan
+    recording: RecordingWriter
+    outputs: RunOutputs
+    acquisition: Acquisition
+    only_collects: bool = False  # nothing is exposed: what was interrupted is ended
