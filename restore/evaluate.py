@@ -55,6 +55,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--device", default="auto", help="cpu, cuda, or auto")
     parser.add_argument("--share", type=float, default=0.04, help="of the samples, withheld to measure the error")
     parser.add_argument("--precision", choices=PRECISIONS, default="auto", help="of the generator")
+    parser.add_argument(
+        "--crystals", choices=("each", "off"), default="each", help="whether the generator looks for one"
+    )
     parser.add_argument("--card", type=Path, help="a model card to end with the tables")
     parser.add_argument("--no-figures", action="store_true", help="write no figures")
     return parser
@@ -126,7 +129,7 @@ def run(options: argparse.Namespace) -> None:
     keep_freed_memory()
     names = options.methods.split(",") if options.methods else None
     weights = [Path(text) for text in options.weights.split(",")] if options.weights else []
-    restorers = restorers_named(names, weights, device, options.share, options.precision)
+    restorers = restorers_named(names, weights, device, options.share, options.precision, options.crystals)
     options.out.mkdir(parents=True, exist_ok=True)
     rows, pictures = [], {}
     remaining = Remaining([r.name for r in restorers], len(sets) * len(patterns) * len(coverages))

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from restore.estimate.lattice.following import CrystalSearch
 from restore.fills.registry import FILLS
 from restore.fills.restorer import FillRestorer
 from restore.generator.resident import Precision
@@ -56,7 +57,13 @@ def pick_device(name: str = "auto") -> torch.device:
     return device
 
 
-def load_restorer(method: str, weights: Path | None, device: torch.device, precision: Precision = "auto") -> Restorer:
+def load_restorer(
+    method: str,
+    weights: Path | None,
+    device: torch.device,
+    precision: Precision = "auto",
+    crystals: CrystalSearch = "off",
+) -> Restorer:
     """What restores: a classical fill by its name, the generator, or (``auto``) the best of what is here.
 
     ``auto`` is the generator with ``weights``, see :func:`weights_file`; where none ship, the best fill that keeps up
@@ -75,4 +82,4 @@ def load_restorer(method: str, weights: Path | None, device: torch.device, preci
         )
     if weights is None and method == "auto" and not generator_ships():
         return FillRestorer("auto")
-    return GeneratorRestorer.load(weights_file(weights, device), device, precision=precision)
+    return GeneratorRestorer.load(weights_file(weights, device), device, precision=precision, crystals=crystals)

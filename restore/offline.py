@@ -100,6 +100,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         default="auto",
         help="of the generator; single gives the same frame on every machine, auto is the fastest here",
     )
+    parser.add_argument(
+        "--crystals",
+        choices=("first", "each", "off"),
+        default="first",
+        help="when the generator looks for a lattice: before the first frame, in each frame by itself, or not",
+    )
     parser.add_argument("--follow-stdin", action="store_true", help="end when standard input ends")
     options = parser.parse_args(arguments)
     shutdown = Shutdown(follow_stdin=options.follow_stdin)
@@ -109,7 +115,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         method = options.method
         if method == "auto" and options.weights is None and not generator_ships():
             method = _STRONGEST_FILL
-        engine = Engine(load_restorer(method, options.weights, device, options.precision), device)
+        engine = Engine(load_restorer(method, options.weights, device, options.precision, options.crystals), device)
         _say(ready="offline", method=engine.restorer.name, device=str(device), threads=torch.get_num_threads())
         restore_frames(options.file, _frames(options.frames), engine, shutdown)
     except ScanControlError as error:

@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 from restore.engine import Engine
+from restore.estimate.lattice.following import CRYSTAL_SEARCHES
 from restore.generator.resident import PRECISIONS
 from restore.loading import load_restorer, pick_device
 from restore.process.memory import keep_freed_memory
@@ -46,6 +47,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         default="auto",
         help="of the generator; single gives the same frame on every machine, auto is the fastest here",
     )
+    parser.add_argument(
+        "--crystals",
+        choices=CRYSTAL_SEARCHES,
+        default="beside",
+        help="when the generator looks for a lattice: while frames go on, before the first, in each, or not",
+    )
     parser.add_argument("--follow-stdin", action="store_true", help="end when standard input ends")
     parser.add_argument("--verbose", action="store_true")
     options = parser.parse_args(arguments)
@@ -62,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise InvalidInput("keys", "one of two", "is half of what CURVE needs", "give --secret-key and --allow")
         security = None if options.secret_key is None else ServerSecurity(options.secret_key, options.allow)
         device = pick_device(options.device)
-        restorer = load_restorer(options.method, options.weights, device, options.precision)
+        restorer = load_restorer(options.method, options.weights, device, options.precision, options.crystals)
         server = RestorerServer(Engine(restorer, device), options.address, security)
     except ScanControlError as error:
         sys.stderr.write(f"restorer: {error}\n")

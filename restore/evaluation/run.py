@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from restore.engine import Engine
+from restore.estimate.lattice.following import CrystalSearch
 from restore.evaluation.metrics import scale_to_truth
 from restore.evaluation.scoring import ImageScore, score_image, summarise
 from restore.evaluation.specimens import SpecimenScore, mean_score, score_specimen
@@ -41,7 +42,12 @@ PATTERNS: dict[str, Callable[[CoverageGoal], AnyPattern]] = {
 
 
 def restorers_named(
-    names: Sequence[str] | None, weights: Sequence[Any], device: torch.device, share: float, precision: Precision
+    names: Sequence[str] | None,
+    weights: Sequence[Any],
+    device: torch.device,
+    share: float,
+    precision: Precision,
+    crystals: CrystalSearch = "off",
 ) -> list[Restorer]:
     """Fills and generators by name; all fills and the generator, where one is given or ships, without names.
 
@@ -51,6 +57,7 @@ def restorers_named(
         device: on which they restore.
         share: of the samples, withheld.
         precision: of generators.
+        crystals: whether generators look for a lattice: ``each`` or ``off``.
 
     Raises:
         InvalidInput: a name is unknown, or weights cannot be used.
@@ -64,7 +71,7 @@ def restorers_named(
             found.append(FillRestorer(name, share))
             continue
         files = [weights_file(file, device) for file in weights or (None,)] if name == "generator" else [_shipped(name)]
-        found += [GeneratorRestorer.load(file, device, share, precision) for file in files]
+        found += [GeneratorRestorer.load(file, device, share, precision, crystals) for file in files]
     return found
 
 

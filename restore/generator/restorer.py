@@ -8,6 +8,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from restore.estimate.lattice.crystal import Crystal
+from restore.estimate.lattice.following import CrystalSearch, CrystalStream
 from restore.generator.generator import Estimate
 from restore.generator.resident import Precision, Resident
 from restore.generator.weights import Weights, load_weights, shipped
@@ -16,7 +18,7 @@ from restore.restorer import Restoration
 from restore.withholding import carried_over, half_widths, withhold
 from scancontrol.restoration import Provenance
 
-__all__ = ["GeneratorRestorer", "Network", "load", "run_generator"]
+__all__ = ["GeneratorRestorer", "Network", "load", "restored_with", "run_generator"]
 
 Network = Callable[[Tensor, Tensor, Tensor, Tensor], Estimate]
 """A trained network: normalised partial frame, dwell, distance to the path and stated noise in, estimate out."""
@@ -40,6 +42,20 @@ def run_generator(
     return estimate, normalisation.invert_width(found.log_scale.exp())[0, 0]
 
 
+def restored_with(
+    network: Network,
+    samples: Tensor,
+    geometry: FrameGeometry,
+    crystal: Crystal | None,
+    noise_variance: float | None = None,
+) -> tuple[Tensor, Tensor]:
+    """As :func:`run_generator`, with a crystal taken off the samples first and put back."""
+    if crystal is None:
+        return run_generator(network, samples, geometry, noise_variance)
+    rest, scale = run_generator(network, samples - crystal.at_samples, geometry, noise_variance)
+    return rest + crystal.image, scale
+
+
 class GeneratorRestorer:
     """Restores with trained weights; an error on withheld samples and a calibrated interval with every frame.
 
@@ -47,13 +63,17 @@ class GeneratorRestorer:
         weights: as loaded; their network is changed to the precision that it computes in.
         share: of each frame's samples that are withheld; 0 uses all of them and measures nothing.
         precision: of the networks: ``single`` gives the same frame on every machine, ``auto`` the fastest.
+        crystals: when a lattice is looked for, see :data:`restore.estimate.lattice.following.CrystalSearch`.
     """
 
-    def __init__(self, weights: Weights, share: float = 0.04, precision: Precision = "auto") -> None:
+    def __init__(
+        self, weights: Weights, share: float = 0.04, precision: Precision = "auto", crystals: CrystalSearch = "off"
+    ) -> None:
         self.name = weights.name
         self.weights_hash = weights.hash
         self._weights, self._share = weights, share
         self._network = Resident(weights.network, precision)
+        self._crystals = CrystalStream(crystals)
 
     @classmethod
     def load(
@@ -62,13 +82,14 @@ class GeneratorRestorer:
         device: torch.device | str = "cpu",
         share: float = 0.04,
         precision: Precision = "auto",
+        crystals: CrystalSearch = "off",
     ) -> GeneratorRestorer:
         """From a weights file; the shipped ``lite`` if none is named.
 
         Raises:
             InvalidInput: there is no such file, or it is damaged or foreign.
         """
-        return cls(load_weights(path or shipped("lite"), device), share, precision)
+        return cls(load_weights(path or shipped("lite"), device), share, precision, crystals)
 
     def prepare(self, geometry: FrameGeometry, beam_us: float) -> None:
         """Split the geometry and warm the network up at this frame size."""
@@ -80,7 +101,8 @@ class GeneratorRestorer:
         """Restore from all but the withheld samples; their error is measured and their fall rescales the interval."""
         kept, held = withhold(geometry, self._share)
         used = samples if held is None else samples[held.kept]
-        estimate, scale = run_generator(self._network, used, kept)
+        crystal = self._crystals.crystal(used, kept)
+        estimate, scale = restored_with(self._network, used, kept, crystal)
         widths: Tensor | None = None
         measured = expected = None
         calibration = self._weights.calibration
@@ -96,6 +118,8 @@ class GeneratorRestorer:
             else:
                 widths = half_widths(residual, held.distance_px, kept.distance)
                 expected = carried_over(residual, held, widths)
+            if crystal is not None:  # a column that no sample fell on may be any that this frame has
+                widths = torch.maximum(widths, crystal.half_width)
         made_by = Provenance(
             method=self.name,
             face=self._weights.face,
@@ -103,6 +127,7 @@ class GeneratorRestorer:
             samples_used=len(samples),
             withheld_rmse=measured,
             expected_rmse=expected,
+            lattice_share=0.0 if crystal is None else round(crystal.share, 3),
         )
         return Restoration(estimate, widths, made_by)
 
