@@ -25,6 +25,7 @@ from restore.loading import pick_device
 from restore.process.memory import keep_freed_memory
 from restore.training.card import with_evaluation
 from scancontrol.errors import InvalidInput, ScanControlError
+from scancontrol.files import read_text, write_text
 
 __all__ = ["main"]
 
@@ -153,12 +154,13 @@ def run(options: argparse.Namespace) -> None:
             row["seconds_per_frame"],
         )
         # After every row, so that a long run that is stopped has said what it knows.
-        (options.json or options.out / "rows.json").write_text(json.dumps(rows, indent=1) + "\n")
-        (options.out / "table.md").write_text(format_table(rows))
+        write_text(options.json or options.out / "rows.json", json.dumps(rows, indent=1) + "\n")
+        write_text(options.out / "table.md", format_table(rows))
     table = format_table(rows)
     sys.stdout.write(table)
     if options.card is not None:
-        options.card.write_text(with_evaluation(options.card.read_text(), _described(options, sets), table))
+        card = read_text(options.card, "model card")
+        write_text(options.card, with_evaluation(card, _described(options, sets), table))
     if not options.no_figures:
         draw_all(options.out, rows, pictures)
 

@@ -18,6 +18,7 @@ from restore.training.checkpoint import CHECKPOINT, load_checkpoint
 from restore.training.config import TrainConfig
 from restore.training.images import ImageSet
 from scancontrol.errors import InvalidInput, ScanControlError
+from scancontrol.files import write_text
 
 __all__ = ["export", "main"]
 
@@ -47,7 +48,7 @@ def export(run: Path, images: Path, out: Path, name: str) -> str:
     face: Literal["faithful", "realistic"] = "faithful" if config.loss.adversarial == "off" else "realistic"
     digest = save_weights(out, network, name, calibration, face)
     parameters = sum(value.numel() for key, value in network.state_dict().items() if not key.startswith("trainer."))
-    out.with_suffix(".md").write_text(model_card(name, face, digest, run, notes, images, parameters))
+    write_text(out.with_suffix(".md"), model_card(name, face, digest, run, notes, images, parameters))
     log.info("%s: %d steps, %.0f minutes, hash %s", out, notes["steps_done"], notes["minutes"], digest)
     return digest
 

@@ -1,12 +1,19 @@
-"""Configuration files: YAML, safely loaded, strictly typed, with errors that say where.
+"""Small files in and out: text, CSV and YAML in, bounded and refused in one sentence; whole files or none out.
 
-Unknown keys are refused, types are not coerced, and the message names the file, the place in it and the remedy.
+YAML is safely loaded and strictly typed: unknown keys and keys given twice are refused, types are not coerced, and
+the message names the file, the place in it and the remedy. A number is what YAML 1.2 calls one: ``1e3`` is 1000, while
+``1:30`` (90 to YAML 1.1) and ``010`` (8 to it) are no numbers.
 """
 
 from __future__ import annotations
 
+import csv
+import io
+import os
 import re
 import reprlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,7 +22,21 @@ import yaml
 
 from scancontrol.errors import InvalidInput, StorageError
 
-__all__ = ["MAX_FILE_BYTES", "config_file", "convert", "load_yaml", "parse_yaml", "to_yaml", "write_text"]
+__all__ = [
+    "MAX_FILE_BYTES",
+    "beside",
+    "config_file",
+    "convert",
+    "load_yaml",
+    "parse_yaml",
+    "read_bytes",
+    "read_csv",
+    "read_text",
+    "to_yaml",
+    "write_bytes",
+    "write_text",
+    "writing",
+]
 
 MAX_FILE_BYTES = 4 << 20
 """A configuration is written by a person; a larger file is something else, opened by mistake."""
@@ -27,26 +48,104 @@ _brief = reprlib.Repr()
 _brief.maxlevel, _brief.maxstring, _brief.maxother = 3, 80, 80
 
 
+class _Loader(yaml.SafeLoader):
+    """Numbers as in YAML 1.2, dates as the text that they are, and no key twice."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[tuple[str, str]] = set()
+        for key, _ in node.value if isinstance(node, yaml.MappingNode) else ():
+            if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
+                if (key.tag, key.value) in seen:
+                    raise yaml.constructor.ConstructorError(
+                        None, None, f"the key {_brief.repr(key.value)} is given twice", key.start_mark
+                    )
+                seen.add((key.tag, key.value))
+        return super().construct_mapping(node, deep)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes what either kind of reader would take for a number."""
+
+
+_NUMBERS = (
+    ("int", r"[-+]?(?:0|[1-9][0-9_]*|0x[0-9a-fA-F_]+|0b[01_]+)", "-+0123456789"),
+    (
+        "float",
+        r"[-+]?(?:[0-9][0-9_]*\.[0-9_]*(?:[eE][-+]?[0-9]+)?|\.[0-9][0-9_]*(?:[eE][-+]?[0-9]+)?"
+        r"|[0-9][0-9_]*[eE][-+]?[0-9]+|\.(?:inf|Inf|INF))|\.(?:nan|NaN|NAN)",
+        "-+0123456789.",
+    ),
+)
+_AS_IN_1_1 = tuple(f"tag:yaml.org,2002:{name}" for name in ("int", "float", "timestamp"))
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, form) for tag, form in resolvers if tag not in _AS_IN_1_1]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+for _name, _form, _first in _NUMBERS:
+    for _kind in (_Loader, _Dumper):
+        _kind.add_implicit_resolver(f"tag:yaml.org,2002:{_name}", re.compile(f"^(?:{_form})$"), list(_first))
+
+
 def load_yaml(path: Path, kind: type[T]) -> T:
     """Read ``path`` as a ``kind`` (a msgspec structure).
 
     Raises:
         InvalidInput: the file cannot be read, is not YAML, or does not describe a ``kind``.
     """
-    name = f"configuration {path}"
+    content = parse_yaml(read_text(path, "configuration", "give a readable YAML file"), str(path))
+    return convert({} if content is None else content, kind, str(path))
+
+
+def read_text(path: Path, what: str, remedy: str = "give a text file", limit: int = MAX_FILE_BYTES) -> str:
+    """The text of a small UTF-8 file, with or without a byte order mark. ``what`` it is names it in a refusal.
+
+    Raises:
+        InvalidInput: it cannot be read, is larger than ``limit`` bytes, or is no UTF-8.
+    """
     try:
-        if path.stat().st_size > MAX_FILE_BYTES:
-            raise InvalidInput(
-                name, f"{path.stat().st_size} bytes", f"is above {MAX_FILE_BYTES}", "give a YAML file written by hand"
-            )
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise InvalidInput(
-            "configuration", path, f"cannot be read ({error.strerror})", "give the path of a readable YAML file"
-        ) from error
+        return read_bytes(path, what, remedy, limit).decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise InvalidInput("configuration", path, "is not UTF-8 text", "give a YAML file") from error
-    return convert(parse_yaml(text, str(path)), kind, str(path))
+        line = error.object[: error.start].count(b"\n") + 1
+        raise InvalidInput(
+            what, path, f"is not UTF-8 text (line {line})", f"{remedy}, saved in the encoding UTF-8"
+        ) from error
+
+
+def read_bytes(path: Path, what: str, remedy: str, limit: int = MAX_FILE_BYTES) -> bytes:
+    """The content of a file that is not large.
+
+    Raises:
+        InvalidInput: it cannot be read, or is larger than ``limit`` bytes.
+    """
+    try:
+        with path.open("rb") as file:
+            content = file.read(limit + 1)
+    except (OSError, ValueError) as error:  # a name with a zero byte in it is a ValueError
+        problem = f"cannot be read ({getattr(error, 'strerror', None) or error})"
+        raise InvalidInput(what, path, problem, remedy) from error
+    if len(content) > limit:
+        raise InvalidInput(what, path, f"is above {limit} bytes", remedy)
+    return content
+
+
+def read_csv(path: Path, what: str, columns: Sequence[str] = (), limit: int = 64 << 20) -> list[dict[str, str]]:
+    """The rows of a CSV file with a header, by column. ``columns`` have to be there.
+
+    Raises:
+        InvalidInput: it cannot be read, is larger than ``limit`` bytes, is no UTF-8, no CSV, or lacks a column.
+    """
+    text = read_text(path, what, "give a CSV file with a header", limit)
+    try:
+        reader = csv.DictReader(io.StringIO(text, newline=""))
+        found, rows = list(reader.fieldnames or ()), list(reader)
+    except csv.Error as error:
+        raise InvalidInput(what, path, f"is no CSV: {error}", "mend it") from error
+    missing = [name for name in columns if name not in found]
+    if missing:
+        raise InvalidInput(
+            what, path, f"has no column {', '.join(missing)}", f"name the columns in its first line; it has {found}"
+        )
+    return [{key: value or "" for key, value in row.items() if key is not None} for row in rows]
 
 
 def parse_yaml(text: str, source: str) -> Any:
@@ -58,7 +157,7 @@ def parse_yaml(text: str, source: str) -> Any:
     if _nests_too_deeply(text):
         raise InvalidInput("configuration", source, "nests too deeply", "give a YAML file written by hand")
     try:
-        return yaml.safe_load(text)
+        return yaml.load(text, _Loader)  # noqa: S506 - a safe loader, with fewer guesses
     except yaml.YAMLError as error:
         where = getattr(error, "problem_mark", None)
         place = f" at line {where.line + 1}, column {where.column + 1}" if where else ""
@@ -95,12 +194,13 @@ def convert(content: Any, kind: type[T], source: str) -> T:
         unknown = re.fullmatch(r"Object contains (unknown field `(.+)`)", message)
         if unknown is not None:  # the entry itself says more than the whole that it stands in
             place, message, remedy = f"{place}.{unknown[2]}", unknown[1], "mend its spelling, or take it out"
-        raise InvalidInput(
-            f"{place} in {source}", _value_at(content, place), f"is not valid: {message}", remedy
-        ) from error
+        value = _value_at(content, place)
+        if re.match(r"Expected `(int|float)[^,]*, got `str`", message) and re.search(r"\d", value):
+            remedy = "write it as a plain number without quotes, colons or zeros in front"
+        raise InvalidInput(f"{place} in {source}", value, f"is not valid: {message}", remedy) from error
 
 
-def _value_at(content: Any, place: str) -> object:
+def _value_at(content: Any, place: str) -> str:
     """The value at a msgspec path such as ``$.patterns[0].coverage``; the whole where the path leads nowhere."""
     found = content
     for key, index in re.findall(r"\.([^.\[\]]+)|\[(\d+)\]", place):
@@ -114,7 +214,7 @@ def _value_at(content: Any, place: str) -> object:
 
 def to_yaml(value: Any) -> str:
     """The YAML text of a structure, as :func:`load_yaml` would read it back."""
-    return yaml.safe_dump(msgspec.to_builtins(value), sort_keys=False, allow_unicode=True)
+    return yaml.dump(msgspec.to_builtins(value), Dumper=_Dumper, sort_keys=False, allow_unicode=True)
 
 
 def config_file(name: str) -> Path:
@@ -126,16 +226,53 @@ def config_file(name: str) -> Path:
     raise InvalidInput("shipped configuration", name, "is not installed", "reinstall, or give a path of your own")
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a small file whole or not at all: a reader never sees half of it.
+def beside(file_or_folder: Path, name: str) -> Path:
+    """The path that a file names: from its own folder, wherever the program runs; ``~`` is the home folder."""
+    folder = file_or_folder if file_or_folder.is_dir() else file_or_folder.parent
+    try:
+        return folder / Path(name).expanduser()
+    except RuntimeError as error:
+        raise InvalidInput("path", name, "begins with ~ of nobody", "write the folder out") from error
+
+
+@contextmanager
+def writing(path: Path, what: str = "file") -> Iterator[Path]:
+    """A name to write a file under, which becomes ``path`` once it is complete: a reader never sees half of it.
+
+    The content reaches the disk before the name does. A failure leaves the old file, or none.
 
     Raises:
         StorageError: its folder cannot be written to.
     """
-    temporary = path.with_name(path.name + ".part")
+    part = path.with_name(path.name + ".part")
     try:
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
+        yield part
+        with part.open("rb+") as file:
+            os.fsync(file.fileno())
+        part.replace(path)
     except OSError as error:
-        problem = f"cannot be written ({error.strerror})"
-        raise StorageError("file", path, problem, "make room, or choose another folder") from error
+        part.unlink(missing_ok=True)
+        problem = f"cannot be written ({error.strerror or error})"
+        raise StorageError(what, path, problem, "make room, or choose another folder") from error
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+
+
+def write_bytes(path: Path, content: bytes | memoryview, what: str = "file") -> None:
+    """Write a file whole or not at all.
+
+    Raises:
+        StorageError: its folder cannot be written to.
+    """
+    with writing(path, what) as part:
+        part.write_bytes(content)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file whole or not at all, as UTF-8.
+
+    Raises:
+        StorageError: its folder cannot be written to.
+    """
+    write_bytes(path, text.encode())

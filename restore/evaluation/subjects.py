@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 
 from restore.micrographs import SUFFIXES, load_image
 from scancontrol.errors import InvalidInput
+from scancontrol.files import read_csv
 from simulators.specimens.truths.draws import KINDS, STANDARD, named
 from simulators.specimens.truths.readings import draw_reading
 from simulators.specimens.truths.truth import Truth
@@ -87,8 +87,7 @@ def read_micrographs(folder: Path, limit: int | None = None) -> list[Subject]:
 def _manifest(folder: Path) -> dict[str, dict[str, str]]:
     for path in (folder / "manifest.csv", folder.parent / "manifest.csv"):
         if path.is_file():
-            with path.open(newline="") as file:
-                return {Path(row["file"]).name: row for row in csv.DictReader(file) if row.get("file")}
+            return {Path(row["file"]).name: row for row in read_csv(path, "manifest", ["file"]) if row["file"]}
     return {}
 
 

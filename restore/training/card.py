@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import csv
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import msgspec
-import yaml
 
 from restore.training.config import TrainConfig
+from scancontrol.files import read_csv, to_yaml
 
 __all__ = ["model_card", "with_evaluation"]
 
@@ -32,7 +31,7 @@ def model_card(
         notes: of the run's checkpoint. images: manifest or folder that it was trained from.
     """
     config = msgspec.convert(notes["config"], TrainConfig)
-    settings = yaml.safe_dump(msgspec.to_builtins(config), sort_keys=False, allow_unicode=True)
+    settings = to_yaml(config)
     parts = [
         f"# {name}",
         f"Restores partial scans of any path, coverage 1/5 to 1/100 and frame size. "
@@ -65,8 +64,7 @@ def with_evaluation(card: str, images: str, table: str) -> str:
 def _curve(path: Path) -> str:
     if not path.exists():
         return "(no validation was done)"
-    with path.open(newline="") as file:
-        rows = list(csv.DictReader(file))
+    rows = read_csv(path, "learning curve")
     names = [key for key in rows[0] if key.endswith("_pct")]
     lines = ["| minutes | steps | " + " | ".join(name[:-4].replace("_", " ") for name in names) + " |"]
     lines.append("|---" * (len(names) + 2) + "|")
@@ -79,8 +77,7 @@ def _curve(path: Path) -> str:
 def _data(images: Path, config: TrainConfig) -> str:
     if not images.is_file():
         return f"A folder of micrographs; held out: {', '.join(config.holdout_groups) or 'none'}."
-    with images.open(newline="") as file:
-        rows = [row for row in csv.DictReader(file) if config.split is None or row.get("split") == config.split]
+    rows = [row for row in read_csv(images, "manifest") if config.split is None or row.get("split") == config.split]
     sources = Counter((row.get("source_repo", ""), row.get("licence", ""), row.get("modality", "")) for row in rows)
     lines = ["| source | licence | modality | images |", "|---|---|---|---|"]
     lines += [f"| {repo} | {licence} | {kind} | {n} |" for (repo, licence, kind), n in sorted(sources.items())]

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
-import yaml
 
 from restore.generator.networks import NetworkConfig, network_config
 from restore.generator.presets import GeneratorConfig
@@ -15,6 +14,7 @@ from restore.training.drawing import DrawConfig
 from restore.training.losses import LossConfig
 from restore.training.replay import ReplayConfig
 from scancontrol.errors import InvalidInput
+from scancontrol.files import load_yaml
 
 __all__ = ["Crop", "OptimiserConfig", "ScheduleConfig", "TrainConfig", "load_config"]
 
@@ -164,12 +164,4 @@ def load_config(path: Path) -> TrainConfig:
     Raises:
         InvalidInput: the file cannot be read, or says something impossible.
     """
-    try:
-        found: Any = yaml.safe_load(path.read_text())
-        return msgspec.convert(found or {}, TrainConfig)
-    except InvalidInput:
-        raise
-    except OSError as error:
-        raise InvalidInput("config", path, f"cannot be read ({error.strerror})", "name a YAML file") from error
-    except (yaml.YAMLError, msgspec.ValidationError) as error:
-        raise InvalidInput("config", path, f"is not valid: {error}", "correct that entry") from error
+    return load_yaml(path, TrainConfig)

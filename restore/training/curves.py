@@ -7,6 +7,8 @@ import sys
 from collections import deque
 from pathlib import Path
 
+from scancontrol.files import read_csv, writing
+
 __all__ = ["Curves"]
 
 
@@ -82,10 +84,9 @@ class Curves:
         axes.set(xlabel="minutes of training", ylabel="rmse (%); dotted: the spectral start alone")
         axes.set_ylim(bottom=0)
         axes.legend(fontsize=8)
-        partial = self.out / "curve.partial.png"
-        figure.savefig(partial, dpi=110)
+        with writing(self.out / "curve.png") as part:
+            figure.savefig(part, dpi=110, format="png")
         plt.close(figure)
-        partial.replace(self.out / "curve.png")
 
 
 def _append(path: Path, rows: list[dict[str, float]]) -> None:
@@ -103,5 +104,4 @@ def _append(path: Path, rows: list[dict[str, float]]) -> None:
 def _read(path: Path) -> list[dict[str, float]]:
     if not path.exists():
         return []
-    with path.open(newline="") as file:
-        return [{k: float(v) for k, v in row.items()} for row in csv.DictReader(file)]
+    return [{k: float(v) for k, v in row.items()} for row in read_csv(path, "learning curve")]

@@ -6,7 +6,6 @@ device. Nothing is cached to disk.
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from torch import Tensor
 
 from restore.micrographs import SUFFIXES, load_image
 from scancontrol.errors import InvalidInput
+from scancontrol.files import beside, read_csv
 
 __all__ = ["ImageSet", "epoch_order"]
 
@@ -80,13 +80,9 @@ class ImageSet:
 
 
 def _manifest(path: Path, split: str | None) -> list[tuple[Path, str]]:
-    with path.open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    if rows and "file" not in rows[0]:
-        raise InvalidInput("manifest", path, "has no column 'file'", "add file, group and split columns")
     return [
-        (path.parent / row["file"], row.get("group") or row["file"])
-        for row in rows
+        (beside(path, row["file"]), row.get("group") or row["file"])
+        for row in read_csv(path, "manifest", ["file"])
         if split is None or row.get("split") == split
     ]
 

@@ -9,6 +9,7 @@ import yaml
 
 from scancontrol.capabilities import CoilModel
 from scancontrol.errors import InvalidInput
+from scancontrol.files import parse_yaml, read_text, write_text
 
 __all__ = ["with_coil", "write_coil"]
 
@@ -18,17 +19,16 @@ _PARENTS = ("microscope", "stated")  # of a hosted instrument's configuration, a
 def write_coil(path: Path, coil: CoilModel, note: str) -> str:
     """Put ``coil`` into the configuration at ``path``, with ``note`` as a comment; returns the entry's key.
 
-    The file appears whole or not at all. Raises :class:`InvalidInput` if it cannot be read, written or understood.
+    The file appears whole or not at all.
+
+    Raises:
+        InvalidInput: it cannot be read, or is no YAML that can be edited.
+        StorageError: it cannot be written.
     """
-    try:
-        text, key = with_coil(path.read_text(encoding="utf-8"), coil, note)
-        part = path.with_name(path.name + ".part")
-        part.write_text(text, encoding="utf-8")
-        part.replace(path)
-    except OSError as error:
-        raise InvalidInput("configuration", path, f"cannot be written ({error.strerror})", "give another") from error
-    except yaml.YAMLError as error:
-        raise InvalidInput("configuration", path, "is not YAML", "mend it first") from error
+    before = read_text(path, "configuration", "give a microscope's YAML file")
+    parse_yaml(before, str(path))  # refuses what the editing below could not follow
+    text, key = with_coil(before, coil, note)
+    write_text(path, text)
     return key
 
 

@@ -7,7 +7,8 @@ import math
 from pathlib import Path
 from typing import Any
 
-from scancontrol.errors import InvalidInput
+from scancontrol.errors import InvalidInput, StorageError
+from scancontrol.files import write_text
 from scancontrol.microscope.drivers.recording import Replay
 from scancontrol.microscope.host import serve
 from scancontrol.processes.child import Shutdown, announce
@@ -36,12 +37,10 @@ def run(args: argparse.Namespace) -> int:
     instrument = Replay(args.file, speed=speed)
     if args.save_plan is not None:
         try:
-            args.save_plan.write_text(instrument.plan_text, encoding="utf-8")
-        except OSError as error:
+            write_text(args.save_plan, instrument.plan_text)
+        except StorageError:
             instrument.close()
-            raise InvalidInput(
-                "save-plan", args.save_plan, f"cannot be written ({error.strerror})", "give a path that can"
-            ) from error
+            raise
 
     def ready(address: str) -> None:
         if args.follow_stdin:

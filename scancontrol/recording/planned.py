@@ -9,6 +9,7 @@ from typing import Literal
 
 import msgspec
 
+from scancontrol.files import to_yaml
 from scancontrol.plan.plan import ScanPlan
 from scancontrol.plan.planned import PlannedScan
 from scancontrol.recording.layout import VERSION, Capacity, Header, chunk_rows
@@ -106,5 +107,5 @@ def record_plan(
         stage_nm=stage_nm,
         capacity=capacity_of(planned),
     )
-    text = msgspec.yaml.encode(plan).decode() if plan_text is None else plan_text
+    text = to_yaml(plan) if plan_text is None else plan_text
     return RecordingWriter.create(path, header, text, capabilities, fsync=fsync)

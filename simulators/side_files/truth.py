@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scancontrol.errors import InvalidInput
+from scancontrol.files import writing
 from scancontrol.paths import ScanPath
 from simulators.exposure import Exposed, Exposure
 
@@ -84,7 +85,5 @@ class TruthFile:
 
 
 def _save(path: Path, **arrays: Any) -> None:
-    partial = path.with_name(path.name + ".part")
-    with partial.open("wb") as file:
+    with writing(path) as part, part.open("wb") as file:
         np.savez(file, allow_pickle=False, **arrays)
-    partial.replace(path)

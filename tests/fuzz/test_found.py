@@ -39,7 +39,7 @@ def _bomb(levels: int = 9) -> str:
         ("microscope: " + "[" * 3000 + "]" * 3000, "nests too deeply"),
         ("microscope: " + "{a: " * 3000, "nests too deeply"),
         ("microscope:\n  " + "- " * 3000, "nests too deeply"),
-        ("microscope: 2001-13-45", "cannot be"),
+        ("microscope: !!timestamp 2001-13-45", "cannot be"),
         ("microscope: !!timestamp x", "cannot be|not YAML"),
         ("microscope: " + "9" * 5000, "cannot be"),
         ("keep_last: !!int 0x", "cannot be|not YAML"),

@@ -17,6 +17,7 @@ from typing import Any
 import msgspec
 
 from scancontrol.errors import InvalidInput, LedgerInUse, StorageError
+from scancontrol.files import writing
 
 __all__ = ["Journal", "read_records"]
 
@@ -137,16 +138,9 @@ class Journal:
     def replace(self, records: Sequence[Record]) -> None:
         """Put these in place of all there are: the new file whole, or the old one."""
         content = b"".join(map(line_of, records))
-        part = self.path.with_name(self.path.name + ".part")
-        try:
-            with part.open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            descriptor = os.open(part, os.O_RDWR)
-            part.replace(self.path)
-        except OSError as error:
-            raise self._refused(error) from error
+        with writing(self.path, "dose ledger") as part:
+            part.write_bytes(content)
+            descriptor = os.open(part, os.O_RDWR)  # before it has its name: what is appended goes into the new file
         os.lseek(descriptor, 0, os.SEEK_END)
         os.close(self._descriptor)
         self._descriptor, self.bytes = descriptor, len(content)

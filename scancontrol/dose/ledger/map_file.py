@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import zipfile
 from dataclasses import asdict
 from pathlib import Path
@@ -13,7 +12,8 @@ import numpy as np
 
 from scancontrol.dose.ledger.area import MAX_TILES, TILE
 from scancontrol.dose.ledger.state import Asked, LedgerState, Place
-from scancontrol.errors import InvalidInput, StorageError
+from scancontrol.errors import InvalidInput
+from scancontrol.files import write_bytes
 
 __all__ = ["VERSION", "load_map", "save_map"]
 
@@ -45,15 +45,7 @@ def save_map(path: Path, state: LedgerState) -> None:
     tiles = np.array(list(state.area.tiles.values()), dtype=np.float64).reshape(-1, TILE, TILE)
     buffer = io.BytesIO()
     np.savez_compressed(buffer, keys=keys, tiles=tiles, facts=np.frombuffer(msgspec.json.encode(facts), np.uint8))
-    part = path.with_name(path.name + ".part")
-    try:
-        with part.open("wb") as file:
-            file.write(buffer.getbuffer())
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    except OSError as error:
-        raise StorageError("dose ledger", path, f"cannot be written ({error.strerror})", "make room") from error
+    write_bytes(path, buffer.getbuffer(), "dose ledger")
 
 
 def load_map(path: Path) -> LedgerState:

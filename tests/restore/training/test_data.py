@@ -230,7 +230,8 @@ def test_a_run_measured_in_minutes_cools_down_with_the_clock() -> None:
         ("draw: {patterns: {zigzag: 1}}", "no distribution"),
         ("draw: {coverage: [0.2, 0.1]}", "is not 0 < low"),
         ("schedule: {kind: sometimes}", "is not valid"),
-        (": :", "is not valid"),
+        (": :", "is not YAML"),
+        ("seed: " + "[" * 3000, "nests too deeply"),
     ],
 )
 def test_configurations_that_contradict_themselves_are_refused(tmp_path: Path, text: str, message: str) -> None:
