@@ -16,7 +16,8 @@ from torch import Tensor
 from restore.estimate.lattice.cell import look_up
 from restore.estimate.lattice.columns import Columns, Heights, Numbers, Pairs, heights_of, profile_of
 from restore.estimate.lattice.evidence import Evidence, weigh
-from restore.estimate.lattice.fit import LatticeFit, Readings, fit_lattice, refit
+from restore.estimate.lattice.fit import fit_lattice, refit
+from restore.estimate.lattice.model import LatticeFit, Readings
 from restore.estimate.lattice.peaks import find_waves
 from restore.estimate.lattice.splines import Splines
 from restore.estimate.lattice.vectors import reciprocal_pairs
@@ -25,6 +26,7 @@ from restore.gridding import FrameGeometry
 
 __all__ = ["Crystal", "find_crystal", "follow"]
 
+_CENTRED = 0.98  # of the noise, below which readings are taken for those of pixels' middles
 _FEWEST = 400  # samples below this tell no lattice from chance
 
 
@@ -43,6 +45,7 @@ class Crystal:
         columns: every column of the frame, or None if the cell has no columns to tell apart.
         evidence: what withheld readings said.
         notes: sentences for people.
+        fit: the lattice itself; centred: whether readings are those of the middle of their pixels.
     """
 
     image: Tensor
@@ -82,18 +85,21 @@ def find_crystal(
     if not pairs:
         return None
     fit = fit_lattice(readings, pairs[0])
+    readings, fit, centred = _as_placed(readings, fit, geometry)
     evidence = weigh(readings, fit)
     if evidence.share <= 0:
         return None
-    return _crystal(readings, *_with_defects(readings, fit, 2), evidence, centre, scale)
+    return _crystal(readings, *_with_defects(readings, fit, 2), evidence, centre, scale, centred)
 
 
 @torch.no_grad()
 def follow(crystal: Crystal, samples: Tensor, geometry: FrameGeometry) -> Crystal:
     """The same crystal in the next frame, from what is known of it."""
     readings, centre, scale = _readings(samples, geometry, None)
+    if crystal.centred:
+        readings = replace(readings, positions=_centres(readings.positions))
     fit = refit(readings, crystal.fit, 1)
-    return _crystal(readings, *_with_defects(readings, fit, 1), crystal.evidence, centre, scale)
+    return _crystal(readings, *_with_defects(readings, fit, 1), crystal.evidence, centre, scale, crystal.centred)
 
 
 def _readings(samples: Tensor, geometry: FrameGeometry, weights: Tensor | None) -> tuple[Readings, float, float]:
@@ -103,6 +109,24 @@ def _readings(samples: Tensor, geometry: FrameGeometry, weights: Tensor | None) 
     used = geometry.dwell if weights is None else geometry.dwell * weights
     centre, scale = float(normalisation.centre[0]), float(normalisation.scale[0])
     return Readings(values, positions_px(geometry), used, geometry.shape), centre, scale
+
+
+def _centres(positions: Tensor) -> Tensor:
+    return (positions + 0.5).floor()
+
+
+def _as_placed(readings: Readings, fit: LatticeFit, geometry: FrameGeometry) -> tuple[Readings, LatticeFit, bool]:
+    """Readings, fit, and whether the readings are those of the middle of their pixels, as of an image that is read.
+
+    Which it is, is said by the readings: a period of a few pixels tells a quarter of a pixel apart.
+    """
+    if float(geometry.offset.abs().max()) < 1e-3:
+        return readings, fit, False
+    middle = replace(readings, positions=_centres(readings.positions))
+    other = refit(middle, fit, 2)
+    if other.noise < _CENTRED * fit.noise:
+        return middle, fit_lattice(middle, fit.pair), True
+    return readings, fit, False
 
 
 def _without_trend(readings: Readings) -> Tensor:
@@ -155,7 +179,13 @@ def _with_defects(readings: Readings, fit: LatticeFit, rounds: int) -> tuple[Lat
 
 
 def _crystal(
-    readings: Readings, fit: LatticeFit, heights: Heights | None, evidence: Evidence, centre: float, scale: float
+    readings: Readings,
+    fit: LatticeFit,
+    heights: Heights | None,
+    evidence: Evidence,
+    centre: float,
+    scale: float,
+    centred: bool,
 ) -> Crystal:
     shape, share = readings.shape, evidence.share
     tables = torch.cat([fit.cell.table(), fit.cell.spread()[None]])
@@ -193,7 +223,7 @@ def _crystal(
         evidence=evidence,
         notes=(),
         fit=fit,
-        centred=False,
+        centred=centred,
     )
 
 

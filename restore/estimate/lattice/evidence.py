@@ -16,7 +16,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from restore.estimate.interpolation import doubled
-from restore.estimate.lattice.fit import LatticeFit, Readings, refit
+from restore.estimate.lattice.fit import refit
+from restore.estimate.lattice.model import LatticeFit, Readings
 from restore.estimate.process import spectral_start
 from restore.gridding import scatter_mean
 
@@ -25,7 +26,7 @@ __all__ = ["Evidence", "stretches", "weigh"]
 _FOLDS = 5
 _STRETCH = 20
 _STANDARD_ERRORS = 3.0
-_WHOLE = 3.0  # standard errors by which less than all of it must be better: folds see four fifths of the samples
+_WHOLE = 0.8
 _LEAST_GAIN = 0.01  # of the mean squared error
 
 
@@ -70,7 +71,8 @@ def weigh(readings: Readings, fit: LatticeFit) -> Evidence:
     ratio = float(((error - change).square().sum() / error.square().sum().clamp_min(1e-20)).sqrt())
     places = stretch[counts]
     enough = _standard_errors(error.square() - (error - share * change).square(), places)
-    if _standard_errors((error - change).square() - (error - share * change).square(), places) < _WHOLE:
+    # Folds know four fifths of the samples and no defects: what nearly all of it is best for is best with all.
+    if share > _WHOLE:
         share = 1.0
     gain = 1 - (error - share * change).square().sum() / error.square().sum().clamp_min(1e-20)
     proven = enough > _STANDARD_ERRORS and float(gain) > _LEAST_GAIN
