@@ -34,9 +34,10 @@ class RampInstrument:
         self._path, self._next = path, first_index
 
     def read(self, max_samples: int) -> Block | None:
-        if self._path is None or self._next == self._path.count:
+        path = self._path  # blank() comes from another thread
+        if path is None or self._next == path.count:
             return None
-        n = min(max_samples, self._path.count - self._next)
+        n = min(max_samples, path.count - self._next)
         values = np.arange(self._next % 65536, self._next % 65536 + n, dtype=np.uint16)[None]
         self._next += n
         return Block(values, 0.0, time.monotonic_ns())

@@ -144,6 +144,15 @@ class Exposure:
             if self.config.damage is not None and self.config.damage.knock_on is not None:
                 self._field.without(self.damage.displaced(self._field))
 
+    def begun(self, exposed: Exposed, index: int, now_us: float) -> float:
+        """Electrons of sample ``index`` of the block, where the beam goes off ``now_us`` into the frame: they count."""
+        path, dose = self._begun()
+        dwell_us = float(path.chunk(exposed.first_index + index, 1).dwell_us[0])
+        share = min(1.0, max(0.0, 1.0 - (float(exposed.end_us[index]) - now_us) / dwell_us))
+        electrons = share * float(exposed.electrons[index])
+        dose.add(exposed.cells[index : index + 1], np.array([electrons], np.float32))
+        return electrons
+
     def _start_of(self, exposed: Exposed) -> float:
         first = self._begun()[0].chunk(exposed.first_index, 1)
         return float(exposed.end_us[0] - first.dwell_us[0] - first.move_us[0])

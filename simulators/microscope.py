@@ -60,15 +60,23 @@ class SimulatedMicroscope:
         self._sleep = sleep
         self._path: ScanPath | None = None
         self._exposing = False
+        self._blanked_ns: int | None = None  # when the blanker was asked for; all that blank() changes
+        self._blanks = 0
         self._block: Exposed | None = None
         self._next = 0  # index of the next sample to hand over
         self._limit = 0  # index that exposure stopped before, once blanked
+        self._cut = 0.0  # electrons of the sample that blanking cut off, until they are told
         self._stalled_until_ns = 0
         self._skew: Fault | None = None
         self._bad: Fault | None = None
         self._bad_from = 0
         self._bad_value: int | None = None  # that a stuck detector repeats
         self.warm_up()
+
+    @property
+    def lit(self) -> bool:
+        """Whether the beam is on the specimen now."""
+        return self._exposing and self._blanked_ns is None
 
     def warm_up(self) -> None:
         """Render what can be rendered before the first scan is known, so that the first frame need not wait."""
@@ -77,13 +85,18 @@ class SimulatedMicroscope:
 
     def begin(self, path: ScanPath, first_index: int, frame: int) -> None:
         """Unblank, and expose ``path`` from ``first_index`` on."""
+        blanks = self._blanks
+        self._stop()
         self.exposure.begin(path, first_index, frame)
         if self._truth is not None:
             self._truth.frame_begins(self.exposure, path, frame)
         self._path, self._frame = path, frame
         self._block, self._next = None, first_index
-        self._exposing = True
         self._start_ns = self._clock_ns()
+        self._limit, self._exposing, self._cut = first_index, True, 0.0
+        self._blanked_ns = None
+        if self._blanks != blanks:  # asked to blank meanwhile: nothing is exposed
+            self._blanked_ns = self._start_ns
 
     def read(self, max_samples: int) -> Block | None:
         """The next samples already exposed; see :meth:`scancontrol.microscope.instrument.Instrument.read`.
@@ -94,8 +107,10 @@ class SimulatedMicroscope:
         """
         if self._path is None or max_samples < 1:
             return None
+        if self._blanked_ns is not None:
+            self._stop()
         if not self._exposing and (self._block is None or self._next >= self._limit):
-            return None
+            return self._cut_off()
         if self._exposing:
             self._act_out_faults()
             if self._stalled():
@@ -118,21 +133,44 @@ class SimulatedMicroscope:
         return self._hand_over(block, start, stop)
 
     def blank(self) -> None:
-        """Blank now. What was exposed up to now can still be read."""
+        """Blank now, from whatever thread. What was exposed up to now can still be read."""
+        if self._blanked_ns is None:
+            self._blanked_ns = self._clock_ns()
+        self._blanks += 1
+
+    def _stop(self) -> None:
+        """What blanking means for the samples: those that were over by then were exposed, and no others."""
         if not self._exposing:
             return
         self._exposing = False
         self._limit = self._next
         block = self._block
+        if block is None and self._config.pace == "real_time" and self._path is not None:
+            self._block = block = self.exposure.block(self._next)
         if block is not None and self._config.pace == "real_time":
             self._limit = block.first_index + max(self._next - block.first_index, self._exposed(block))
         if block is not None:
             self._note(block, self._next - block.first_index, self._limit - block.first_index)
             self.exposure.hit(block, self._limit - block.first_index)
+            if self._config.pace == "real_time" and self._limit < self._path_count:
+                self._cut = self.exposure.begun(block, self._limit - block.first_index, self._now_us())
+
+    def _cut_off(self) -> Block | None:
+        """The electrons of the sample that was being exposed when the beam went off, once."""
+        electrons, self._cut = self._cut, 0.0
+        if electrons == 0:
+            return None
+        nothing = np.empty((len(self.capabilities.detectors), 0), self.capabilities.sample_dtype)
+        return Block(nothing, electrons, self._stamp(self._now_us()))
+
+    @property
+    def _path_count(self) -> int:
+        return 0 if self._path is None else self._path.count
 
     def close(self) -> None:
         """Blank, and let go of the threads."""
         self.blank()
+        self._stop()
         self.exposure.specimen.close()
         if self._log is not None:
             self._log.close()
@@ -159,7 +197,7 @@ class SimulatedMicroscope:
         if self._exposing and stop == len(block):
             self.exposure.hit(block, len(block))
             self._block = None
-            if self._path is not None and self._next >= self._path.count:
+            if self._next >= self._path_count:
                 self._exposing = False  # the path is over: it blanks by itself
                 self._limit = self._next
         return made
@@ -167,8 +205,9 @@ class SimulatedMicroscope:
     # -- time -----------------------------------------------------------------------------------------
 
     def _now_us(self) -> float:
-        """Microseconds since the frame began."""
-        return (self._clock_ns() - self._start_ns) * 1e-3
+        """Microseconds since the frame began, until the beam was blanked."""
+        now_ns = self._clock_ns() if self._blanked_ns is None else self._blanked_ns
+        return (now_ns - self._start_ns) * 1e-3
 
     def _exposed(self, block: Exposed) -> int:
         """How many samples of the block are over by now."""

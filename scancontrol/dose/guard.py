@@ -126,13 +126,24 @@ class DoseGuard:
             self._ratio = max(self._ratio, electrons / expected)
         self._rest_us[where] = np.maximum(self._rest_us[where] - exposure_us, 0.0)
         if self.needs_cells:
-            dose = exposure_us * (electrons / cells.cell_a2 / exposed_us)
-            self._frame[where] += dose
-            maps, key = self._areas.setdefault(area, {}), (path.fov_nm, cells.rows)
-            if key not in maps:
-                maps[key] = np.zeros(cells.rows * CELLS)
-            maps[key][where] += dose
+            self._put(where, exposure_us * (electrons / cells.cell_a2 / exposed_us), area, cells)
         return self._look_ahead(path, area)
+
+    def add_cut_off(self, path: ScanPath, index: int, electrons: float, area: str) -> str | None:
+        """Count electrons without a sample, where sample ``index`` would have been; answers as :meth:`add`."""
+        self.session_electrons += electrons
+        if self.needs_cells:
+            cells = self._cells_of(path)
+            where, exposure_us = cells.exposure_us(min(index, path.count - 1), 1)
+            self._put(where, exposure_us * (electrons / cells.cell_a2 / exposure_us.sum()), area, cells)
+        return self._look_ahead(path, area)
+
+    def _put(self, where: slice, dose: NDArray[np.float64], area: str, cells: PathCells) -> None:
+        self._frame[where] += dose
+        maps, key = self._areas.setdefault(area, {}), (cells.path.fov_nm, cells.rows)
+        if key not in maps:
+            maps[key] = np.zeros(cells.rows * CELLS)
+        maps[key][where] += dose
 
     def _look_ahead(self, path: ScanPath, area: str) -> str | None:
         """What would be passed by the rest of the scan at the rate seen; short blocks where twice would not fit.

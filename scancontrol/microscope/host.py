@@ -2,8 +2,9 @@
 
 An instrument is a simulator, a recording, or a driver for real hardware; nothing above this module can tell which.
 :func:`serve` is one loop in the calling thread: what arrives is received, then time is looked at, then the beam is
-told what to do, then samples are read and sent. Recipes alone are expanded on a second thread, because a large path
-takes longer than the dead man may wait.
+told what to do, then samples are read and sent. Two things are not for this loop: recipes are expanded on a second
+thread, because a large path takes long, and the beam is put out on a third (:mod:`scancontrol.microscope.blanker`),
+which nothing that happens here can delay.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ import zmq
 
 from scancontrol.dose.cells import PathCells
 from scancontrol.dose.limits import DoseLimits
-from scancontrol.errors import InvalidInput, ScanControlError
+from scancontrol.errors import InvalidInput, LinkError, ScanControlError
+from scancontrol.microscope.blanker import Blanker
 from scancontrol.microscope.instrument import BeamOff, Instrument, Overrun, TransportFaults
 from scancontrol.paths import ScanPath
 from scancontrol.processes.logs import set_scan
@@ -42,6 +44,9 @@ _EXPOSE_NS = 1_000_000  # of reading blocks, before the sockets are looked at ag
 _ZERO_COPY_BYTES = 65536  # below this a copy is cheaper than keeping track of the buffer
 _UTC_EVERY_NS = 1_000_000_000
 _FLUSH_S = 0.3  # how long the last messages may take to leave
+_BLANK_WAIT_S = 0.02  # of this loop for the blanker; it is asked after again at each turn
+_DRAIN_S = 2.5  # within which a blanked instrument must have handed over what it had exposed
+_FIRST_BLANK_S = 5.0  # at power-up and at the end
 _HAND_OVER_S = 4.0  # how long samples are kept for an operator who did not say goodbye: a disk or a link may be slow
 
 
@@ -62,20 +67,30 @@ def serve(
     ``on_ready`` is told the address of the control socket, with the port that was found. The data socket takes any
     free port of the same interface.
 
-    :raises InvalidInput: the address cannot be bound, or is open to the network without keys, or the instrument
-        states capabilities that cannot be
+    Raises:
+        InvalidInput: the address cannot be bound, or is open to the network without keys, or the instrument states
+            capabilities that cannot be.
+        LinkError: the instrument cannot blank its beam.
     """
+    limits = limits or Limits()
+    blanker = Blanker(instrument.blank, limits.dead_man_ms * 1_000_000)
+    blanker.start()
     server = None
     try:
-        instrument.blank()  # on power-up, before anything can fail
-        server = _Server(instrument, address, security, limits, dose_limits, transport_faults, context)
+        blanker.blank()  # on power-up, before anything can fail
+        if not blanker.obeyed(_FIRST_BLANK_S):
+            raise LinkError(f"the instrument {blanker.trouble or 'does not blank'}; blank the beam at the column")
+        server = _Server(instrument, blanker, address, security, limits, dose_limits, transport_faults, context)
         on_ready(server.address)
         server.run(shutdown)
     finally:
+        blanker.blank()
+        if not blanker.obeyed(_FIRST_BLANK_S):
+            log.critical("the beam may still be on (%s): blank it at the column", blanker.trouble)
+        blanker.stop()
         try:
-            instrument.blank()
-        finally:
             instrument.close()
+        finally:
             if server is not None:
                 server.close()
 
@@ -86,15 +101,18 @@ class _Server:
     def __init__(
         self,
         instrument: Instrument,
+        blanker: Blanker,
         address: str,
         security: ServerSecurity | None,
-        limits: Limits | None,
+        limits: Limits,
         dose_limits: DoseLimits | None,
         faults: TransportFaults | None,
         context: zmq.Context[Any] | None,
     ) -> None:
         check_address(address, security)
         self._instrument = instrument
+        self._blanker = blanker
+        self._draining_since: float | None = None  # monotonic seconds; until what was exposed is handed over
         self._faults = faults
         self._delayed: list[tuple[float, bytes, list[Part]]] = []
         self._own_context = context is None
@@ -169,11 +187,22 @@ class _Server:
         if self._keys is not None and not self._protocol.beam_on and self._keys.changed(now_ns):
             self._use_new_key(self._keys.key)
         self._collect_expansions()
+        self._watch(now_ns)
         self._protocol.tick(now_ns)
         self._act()
+        self._drain(0.0)
         self._expose(now_ns + _EXPOSE_NS)
         self._send()
         self._act()  # a peer that is gone was noticed only now
+
+    def _watch(self, now_ns: int) -> None:
+        """Tell the blanker who was heard, and the protocol what the blanker did."""
+        self._blanker.heard(self._protocol.heard_ns)
+        trip = self._blanker.take_trip()
+        if trip:
+            self._protocol.heartbeat_lost(trip, now_ns)
+            self._blanker.blank()  # whatever this loop was held up by may have lit the beam
+        self._protocol.beam_trouble(self._blanker.trouble, now_ns)
 
     def _use_new_key(self, key: tuple[bytes, bytes]) -> None:
         """Doses, and samples that nobody has acknowledged, stay; every client has to connect again."""
@@ -205,20 +234,39 @@ class _Server:
                 if isinstance(action, BlankBeam):
                     self._blank()
                 elif isinstance(action, BeginScan):
-                    set_scan(action.series_unique_id)
-                    log.info("frame %d from sample %d", action.frame, action.first_index)
-                    self._guarded(self._instrument.begin, action.path, action.first_index, action.frame)
+                    self._begin(action)
                 else:
                     self._expand(action)
 
+    def _begin(self, action: BeginScan) -> None:
+        set_scan(action.series_unique_id)
+        log.info("frame %d from sample %d", action.frame, action.first_index)
+        self._blanker.heard(self._protocol.heard_ns)
+        if not self._blanker.light():
+            self._protocol.failed("the beam is going off, nothing may begin now", time.monotonic_ns())
+            return
+        self._guarded(self._instrument.begin, action.path, action.first_index, action.frame)
+
     def _blank(self) -> None:
-        try:
-            self._instrument.blank()
-        except Exception as error:
-            log.critical("the instrument cannot blank the beam", exc_info=True)
-            self._protocol.failed(f"cannot blank: {type(error).__name__}: {error}", time.monotonic_ns())
-        while self._protocol.read_budget() and self._read():
-            pass
+        self._blanker.blank()
+        self._draining_since = time.monotonic()
+        self._drain(_BLANK_WAIT_S)
+
+    def _drain(self, wait_s: float) -> None:
+        """Take what a blanked instrument had exposed; when that is all, and it has obeyed, the protocol is told."""
+        since = self._draining_since
+        if since is None:
+            return
+        obeyed = self._blanker.obeyed(wait_s)
+        until_ns = time.monotonic_ns() + _RECEIVE_NS
+        while more := self._protocol.read_budget() > 0 and self._read():
+            if time.monotonic_ns() > until_ns:
+                break
+        if more and time.monotonic() - since > _DRAIN_S:
+            self._protocol.failed(f"samples are missing {_DRAIN_S:g} s after the blank", time.monotonic_ns())
+        elif more or not obeyed:
+            return
+        self._draining_since = None
         self._protocol.blanked(time.monotonic_ns())
 
     def _read(self) -> bool:

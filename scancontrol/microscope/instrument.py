@@ -14,7 +14,11 @@ from scancontrol.capabilities import Capabilities
 from scancontrol.paths import ScanPath
 from scancontrol.wire.framing import Part
 
-__all__ = ["BeamOff", "Block", "Instrument", "Overrun", "TransportFaults"]
+__all__ = ["LONGEST_CALL_S", "BeamOff", "Block", "Instrument", "Overrun", "TransportFaults"]
+
+
+LONGEST_CALL_S = 0.05
+"""The longest that any call of an instrument may take; what takes longer belongs on a thread of the driver's own."""
 
 
 class BeamOff(Exception):
@@ -36,8 +40,9 @@ class Overrun(Exception):
 class Block:
     """Samples that an instrument exposed, contiguous in the path. It never writes to the array again.
 
-    ``values`` is ``(channels, n)``, ``<u2`` or ``<f4``; ``electrons`` what the specimen got for them, overheads
-    included; ``monotonic_ns`` the time of the first sample on this machine's monotonic clock.
+    ``values`` is ``(channels, n)`` of the type that the capabilities state; ``electrons`` what the specimen got for
+    them, overheads included; ``monotonic_ns`` the time of the first sample on this machine's monotonic clock. With
+    ``n`` = 0 it tells electrons alone, of a sample that was cut off or lost, or that more is still to come.
     """
 
     values: NDArray[Any]
@@ -46,25 +51,35 @@ class Block:
 
 
 class Instrument(Protocol):
-    """What a microscope-side server hosts. Called from one thread; any exception ends the frame with ``fault``."""
+    """What a microscope-side server hosts: five names, none of whose calls takes longer than ``LONGEST_CALL_S``.
+
+    ``begin``, ``read`` and ``close`` are called from one thread. ``blank`` is called from another, at any moment, also
+    while one of the others is running. Any exception ends the frame with ``fault``.
+    """
 
     capabilities: Capabilities
 
     def begin(self, path: ScanPath, first_index: int, frame: int) -> None:
-        """Unblank, and expose from this sample on. It blanks by itself after the last sample of the path."""
+        """Expose from this sample on, as soon as the hardware is ready. Blanks by itself after the path's last sample.
+
+        Where ``blank`` comes while this runs, the beam stays off.
+        """
 
     def read(self, max_samples: int) -> Block | None:
-        """The next samples already exposed, never more than ``max_samples``.
+        """The next samples already exposed, never more than ``max_samples``; None is nothing yet.
 
-        Waits for at most about 10 ms; None is nothing yet. After ``blank`` it returns at once, first what was
-        exposed and not yet read, then None.
+        Waits for at most about 10 ms. After ``blank`` it returns, block by block, what was exposed before, the
+        electrons of a sample that was cut off among it, and then None: there is nothing more of this scan.
         """
 
     def blank(self) -> None:
-        """Blank now; no further sample is exposed. Any number of times."""
+        """Blank now: no further sample is exposed. Waits for nobody; works any number of times.
+
+        An exception says that the beam may still be on: it is called again until it returns.
+        """
 
     def close(self) -> None:
-        """Blank and let go of the hardware."""
+        """Let go of the hardware, blanked."""
 
 
 class TransportFaults(Protocol):

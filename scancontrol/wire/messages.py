@@ -258,7 +258,7 @@ class Status(Message, frozen=True, kw_only=True, tag="status"):
     server_id: Token
     state: Name
     blanker: Literal["blank", "unblank", "auto"]
-    beam_on: bool
+    beam_on: bool  # or may be on: see beam_fault
     operator: Name | None
     series_id: Number | None
     frame: Number | None
@@ -269,6 +269,7 @@ class Status(Message, frozen=True, kw_only=True, tag="status"):
     session_electrons: Amount
     starved: Sequence = 0  # times that the beam waited, blanked, for credit or for room
     blanks: Sequence = 0  # times that somebody had the beam blanked and held since the server began
+    beam_fault: Text = ""  # why the beam may be on although it was told to go off
 
 
 class Notice(Message, frozen=True, kw_only=True, tag="notice"):

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -86,7 +86,14 @@ class OpenScan:
 class Scanner:
     """One beam, one open frame, a queue of a few more."""
 
-    def __init__(self, limits: Limits, channels: tuple[str, ...], guard: DoseGuard, retention: Retention) -> None:
+    def __init__(
+        self,
+        limits: Limits,
+        channels: tuple[str, ...],
+        guard: DoseGuard,
+        retention: Retention,
+        sample_dtype: Literal["<u2", "<f4"] = "<u2",
+    ) -> None:
         self.state = State.IDLE
         self.utc_offset_ns = 0  # UTC minus the monotonic clock
         self.scan: OpenScan | None = None
@@ -94,11 +101,13 @@ class Scanner:
         self.starved = 0  # times that the beam waited for credit or room
         self.beam_on = False  # what the instrument was last told
         self.blanks = 0  # times that somebody had the beam blanked and held
+        self.trouble = ""  # why the beam may be on although it was told to go off
         self.unheard = 0  # a scan must be asked for by one who has taken the data messages before this one
         self._limits = limits
         self._channels = channels
         self._guard = guard
         self._retention = retention
+        self._sample_dtype = sample_dtype
         self._ending: tuple[EndReason, str] | None = None  # the end to send once the instrument is drained
         self._actions: list[Action] = [BlankBeam()]  # on power-up
         self._draining = True
@@ -167,6 +176,8 @@ class Scanner:
         :raises LocalProtocolError: the table does not allow a scan now, or whoever asks has not heard that the one
             before it was cut off
         """
+        if self.trouble:
+            raise LocalProtocolError(f"the beam may be on: {self.trouble}; see that it goes off")
         if request.heard < self.unheard:
             raise LocalProtocolError(
                 f"frame {request.frame} was asked for before it was heard that a frame was cut off: take its end first"
@@ -198,6 +209,9 @@ class Scanner:
             return
         values, electrons, monotonic_ns = np.ascontiguousarray(values), float(electrons), int(monotonic_ns)
         count = values.shape[1]
+        if count == 0:
+            self._cut_off(scan, electrons, now_ns)
+            return
         first, scan.next_index = scan.next_index, scan.next_index + count
         scan.electrons += electrons
         trip = self._guard.add(scan.path, first, count, electrons, scan.request.area)
@@ -210,7 +224,7 @@ class Scanner:
             first_index=first,
             count=count,
             channels=values.shape[0],
-            dtype="<u2" if values.dtype.kind == "u" else "<f4",
+            dtype=self._sample_dtype,
             monotonic_ns=monotonic_ns,
             utc_ns=max(0, monotonic_ns + self.utc_offset_ns),
             electrons=electrons,
@@ -223,6 +237,16 @@ class Scanner:
         elif self.state is State.SCANNING and scan.complete:
             straight_on = bool(self.queue) and self._has_room()
             self.step(Event.NEXT if straight_on else Event.COMPLETED, "", now_ns)
+        self.advance(now_ns)
+
+    def _cut_off(self, scan: OpenScan, electrons: float, now_ns: int) -> None:
+        """Electrons of a sample that was begun and never handed over: they count, at the place of that sample."""
+        if electrons == 0:
+            return
+        scan.electrons += electrons
+        trip = self._guard.add_cut_off(scan.path, scan.next_index, electrons, scan.request.area)
+        if trip and self._ending is None:
+            self.step(Event.DOSE_LIMIT, trip, now_ns)
         self.advance(now_ns)
 
     def blanked(self, now_ns: int) -> None:
@@ -301,10 +325,10 @@ class Scanner:
             return f"{type(values).__name__} where an array of samples belongs"
         if values.ndim != 2 or values.shape[0] != len(self._channels):
             return f"samples of shape {values.shape}, not ({len(self._channels)}, n)"
-        if values.dtype not in (np.dtype("<u2"), np.dtype("<f4")):
-            return f"samples of type {values.dtype}, neither <u2 nor <f4"
-        if not 1 <= values.shape[1] <= self.read_budget():
-            return f"{values.shape[1]} samples where 1 to {self.read_budget()} were asked for"
+        if values.dtype != np.dtype(self._sample_dtype):
+            return f"samples of type {values.dtype.str}, and states {self._sample_dtype}"
+        if values.shape[1] > self.read_budget():
+            return f"{values.shape[1]} samples where at most {self.read_budget()} were asked for"
         if not (isinstance(electrons, int | float | np.number) and np.isfinite(electrons) and electrons >= 0):
             return f"{electrons} electrons"
         if not (isinstance(monotonic_ns, int | np.integer) and 0 <= monotonic_ns < 1 << 63):

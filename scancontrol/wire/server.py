@@ -68,7 +68,7 @@ class ServerProtocol:
         self._retention = Retention(self.limits.retained_bytes, self.limits.window_chunks)
         self._guard = DoseGuard(dose_limits or DoseLimits(), capabilities)
         channels = tuple(detector.name for detector in capabilities.detectors)
-        self._scanner = Scanner(self.limits, channels, self._guard, self._retention)
+        self._scanner = Scanner(self.limits, channels, self._guard, self._retention, capabilities.sample_dtype)
         self._farewell = False  # whether the last operator took leave
         self._expansions: list[Action] = []
         self._control_out: list[Outgoing] = []
@@ -100,6 +100,12 @@ class ServerProtocol:
     def retained_bytes(self) -> int:
         """Of samples that nobody has said are safe."""
         return self._retention.bytes
+
+    @property
+    def heard_ns(self) -> int:
+        """When the operator was last heard; 0 without one."""
+        operator = self._sessions.operator
+        return 0 if operator is None else operator.heard_ns
 
     def actions(self) -> list[Action]:
         """What to do now, in order; the beam comes first."""
@@ -223,6 +229,16 @@ class ServerProtocol:
         """The instrument raised an exception, (``overrun``) lost samples, or was blanked at the column."""
         event = Event.OVERRUN if overrun else Event.COLUMN_BLANK if by_operator else Event.FAULT
         self._happen(event, error, now_ns)
+
+    def heartbeat_lost(self, text: str, now_ns: int) -> None:
+        """The blanker's own dead man has put the beam out: it did not hear of the operator, or of this end, in time."""
+        self._happen(Event.HEARTBEAT_LOST, text, now_ns)
+
+    def beam_trouble(self, text: str, now_ns: int) -> None:
+        """Why the beam may be on although it was to go off; empty where all is well. To be told at every turn."""
+        if text and not self._scanner.trouble:
+            self._happen(Event.FAULT, text, now_ns)
+        self._scanner.trouble = text
 
     def expanded(self, path_id: str, path: ScanPath | None, cells: PathCells | None, error: Exception | None) -> None:
         """The answer to :class:`ExpandRecipe`: the path (and its cells, if they were asked for), or why not."""

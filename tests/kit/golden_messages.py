@@ -132,10 +132,11 @@ GOLDEN = {
         b"\xa0\xa5limit\xa0\xa6remedy\xa0\xa6holder\xa0\xb0holder_silent_ms\x00\xb0protocol_version\x03"
     ),
     "status": (
-        b"\xde\x00\x13\xa4type\xa6status\xa6number\x05\xa9client_ns\x01\xacmonotonic_ns\x02\xa6utc_ns\x03\xa9se"
+        b"\xde\x00\x14\xa4type\xa6status\xa6number\x05\xa9client_ns\x01\xacmonotonic_ns\x02\xa6utc_ns\x03\xa9se"
         b"rver_id\xb00123456789abcdef\xa5state\xa4idle\xa7blanker\xa4auto\xa7beam_on\xc2\xa8operator\xc0\xa9ser"
         b"ies_id\xc0\xa5frame\xc0\xaanext_index\x00\xacqueued_scans\x00\xadnext_sequence\t\xaeretained_bytes"
-        b"\x00\xb1session_electrons\xcb?\xe0\x00\x00\x00\x00\x00\x00\xa7starved\x00\xa6blanks\x00"
+        b"\x00\xb1session_electrons\xcb?\xe0\x00\x00\x00\x00\x00\x00\xa7starved\x00\xa6blanks\x00\xaabeam_fault"
+        b"\xa0"
     ),
     "notice": (b"\x83\xa4type\xa6notice\xa4kind\xa7starved\xa7message\xa3why"),
     "start": (

@@ -35,11 +35,12 @@ class Ramp:
     def read(self, max_samples: int) -> Block | None:
         if self.error is not None:
             raise self.error
-        if self.path is None or self.next == self.path.count:
+        path = self.path  # blank() comes from another thread
+        if path is None or self.next == path.count:
             return None
         if self.pace_s:
             threading.Event().wait(self.pace_s)
-        n = min(max_samples, self.path.count - self.next)
+        n = min(max_samples, path.count - self.next)
         values = (np.arange(self.next, self.next + n) % 65536).astype("<u2")[None]
         self.next += n
         self.exposed += n

@@ -144,7 +144,7 @@ def served(*faults: Fault, **changes: object) -> Iterator[str]:
     ready: queue.Queue[str] = queue.Queue()
     stop = threading.Event()
     plan = FaultPlan(faults)
-    microscope = SimulatedMicroscope(config(**changes), plan=plan)
+    microscope = SimulatedMicroscope(config(faults=faults, **changes), plan=plan)
     thread = threading.Thread(
         target=serve,
         args=(microscope,),

@@ -7,6 +7,7 @@ import math
 import msgspec
 import numpy as np
 import pytest
+from instrument_duties import InstrumentDuties, Stand
 from simulator_tools import PATTERNS, acquire, config, path
 
 from scancontrol.errors import InvalidInput
@@ -331,3 +332,13 @@ def test_every_shipped_configuration_is_a_microscope():
     assert files
     for file in files:
         assert isinstance(load_simulator(file), SimulatorConfig)
+
+
+class TestDuties(InstrumentDuties):
+    """In real time."""
+
+    @pytest.fixture
+    def stand(self):
+        microscope = SimulatedMicroscope(config(pace="real_time", stated=Stated(longest_dwell_us=1e6)))
+        yield Stand(microscope, lambda: microscope.lit)
+        microscope.close()

@@ -684,14 +684,43 @@ def test_resume_without_a_pause_is_refused_and_changes_nothing(pair, operator):
     assert refused.code == "not_now"
 
 
+def test_electrons_without_a_sample_count_and_leave_no_gap(pair, operator):
+    pair.dose_limits = DoseLimits(area_e_per_a2=1e9)
+    operator.scan(operator.register(recipe()))
+    pair.turn(1, samples=0)
+    pair.turn(2, samples=16)
+    pair.server.exposed(np.zeros((1, 0), "<u2"), 70.0, 0, pair.now_ns)
+    operator.does(m.Abort)
+    pair.until(lambda: operator.of(m.End))
+    (end,) = operator.of(m.End)
+    assert end.electrons == pytest.approx(100.0 * end.samples + 70.0)
+    assert len(operator.samples()) == end.samples == end.next_index
+
+
+def test_a_blanker_in_trouble_is_shown_as_beam_on_and_nothing_new_is_accepted(pair, operator):
+    path_id = operator.register(recipe())
+    operator.scan(path_id)
+    pair.turn(2)
+    pair.server.beam_trouble("cannot blank: the valve sticks", pair.now_ns)
+    pair.turn(100, samples=0)
+    (end,) = operator.of(m.End)
+    assert (end.reason, end.message) == ("fault", "cannot blank: the valve sticks")
+    assert operator.pulse.status.beam_on
+    assert operator.pulse.status.beam_fault == "cannot blank: the valve sticks"
+    refused = operator.scan(path_id, frame=1)
+    assert (refused.code, "may be on" in refused.message) == ("not_now", True)
+    pair.server.beam_trouble("", pair.now_ns)
+    assert isinstance(operator.scan(path_id, frame=2), m.Done)
+    pair.until(lambda: not operator.pulse.status.beam_fault)
+
+
 @pytest.mark.parametrize(
     ("values", "electrons", "monotonic_ns", "said"),
     [
         (np.zeros((2, 4), "<u2"), 1.0, 0, "shape"),
         (np.zeros(4, "<u2"), 1.0, 0, "shape"),
-        (np.zeros((1, 4), "<f8"), 1.0, 0, "type float64"),
-        (np.zeros((1, 17), "<u2"), 1.0, 0, "17 samples where 1 to 16"),
-        (np.zeros((1, 0), "<u2"), 1.0, 0, "0 samples"),
+        (np.zeros((1, 4), "<f4"), 1.0, 0, "type <f4, and states <u2"),
+        (np.zeros((1, 17), "<u2"), 1.0, 0, "17 samples where at most 16"),
         (np.zeros((1, 4), "<u2"), float("nan"), 0, "nan electrons"),
         (np.zeros((1, 4), "<u2"), None, 0, "None electrons"),
         (np.zeros((1, 4), "<u2"), 1.0, -1, "time of -1"),

@@ -44,12 +44,13 @@ class Paced:
         self.path, self.next, self.since, self.first = path, first_index, time.monotonic_ns(), first_index
         self.log.write(f"begin {time.monotonic_ns()}\\n")
     def read(self, max_samples):
-        if self.path is None: return None
+        path = self.path
+        if path is None: return None
         time.sleep(0.004)
-        n = min(max_samples, self.path.count - self.next, 500)
+        n = min(max_samples, path.count - self.next, 500)
         values = (np.arange(self.next, self.next + n) % 65536).astype("<u2")[None]
         self.next += n
-        if self.next == self.path.count: self.path = None
+        if self.next == path.count: self.path = None
         self.log.write(f"exposed {n}\\n")
         return Block(values, float(n), time.monotonic_ns())
     def blank(self):

@@ -72,11 +72,17 @@ class TaskLayer(Protocol):
     def read(self, most: int) -> NDArray[np.float64]:
         """What has come in and was not read: (inputs, k) volts, k ≤ ``most``."""
 
+    def blank(self, x_volts: float, y_volts: float) -> None:
+        """Stop the outputs; then the blanker, then the voltages, by software. What came in can still be read."""
+
+    def abort(self, x_volts: float, y_volts: float) -> None:
+        """The same at once, from any thread, also while a call of another one is under way, which then fails.
+
+        What came in is lost.
+        """
+
     def stop(self) -> None:
         """Stop and let go of every task. Any number of times."""
-
-    def rest(self, x_volts: float, y_volts: float) -> None:
-        """Blanker first, then the voltages, by software; only while nothing is armed."""
 
 
 class NidaqmxTasks:
@@ -99,8 +105,9 @@ class NidaqmxTasks:
             ) from error
         self._wiring = wiring
         self._tasks: list[Any] = []
+        self._outputs: list[Any] = []  # of them
         self._line = int(wiring.blanker.rsplit("line", 1)[1])
-        self.rest(wiring.x.park_volts, wiring.y.park_volts)  # says at once if the driver or the device is missing
+        self.blank(wiring.x.park_volts, wiring.y.park_volts)  # says at once if the driver or the device is missing
 
     def coerced_rate_hz(self, rate_hz: float) -> float:
         """Asks the hardware: configures a task, reads the rate back, and lets go of it."""
@@ -123,6 +130,7 @@ class NidaqmxTasks:
         mode = c.AcquisitionType.CONTINUOUS if ticks is None else c.AcquisitionType.FINITE
         count = buffer_ticks if ticks is None else ticks
         self._ao, self._do, self._ai = (self._kept_task() for _ in range(3))
+        self._outputs = [self._ao, self._do]
         self._add_outputs(self._ao)
         self._ao.timing.cfg_samp_clk_timing(rate_hz, sample_mode=mode, samps_per_chan=count)
         device = wiring.x.channel.split("/")[0]
@@ -167,15 +175,25 @@ class NidaqmxTasks:
             self._translated(lambda: self._volts_in.read_many_sample(volts, ready, timeout=_TIMEOUT_S))
         return volts
 
+    def blank(self, x_volts: float, y_volts: float) -> None:
+        """See :class:`TaskLayer`. The analogue output is the clock: without it nothing goes on."""
+        outputs, self._outputs = self._outputs, []
+        for task in outputs:
+            self._tasks.remove(task)
+            self._translated(task.close)
+        self._translated(lambda: self._rest(x_volts, y_volts))
+
+    def abort(self, x_volts: float, y_volts: float) -> None:
+        """See :class:`TaskLayer`. DAQmx ends whatever call of a task is under way when the task is aborted."""
+        for task in list(self._tasks):
+            self._translated(lambda task=task: task.control(self._constants.TaskMode.TASK_ABORT))
+        self._translated(lambda: self._rest(x_volts, y_volts))
+
     def stop(self) -> None:
         """See :class:`TaskLayer`."""
-        tasks, self._tasks = self._tasks, []
+        tasks, self._tasks, self._outputs = self._tasks, [], []
         for task in tasks:
             self._translated(task.close)
-
-    def rest(self, x_volts: float, y_volts: float) -> None:
-        """See :class:`TaskLayer`."""
-        self._translated(lambda: self._rest(x_volts, y_volts))
 
     def _rest(self, x_volts: float, y_volts: float) -> None:
         with self._new_task() as line:

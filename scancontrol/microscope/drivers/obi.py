@@ -10,8 +10,6 @@ from __future__ import annotations
 import logging
 import math
 import random
-import selectors
-import socket
 import time
 from collections import deque
 from collections.abc import Callable
@@ -23,16 +21,16 @@ import numpy as np
 
 from scancontrol.capabilities import Capabilities, CoilModel, DetectorChannel
 from scancontrol.errors import InvalidInput, LinkError, RemoteProtocolError, ScanControlError
+from scancontrol.microscope.drivers.obi_connection import ObiConnection
 from scancontrol.microscope.drivers.obi_stretches import MAX_SAMPLES, Stretch, cycles_of, encode, field_codes
 from scancontrol.microscope.instrument import Block
 from scancontrol.microscope.obi import commands as obi
 from scancontrol.microscope.obi.commands import CYCLE_US, MAX_RUN, Beam, OutputMode
-from scancontrol.microscope.obi.replies import ReplyReader
 from scancontrol.paths.path import ELECTRONS_PER_PA_US, PathChunk, ScanPath
 
 __all__ = ["ObiConfig", "ObiInstrument"]
 
-_log = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 _PATH_PIECE = 1 << 16
 _READ_WAIT_S = 0.01
 
@@ -79,14 +77,15 @@ class _Owed:
 
 
 class ObiInstrument:
-    """See :class:`~scancontrol.microscope.instrument.Instrument`. Connects when made and when a frame begins.
+    """See :class:`~scancontrol.microscope.instrument.Instrument`. Connects when made, and anew when a frame begins.
 
     Args:
         config: the device's address and what it cannot say itself.
         clock_ns: monotonic nanoseconds.
         random_cookie: the first cookie, even.
     Raises:
-        InvalidInput: the configuration cannot be. LinkError: nobody answers at the address, or not as OBI does.
+        InvalidInput: the configuration cannot be.
+        LinkError: nobody answers at the address, or not as OBI does.
     """
 
     def __init__(
@@ -96,15 +95,15 @@ class ObiInstrument:
         self._config = config
         self._clock_ns = clock_ns
         self._mode = OutputMode.EIGHT_BIT if config.output == "8-bit" else OutputMode.SIXTEEN_BIT
-        # even cookies belong to connections, odd ones to scans; FFFF is not used, as a frame it would be all ones
-        self._cookie = random.randrange(0, 0xFFF0, 2) if random_cookie is None else random_cookie
-        self._socket: socket.socket | None = None
+        self._beam = Beam.ELECTRON if config.beam == "electron" else Beam.ION
+        cookie = random.randrange(0, 0xFFF0, 2) if random_cookie is None else random_cookie
+        self._device = ObiConnection(config.address, config.answer_timeout_s, cookie, clock_ns)
         self._owed: deque[_Owed] = deque()
         self._path: ScanPath | None = None
         self._frame = -1
         self._next = 0
-        self._lit = False
-        self._forget()
+        self._blanks = -1  # of the device, when the scan began: one more, and nothing more is commanded
+        self._failure: ScanControlError | None = None  # to be raised once what was exposed is told
         self.capabilities = Capabilities(
             name=config.name,
             detectors=(config.detector,),
@@ -119,84 +118,117 @@ class ObiInstrument:
             origin=config.origin,
         )
         self.capabilities.check()
-        self._connect()
+        try:
+            self._device.open(self._beam, self._mode)
+            self._settle()
+        except ScanControlError:
+            self._device.close()
+            raise
 
     def begin(self, path: ScanPath, first_index: int, frame: int) -> None:
-        """Start exposing ``path`` at ``first_index``.
+        """Start exposing ``path`` at ``first_index``, as soon as the device is in step.
 
         Samples that the device had already exposed when it was blanked are kept if the frame goes on with them,
         and dropped (the stream is synchronised again) if not.
 
         Raises:
-            InvalidInput: the path asks for what the device cannot do. LinkError, RemoteProtocolError: the device is
-            gone, or out of step; the next ``begin`` connects again.
+            InvalidInput: the path asks for what the device cannot do.
+            LinkError: nobody can be reached; the next ``begin`` tries again.
         """
+        blanks = self._device.blanks
         piece = path.chunk(first_index, min(_PATH_PIECE, path.count - first_index))
         self._check(path, piece)
-        try:
-            if self._socket is None:
-                self._connect()
-            goes_on = (
-                self._path is not None
-                and self._path.path_id == path.path_id
-                and self._frame == frame
-                and bool(self._owed)
-                and first_index == self._owed[0].first_index + self._owed[0].samples_done
-            )
-            if not goes_on:
-                self._synchronise(self._mode)
-                self._owed.clear()
-                self._next = first_index
-        except ScanControlError:
-            self._disconnect()
-            raise
-        self._path, self._frame, self._piece, self._lit = path, frame, piece, True
+        self._failure = None
+        goes_on = (
+            self._path is not None
+            and self._path.path_id == path.path_id
+            and self._frame == frame
+            and bool(self._owed)
+            and first_index == self._owed[0].first_index + self._owed[0].samples_done
+        )
+        if not self._device.is_open:
+            self._owed.clear()
+            self._next = first_index
+            self._device.open(self._beam, self._mode)
+        elif not goes_on:
+            owed_us = sum(owed.stretch.device_us for owed in self._owed)
+            self._device.synchronise(self._mode, self._owed_values(), owed_us)
+            self._owed.clear()
+            self._next = first_index
+        self._path, self._frame, self._piece, self._blanks = path, frame, piece, blanks
 
     def read(self, max_samples: int) -> Block | None:
-        """The next samples, at most ``max_samples``; None if none came within about 10 ms.
+        """See :class:`~scancontrol.microscope.instrument.Instrument`.
 
-        After :meth:`blank` the samples already commanded, which the device still exposes, are waited for.
-        Raises LinkError or RemoteProtocolError when the device is gone or out of step; the connection is then closed.
+        After :meth:`blank` the samples already commanded are still exposed by the device: until they have come,
+        blocks without samples say so.
+
+        Raises:
+            LinkError: the device is gone, or silent; the connection is closed.
+            RemoteProtocolError: it is out of step.
         """
+        if self._failure is not None:
+            failure, self._failure = self._failure, None
+            raise failure
         try:
-            self._command()
-            if not self._owed:
-                return None
-            if not self._ready():
-                self._exchange(_READ_WAIT_S)
-                self._watch()
-            while not self._lit and not self._ready():
-                self._exchange(_READ_WAIT_S)
-                self._watch()
-            return self._collect(max_samples)
-        except ScanControlError:
+            return self._next_block(max_samples)
+        except ScanControlError as error:
+            lost = sum(float(owed.stretch.exposed_us[owed.samples_done :].sum()) for owed in self._owed)
             self._disconnect()
-            raise
+            if lost == 0:
+                raise
+            self._failure = error  # what was commanded was exposed, and nobody will ever see its samples
+            return self._nothing(lost)
+
+    def _next_block(self, max_samples: int) -> Block | None:
+        if not self._device.is_open:
+            return None
+        if self._device.synchronising:
+            self._device.turn(_READ_WAIT_S)
+            return None
+        self._command()
+        if not self._owed:
+            return None
+        if not self._ready():
+            self._device.turn(_READ_WAIT_S)
+            self._account()
+            self._watch()
+        block = self._collect(max_samples)
+        if block is None and self._blanks != self._device.blanks:
+            return self._nothing(0.0)
+        return block
 
     def blank(self) -> None:
-        """Command nothing more and blank; the beam is off at the latest ``in_flight_ms`` from now."""
-        self._lit = False
-        if self._socket is not None:
-            try:
-                self._out += obi.Blank(enable=True).encode() + obi.Flush().encode()
-                self._exchange(0)
-            except ScanControlError as error:
-                _log.error("blanking could not be sent: %s", error)
-                self._disconnect()
+        """Command nothing more and blank, from any thread; the beam is off ``in_flight_ms`` from now at the latest.
+
+        Raises:
+            LinkError: the device does not take it yet.
+        """
+        self._device.blank()
 
     def close(self) -> None:
         """Blank, give the column back if so configured, and disconnect. Idempotent."""
-        if self._socket is None:
+        if not self._device.is_open:
             return
-        self.blank()
         try:
-            if self._socket is not None:
-                if self._config.release_on_close:
-                    self._out += obi.ExternalCtrl(enable=False).encode()
-                self._synchronise(OutputMode.SIXTEEN_BIT)
+            self._device.blank()
+            before = obi.ExternalCtrl(enable=False).encode() if self._config.release_on_close else b""
+            owed_us = sum(owed.stretch.device_us for owed in self._owed)
+            self._device.synchronise(OutputMode.SIXTEEN_BIT, self._owed_values(), owed_us, before)
+            self._owed.clear()
+            self._settle()
         except ScanControlError as error:
-            _log.error("the device did not confirm that it is blanked: %s", error)
+            log.error("the device did not confirm that it is blanked: %s", error)
         self._disconnect()
+
+    def _settle(self) -> None:
+        """Wait until the device has answered; when made and at the end alone."""
+        while self._device.synchronising:
+            self._device.turn(_READ_WAIT_S)
+
+    def _nothing(self, exposed_us: float) -> Block:
+        electrons = exposed_us * self._config.beam_current_pa * ELECTRONS_PER_PA_US
+        return Block(np.empty((1, 0), "<u2"), electrons, self._clock_ns())
 
     # -- what is commanded --------------------------------------------------------------------------------
 
@@ -207,20 +239,20 @@ class ObiInstrument:
             raise InvalidInput("dwell_us", piece.dwell_us.max(), f"is above {MAX_RUN * CYCLE_US:g}", "lower it")
         lost = 1 - obi.averaged_cycles(cycles).sum() / cycles.sum()
         if lost > 0 and self._config.averaging == "hardware":
-            _log.warning(
+            log.warning(
                 "%.0f %% of the dose will not be measured: the device averages only the first power of two of a "
                 "dwell's 125 ns cycles; choose such a dwell, or averaging: split",
                 100 * lost,
             )
         off = np.abs(cycles * CYCLE_US / piece.dwell_us - 1).max()
         if off > 1e-3:
-            _log.warning("dwells change by up to %.1f %% on the device's grid of 125 ns", 100 * off)
+            log.warning("dwells change by up to %.1f %% on the device's grid of 125 ns", 100 * off)
 
     def _command(self) -> None:
         """Send further stretches, as far as the time in flight allows."""
         path = self._path
         in_flight_us = sum(owed.stretch.device_us for owed in self._owed)
-        while path is not None and self._lit and self._next < path.count:
+        while path is not None and self._next < path.count and self._blanks == self._device.blanks:
             if self._owed and in_flight_us >= self._config.in_flight_ms * 1e3:
                 return
             stretch, count = self._stretch(path)
@@ -228,10 +260,11 @@ class ObiInstrument:
             last = self._owed[-1] if self._owed else None
             start = now if last is None else max(now, last.start_ns + round(last.stretch.device_us * 1e3))
             self._owed.append(_Owed(self._next, stretch, start))
-            self._out += stretch.data
+            if not self._device.command(stretch.data, self._blanks):
+                self._owed.pop()
+                return
             self._next += count
             in_flight_us += stretch.device_us
-            self._exchange(0)
 
     def _stretch(self, path: ScanPath) -> tuple[Stretch, int]:
         at = self._next - self._piece.first_index
@@ -250,17 +283,17 @@ class ObiInstrument:
 
     def _ready(self) -> bool:
         head = self._owed[0]
-        return head.replies_done + self._reader.available() >= int(head.stretch.reply_end[head.samples_done])
+        return head.replies_done + self._device.reader.available() >= int(head.stretch.reply_end[head.samples_done])
 
     def _collect(self, max_samples: int) -> Block | None:
         head = self._owed[0]
         ends = head.stretch.reply_end
-        have = head.replies_done + self._reader.available()
+        have = head.replies_done + self._device.reader.available()
         done = min(int(np.searchsorted(ends, have, side="right")), head.samples_done + max_samples)
         first, count = head.samples_done, done - head.samples_done
         if count <= 0:
             return None
-        replies = self._reader.take(int(ends[done - 1]) - head.replies_done)
+        replies = self._device.reader.take(int(ends[done - 1]) - head.replies_done)
         exposed = head.stretch.exposed_us
         before_us = head.stretch.device_us * first / len(ends)
         head.samples_done, head.replies_done = done, int(ends[done - 1])
@@ -275,110 +308,26 @@ class ObiInstrument:
     def _watch(self) -> None:
         """Raise :class:`LinkError` when the device owes an answer and has been silent for too long."""
         head = self._owed[0]
-        due_ns = max(self._heard_ns, head.start_ns) + head.stretch.device_us * 1e3
+        due_ns = max(self._device.heard_ns, head.start_ns) + head.stretch.device_us * 1e3
         if self._clock_ns() > due_ns + self._config.answer_timeout_s * 1e9:
             raise LinkError(
                 f"the OBI device at {self._config.address} owes samples from {head.first_index + head.samples_done} on "
                 f"and has been silent for {self._config.answer_timeout_s:g} s; check its USB link, then start again"
             )
 
-    # -- the connection -----------------------------------------------------------------------------------
-
-    def _forget(self) -> None:
-        self._reader = ReplyReader()
-        self._out = bytearray()
-        self._heard_ns = self._clock_ns()
-
-    def _connect(self) -> None:
-        address = self._config.address
-        host, _, port = address.removeprefix("tcp://").rpartition(":")
-        if not address.startswith("tcp://") or not host or not port.isdigit() or int(port) > 65535:
-            raise InvalidInput("address", address, "is not tcp://HOST:PORT", "give for example tcp://127.0.0.1:2224")
-        try:
-            self._socket = socket.create_connection((host.strip("[]"), int(port)), self._config.answer_timeout_s)
-        except OSError as error:
-            raise LinkError(
-                f"no OBI server at {address} ({error.strerror or error}); start it, or mend the address"
-            ) from error
-        self._socket.setblocking(False)
-        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._selector = selectors.DefaultSelector()
-        self._selector.register(self._socket, selectors.EVENT_READ)
-        self._forget()
-        self._owed.clear()
-        try:
-            self._out += obi.Blank(enable=True).encode()
-            self._cookie = (self._cookie + 2) & 0xFFFE
-            self._await_sync(self._cookie, OutputMode.SIXTEEN_BIT, None)
-            beam = Beam.ELECTRON if self._config.beam == "electron" else Beam.ION
-            self._out += obi.ExternalCtrl(enable=True).encode() + obi.BeamSelect(beam).encode()
-            self._synchronise(self._mode)
-        except ScanControlError:
-            self._disconnect()
-            raise
-
-    def _disconnect(self) -> None:
-        if self._socket is not None:
-            self._selector.close()
-            self._socket.close()
-        self._socket = None
-        self._lit = False
-        self._path = None
-        self._owed.clear()
-
-    def _synchronise(self, mode: OutputMode) -> None:
-        """Pass over what is still owed; afterwards both ends agree where the stream is."""
-        self._cookie = (self._cookie + 2) & 0xFFFE
-        owed = sum(owed.stretch.replies - owed.replies_done for owed in self._owed)
-        self._await_sync(self._cookie | 1 if self._cookie | 1 != 0xFFFF else 1, mode, owed)
-        self._owed.clear()
-
-    def _await_sync(self, cookie: int, mode: OutputMode, owed: int | None) -> None:
-        self._out += obi.Synchronize(cookie, mode).encode() + obi.Flush().encode()
-        self._reader.expect_sync(cookie, mode, owed)
-        owed_us = sum(owed.stretch.device_us for owed in self._owed)
-        deadline_ns = self._clock_ns() + self._config.answer_timeout_s * 1e9 + owed_us * 1e3
-        while self._reader.synchronising:
-            self._exchange(_READ_WAIT_S)
-            if self._reader.synchronising and self._clock_ns() > deadline_ns:
-                raise LinkError(
-                    f"the peer at {self._config.address} did not answer Synchronize within "
-                    f"{self._config.answer_timeout_s:g} s; it is no OBI device, or it is stalled: start it again"
-                )
+    def _owed_values(self) -> int:
+        return sum(owed.stretch.replies - owed.replies_done for owed in self._owed)
 
     def _account(self) -> None:
         """Raise :class:`RemoteProtocolError` if more values came than were asked for."""
-        if self._reader.synchronising:
-            return
-        owed = sum(owed.stretch.replies - owed.replies_done for owed in self._owed)
-        if self._reader.available() > owed:
+        come, owed = self._device.reader.available(), self._owed_values()
+        if come > owed:
             raise RemoteProtocolError(
-                f"the peer at {self._config.address} sent {self._reader.available()} values where {owed} were owed; "
+                f"the peer at {self._config.address} sent {come} values where {owed} were owed; "
                 "it is no OBI device, or somebody else drives it"
             )
 
-    def _exchange(self, wait_s: float) -> None:
-        """Send what can be sent and take what has come, waiting at most ``wait_s`` for either."""
-        sock = self._socket
-        if sock is None:
-            raise LinkError(f"not connected to the OBI device at {self._config.address}")
-        wanted = selectors.EVENT_READ | (selectors.EVENT_WRITE if self._out else 0)
-        self._selector.modify(sock, wanted)
-        try:
-            for _, events in self._selector.select(wait_s):
-                if events & selectors.EVENT_WRITE:
-                    del self._out[: sock.send(self._out)]
-                if events & selectors.EVENT_READ:
-                    data = sock.recv(1 << 18)
-                    if not data:
-                        raise LinkError(
-                            f"the OBI device at {self._config.address} closed the connection; "
-                            "another client took it, or its USB link is gone"
-                        )
-                    self._heard_ns = self._clock_ns()
-                    self._reader.feed(data)
-                    self._account()
-        except BlockingIOError:
-            return
-        except OSError as error:
-            raise LinkError(f"lost the OBI device at {self._config.address}: {error.strerror or error}") from error
+    def _disconnect(self) -> None:
+        self._device.close()
+        self._path = None
+        self._owed.clear()

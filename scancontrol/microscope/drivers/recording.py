@@ -59,9 +59,17 @@ class Replay:
         self._frame = self._next = self._end = 0
         self._exposing = False
         self._told: set[DamagedChunk] = set()
+        self._blanked_ns: int | None = None  # when the blanker was asked for; all that blank() changes
+        self._blanks = 0
+
+    @property
+    def lit(self) -> bool:
+        """Whether samples go by now, as if the beam were on."""
+        return self._exposing and self._blanked_ns is None and self._next < self._end
 
     def begin(self, path: ScanPath, first_index: int, frame: int) -> None:
         """See :class:`~scancontrol.microscope.instrument.Instrument`. Raises RecordingError for a path it lacks."""
+        blanks = self._blanks
         recorded = self._frames.get(path.path_id)
         if recorded is None:
             raise RecordingError(
@@ -73,10 +81,14 @@ class Replay:
         self._due_us = np.empty(0)  # when each sample of the stretch is complete, after the beginning
         self._stretch_first, self._stretch_us = first_index, 0.0
         self._end = path.count
-        self._exposing = True
+        self._exposing, self._blanked_ns = True, None
+        if self._blanks != blanks:  # asked to blank meanwhile: nothing is exposed
+            self._blanked_ns = self._began_ns
 
     def read(self, max_samples: int) -> Block | None:
         """See :class:`scancontrol.microscope.instrument.Instrument`."""
+        if self._blanked_ns is not None:
+            self._stop()
         if self._path is None or self._next >= self._end:
             return None
         ready = self._ready(max_samples)
@@ -107,6 +119,12 @@ class Replay:
 
     def blank(self) -> None:
         """See :class:`scancontrol.microscope.instrument.Instrument`."""
+        if self._blanked_ns is None:
+            self._blanked_ns = self._clock_ns()
+        self._blanks += 1
+
+    def _stop(self) -> None:
+        """What blanking means: the samples that were over by then were exposed, and no others."""
         if self._exposing and self._path is not None:
             self._end = self._next + self._ready(self._path.count) if self._speed < math.inf else self._next
         self._exposing = False
@@ -114,6 +132,7 @@ class Replay:
     def close(self) -> None:
         """Let go of the file."""
         self.blank()
+        self._stop()
         self._recording.close()
 
     def _ready(self, max_samples: int) -> int:
@@ -122,7 +141,8 @@ class Replay:
             return 0
         if self._speed == math.inf:
             return min(max_samples, self._end - self._next)
-        elapsed_us = (self._clock_ns() - self._began_ns) * 1e-3 * self._speed
+        now_ns = self._clock_ns() if self._blanked_ns is None else self._blanked_ns
+        elapsed_us = (now_ns - self._began_ns) * 1e-3 * self._speed
         self._stretch_to(self._next)
         if len(self._due_us) == 0:
             return 0

@@ -2,44 +2,55 @@
 
 from __future__ import annotations
 
+import threading
+import time
 import types
 
-import msgspec
 import numpy as np
 import pytest
+from instrument_duties import InstrumentDuties, Stand, Timed
 
 from scancontrol.errors import InvalidInput, LinkError
+from scancontrol.microscope.drivers.deapi_client import DeapiClient
 from scancontrol.microscope.drivers.direct_electron import (
-    DeapiClient,
     DirectElectronConfig,
     DirectElectronInstrument,
     grid_positions,
 )
 from scancontrol.paths import expand
+from scancontrol.paths.path import ELECTRONS_PER_PA_US
 from scancontrol.paths.patterns.jittered import JitteredGrid
 from scancontrol.paths.patterns.points import Points
+from scancontrol.paths.patterns.rasters import Raster
 from scancontrol.paths.patterns.spirals import Archimedean
 from scancontrol.paths.recipe import PathRecipe
 from scancontrol.paths.timing import Settle
 
-CONFIG = DirectElectronConfig(patience_s=1.0)
+CONFIG = DirectElectronConfig(patience_s=0.3)
 
 
 class FakeGenerator:
-    """Takes time for each position; then each image holds 1000·y + x where the beam was, zeros elsewhere."""
+    """Takes time for each position, and for each call; then each image holds 1000·y + x where the beam was."""
 
-    def __init__(self):
-        self.ns = 0
-        self.running = self.stopped = False
-        self.hangs = False
+    def __init__(self, call_s=0.002):
+        self.call_s = call_s
+        self.hangs = ""
+        self.refuses_to_stop = False
+        self._let_go = threading.Event()
+        self.started_s = None
+        self.ended_s = 0.0
+        self.xy = np.zeros((0, 2), np.int32)
 
-    def clock(self):
-        return self.ns
+    def _spend(self, call):
+        time.sleep(self.call_s)
+        if call == self.hangs:
+            self._let_go.wait(10)
 
-    def sleep(self, seconds):
-        self.ns += round(seconds * 1e9)
+    def is_lit(self):
+        return self.started_s is not None and time.monotonic() < self.ended_s
 
     def upload(self, xy, size, dwell_us):
+        self._spend("upload")
         assert xy.dtype == np.int32
         assert xy.min() >= 0
         assert np.all(xy.max(axis=0) < size)
@@ -47,44 +58,53 @@ class FakeGenerator:
         return dwell_us
 
     def start(self):
-        self.running, self.began = True, self.ns
+        self._spend("start")
+        self.started_s = time.monotonic()
+        self.ended_s = self.started_s + len(self.xy) * self.dwell_us * 1e-6
 
     def busy(self):
-        return self.hangs or (self.running and self.ns - self.began < len(self.xy) * self.dwell_us * 1e3)
+        self._spend("busy")
+        return self.is_lit() or self.hangs == "busy"
 
     def image(self, name):
+        self._spend("image")
         out = np.zeros(self.size[::-1], np.float32)
-        out[self.xy[:, 1], self.xy[:, 0]] = 1000 * self.xy[:, 1] + self.xy[:, 0]
+        done = int((min(time.monotonic(), self.ended_s) - self.started_s) * 1e6 / self.dwell_us + 1e-3)
+        xy = self.xy[:done]
+        out[xy[:, 1], xy[:, 0]] = 1000 * xy[:, 1] + xy[:, 0]
         return out
 
     def stop(self):
-        self.running, self.stopped = False, True
+        time.sleep(self.call_s)
+        if self.refuses_to_stop:
+            raise LinkError("the server did not stop")
+        self.ended_s = min(self.ended_s, time.monotonic())
 
     def close(self):
-        pass
+        self._let_go.set()
 
 
-def instrument_of():
+@pytest.fixture
+def made():
+    """An instrument on a fake generator."""
     fake = FakeGenerator()
-    return DirectElectronInstrument(CONFIG, client=fake, clock_ns=fake.clock, sleep=fake.sleep), fake
+    instrument = DirectElectronInstrument(CONFIG, client=fake)
+    yield instrument, fake
+    instrument.close()
 
 
-def path_of(pattern, *, settle=None):
-    return expand(PathRecipe(pattern=pattern, shape=(32, 32), fov_nm=20.0, dwell_us=50.0, settle=settle))
+def path_of(pattern, *, settle=None, dwell_us=50.0):
+    return expand(PathRecipe(pattern=pattern, shape=(32, 32), fov_nm=20.0, dwell_us=dwell_us, settle=settle))
 
 
-def test_samples_come_in_the_order_of_the_path_when_the_frame_is_over():
-    instrument, fake = instrument_of()
+def test_samples_come_in_the_order_of_the_path_when_the_frame_is_over(made):
+    instrument, fake = made
     path = path_of(Archimedean(turn_spacing_px=4.0))
     instrument.begin(path, 0, 0)
     assert instrument.read(10) is None
-    fake.sleep(path.duration_us * 1e-6)
-    blocks = []
-    while (block := instrument.read(100)) is not None:
-        blocks.append(block)
+    blocks = Timed(instrument).blocks(path.count, most=100)
     values = np.concatenate([block.values for block in blocks], axis=1)
     np.testing.assert_array_equal(values[0], 1000 * fake.xy[:, 1] + fake.xy[:, 0])
-    assert len(values[0]) == path.count
     assert sum(block.electrons for block in blocks) == pytest.approx(path.electrons(20.0))
 
 
@@ -101,38 +121,77 @@ def test_a_path_that_comes_back_to_a_place_is_refused():
         grid_positions(np.array([[0.5, 0.5], [0.1, 0.1], [0.5, 0.5]]), (32, 32))
 
 
-def test_blanked_moves_and_unequal_dwells_are_refused_with_what_to_do():
-    instrument, _ = instrument_of()
+def test_blanked_moves_and_unequal_dwells_are_refused_with_what_to_do(made):
+    instrument, fake = made
+    instrument.begin(path_of(JitteredGrid(points=50), settle=Settle(time_constant_us=5.0)), 0, 0)
     with pytest.raises(InvalidInput, match="settle: null"):
-        instrument.begin(path_of(JitteredGrid(points=50), settle=Settle(time_constant_us=5.0)), 0, 0)
+        Timed(instrument).blocks(1)
     unequal = Points.from_array(np.array([[0.1, 0.1, 1.0], [0.2, 0.2, 2.0]]), jump_px=1e9)
     with pytest.raises(InvalidInput, match="one dwell for all"):
         instrument.begin(path_of(unequal), 0, 0)
+    assert fake.started_s is None
 
 
-def test_blanking_stops_the_acquisition():
-    instrument, fake = instrument_of()
-    instrument.begin(path_of(Archimedean(turn_spacing_px=4.0)), 0, 0)
+def test_a_stopped_frame_tells_the_samples_and_the_electrons_up_to_then(made):
+    instrument, fake = made
+    path = path_of(Archimedean(turn_spacing_px=2.0), dwell_us=1000.0)
+    timed = Timed(instrument)
+    timed.begin_and_light(Stand(instrument, fake.is_lit), path)
+    while time.monotonic() < fake.started_s + 0.1:
+        timed.call("read", 100)
     instrument.blank()
-    assert fake.stopped
-    assert instrument.read(10) is None
+    assert not fake.is_lit()
+    lit_us = (fake.ended_s - fake.started_s) * 1e6
+    blocks = timed.rest()
+    done = sum(block.values.shape[1] for block in blocks)
+    assert done == pytest.approx(lit_us / 1000, abs=15)
+    told = sum(block.electrons for block in blocks)
+    assert told == pytest.approx(lit_us * 20.0 * ELECTRONS_PER_PA_US, rel=0.15)
+    values = np.concatenate([block.values for block in blocks], axis=1)[0]
+    np.testing.assert_array_equal(values[:done], (1000 * fake.xy[:, 1] + fake.xy[:, 0])[:done])
 
 
-def test_a_server_that_never_finishes_is_one_clear_message():
-    instrument, fake = instrument_of()
-    fake.hangs = True
+def test_a_server_that_does_not_confirm_a_stop_is_asked_again(made):
+    instrument, fake = made
+    Timed(instrument).begin_and_light(Stand(instrument, fake.is_lit), path_of(Raster(), dwell_us=1000.0))
+    fake.refuses_to_stop = True
+    for _ in range(2):
+        with pytest.raises(LinkError, match="did not stop"):
+            instrument.blank()
+    fake.refuses_to_stop = False
+    instrument.blank()
+    assert not fake.is_lit()
+
+
+def test_a_server_that_never_finishes_is_one_clear_message_and_its_electrons_are_told(made):
+    instrument, fake = made
+    fake.hangs = "busy"
+    fake._let_go.set()
     path = path_of(Archimedean(turn_spacing_px=4.0))
     instrument.begin(path, 0, 0)
-    fake.sleep(path.duration_us * 1e-6 + 1.1)
+    blocks: list = []
     with pytest.raises(LinkError, match="late with a frame"):
-        instrument.read(10)
-    assert fake.stopped
+        Timed(instrument).blocks(path.count, into=blocks)
+    assert sum(block.electrons for block in blocks) == pytest.approx(path.electrons(20.0))
+
+
+class TestDuties(InstrumentDuties):
+    """Against a generator whose calls take time, or hang."""
+
+    @pytest.fixture
+    def stand(self, made):
+        instrument, fake = made
+
+        def hang():
+            fake.hangs = "busy"
+
+        return Stand(instrument, fake.is_lit, hang)
 
 
 def test_a_missing_package_says_what_to_install(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "deapi", None)
-    with pytest.raises(InvalidInput, match="pip install deapi"):
-        DeapiClient(CONFIG)
+    with pytest.raises(InvalidInput, match="pip install scancontrol"):
+        DeapiClient("127.0.0.1", 9, None)
 
 
 def test_nobody_at_the_address_is_one_clear_message():
@@ -141,4 +200,4 @@ def test_nobody_at_the_address_is_one_clear_message():
             raise ConnectionRefusedError(111, "Connection refused")
 
     with pytest.raises(LinkError, match=r"server at 127\.0\.0\.1:9: ConnectionRefusedError"):
-        DeapiClient(msgspec.structs.replace(CONFIG, port=9), types.SimpleNamespace(Client=Client))
+        DeapiClient("127.0.0.1", 9, None, types.SimpleNamespace(Client=Client))

@@ -8,13 +8,16 @@ import time
 
 import numpy as np
 import pytest
+from instrument_duties import InstrumentDuties, Stand, Timed
 from instrument_tools import path_of, read_all
 
+from benchmarks.dead_man import Relay
 from scancontrol.errors import InvalidInput, LinkError, RemoteProtocolError
 from scancontrol.microscope.drivers.obi import ObiConfig, ObiInstrument
 from scancontrol.microscope.drivers.obi_stretches import encode, field_codes
 from scancontrol.microscope.obi.commands import averaged_cycles
 from scancontrol.microscope.obi.replies import sync_frame
+from scancontrol.paths.path import ELECTRONS_PER_PA_US
 from scancontrol.paths.patterns.jittered import JitteredGrid
 from scancontrol.paths.patterns.points import Points
 from scancontrol.paths.timing import Settle
@@ -226,6 +229,39 @@ def answer_syncs(connection, times=2):
                 break
 
 
+def test_a_device_that_goes_away_in_mid_frame_leaves_its_electrons_told(obi_server):
+    address, _ = obi_server(realtime=True)
+    instrument = ObiInstrument(ObiConfig(address=address))
+    host, port = address.removeprefix("tcp://").split(":")
+    path = path_of(dwell_us=100.0)
+    instrument.begin(path, 0, 0)
+    timed = Timed(instrument)
+    done = sum(block.values.shape[1] for block in timed.blocks(20))
+    with socket.create_connection((host, int(port))):
+        blocks: list = []
+        with pytest.raises(LinkError, match=r"closed the connection|lost the OBI device"):
+            timed.blocks(path.count, into=blocks)
+    more = sum(block.values.shape[1] for block in blocks)
+    assert done + more < path.count
+    told = sum(block.electrons for block in blocks)
+    of_samples = float(path.chunk(done, more).dwell_us.sum()) * 20.0 * ELECTRONS_PER_PA_US
+    assert told > of_samples + 100.0 * 20.0 * ELECTRONS_PER_PA_US  # of samples that were commanded and will never come
+
+
+class TestDuties(InstrumentDuties):
+    """Against the simulated device in real time, through a relay that can be cut."""
+
+    @pytest.fixture
+    def stand(self, obi_server):
+        address, device = obi_server(realtime=True)
+        port = int(address.rsplit(":", 1)[1])
+        with Relay.between("127.0.0.2", "127.0.0.1", (port,)) as relay:
+            instrument = ObiInstrument(ObiConfig(address=f"tcp://127.0.0.2:{port}", answer_timeout_s=1.0))
+            yield Stand(instrument, lambda: device.lit, relay.cut, lambda path: x_counts(path)[None])
+            relay.mend()
+            instrument.close()
+
+
 CONFIG = {"answer_timeout_s": 0.1}
 
 
@@ -284,11 +320,10 @@ def test_the_driver_connects_again_when_the_next_frame_begins(obi_server):
     instrument = ObiInstrument(ObiConfig(address=address))
     host, port = address.removeprefix("tcp://").split(":")
     path = path_of()
-    with (  # a second client takes the first one's place
-        socket.create_connection((host, int(port))),
-        pytest.raises(LinkError, match=r"closed the connection|lost the OBI device"),
-    ):
+    with socket.create_connection((host, int(port))):  # a second client takes the first one's place
         instrument.begin(path, 0, 0)
+        with pytest.raises(LinkError, match=r"closed the connection|lost the OBI device"):
+            read_all(instrument, path.count)
     instrument.begin(path, 0, 1)
     values, _ = read_all(instrument, path.count)
     np.testing.assert_array_equal(values, x_counts(path))
