@@ -16,6 +16,7 @@ from restore.generator.ede2020 import Ede2020
 from restore.generator.generator import Generator
 from restore.generator.networks import build_network
 from restore.generator.resident import fast_precision
+from restore.gridding import Normalisation
 from restore.training.adversarial import AdversarialTraining
 from restore.training.checkpoint import (
     CHECKPOINT,
@@ -31,6 +32,7 @@ from restore.training.drawing import Batch, collate, draw_item
 from restore.training.images import ImageSet, epoch_order
 from restore.training.losses import GeneratorLoss
 from restore.training.optimisers import make_optimiser
+from restore.training.processes import Processes
 from restore.training.replay import HardExamples, Item
 from restore.training.starting import start_from
 from restore.training.validation import validate
@@ -60,6 +62,7 @@ class Training:
     ) -> None:
         self.config, self.out, self.device = config, out, torch.device(device)
         self.rank, self.world = rank, world
+        self.processes = Processes(rank, world, self.device)
         for crop in config.crops:
             if crop.batch % world:
                 raise InvalidInput(
@@ -91,15 +94,13 @@ class Training:
                 config.discriminator_learning_rate,
                 config.optimiser.betas,
                 self.device,
-                self._reduce(),
+                self.processes.mean(),
             )
         )
         fast = fast_precision(self.device) is torch.bfloat16
         self.mixed = fast if config.mixed_precision == "auto" else config.mixed_precision
         self.replay = HardExamples(config.replay)
-        self.model: nn.Module = self.network
-        if world > 1:
-            self.model = nn.parallel.DistributedDataParallel(self.network, find_unused_parameters=True)
+        self.model = self.processes.together(self.network, self._one_small_loss)
         self.steps_done, self.images_drawn, self.minutes_before = 0, 0, 0.0
         self.started = time.monotonic()
         self.waited_s = 0.0
@@ -111,6 +112,15 @@ class Training:
     def minutes(self) -> float:
         """Minutes of training so far, those before a resume included."""
         return self.minutes_before + (time.monotonic() - self.started) / 60
+
+    def _one_small_loss(self) -> Tensor:
+        """The loss of one frame of noise."""
+        side = 64
+        frame = torch.rand(1, 1, side, side, device=self.device)
+        unit = Normalisation(torch.zeros(1, device=self.device), torch.ones(1, device=self.device))
+        loss = GeneratorLoss(self.config.loss, float("outer" in self.config.trains), [side]).to(self.device)
+        total: Tensor = loss(self.network.train()(frame, (frame > 0.7).float(), frame), frame, unit).total
+        return total
 
     def _image(self, position: int) -> Tensor:
         """The image at a position of the endless sequence of epochs."""
@@ -136,20 +146,24 @@ class Training:
         self.images_drawn += crop.batch
         return collate(drawn), items
 
-    def step(self) -> dict[str, float]:
-        """Draw, restore, compare, update; returns what the learning curve shows."""
+    def step(self, minutes: float | None = None) -> dict[str, float]:
+        """Draw, restore, compare, update; returns what the learning curve shows.
+
+        Arguments:
+            minutes: of training so far, as all processes agree on them; this one's own clock if not given.
+        """
         config = self.config
         began = time.monotonic()
         batch, items = self.draw(self.steps_done)
         self.waited_s += time.monotonic() - began
-        factor = config.schedule.factor(self.steps_done, self.minutes)
+        factor = config.schedule.factor(self.steps_done, self.minutes if minutes is None else minutes)
         for group in self.optimiser.param_groups:
             group["lr"] = config.optimiser.learning_rate * factor
         self.model.train()
         self.loss.train()
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed):
             estimate = self.model(batch.mean, batch.weight, batch.distance, batch.noise)
-        terms = self.loss(estimate, batch.truth, batch.normalisation, self._reduce())
+        terms = self.loss(estimate, batch.truth, batch.normalisation, self.processes.mean())
         total = terms.total
         if self.adversarial is not None:
             frame = batch.normalisation.invert(estimate.frame)
@@ -184,17 +198,6 @@ class Training:
             return float("nan")
         self.optimiser.step()
         return float(norm)
-
-    def _reduce(self) -> Callable[[Tensor], Tensor] | None:
-        if self.world == 1:
-            return None
-
-        def mean(value: Tensor) -> Tensor:
-            shared = value.detach().clone()
-            torch.distributed.all_reduce(shared)
-            return shared / self.world
-
-        return mean
 
     @torch.no_grad()
     def _update_average(self) -> None:
@@ -266,9 +269,11 @@ class Training:
         """Train until the schedule, the given minutes of this call, or ``stop`` end it; then save."""
         ends = time.monotonic() + 60 * minutes if minutes is not None else float("inf")
         saved = validated = time.monotonic()
-        over = self.config.schedule.is_over
-        while not over(self.steps_done, self.minutes) and time.monotonic() < ends and not stop():
-            row = self.step()
+        while True:
+            spent, ending = self.processes.agreed(self.minutes, stop() or time.monotonic() >= ends)
+            if ending or self.config.schedule.is_over(self.steps_done, spent):
+                break
+            row = self.step(spent)
             if self.curves is not None:
                 self.curves.add(row, self.config.schedule.steps, progress)
             if self.rank == 0 and time.monotonic() - saved > 60 * self.config.checkpoint_minutes:
