@@ -9,7 +9,6 @@ protocol.
 from __future__ import annotations
 
 import time
-from collections import OrderedDict
 from dataclasses import dataclass, field
 
 import msgspec
@@ -23,6 +22,7 @@ from restore.restorer import Restoration, Restorer, trial_samples
 from scancontrol.capabilities import CoilModel
 from scancontrol.errors import InvalidInput
 from scancontrol.paths import ScanPath, achieved_positions
+from scancontrol.recent import Recent
 
 __all__ = ["Engine", "PreparedPath"]
 
@@ -36,19 +36,19 @@ class PreparedPath:
     beam_us: float
     method: str  # what restores frames of this path
     restore_ms: float  # what one frame took, warm
-    _prefixes: OrderedDict[int, FrameGeometry] = field(default_factory=OrderedDict, compare=False, repr=False)
+    _prefixes: Recent[int, FrameGeometry] = field(default_factory=lambda: Recent(16), compare=False, repr=False)
 
     def first(self, count: int, restorer: Restorer) -> FrameGeometry:
         """The geometry of the first ``count`` samples, prepared; the few last asked for are kept."""
         if count == self.geometry.count:
             return self.geometry
-        if count not in self._prefixes:
+
+        def prepared() -> FrameGeometry:
             prefix = self.geometry.prefix(count)
             restorer.prepare(prefix, self.beam_us)
-            self._prefixes[count] = prefix
-            while len(self._prefixes) > 16:
-                self._prefixes.popitem(last=False)
-        return self._prefixes[count]
+            return prefix
+
+        return self._prefixes.made(count, prepared)
 
 
 class Engine:
@@ -57,8 +57,7 @@ class Engine:
     def __init__(self, restorer: Restorer, device: torch.device | str = "cpu", paths_limit: int = 64) -> None:
         self.restorer = restorer
         self.device = torch.device(device)
-        self._limit = paths_limit
-        self._paths: OrderedDict[str, PreparedPath] = OrderedDict()
+        self._paths: Recent[str, PreparedPath] = Recent(paths_limit)
 
     def __contains__(self, path_id: str) -> bool:
         return path_id in self._paths
@@ -81,17 +80,12 @@ class Engine:
         method = self.restorer.restore(trial, geometry).made_by.method
         prepared = PreparedPath(path, geometry, path.duration_us, method, 1e3 * (time.perf_counter() - started))
         self._paths[path.path_id] = prepared
-        self._paths.move_to_end(path.path_id)
-        while len(self._paths) > self._limit:
-            self._paths.popitem(last=False)
         return prepared
 
     def path(self, path_id: str) -> PreparedPath:
         """A registered path. Raises :class:`InvalidInput` if it is not (or no longer) known."""
-        try:
-            self._paths.move_to_end(path_id)
-        except KeyError:
-            raise InvalidInput("path_id", path_id, "is not registered", "register its recipe first") from None
+        if path_id not in self._paths:
+            raise InvalidInput("path_id", path_id, "is not registered", "register its recipe first")
         return self._paths[path_id]
 
     @torch.inference_mode()

@@ -11,7 +11,7 @@ from typing import Literal
 
 import msgspec
 
-from scancontrol.errors import InvalidInput
+from scancontrol.errors import InvalidInput, within
 
 __all__ = ["Capabilities", "CoilModel", "DetectorChannel"]
 
@@ -81,9 +81,7 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             (1, 1e4, "overcount"),
             (1, 1 << 40, "samples_per_path_limit"),
         ):
-            value = getattr(self, quantity)
-            if not (math.isfinite(value) and low <= value <= high):
-                raise InvalidInput(quantity, value, f"is outside {low} to {high}", remedy)
+            within(quantity, getattr(self, quantity), low, high, remedy)
         if self.longest_dwell_us < self.shortest_dwell_us:
             raise InvalidInput(
                 "longest_dwell_us",

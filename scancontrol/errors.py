@@ -22,6 +22,8 @@ The command line turns each of them into one message and exit code 2.
 
 from __future__ import annotations
 
+import math
+
 __all__ = [
     "DoseLimitPassed",
     "InvalidInput",
@@ -37,6 +39,7 @@ __all__ = [
     "ScanControlError",
     "StorageError",
     "VersionMismatch",
+    "within",
 ]
 
 
@@ -57,6 +60,16 @@ class InvalidInput(ScanControlError, ValueError):
         self.value = value
         self.limit = limit
         self.remedy = remedy
+
+
+def within(quantity: str, value: float, low: float, high: float, remedy: str = "give a value between them") -> None:
+    """Refuse a number that is not finite, or outside ``low`` to ``high``.
+
+    Raises:
+        InvalidInput: it is one of them.
+    """
+    if not (math.isfinite(value) and low <= value <= high):
+        raise InvalidInput(quantity, value, f"is outside {low:g} to {high:g}", remedy)
 
 
 class DoseLimitPassed(InvalidInput):

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from scancontrol.errors import InvalidInput
+from scancontrol.errors import InvalidInput, within
 
 __all__ = ["INSTRUMENT_FAULTS", "LINK_FAULTS", "PROCESS_FAULTS", "Fault", "FaultPlan", "LinkFaults"]
 
@@ -58,11 +58,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             ("skew_ppm", -1e6, 1e9),
             ("skew_ns", -(1 << 62), 1 << 62),
         ):
-            value = getattr(self, quantity)
-            if not (math.isfinite(value) and low <= value <= high):
-                raise InvalidInput(
-                    f"faults.{quantity}", value, f"is outside {low:g} to {high:g}", "mend the fault schedule"
-                )
+            within(f"faults.{quantity}", getattr(self, quantity), low, high, "mend the fault schedule")
         if self.restart_after_s is not None and not 0 <= self.restart_after_s <= 3600:
             raise InvalidInput(
                 "faults.restart_after_s", self.restart_after_s, "is outside 0 to 3600", "mend the fault schedule"

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from scipy import fft
 from scipy.ndimage import map_coordinates
 
-from scancontrol.errors import InvalidInput
+from scancontrol.errors import within
 
 __all__ = ["Probe", "wavelength_nm"]
 
@@ -52,11 +52,7 @@ class Probe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             ("astigmatism_angle_deg", -360.0, 360.0),
             ("spherical_um", -3000.0, 3000.0),
         ):
-            value = getattr(self, quantity)
-            if not (math.isfinite(value) and low <= value <= high):
-                raise InvalidInput(
-                    f"probe.{quantity}", value, f"is outside {low:g} to {high:g}", "mend the configuration"
-                )
+            within(f"probe.{quantity}", getattr(self, quantity), low, high, "mend the configuration")
 
     @property
     def cutoff_per_nm(self) -> float:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -23,6 +22,7 @@ from restore.generator.generator import Estimate, Generator
 from restore.generator.planes import FULL_CHANNELS, HALF_CHANNELS
 from restore.generator.subnetworks import CONDITIONS
 from scancontrol.errors import InvalidInput
+from scancontrol.recent import Recent
 
 __all__ = ["PRECISIONS", "Precision", "Recorded", "Resident", "fast_precision", "measured_precision"]
 
@@ -157,7 +157,7 @@ class Resident:
         self.network = network
         device = next(network.parameters()).device
         self._recorded = device.type == "cuda" if recorded is None else recorded
-        self._recordings: OrderedDict[torch.Size, Recorded] = OrderedDict()
+        self._recordings: Recent[torch.Size, Recorded] = Recent(_RECORDINGS)
         if isinstance(network, Generator):
             chosen = {"single": torch.float32, "bfloat16": torch.bfloat16}.get(precision)
             network.compute_in(chosen or measured_precision(network))
@@ -168,9 +168,4 @@ class Resident:
         if not self._recorded:
             found: Estimate = self.network(*given)
             return found
-        if mean.shape not in self._recordings:
-            self._recordings[mean.shape] = Recorded(self.network, *given)
-            while len(self._recordings) > _RECORDINGS:
-                self._recordings.popitem(last=False)
-        self._recordings.move_to_end(mean.shape)
-        return self._recordings[mean.shape](*given)
+        return self._recordings.made(mean.shape, lambda: Recorded(self.network, *given))(*given)

@@ -8,7 +8,7 @@ told may wait is refused as ``overrun`` and not heard again until its next hello
 from __future__ import annotations
 
 import logging
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from scancontrol.errors import RemoteProtocolError
+from scancontrol.recent import Recent
 from scancontrol.wire import restoring as wire
 from scancontrol.wire.codec import Part, encode
 
@@ -57,7 +58,7 @@ class Conversations:
         )
         self._jobs: deque[Job] = deque()
         self._out: list[tuple[bytes, list[Any]]] = []
-        self._closed: OrderedDict[bytes, None] = OrderedDict()  # clients who are not heard
+        self._closed: Recent[bytes, None] = Recent(_CLOSED_KEPT)  # clients who are not heard
         self._restored = 0
 
     def receive(self, client: bytes, parts: Sequence[Part], now_ns: int) -> None:
@@ -111,8 +112,6 @@ class Conversations:
             return
         self._forget(job.client)
         self._closed[job.client] = None
-        while len(self._closed) > _CLOSED_KEPT:
-            self._closed.popitem(last=False)
         text = f"more than {BACKLOG} paths and frames wait; wait for answers, and begin anew with hello"
         self._say(job.client, wire.Refused(code="overrun", text=text))
 

@@ -6,16 +6,7 @@
 
 from __future__ import annotations
 
-from scancontrol.acquisition.contracts import (
-    ChunkLike,
-    DoseAccount,
-    FrameEnd,
-    FrameStart,
-    MicroscopeLike,
-    Permit,
-    Sink,
-    Stop,
-)
+from scancontrol.acquisition.contracts import DoseAccount, FrameEnd, FrameStart, MicroscopeLike, Permit, Sink, Stop
 from scancontrol.acquisition.phases import AcquisitionStatus, Happening, Phase
 from scancontrol.acquisition.runner import Acquisition
 from scancontrol.acquisition.sinks import Background, Partial, PartialFrames
@@ -24,7 +15,6 @@ __all__ = [
     "Acquisition",
     "AcquisitionStatus",
     "Background",
-    "ChunkLike",
     "DoseAccount",
     "FrameEnd",
     "FrameStart",

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections import OrderedDict
 from collections.abc import Iterable
+from functools import partial
 
 from scancontrol.paths import PathRecipe, ScanPath, expand
+from scancontrol.recent import Recent
 
 __all__ = ["PathsAhead"]
 
@@ -25,7 +26,7 @@ class PathsAhead:
         self._recipes = iter(recipes)
         self._ready: queue.Queue[ScanPath | BaseException | None] = queue.Queue(max(1, ahead))
         self._stopped = threading.Event()
-        self._paths: OrderedDict[str, ScanPath] = OrderedDict()
+        self._paths: Recent[str, ScanPath] = Recent(_PATHS_KEPT)
         self._end: BaseException | None = None
         self.exhausted = False
         self._thread = threading.Thread(target=self._work, name="paths-ahead", daemon=True)
@@ -54,20 +55,11 @@ class PathsAhead:
     def _work(self) -> None:
         try:
             for recipe in self._recipes:
-                if not self._put(self._path(recipe)):
+                if not self._put(self._paths.made(recipe.path_id, partial(expand, recipe))):
                     return
             self._put(None)
         except BaseException as error:
             self._put(error)
-
-    def _path(self, recipe: PathRecipe) -> ScanPath:
-        path_id = recipe.path_id
-        if path_id not in self._paths:
-            self._paths[path_id] = expand(recipe)
-            while len(self._paths) > _PATHS_KEPT:
-                self._paths.popitem(last=False)
-        self._paths.move_to_end(path_id)
-        return self._paths[path_id]
 
     def _put(self, item: ScanPath | BaseException | None) -> bool:
         while not self._stopped.is_set():

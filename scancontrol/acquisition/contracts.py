@@ -8,10 +8,10 @@ from typing import Any, Literal, Protocol
 from numpy.typing import NDArray
 
 from scancontrol.paths import PathRecipe, ScanPath
+from scancontrol.wire.assembly import Chunk
 from scancontrol.wire.messages import End, Notice, Start
 
 __all__ = [
-    "ChunkLike",
     "DoseAccount",
     "FrameEnd",
     "FrameStart",
@@ -22,25 +22,6 @@ __all__ = [
     "Stop",
     "Unlimited",
 ]
-
-
-class ChunkLike(Protocol):
-    """Samples as they come off the link; ``values`` is (channels, n)."""
-
-    @property
-    def series_id(self) -> int: ...
-    @property
-    def frame(self) -> int: ...
-    @property
-    def first_index(self) -> int: ...
-    @property
-    def values(self) -> NDArray[Any]: ...
-    @property
-    def monotonic_ns(self) -> int: ...
-    @property
-    def utc_ns(self) -> int: ...
-    @property
-    def session_electrons(self) -> float: ...
 
 
 class MicroscopeLike(Protocol):
@@ -71,7 +52,7 @@ class MicroscopeLike(Protocol):
     def pause(self) -> None: ...
     def resume(self) -> None: ...
     def abort(self, reason: str = "") -> None: ...
-    def receive(self, timeout_s: float = 0.0) -> Start | ChunkLike | End | Notice | None: ...
+    def receive(self, timeout_s: float = 0.0) -> Start | Chunk | End | Notice | None: ...
     def acknowledge(self, series_id: int, frame: int, next_index: int) -> None: ...
 
 

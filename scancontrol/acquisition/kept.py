@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from scancontrol.acquisition.contracts import ChunkLike, MicroscopeLike
+from scancontrol.acquisition.contracts import MicroscopeLike
 from scancontrol.errors import LinkError
 from scancontrol.recording import RecordingWriter
+from scancontrol.wire.assembly import Chunk
 from scancontrol.wire.messages import End, Notice, Start
 
 __all__ = ["collect_kept"]
@@ -17,7 +18,7 @@ _TICK_S = 0.01
 def collect_kept(
     link: MicroscopeLike,
     recording: RecordingWriter,
-    keep: Callable[[ChunkLike], int],
+    keep: Callable[[Chunk], int],
     wanted: Callable[[], bool],
     *,
     patience_s: float,

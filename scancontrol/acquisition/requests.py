@@ -6,7 +6,7 @@ that is not known is never asked for again: the server that knew is gone, and ma
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
@@ -22,6 +22,7 @@ from scancontrol.errors import (
     StorageError,
 )
 from scancontrol.paths import ScanPath
+from scancontrol.recent import Recent
 from scancontrol.recording import RecordingWriter
 
 __all__ = ["FrameRequests", "Outcome", "finish_reason_of"]
@@ -62,7 +63,7 @@ class FrameRequests:
         self._open: dict[int, ScanPath] = {}  # asked for, and no End has come
         self._again: deque[tuple[int, ScanPath]] = deque()  # to be asked for again
         self._doubtful: set[int] = set()  # of the open ones: asked for, and the answer was lost with the session
-        self._registered: OrderedDict[str, None] = OrderedDict()
+        self._registered: Recent[str, None] = Recent(_PATHS_REGISTERED)
         self._next_frame = 0
 
     def path_of(self, frame: int) -> ScanPath | None:
@@ -174,9 +175,6 @@ class FrameRequests:
         if path.path_id not in self._registered:
             self._link.register(path.recipe)
         self._registered[path.path_id] = None
-        self._registered.move_to_end(path.path_id)
-        while len(self._registered) > _PATHS_REGISTERED:
-            self._registered.popitem(last=False)
 
     def _withdraw(self, frame: int) -> None:
         """The microscope did not take it up: nothing of it was exposed."""

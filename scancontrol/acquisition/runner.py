@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from scancontrol.acquisition import contracts
 from scancontrol.acquisition.ahead import PathsAhead
-from scancontrol.acquisition.contracts import ChunkLike, FrameEnd, FrameStart, MicroscopeLike, Sink
+from scancontrol.acquisition.contracts import FrameEnd, FrameStart, MicroscopeLike, Sink
 from scancontrol.acquisition.kept import collect_kept
 from scancontrol.acquisition.phases import TRANSITIONS, AcquisitionStatus, Happening, Phase, step
 from scancontrol.acquisition.reasons import explanation
@@ -26,6 +26,7 @@ from scancontrol.acquisition.sinks import Fanout
 from scancontrol.errors import LinkError, RecordingError, ScanControlError
 from scancontrol.paths import PathRecipe
 from scancontrol.recording import RecordingWriter
+from scancontrol.wire.assembly import Chunk
 from scancontrol.wire.messages import End, Notice, Start
 
 __all__ = ["Acquisition"]
@@ -231,7 +232,7 @@ class Acquisition:
         """All of a resumed recording's frame is on the disk."""
         self._update(frames_completed=self._status.frames_completed + 1)
 
-    def _take(self, event: Start | ChunkLike | End | Notice) -> None:
+    def _take(self, event: Start | Chunk | End | Notice) -> None:
         if isinstance(event, Notice):
             self._noticed(event)
         elif event.series_id != self._status.series_id:
@@ -263,7 +264,7 @@ class Acquisition:
             FrameStart(start.series_id, start.frame, path, start.first_index, start.monotonic_ns, start.utc_ns),
         )
 
-    def _sampled(self, chunk: ChunkLike) -> None:
+    def _sampled(self, chunk: Chunk) -> None:
         if self._disk_failed:
             return  # never acknowledged: the microscope keeps it
         before = self._recording.next_index(chunk.frame)
@@ -271,7 +272,7 @@ class Acquisition:
             fresh = chunk.values[:, max(0, before - chunk.first_index) :]
             self._tell("samples", chunk.frame, max(before, chunk.first_index), fresh)
 
-    def _keep(self, chunk: ChunkLike) -> int:
+    def _keep(self, chunk: Chunk) -> int:
         """Write, then acknowledge. Returns the first sample that is not on the disk."""
         before = self._recording.next_index(chunk.frame)
         self._stamps[chunk.frame] = chunk.monotonic_ns

@@ -17,7 +17,6 @@ wait.
 from __future__ import annotations
 
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, Literal
@@ -29,6 +28,7 @@ from scancontrol.capabilities import Capabilities
 from scancontrol.errors import InvalidInput, LinkError, LocalProtocolError, RequestRefused
 from scancontrol.link.shell import ClientShell
 from scancontrol.paths import PathRecipe
+from scancontrol.recent import Recent
 from scancontrol.transport.endpoints import check_address
 from scancontrol.transport.keys import ClientSecurity
 from scancontrol.wire import messages as m
@@ -79,7 +79,7 @@ class MicroscopeLink:
         self._protocol = ClientProtocol(operator, "observer" if observer else "operator", window=window, have=have)
         self._shell = ClientShell(self._protocol, self._context, address, security, patience_s, may_light)
         self._name = operator
-        self._recipes: OrderedDict[str, PathRecipe] = OrderedDict()
+        self._recipes: Recent[str, PathRecipe] = Recent(_KEPT_RECIPES)
         self._closed = False
 
     # -- connection -----------------------------------------------------------------------------------
@@ -195,9 +195,6 @@ class MicroscopeLink:
         path_id = recipe.path_id
         self._ask(m.Register, timeout_s, path_id=path_id, recipe=msgspec.to_builtins(recipe))
         self._recipes[path_id] = recipe
-        self._recipes.move_to_end(path_id)
-        while len(self._recipes) > _KEPT_RECIPES:
-            self._recipes.popitem(last=False)
         return path_id
 
     def start(

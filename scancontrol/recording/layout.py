@@ -17,7 +17,7 @@ import math
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import h5py
 import msgspec
@@ -25,6 +25,7 @@ import numpy as np
 
 from scancontrol.capabilities import Capabilities
 from scancontrol.errors import RecordingError
+from scancontrol.paths import ScanPath
 from scancontrol.recording.regions import Region
 from scancontrol.restoration import Provenance
 
@@ -41,7 +42,6 @@ __all__ = [
     "VERSION",
     "Capacity",
     "Header",
-    "PathLike",
     "chunk_rows",
     "create_file",
 ]
@@ -141,23 +141,6 @@ RESERVED = ("raw samples", "chunks", "frames", "paths", "recipes", "status", "as
 EXPERIMENTS = ("raw samples", "partial frames", "restorations", "intervals")
 
 
-class PathLike(Protocol):
-    """What the recording asks of a scan path; :class:`scancontrol.paths.ScanPath` has it."""
-
-    @property
-    def path_id(self) -> str: ...
-    @property
-    def recipe(self) -> Any: ...
-    @property
-    def shape(self) -> tuple[int, int]: ...
-    @property
-    def count(self) -> int: ...
-    @property
-    def fov_nm(self) -> float: ...
-    @property
-    def duration_us(self) -> float: ...
-
-
 def chunk_rows(samples: int, duration_us: float) -> int:
     """Rows of the chunk table for a frame: one each 1,024 samples and one each millisecond, whichever comes first.
 
@@ -177,7 +160,7 @@ class Capacity(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     chunks: int
 
     @classmethod
-    def of(cls, paths: Iterable[PathLike]) -> Capacity:
+    def of(cls, paths: Iterable[ScanPath]) -> Capacity:
         """Room for one frame along each of ``paths``, repeats being stored once."""
         frames = samples = path_samples = recipe_bytes = chunks = 0
         seen: set[str] = set()

@@ -27,10 +27,11 @@ from numpy.typing import NDArray
 
 from scancontrol.capabilities import Capabilities
 from scancontrol.errors import RecordingError
+from scancontrol.paths import ScanPath
 from scancontrol.recording.chunk_rows import ChunkRows
 from scancontrol.recording.compact import compact
 from scancontrol.recording.images import ImageWriter
-from scancontrol.recording.layout import CHUNK_ROW, FRAME_ROW, PATH_ROW, STATUS_ROW, TABLES, Header, PathLike
+from scancontrol.recording.layout import CHUNK_ROW, FRAME_ROW, PATH_ROW, STATUS_ROW, TABLES, Header
 from scancontrol.recording.making import make_recording
 from scancontrol.recording.progress import FrameProgress, FrameRows, fill_row, new_row
 from scancontrol.recording.reader import RecordingReader
@@ -108,7 +109,7 @@ class RecordingWriter:
             log.error("%s: %s differ from their checksum and are left out", path, chunk)
         return writer
 
-    def begin_frame(self, frame: int, path: PathLike) -> None:
+    def begin_frame(self, frame: int, path: ScanPath) -> None:
         """Give frame ``frame`` its place, along ``path``. Beginning a frame again changes nothing.
 
         Raises :class:`RecordingError` if the recording was not made large enough for it.
@@ -137,7 +138,7 @@ class RecordingWriter:
             self._frames[frame] = FrameProgress(row, first, path.count, path.path_id, values)
             self._rows.add(frame)
 
-    def _begin_path(self, path: PathLike) -> int:
+    def _begin_path(self, path: ScanPath) -> int:
         if path.path_id in self._paths:
             return self._paths[path.path_id][0]
         recipe = msgspec.json.encode(path.recipe)

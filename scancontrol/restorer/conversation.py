@@ -7,13 +7,13 @@ gives. If it sets :attr:`Conversation.to_read`, read those samples again and tel
 from __future__ import annotations
 
 import logging
-from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from scancontrol.recent import Recent
 from scancontrol.restorer.requests import Asked, MissedFrame, Requests, RestoredFrame
 from scancontrol.wire import restoring as wire
 from scancontrol.wire.codec import Part, encode
@@ -47,7 +47,7 @@ class Conversation:
         self._out: list[list[Any]] = [encode(wire.Hello(version=wire.VERSION, software=software()))]
         self._began_ns = self._heard_ns = self._pinged_ns = now_ns
         self._refusal: str | None = None  # why the connection is of no use
-        self._registered: OrderedDict[str, wire.Register] = OrderedDict()  # that the restorer was told
+        self._registered: Recent[str, wire.Register] = Recent(_PATHS_KNOWN)  # that the restorer was told
         self._bad_paths: dict[str, str] = {}  # that it cannot restore along, and why
         self._preparing: str | None = None  # a path that was sent ahead of its frame, and is not prepared yet
 
@@ -115,8 +115,6 @@ class Conversation:
         if self._registered.get(path.path_id) == path or path.path_id in self._bad_paths:
             return None
         self._registered[path.path_id] = path
-        while len(self._registered) > _PATHS_KNOWN:
-            self._registered.popitem(last=False)
         self._out.append(encode(path))
         return path.path_id
 

@@ -13,7 +13,6 @@ import socket
 import sys
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,6 +27,7 @@ from scancontrol.capabilities import CoilModel
 from scancontrol.errors import LinkError, LocalProtocolError, RemoteProtocolError, ScanControlError
 from scancontrol.paths import PathRecipe
 from scancontrol.processes.parent import ChildFailed, ChildProcess
+from scancontrol.recent import Recent
 from scancontrol.restorer.conversation import Conversation, Event
 from scancontrol.restorer.requests import Asked, MissedFrame, ReadAgain, Requests, RestoredFrame
 from scancontrol.transport.endpoints import check_address
@@ -119,7 +119,7 @@ class RestorerProcess:
         self._child: Child | None = None
         self._lock = threading.Lock()
         self._requests = Requests()
-        self._paths: OrderedDict[str, wire.Register] = OrderedDict()
+        self._paths: Recent[str, wire.Register] = Recent(PATHS_LIMIT)
         self._status = RestorerStatus()
         self._settled = threading.Condition(self._lock)
         self._stopping = threading.Event()
@@ -160,10 +160,7 @@ class RestorerProcess:
             if path_id not in self._paths or self._paths[path_id].coil != coil:
                 content = msgspec.msgpack.decode(msgspec.msgpack.encode(recipe))
                 self._paths[path_id] = wire.Register(path_id=path_id, recipe=content, coil=coil)
-            self._paths.move_to_end(path_id)
             self._requests.prepare(self._paths[path_id])
-            while len(self._paths) > PATHS_LIMIT:
-                self._paths.popitem(last=False)
         self._ring()
         return path_id
 

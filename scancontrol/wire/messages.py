@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from scancontrol.capabilities import Capabilities
-from scancontrol.errors import InvalidInput
+from scancontrol.errors import within
 
 __all__ = [
     "PROTOCOL_VERSION",
@@ -194,9 +194,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             ("heartbeat_ms", 5, self.dead_man_ms // 3),
             ("lease_ms", self.dead_man_ms, 60_000),
         ):
-            value = getattr(self, quantity)
-            if not low <= value <= high:
-                raise InvalidInput(quantity, value, f"is outside {low} to {high}", "mend the server's limits")
+            within(quantity, getattr(self, quantity), low, high, "mend the server's limits")
 
 
 class Welcome(Message, frozen=True, kw_only=True, tag="welcome"):

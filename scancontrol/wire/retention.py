@@ -7,13 +7,14 @@ cursor may run; a count of bytes bounds how much is kept.
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import msgspec
 
 from scancontrol.errors import RemoteProtocolError
+from scancontrol.recent import Recent
 from scancontrol.wire.framing import Part, encode
 from scancontrol.wire.messages import ChunkHeader, End, Start
 
@@ -39,7 +40,7 @@ class Retention:
         self._first = 0  # sequence number of the head of the log
         self._cursor = 0  # sequence number to send next
         self._sent = 0  # sequence numbers below this were sent at least once
-        self._let_go: OrderedDict[str, int] = OrderedDict()  # series → samples that nobody asked for
+        self._let_go: Recent[str, int] = Recent(_LET_GO)  # series → samples that nobody asked for
         self._credit_limit = 0  # first sequence number that may not be sent
         self.bytes = 0  # of samples kept
 
@@ -132,13 +133,11 @@ class Retention:
             for position, entry in enumerate(kept)
         )
         self.bytes = sum(entry.payload_bytes for entry in kept)
-        return discarded, sum(self._let_go.get(name, 0) for name in series)
+        return discarded, sum(self._let_go.get(name) or 0 for name in series)
 
     def _remember_let_go(self, chunk: ChunkHeader) -> None:
         name = chunk.series_unique_id
-        self._let_go[name] = self._let_go.pop(name, 0) + chunk.count
-        while len(self._let_go) > _LET_GO:
-            self._let_go.popitem(last=False)
+        self._let_go[name] = (self._let_go.get(name) or 0) + chunk.count
 
     def to_send(self) -> Iterator[list[Part]]:
         """What may be sent now; the cursor advances over each as it is taken."""

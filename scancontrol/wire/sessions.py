@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from scancontrol.recent import Recent
 from scancontrol.wire.messages import Done, Hello, Limits, Refused
 
 __all__ = ["Session", "Sessions"]
@@ -26,13 +26,11 @@ class Session:
     data: bytes | None = None  # routing id of its data connection, once attached
     attached_at: int = 0  # the data message that this connection was told it gets first
     dead: bool = False  # its dead man has tripped and it was not heard since
-    answers: OrderedDict[int, Done | Refused] = field(default_factory=OrderedDict)
+    answers: Recent[int, Done | Refused] = field(default_factory=lambda: Recent(_KEPT_ANSWERS))
 
     def remember(self, request: int, answer: Done | Refused) -> None:
         """Keep an answer, so that a request that is sent again is answered again and not done again."""
         self.answers[request] = answer
-        while len(self.answers) > _KEPT_ANSWERS:
-            self.answers.popitem(last=False)
 
 
 class Sessions:

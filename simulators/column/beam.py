@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from scancontrol.errors import InvalidInput
+from scancontrol.errors import InvalidInput, within
 from scancontrol.paths.path import ELECTRONS_PER_PA_US
 from simulators.numerics.recurrence import solve
 
@@ -38,11 +38,7 @@ class BeamConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
             ("flicker_time_us", 1.0, 1e9),
             ("blanker_ns", 0.0, 1e6),
         ):
-            value = getattr(self, quantity)
-            if not (math.isfinite(value) and low <= value <= high):
-                raise InvalidInput(
-                    f"beam.{quantity}", value, f"is outside {low:g} to {high:g}", "mend the configuration"
-                )
+            within(f"beam.{quantity}", getattr(self, quantity), low, high, "mend the configuration")
         if not self.decay_time_s > 0:
             raise InvalidInput("beam.decay_time_s", self.decay_time_s, "is not above 0", "mend the configuration")
 

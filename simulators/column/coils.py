@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scancontrol.capabilities import CoilModel
-from scancontrol.errors import InvalidInput
+from scancontrol.errors import InvalidInput, within
 from simulators.numerics.randomness import normal
 from simulators.numerics.recurrence import linger, play
 
@@ -52,11 +52,7 @@ class CoilConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
             ("hum_fields", 0.0, 0.5),
             ("hum_hz", 1.0, 1e5),
         ):
-            value = getattr(self, quantity)
-            if not (math.isfinite(value) and low <= value <= high):
-                raise InvalidInput(
-                    f"coils.{quantity}", value, f"is outside {low:g} to {high:g}", "mend the configuration"
-                )
+            within(f"coils.{quantity}", getattr(self, quantity), low, high, "mend the configuration")
         if not self.slew_fields_per_us > 0:
             raise InvalidInput(
                 "coils.slew_fields_per_us", self.slew_fields_per_us, "is not above 0", "mend the configuration"

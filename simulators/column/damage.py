@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
 
-from scancontrol.errors import InvalidInput
+from scancontrol.errors import InvalidInput, within
 from simulators.specimens.scene import Field, wrap
 
 __all__ = ["Damage", "DamageConfig", "DoseMap", "KnockOn"]
@@ -73,9 +73,7 @@ class DamageConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             ("diffusion_nm2_per_s", 0.0, 1e9),
             ("diffusion_gain", 0.0, 1e6),
         ):
-            value = getattr(self, quantity)
-            if not (math.isfinite(value) and low <= value <= high):
-                raise InvalidInput(f"damage.{quantity}", value, f"is outside {low:g} to {high:g}", remedy)
+            within(f"damage.{quantity}", getattr(self, quantity), low, high, remedy)
         if self.knock_on is not None and not (
             1 <= self.knock_on.atomic_number <= 118 and 0 <= self.knock_on.cross_section_barn <= 1e9
         ):

@@ -7,7 +7,6 @@ falls into that dwell. Amplification spreads the pulses' heights; the converter 
 
 from __future__ import annotations
 
-import math
 from typing import Literal
 
 import msgspec
@@ -15,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scancontrol.capabilities import DetectorChannel
-from scancontrol.errors import InvalidInput
+from scancontrol.errors import InvalidInput, within
 from simulators.numerics.poisson import poisson
 from simulators.numerics.randomness import normal
 from simulators.numerics.recurrence import linger
@@ -51,11 +50,7 @@ class DetectorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
             ("decay_us", 0.0, 1e6),
             ("adc_bits", 1, 16),
         ):
-            value = getattr(self, quantity)
-            if not (math.isfinite(value) and low <= value <= high):
-                raise InvalidInput(
-                    f"detectors.{quantity}", value, f"is outside {low:g} to {high:g}", "mend the configuration"
-                )
+            within(f"detectors.{quantity}", getattr(self, quantity), low, high, "mend the configuration")
 
     def expected(self, electrons: NDArray[np.float32]) -> NDArray[np.float32]:
         """Mean counts for ``electrons`` that arrive, clipped as the converter clips."""

@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from scancontrol.errors import InvalidInput
+from scancontrol.errors import InvalidInput, within
 from simulators.specimens.films import CARBON_PER_NM3, amorphous, smooth_noise
 from simulators.specimens.scene import Film, Scene
 
@@ -20,11 +20,7 @@ Image = NDArray[np.float32]
 
 def _check(specimen: Fibres | Vesicles | Particles) -> None:
     for quantity, low, high in (("size_nm", 10, 1e6), ("count", 0, 2000), ("support_nm", 0, 1000)):
-        value = getattr(specimen, quantity)
-        if not (math.isfinite(value) and low <= value <= high):
-            raise InvalidInput(
-                f"specimen.{quantity}", value, f"is outside {low:g} to {high:g}", "mend the specimen's configuration"
-            )
+        within(f"specimen.{quantity}", getattr(specimen, quantity), low, high, "mend the specimen's configuration")
 
 
 def _stamp(image: Image, y: float, x: float, patch: Image, *, largest: bool = False) -> None:

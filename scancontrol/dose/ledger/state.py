@@ -15,6 +15,7 @@ import msgspec
 from scancontrol.dose.ledger.area import AreaMap, Patch, patch_of
 from scancontrol.errors import InvalidInput
 from scancontrol.paths import PathRecipe, ScanPath
+from scancontrol.recent import Recent
 
 __all__ = ["Asked", "LedgerState", "Place"]
 
@@ -67,7 +68,7 @@ class LedgerState:
     places: dict[tuple[float, float], Place] = field(default_factory=dict)
     asked: OrderedDict[int, Asked] = field(default_factory=OrderedDict)
     paths: OrderedDict[str, ScanPath] = field(default_factory=OrderedDict)
-    _patches: OrderedDict[tuple[Any, ...], Patch] = field(default_factory=OrderedDict)
+    _patches: Recent[tuple[Any, ...], Patch] = field(default_factory=lambda: Recent(_PATCHES_KEPT))
 
     def apply(self, record: dict[str, Any]) -> None:
         """Take one record in. Raises :class:`InvalidInput` for one that this program did not write."""
@@ -163,12 +164,7 @@ class LedgerState:
     def patch(self, path: ScanPath, stage_nm: tuple[float, float], first: int, stop: int) -> Patch:
         """:func:`patch_of`, remembered for the paths in use."""
         key = (path.path_id, stage_nm, first, stop)
-        if key not in self._patches:
-            self._patches[key] = patch_of(path, stage_nm, first, stop)
-            while len(self._patches) > _PATCHES_KEPT:
-                self._patches.popitem(last=False)
-        self._patches.move_to_end(key)
-        return self._patches[key]
+        return self._patches.made(key, lambda: patch_of(path, stage_nm, first, stop))
 
     def forget_paths(self) -> None:
         """Let all paths go but those of open scans."""

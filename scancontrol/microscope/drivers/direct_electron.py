@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scancontrol.capabilities import Capabilities, CoilModel, DetectorChannel
-from scancontrol.errors import InvalidInput, LinkError
+from scancontrol.errors import InvalidInput, LinkError, within
 from scancontrol.microscope.drivers.deapi_client import DeapiClient, ScanGenerator
 from scancontrol.microscope.instrument import Block
 from scancontrol.paths.path import ELECTRONS_PER_PA_US, ScanPath
@@ -60,9 +60,7 @@ class DirectElectronConfig(
         if not self.images or len(self.images) != len(self.detectors):
             raise InvalidInput("images", len(self.images), f"are not the {len(self.detectors)} detectors", remedy)
         for quantity, low, high in (("port", 1, 65535), ("highest_rate_khz", 0.001, 1e3), ("patience_s", 0.1, 3600)):
-            value = getattr(self, quantity)
-            if not (math.isfinite(value) and low <= value <= high):
-                raise InvalidInput(quantity, value, f"is outside {low} to {high}", remedy)
+            within(quantity, getattr(self, quantity), low, high, remedy)
 
 
 class DirectElectronInstrument:

@@ -20,7 +20,7 @@ import msgspec
 import numpy as np
 
 from scancontrol.capabilities import Capabilities, CoilModel, DetectorChannel
-from scancontrol.errors import InvalidInput, LinkError, RemoteProtocolError, ScanControlError
+from scancontrol.errors import InvalidInput, LinkError, RemoteProtocolError, ScanControlError, within
 from scancontrol.microscope.drivers.obi_connection import ObiConnection
 from scancontrol.microscope.drivers.obi_stretches import MAX_SAMPLES, Stretch, cycles_of, encode, field_codes
 from scancontrol.microscope.instrument import Block
@@ -58,9 +58,7 @@ class ObiConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     def check(self) -> None:
         """Raise :class:`InvalidInput` for a value that cannot be."""
         for name, low, high in (("latency_ms", 0.05, 100), ("in_flight_ms", 0.05, 200), ("answer_timeout_s", 0.01, 60)):
-            value = getattr(self, name)
-            if not (math.isfinite(value) and low <= value <= high):
-                raise InvalidInput(name, value, f"is outside {low} to {high}", "mend the microscope's configuration")
+            within(name, getattr(self, name), low, high, "mend the microscope's configuration")
         if self.full_field_nm is not None and not (math.isfinite(self.full_field_nm) and self.full_field_nm > 0):
             raise InvalidInput("full_field_nm", self.full_field_nm, "is not above 0", "give it in nanometres")
 

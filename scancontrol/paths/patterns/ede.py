@@ -12,7 +12,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from scancontrol.errors import InvalidInput
+from scancontrol.errors import InvalidInput, within
 from scancontrol.paths.geometry import Canvas, finite
 from scancontrol.paths.pattern import CONTINUOUS, FLYBACK, JUMP, FunctionLayout, Layout, Pattern, Samples, check_seed
 from scancontrol.paths.patterns.bresenham import polyline_pixels
@@ -104,10 +104,7 @@ class EdeGrid(Pattern, frozen=True, kw_only=True, tag="ede_grid"):
                 if not 0.001 <= value <= 0.25:
                     raise InvalidInput(name, value, "is outside 0.001 to 0.25", "0.03 is his grid of 1/20")
         for name, low, high in (("amplitude", 0.05, 100.0), ("least_weight", 0.0, 0.9)):
-            value = getattr(self, name)
-            finite(name, value)
-            if not low <= value <= high:
-                raise InvalidInput(name, value, f"is outside {low:g} to {high:g}", "leave it out")
+            within(name, getattr(self, name), low, high, "leave it out")
 
     def geometric_coverage(self, canvas: Canvas) -> float:
         across = self.fraction if self.fraction_across is None else self.fraction_across
