@@ -35,6 +35,8 @@ class SpecimenScore:
 
     Attributes:
         height: of the ordinary columns of the brightest species, relative to the truth's.
+        peak: of the same columns, the value at their middle above the truth's darkest (0.1 percentile), relative to the
+            truth's; unlike ``height`` it counts what neighbours add there.
         position_px: root mean square error of their positions.
         defect_contrast: of vacancies and dopants with an ordinary column, relative to the truth's.
         defect_contrast_hit: of those on which a sample fell, within σ of the middle.
@@ -45,6 +47,7 @@ class SpecimenScore:
     """
 
     height: float | None = None
+    peak: float | None = None
     position_px: float | None = None
     defect_contrast: float | None = None
     defect_contrast_hit: float | None = None
@@ -90,13 +93,15 @@ def score_specimen(
     point = (columns.kind == ColumnKind.VACANCY) | (columns.kind == ColumnKind.DOPANT)
     hit = point & (cKDTree(sampled_px).query(columns.position_px)[0] <= columns.sigma_px)
     false = np.abs(found - level) > _FALSE_DEFECT * true_level
+    at = tuple(np.rint(columns.position_px).astype(int).T)
+    darkest = np.percentile(image, 0.1)
     held = None
     if half_width is not None:
-        at = tuple(np.rint(columns.position_px).astype(int).T)
         held = _mean_of((np.abs(estimate[at] - image[at]) <= half_width[at])[columns.defect])
     away = np.linalg.norm(column_positions(estimate, columns.where(bright), window_px), axis=1)
     return SpecimenScore(
         height=float(found[bright].sum() / true[bright].sum()) if bright.any() else None,
+        peak=_share_of((estimate[at] - darkest)[bright], (image[at] - darkest)[bright]),
         position_px=float(np.sqrt(np.mean(np.square(away)))) if bright.any() else None,
         defect_contrast=_share_of((level - found)[point], (true_level - true)[point]),
         defect_contrast_hit=_share_of((level - found)[hit], (true_level - true)[hit]),
@@ -113,7 +118,7 @@ def _mean_of(values: NDArray[np.bool_]) -> float | None:
 
 
 def _share_of(found: Values, true: Values) -> float | None:
-    """By how much of ``true`` the found values differ from 0, by least squares."""
+    """What part of ``true`` the found values are, by least squares."""
     power = float(np.square(true).sum())
     return float(found @ true) / power if power else None
 

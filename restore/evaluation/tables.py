@@ -23,6 +23,7 @@ _ERRORS = (
 _SPECIMEN = (
     ("rmse_pct", "rmse %", "{:.2f}"),
     ("height", "height", "{:.2f}"),
+    ("peak", "peak", "{:.2f}"),
     ("position_px", "position px", "{:.2f}"),
     ("defect_contrast", "contrast of defects", "{:.2f}"),
     ("defect_contrast_hit", "of those hit", "{:.2f}"),

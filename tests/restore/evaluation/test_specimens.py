@@ -50,6 +50,18 @@ def test_heights_and_contrast_follow_the_estimates_own() -> None:
     assert score.defects_held is None
 
 
+def test_the_peak_counts_what_neighbours_add_where_the_height_does_not() -> None:
+    truth = named("two_species-8px", SHAPE)
+    image = truth.image.astype(np.float64)
+    flat = score_specimen(truth, np.full(SHAPE, image.mean()), None, NOWHERE)
+    darkest = np.percentile(image, 0.1)
+    assert flat.height == pytest.approx(0, abs=1e-9)
+    assert flat.peak == pytest.approx((image.mean() - darkest) / (1.05 - darkest), abs=0.02)
+    low = score_specimen(truth, darkest + 0.4 * (image - darkest), None, NOWHERE)
+    assert low.height == pytest.approx(0.4)
+    assert low.peak == pytest.approx(0.4)
+
+
 def test_a_perfect_crystal_shows_no_vacancy_and_is_contradicted_where_one_is() -> None:
     truth = named("two_species-12px", SHAPE)
     score = score_specimen(truth, _vacancies_filled(truth), np.full(SHAPE, 0.02), NOWHERE)
