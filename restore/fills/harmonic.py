@@ -1,5 +1,7 @@
-"""Harmonic fill: the smoothest membrane through the measured pixels, ``Δu = 0`` between them.
+"""Harmonic fill: a membrane held by springs to the measured pixels, ``Δu = 0`` between them.
 
+The springs are as stiff as pixels that were left out say: stiff ones go through every sample, soft ones forgive its
+noise. Without that choice the error never falls below the noise of a sample, however many there are.
 Conjugate gradients preconditioned by one multigrid cycle; the number of iterations does not grow with the frame.
 
 References: Tatebe, "The multigrid preconditioned conjugate gradient method", 6th Copper Mountain Conference 1993;
@@ -14,10 +16,13 @@ from torch.nn import functional as F
 
 from restore.fills.push_pull import push_pull
 
-__all__ = ["harmonic", "laplacian"]
+__all__ = ["harmonic", "laplacian", "membrane"]
 
 _JACOBI = 0.8  # damping of a smoothing sweep
 _COARSEST = 4
+_STIFFNESSES = (1e3, 4.0, 1.0, 0.25, 0.06)  # of a spring, relative to the membrane; 1e3 goes through the samples
+_LEFT_OUT = 0.1
+_ALL = (-3, -2, -1)
 
 
 def laplacian(image: Tensor) -> Tensor:
@@ -73,33 +78,58 @@ def _spread(coarse: Tensor, size: torch.Size) -> Tensor:
 
 
 def harmonic(mean: Tensor, weight: Tensor, tolerance: float = 1e-3, iterations: int = 100) -> Tensor:
-    """Solve ``Δu = 0`` where nothing was measured, ``u = mean`` where something was.
+    """The membrane with the stiffness that best predicts a tenth of the measured pixels from the others.
 
     Arguments:
         mean, weight: partial frames, shape ``(b, 1, h, w)``.
-        tolerance: of the residual, relative to that of the push–pull estimate it starts from.
+        tolerance, iterations: see :func:`membrane`.
 
     Returns:
         Estimate, shape ``(b, 1, h, w)``; zeros if nothing was measured.
     """
-    known = weight > 0
-    free = (~known).to(mean.dtype)
-    estimate = torch.where(known, mean, push_pull(mean, weight))
-    left = -laplacian(estimate) * free
-    goal = tolerance**2 * left.square().sum((-3, -2, -1), keepdim=True)
-    cycle = _Cycle(1e3 * (1 - free))
+    generator = torch.Generator().manual_seed(0)
+    chance = torch.rand(mean.shape[-2:], generator=generator).to(mean)
+    held = ((chance < _LEFT_OUT) & (weight > 0)).to(mean.dtype)
+    batch, tries = mean.shape[0], len(_STIFFNESSES)
+    of_each = mean.new_tensor(_STIFFNESSES).repeat_interleave(batch).reshape(-1, 1, 1, 1)
+    trial = membrane(
+        mean.repeat(tries, 1, 1, 1), (weight * (1 - held)).repeat(tries, 1, 1, 1), of_each, 10 * tolerance, iterations
+    )
+    error = ((trial.reshape(tries, *mean.shape) - mean).square() * held).sum(_ALL)
+    stiffness = mean.new_tensor(_STIFFNESSES)[error.argmin(0)]
+    return membrane(mean, weight, stiffness.reshape(-1, 1, 1, 1), tolerance, iterations)
+
+
+def membrane(mean: Tensor, weight: Tensor, stiffness: Tensor, tolerance: float = 1e-3, iterations: int = 100) -> Tensor:
+    """Solve ``Δu = stiffness · weight · (u − mean)``.
+
+    Arguments:
+        mean, weight: partial frames, shape ``(b, 1, h, w)``; weights relative to one nominal sample.
+        stiffness: of the springs, shape ``(b, 1, 1, 1)``.
+        tolerance: of the residual, relative to that of the push–pull estimate it starts from.
+        iterations: at most so many.
+
+    Returns:
+        Estimate, shape ``(b, 1, h, w)``; zeros if nothing was measured.
+    """
+    springs = stiffness * weight
+    estimate = push_pull(mean, weight)
+    cycle = _Cycle(springs)
+    left = springs * (mean - estimate) - laplacian(estimate)
+    goal = tolerance**2 * left.square().sum(_ALL, keepdim=True)
     correction = torch.zeros_like(mean)
-    step = cycle(left) * free
+    step = cycle(left)
     direction = step
-    product = (left * step).sum((-3, -2, -1), keepdim=True)
+    product = (left * step).sum(_ALL, keepdim=True)
     for turn in range(iterations):
-        if turn % 2 == 0 and bool((left.square().sum((-3, -2, -1), keepdim=True) <= goal).all()):
+        unsolved = left.square().sum(_ALL, keepdim=True) > goal
+        if turn % 2 == 0 and not bool(unsolved.any()):
             break
-        image = laplacian(direction) * free
-        length = product / (direction * image).sum((-3, -2, -1), keepdim=True).clamp(min=1e-30)
+        image = laplacian(direction) + springs * direction
+        length = torch.where(unsolved, product / (direction * image).sum(_ALL, keepdim=True).clamp(min=1e-30), 0.0)
         correction = correction + length * direction
         left = left - length * image
-        step = cycle(left) * free
-        before, product = product, (left * step).sum((-3, -2, -1), keepdim=True)
+        step = cycle(left)
+        before, product = product, (left * step).sum(_ALL, keepdim=True)
         direction = step + (product / before.clamp(min=1e-30)) * direction
     return estimate + correction

@@ -11,7 +11,7 @@ from scipy.sparse import csr_matrix
 from scipy.sparse.linalg import spsolve
 from skimage.restoration import denoise_tv_chambolle
 
-from restore.fills import harmonic as membrane
+from restore.fills import harmonic as springs
 from restore.fills import total_variation as tv
 from restore.fills.gaussian import gaussian, normalised_convolution
 from restore.fills.kriging import kriging
@@ -19,7 +19,7 @@ from restore.fills.leaving_out import covariance_by_leaving_out, errors_by_leavi
 from restore.fills.nearest import linear, nearest
 from restore.fills.push_pull import push_pull
 from restore.fills.registry import FILLS, fill_named, positions_px
-from restore.fills.spectral import conjugate_gradients, half_size, spectral, spectral_half
+from restore.fills.spectral import half_size, spectral, spectral_half
 from restore.fills.variogram import Covariance, fast_size, fit_covariance, lag_map, radial_covariance
 from restore.gridding import FrameGeometry
 from scancontrol.errors import InvalidInput
@@ -167,8 +167,17 @@ def test_the_harmonic_fill_solves_laplaces_equation_like_a_sparse_direct_solver(
     free, fixed = np.flatnonzero(~known.ravel()), np.flatnonzero(known.ravel())
     expected = image.ravel().astype(float).copy()
     expected[free] = spsolve(operator[free][:, free].tocsc(), -operator[free][:, fixed] @ expected[fixed])
-    found = membrane.harmonic(mean, weight, tolerance=1e-5)[0, 0].numpy()
+    found = springs.membrane(mean, weight, torch.full((1, 1, 1, 1), 1e5), tolerance=1e-5)[0, 0].numpy()
     assert found.ravel() == pytest.approx(expected, abs=2e-3)
+
+
+def test_the_harmonic_fill_goes_through_good_samples_and_forgives_noisy_ones() -> None:
+    image = _field((128, 128), sigma=8)
+    mean, weight = _partial(image, 0.3)
+    through = springs.harmonic(mean, weight)
+    assert (through - mean)[weight > 0].abs().max() < 0.05
+    noisy = mean + 0.5 * weight * torch.randn(mean.shape, generator=torch.Generator().manual_seed(0))
+    assert _rmse(springs.harmonic(noisy, weight), image) < 0.25
 
 
 def test_total_variation_of_a_full_frame_is_chambolles_denoising_in_scikit_image() -> None:
@@ -265,14 +274,6 @@ def test_the_fitted_covariance_finds_range_and_nugget_of_a_known_process() -> No
     assert float(fitted(torch.tensor([[8.0]]))) == pytest.approx(np.exp(-1), abs=0.1)
 
 
-def test_conjugate_gradients_solve_what_a_direct_solver_solves() -> None:
-    root = torch.randn(2, 30, 30, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    matrix = root @ root.transpose(1, 2) + 5 * torch.eye(30)
-    target = torch.randn(2, 30, 1, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
-    found = conjugate_gradients(lambda v: matrix @ v, target, None, 200, 1e-10)
-    assert torch.allclose(found, torch.linalg.solve(matrix, target), atol=1e-7)
-
-
 def test_the_spectral_process_predicts_a_lattice_across_gaps_that_local_fills_cannot_cross() -> None:
     truth = _lattice((128, 128))
     mean, weight = _partial(truth, 0.12)
@@ -287,7 +288,7 @@ def test_each_frame_of_a_batch_is_restored_as_if_it_were_alone() -> None:
     first, second = _lattice((64, 80)), _field((64, 80))
     mean, weight = _partial(first, 0.15)
     other = torch.from_numpy(second)[None, None] * weight
-    for fill in (spectral, spectral_half, gaussian, push_pull, membrane.harmonic):
+    for fill in (spectral, spectral_half, gaussian, push_pull, springs.harmonic):
         together = fill(torch.cat((mean, other)), weight.expand(2, -1, -1, -1))
         apart = torch.cat((fill(mean, weight), fill(other, weight)))
         assert torch.allclose(together, apart, atol=2e-2)
