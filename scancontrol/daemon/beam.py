@@ -69,7 +69,9 @@ class BeamThread:
         notice: takes a line for the operator and its level.
         interrupted: an acquisition that an earlier process was cut off from; dealt with before anything else.
         ends_as: finish reason and message with which that one is ended in any case; None where it may go on.
-        link: makes the link; replaced only where a test stands for the microscope.
+        link: makes the link.
+        clock: monotonic time in s.
+        wait: waits so many seconds, or until the daemon ends; whether it does.
     """
 
     def __init__(
@@ -85,11 +87,14 @@ class BeamThread:
         interrupted: Interrupted | None = None,
         ends_as: tuple[str, str] | None = None,
         link: Callable[..., MicroscopeLink] = MicroscopeLink,
+        clock: Callable[[], float] = time.monotonic,
+        wait: Callable[[float], bool] | None = None,
     ) -> None:
         self._settings, self._orders, self._plans = settings, orders, plans
         self._outputs, self._closing, self._dose, self._notice = outputs, closing, dose, notice
         self._new_link = link
         self._stopping = threading.Event()
+        self._clock, self._wait = clock, wait or self._stopping.wait
         self._ready = threading.Event()
         self._given_up = threading.Event()  # what waits to be gone on with need not be
         self._retry_s = 0.0
@@ -330,6 +335,7 @@ class BeamThread:
             completed_as=(self._ends_as or ("interrupted", "")) if frames == 0 else ("completed", ""),
             on_notice=lambda notice: self._notice(notice.message, "warning"),
             on_turn=lambda: self._look(link),
+            clock=self._clock,
         )
         return Run(order, planned, recording, outputs, acquisition, only_collects=frames == 0)
 
@@ -409,8 +415,8 @@ class BeamThread:
         """Wait a little longer each time before what failed is tried again."""
         self._retry_s = min(max(_RETRY_S[0], 2 * self._retry_s), _RETRY_S[1])
         log.warning("trying again in %.1f s: %s", self._retry_s, why)
-        until = time.monotonic() + self._retry_s
-        while time.monotonic() < until and not self._stopping.wait(0.05):
+        until = self._clock() + self._retry_s
+        while self._clock() < until and not self._wait(0.05):
             if self._given_up.is_set():
                 self._given_up.clear()
                 if self._unfinished is not None:
@@ -423,7 +429,7 @@ class BeamThread:
 
     def _look(self, link: MicroscopeLink) -> None:
         """Notice what others did to the beam, and say how things are. Cheap enough for every turn of an acquisition."""
-        now = time.monotonic()
+        now = self._clock()
         if now < self._tell_at:
             return
         self._tell_at = now + _TELL_S

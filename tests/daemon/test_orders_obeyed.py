@@ -1,0 +1,283 @@
+"""Blank and Abort over the real beam thread, acquisition, link and microscope's end, whatever happens between them."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from steered_beam import PLANS, SteeredBeam
+
+from scancontrol.daemon.page.messages import Abort, EmergencyBlank, Pause, Resume, Start
+
+
+@pytest.fixture
+def beam(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SteeredBeam]:
+    steered = SteeredBeam(tmp_path, monkeypatch)
+    steered.until(lambda: steered.beam.snapshot.connected)
+    yield steered
+    steered.end()
+
+
+def start(beam: SteeredBeam, plan: str = "series") -> None:
+    beam.command(Start(plan=plan, number=beam.orders.snapshot.number))
+
+
+def free(beam: SteeredBeam) -> bool:
+    return beam.orders.snapshot.start is None
+
+
+def test_a_start_is_carried_out_once(beam: SteeredBeam) -> None:
+    number = beam.orders.snapshot.number
+    for _ in range(3):
+        beam.command(Start(plan="survey", number=number))
+        beam.turn(60)  # longer than the survey takes
+    beam.until(lambda: free(beam))
+    beam.turn(50)
+    assert len({series for series, _, _ in beam.pair.exposures}) == 1
+    assert len(beam.pair.exposures) == 16 * 16
+
+
+@pytest.mark.parametrize("stop", [EmergencyBlank(), Abort()])
+@pytest.mark.parametrize("arming_turns", [0, 40])
+@pytest.mark.parametrize("after_turns", [0, 1, 3, 9])
+def test_a_stop_while_it_is_armed_or_scanned_ends_it(
+    beam: SteeredBeam, stop: Abort | EmergencyBlank, arming_turns: int, after_turns: int
+) -> None:
+    beam.arming_turns = arming_turns
+    start(beam)
+    beam.turn(after_turns)
+    beam.command(stop)
+    beam.until(lambda: free(beam) and beam.orders.snapshot.blank != "asked", turns=20)
+    exposed = len(beam.pair.exposures)
+    beam.turn(200)
+    assert len(beam.pair.exposures) == exposed
+
+
+@pytest.mark.parametrize("away", ["cut", "stalled", "frozen"])
+@pytest.mark.parametrize("turns", [10, 100, 600])
+def test_a_blank_that_nobody_heard_is_repeated_until_it_is_and_nothing_goes_on(
+    beam: SteeredBeam, away: str, turns: int
+) -> None:
+    start(beam)
+    beam.until(lambda: len(beam.pair.exposures) > 100)
+    if away == "frozen":
+        beam.pair.frozen = True
+    else:
+        beam.pair.link = away
+    beam.turn(3)
+    beam.command(EmergencyBlank())
+    beam.turn(turns)
+    assert beam.orders.snapshot.blank == "asked", "nobody claims what nobody confirmed"
+    beam.pair.lights_sent.clear()
+    beam.pair.link, beam.pair.frozen = "up", False
+    beam.until(lambda: beam.orders.snapshot.blank == "confirmed", turns=60)
+    exposed = len(beam.pair.exposures)
+    beam.until(lambda: free(beam))
+    beam.turn(300)
+    assert len(beam.pair.exposures) == exposed
+    assert beam.pair.lights_sent == []
+    start(beam, "survey")
+    beam.until(lambda: free(beam))
+    assert len(beam.pair.exposures) == exposed + 256, "a later Start is obeyed"
+
+
+def test_a_blank_from_a_terminal_takes_back_what_the_daemon_was_about_to_do(beam: SteeredBeam) -> None:
+    beam.arming_turns = 60
+    start(beam)
+    beam.turn(5)
+    beam.blank_from_a_terminal()
+    beam.until(lambda: free(beam))
+    beam.turn(100)
+    assert beam.pair.exposures == []
+    assert beam.orders.snapshot.blank == "confirmed"
+    start(beam, "survey")
+    beam.until(lambda: free(beam))
+    assert len(beam.pair.exposures) == 256
+
+
+def test_a_start_lifts_no_blank_that_came_after_it(beam: SteeredBeam) -> None:
+    beam.command(EmergencyBlank())
+    beam.until(lambda: beam.beam.hold is not None and beam.orders.snapshot.blank == "confirmed")
+    start(beam, "survey")
+    beam.blank_from_a_terminal()  # reaches the microscope before the start does, and before any heartbeat tells of it
+    beam.turn(200)
+    assert beam.pair.exposures == []
+    assert free(beam)
+    start(beam, "survey")
+    beam.until(lambda: free(beam))
+    assert len(beam.pair.exposures) == 256
+
+
+def test_a_start_takes_the_beam_while_an_earlier_one_is_caught_up_with(beam: SteeredBeam) -> None:
+    start(beam, "survey")
+    beam.until(lambda: free(beam))
+    assert len(beam.catching_up) == 1
+    start(beam, "survey")
+    beam.until(lambda: free(beam))
+    assert len(beam.catching_up) == 2
+    assert len({series for series, _, _ in beam.pair.exposures}) == 2
+
+
+@pytest.mark.parametrize("stop", [EmergencyBlank(), Abort()])
+def test_the_next_process_does_not_go_on_with_what_was_stopped(beam: SteeredBeam, stop: Abort | EmergencyBlank) -> None:
+    start(beam)
+    beam.until(lambda: len(beam.pair.exposures) > 100)
+    beam.pair.link = "cut"
+    beam.command(stop)
+    beam.turn(2)
+    beam.kill_daemon()
+    beam.pair.link = "up"
+    exposed = len(beam.pair.exposures)
+    beam.begin_daemon()
+    beam.turn(600)
+    assert len(beam.pair.exposures) == exposed
+    assert free(beam)
+
+
+def test_without_a_stop_the_next_process_goes_on_where_the_one_before_was_killed(beam: SteeredBeam) -> None:
+    start(beam)
+    beam.until(lambda: len(beam.pair.exposures) > 100)
+    beam.kill_daemon()
+    beam.pair.turn(60)  # the dead man
+    beam.begin_daemon()
+    beam.until(lambda: beam.catching_up)
+    assert len(beam.pair.exposures) == len(set(beam.pair.exposures)) == 4 * 256
+
+
+TURNS = st.sampled_from([0, 1, 3, 6, 20])
+
+
+class Steered(RuleBasedStateMachine):
+    """Page commands × link states × arming × catching up × resuming × restarts of daemon and microscope.
+
+    After a stop nothing that leads to light is sent, and once it is confirmed no sample is exposed, until a later Start
+    is taken. One Start that is taken is at most one series, and no sample is exposed twice.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patch, self.folder = pytest.MonkeyPatch(), Path(tempfile.mkdtemp())
+
+    @initialize(choice=st.sampled_from(["resume", "end"]))
+    def begin(self, choice: str) -> None:
+        self.beam = SteeredBeam(self.folder, self.patch, choice)
+        self.starts = 0  # taken
+        self.dark_since: int | None = None  # exposures when the last stop was confirmed
+        self.stopped = True  # whether a stop, or nothing, was ordered last
+        self.beam.until(lambda: self.beam.beam.snapshot.connected)
+        self.beam.pair.lights_sent.clear()
+
+    def _stop(self) -> None:
+        self.stopped, self.dark_since = True, None
+        self.beam.pair.lights_sent.clear()
+
+    def turn(self, turns: int) -> None:
+        for _ in range(turns):
+            self.beam.turn()
+            self.check()
+
+    @precondition(lambda self: self.beam.orders.snapshot.number >= 1)
+    @rule(stale=st.integers(1, 3), plan=st.sampled_from(sorted(PLANS)), turns=TURNS)
+    def start_as_of_an_old_picture(self, stale: int, plan: str, turns: int) -> None:
+        number = self.beam.orders.snapshot.number
+        self.beam.command(Start(plan=plan, number=max(0, number - stale)))
+        assert self.beam.orders.snapshot.number == number, "not taken"
+        self.turn(turns)
+
+    @rule(plan=st.sampled_from(sorted(PLANS)), clicks=st.integers(1, 3), arming=st.sampled_from([0, 5]), turns=TURNS)
+    def start(self, plan: str, clicks: int, arming: int, turns: int) -> None:
+        self.beam.arming_turns = arming
+        number = self.beam.orders.snapshot.number
+        for _ in range(clicks):
+            self.beam.command(Start(plan=plan, number=number))
+        if self.beam.orders.snapshot.number != number:
+            self.starts += 1
+            self.stopped, self.dark_since = False, None
+        self.turn(turns)
+
+    @rule(stop=st.sampled_from([EmergencyBlank(), Abort()]), turns=TURNS)
+    def stop(self, stop: Abort | EmergencyBlank, turns: int) -> None:
+        self.beam.command(stop)
+        self._stop()
+        self.turn(turns)
+
+    @rule()
+    def blank_from_a_terminal(self) -> None:
+        self.beam.blank_from_a_terminal()
+        self.turn(1)
+
+    @rule(back=st.integers(0, 2), resume=st.booleans())
+    def pause_or_resume(self, back: int, resume: bool) -> None:
+        number = max(0, self.beam.orders.snapshot.number - back)
+        self.beam.command(Resume(number=number) if resume else Pause())
+
+    @rule(state=st.sampled_from(["up", "up", "cut", "stalled"]), turns=TURNS)
+    def link(self, state: str, turns: int) -> None:
+        self.beam.pair.link = state
+        self.turn(turns)
+
+    @rule(frozen=st.booleans(), turns=TURNS)
+    def freeze(self, frozen: bool, turns: int) -> None:
+        self.beam.pair.frozen = frozen
+        self.turn(turns)
+
+    @rule(turns=TURNS)
+    def restart_the_microscope(self, turns: int) -> None:
+        self.beam.pair.frozen = False
+        self.beam.pair.restart_server()
+        self.turn(turns)
+
+    @rule(away=st.sampled_from([0, 20, 100]))
+    def restart_the_daemon(self, away: int) -> None:
+        self.beam.kill_daemon()
+        for _ in range(away):
+            self.beam.pair.turn()
+        self.beam.begin_daemon()
+
+    @precondition(lambda self: self.beam.catching_up)
+    @rule()
+    def catch_up(self) -> None:
+        self.beam.caught_up()
+
+    @rule(turns=st.sampled_from([40, 300]))
+    def everything_is_well_for_a_while(self, turns: int) -> None:
+        self.beam.pair.link, self.beam.pair.frozen = "up", False
+        self.turn(turns)
+
+    @invariant()
+    def check(self) -> None:
+        if not hasattr(self, "beam"):
+            return
+        pair, told = self.beam.pair, self.beam.orders.snapshot
+        exposures = pair.exposures
+        if self.stopped:
+            assert pair.lights_sent == [], "nothing ordered before a stop outlives it"
+            confirmed = told.start is None and told.blank != "asked" and pair.link == "up" and not pair.frozen
+            if confirmed and self.dark_since is None and not pair.instrument.on:
+                self.dark_since = len(exposures)
+        if told.blank == "confirmed" and self.stopped:
+            assert not pair.instrument.on
+        if self.dark_since is not None:
+            assert len(exposures) == self.dark_since, "dark until a later Start"
+        assert len({series for series, _, _ in exposures}) <= self.starts, "one Start, one acquisition"
+
+    def teardown(self) -> None:
+        if hasattr(self, "beam"):
+            pair = self.beam.pair
+            self.beam.end()
+            assert not pair.instrument.on
+            assert len(set(pair.exposures)) == len(pair.exposures), "an electron spent is never spent twice"
+        self.patch.undo()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+Steered.TestCase.settings = settings(
+    max_examples=20, stateful_step_count=15, deadline=None, suppress_health_check=list(HealthCheck)
+)
+TestSteered = pytest.mark.slow(Steered.TestCase)
