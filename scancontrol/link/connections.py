@@ -10,7 +10,7 @@ import zmq
 from scancontrol.errors import LinkError
 from scancontrol.transport.keys import ClientSecurity
 from scancontrol.transport.sockets import dealer, send
-from scancontrol.wire.framing import MAX_CONTROL_BYTES, MAX_PAYLOAD_BYTES, Part
+from scancontrol.wire.framing import MAX_HEADER_BYTES, MAX_PAYLOAD_BYTES, Part
 
 __all__ = ["Connections"]
 
@@ -33,7 +33,7 @@ class Connections:
     def open_control(self) -> None:
         """Connect anew; the data connection waits for :meth:`open_data`."""
         self.close()
-        self._control = self._socket(self._address, MAX_CONTROL_BYTES)
+        self._control = self._socket(self._address, MAX_HEADER_BYTES)
 
     def open_data(self, address: str) -> None:
         """Connect to where the microscope says that its data is; nothing happens if that is so already."""

@@ -193,7 +193,7 @@ class MicroscopeLink:
         :raises LinkError: no answer in time
         """
         path_id = recipe.path_id
-        self._ask(m.Register, timeout_s, path_id=path_id, recipe=msgspec.to_builtins(recipe))
+        self._ask(m.Register, timeout_s, path_id=path_id, recipe=msgspec.to_builtins(recipe, builtin_types=(bytes,)))
         self._recipes[path_id] = recipe
         return path_id
 

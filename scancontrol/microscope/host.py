@@ -26,10 +26,12 @@ from scancontrol.microscope.blanker import Blanker
 from scancontrol.microscope.instrument import BeamOff, Instrument, Overrun, TransportFaults
 from scancontrol.paths import ScanPath
 from scancontrol.processes.logs import set_scan
+from scancontrol.transport.doorman import Doorman
 from scancontrol.transport.endpoints import bind, bind_again, check_address
+from scancontrol.transport.inbox import Inbox
 from scancontrol.transport.keys import Gatekeeper, KeyWatch, ServerSecurity, secure_server
 from scancontrol.transport.sockets import HANDSHAKE_MS
-from scancontrol.wire.framing import MAX_CONTROL_BYTES, MAX_HEADER_BYTES, Part
+from scancontrol.wire.framing import MAX_HEADER_BYTES, Part
 from scancontrol.wire.messages import Limits, software
 from scancontrol.wire.scanner import BeginScan, BlankBeam, ExpandRecipe
 from scancontrol.wire.server import ServerProtocol
@@ -120,13 +122,14 @@ class _Server:
         self._expander = ThreadPoolExecutor(1, "expand")
         self._expansions: list[tuple[str, Future[tuple[ScanPath, PathCells | None]]]] = []
         self._sockets: list[zmq.Socket[bytes]] = []
+        self._doormen: list[Doorman] = []
         self._security = security
         self._keys = None if security is None else KeyWatch(security)
         self._gate = ExitStack()
         try:
             if security is not None:
                 self._gate.enter_context(Gatekeeper(self._context, security))
-            self._control = self._socket(MAX_CONTROL_BYTES, 4096)
+            self._control = self._socket(MAX_HEADER_BYTES, 4096)
             self.address = bind(self._control, address)
             self._data = self._socket(MAX_HEADER_BYTES, 4096)
             self._data_address = bind(self._data, _beside(address))
@@ -142,6 +145,7 @@ class _Server:
         except BaseException:
             self.close()
             raise
+        self._inboxes = [(Inbox(socket), self._watched(socket, address)) for socket in (self._control, self._data)]
         self._poller = zmq.Poller()
         for socket in (self._control, self._data):
             self._poller.register(socket, zmq.POLLIN)
@@ -158,6 +162,14 @@ class _Server:
         socket.rcvhwm = high_water
         secure_server(socket, self._security)
         return socket
+
+    def _watched(self, socket: zmq.Socket[bytes], address: str) -> Doorman | None:
+        if not address.startswith("tcp://"):
+            return None
+        doorman = Doorman(socket)
+        doorman.start()
+        self._doormen.append(doorman)
+        return doorman
 
     def run(self, shutdown: Callable[[], bool]) -> None:
         """The loop, until ``shutdown`` is true; then open scans get their ends, and what was exposed is handed over."""
@@ -177,9 +189,9 @@ class _Server:
         """Receive, look at the time, act, read, send."""
         ready = dict(self._poller.poll(wait_ms))
         if self._control in ready:
-            self._receive(self._control, self._protocol.receive_control)
+            self._receive(*self._inboxes[0], self._protocol.receive_control)
         if self._data in ready:
-            self._receive(self._data, self._protocol.receive_data)
+            self._receive(*self._inboxes[1], self._protocol.receive_data)
         now_ns = time.monotonic_ns()
         if now_ns - self._utc_at_ns >= _UTC_EVERY_NS:
             self._utc_at_ns = now_ns
@@ -218,13 +230,16 @@ class _Server:
             self._act()
             self._send()
 
-    def _receive(self, socket: zmq.Socket[bytes], receive: Callable[[bytes, list[Part], int], None]) -> None:
+    @staticmethod
+    def _receive(inbox: Inbox, doorman: Doorman | None, receive: Callable[[bytes, list[Part], int], None]) -> None:
         until_ns = time.monotonic_ns() + _RECEIVE_NS
         while time.monotonic_ns() < until_ns:
             try:
-                connection, *parts = socket.recv_multipart(zmq.NOBLOCK)
+                connection, *parts = inbox.receive()
             except zmq.Again:
                 return
+            if doorman is not None:
+                doorman.heard(inbox.source)
             receive(connection, list(parts), time.monotonic_ns())
 
     def _act(self) -> None:
@@ -341,6 +356,8 @@ class _Server:
     def close(self) -> None:
         """Close the sockets, and the threads with them."""
         self._expander.shutdown(wait=True, cancel_futures=True)
+        for doorman in self._doormen:
+            doorman.stop()
         for socket in self._sockets:
             socket.close(200)
         self._gate.close()

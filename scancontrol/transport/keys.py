@@ -74,7 +74,12 @@ class ServerSecurity:
 
     def allows(self, public_key: bytes) -> bool:
         """Whether this client's public key (Z85) is in the folder now."""
-        for path in sorted(self.allowed_clients.glob("*.key"))[:_MAX_ALLOWED]:
+        try:
+            paths = sorted(self.allowed_clients.glob("*.key"))[:_MAX_ALLOWED]
+        except OSError as error:  # such as too many open files
+            log.error("the allow-list %s cannot be read (%s): nobody is let in", self.allowed_clients, error.strerror)
+            return False
+        for path in paths:
             try:
                 if load_public_key(path) == public_key:
                     return True
@@ -105,8 +110,12 @@ class Gatekeeper:
         self._authenticator = ThreadAuthenticator(context)
 
     def callback(self, domain: str, key: bytes) -> bool:
-        """Asked by the authenticator for every handshake."""
-        return self._security.allows(key)
+        """Asked by the authenticator for every handshake; what is raised here would end its thread."""
+        try:
+            return self._security.allows(key)
+        except Exception:
+            log.exception("a client could not be looked up, and is not let in")
+            return False
 
     def __enter__(self) -> Gatekeeper:
         self._authenticator.start()

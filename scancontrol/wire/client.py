@@ -19,6 +19,7 @@ from scancontrol.wire import messages as m
 from scancontrol.wire.assembly import Assembly, Chunk
 from scancontrol.wire.framing import SERVER_CONTROL, SERVER_DATA, Part, encode
 from scancontrol.wire.transitions import CLIENT, ClientEvent, ClientState
+from scancontrol.wire.uploads import without_positions
 
 __all__ = ["Chunk", "ClientProtocol", "Event", "leads_to_light"]
 
@@ -65,6 +66,7 @@ class ClientProtocol:
         self._ready_ns = 0
         self._resend_ns = 0
         self._acknowledge_ns = 0
+        self._positions: dict[str, bytes] = {}  # of the paths that are being registered, where they are many
         self._was_ready = False
         self._lost = False  # a notice said so, and none that it is well again
 
@@ -87,6 +89,11 @@ class ClientProtocol:
         self._next_request += 1
         if kind is m.Scan:
             fields.setdefault("heard", self._assembly.heard)
+        if kind is m.Register:
+            fields["recipe"], data = without_positions(fields["recipe"])
+            fields["data_bytes"] = len(data)
+            if data:
+                self._positions = {**self._positions, fields["path_id"]: data}
         message = kind(request=number, **fields)
         if isinstance(message, m.Scan):
             self._assembly.expect(message)
@@ -186,6 +193,8 @@ class ClientProtocol:
             self._welcomed(message, now_ns)
         elif isinstance(message, m.Notice):
             self._notices.append(message)
+        elif isinstance(message, m.Wanted):
+            self._send_positions(message)
         elif isinstance(message, m.Refused) and message.code == "no_session":
             self.session_unknown()
         elif isinstance(message, m.Refused) and message.request is None:
@@ -199,6 +208,8 @@ class ClientProtocol:
             asked = self._unanswered.pop(message.request, None)
             if isinstance(message, m.Refused) and isinstance(asked, m.Scan):
                 self._assembly.expect_no_more(asked)
+            if isinstance(asked, m.Register):
+                self._positions = {key: data for key, data in self._positions.items() if key != asked.path_id}
             if asked is not None:
                 self._answers[message.request] = message
 
@@ -249,6 +260,13 @@ class ClientProtocol:
             elif now_ns - self._asked_ns > _REPEAT_NS:  # the microscope knows a request that it has had
                 self._asked_ns = now_ns
                 self._requests_out = list(self._unanswered)
+
+    def _send_positions(self, wanted: m.Wanted) -> None:
+        data = self._positions.get(wanted.path_id, b"")
+        stop = min(len(data), wanted.offset + m.PIECES_AT_ONCE * m.PIECE_BYTES)
+        for offset in range(wanted.offset, stop, m.PIECE_BYTES):
+            piece = data[offset : min(offset + m.PIECE_BYTES, stop)]
+            self._control_out.append(encode(m.Piece(path_id=wanted.path_id, offset=offset, data=piece)))
 
     # -- the steps ------------------------------------------------------------------------------------
 

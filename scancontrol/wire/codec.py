@@ -18,7 +18,7 @@ __all__ = ["ITEM_BYTES", "MAX_CONTROL_BYTES", "UNREADABLE", "Codec", "Part", "en
 
 Part = bytes | memoryview
 
-MAX_CONTROL_BYTES = 32 << 20  # a recipe may carry a list of points: 10⁶ of them take 18 MB
+MAX_CONTROL_BYTES = 32 << 20  # to the restorer: a recipe may carry a list of points, 10⁶ of them take 18 MB
 ITEM_BYTES: dict[str, int] = {"<u2": 2, "<f4": 4}
 UNREADABLE = (msgspec.MsgspecError, RecursionError, UnicodeDecodeError, InvalidInput)
 """What decoding a header may raise."""

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scancontrol.errors import RemoteProtocolError, VersionMismatch
-from scancontrol.wire.codec import ITEM_BYTES, MAX_CONTROL_BYTES, UNREADABLE, Codec, Part, encode
+from scancontrol.wire.codec import ITEM_BYTES, UNREADABLE, Codec, Part, encode
 from scancontrol.wire.messages import (
     PROTOCOL_VERSION,
     ChunkHeader,
@@ -26,7 +26,6 @@ from scancontrol.wire.messages import (
 __all__ = [
     "CLIENT_CONTROL",
     "CLIENT_DATA",
-    "MAX_CONTROL_BYTES",
     "MAX_HEADER_BYTES",
     "MAX_PAYLOAD_BYTES",
     "SERVER_CONTROL",
@@ -81,7 +80,7 @@ def samples(header: ChunkHeader, payload: Part) -> NDArray[Any]:
 
 
 CLIENT_CONTROL: Codec[ClientControl] = Codec(
-    ClientControl, MAX_CONTROL_BYTES, "control from a client", _chunk_bytes, _refuse_other_version
+    ClientControl, MAX_HEADER_BYTES, "control from a client", _chunk_bytes, _refuse_other_version
 )
 SERVER_CONTROL: Codec[ServerControl] = Codec(
     ServerControl, MAX_HEADER_BYTES, "control from the microscope", _chunk_bytes, _refuse_other_version

@@ -18,6 +18,9 @@ from scancontrol.capabilities import Capabilities
 from scancontrol.errors import within
 
 __all__ = [
+    "MAX_DATA_BYTES",
+    "PIECES_AT_ONCE",
+    "PIECE_BYTES",
     "PROTOCOL_VERSION",
     "Abort",
     "Acknowledge",
@@ -38,6 +41,7 @@ __all__ = [
     "Message",
     "Notice",
     "Pause",
+    "Piece",
     "Refused",
     "Register",
     "Resend",
@@ -48,6 +52,7 @@ __all__ = [
     "SetBlanker",
     "Start",
     "Status",
+    "Wanted",
     "Welcome",
     "software",
 ]
@@ -74,6 +79,10 @@ Sequence = Annotated[int, msgspec.Meta(ge=0, le=1 << 62)]
 Number = Annotated[int, msgspec.Meta(ge=0, le=(1 << 31) - 1)]
 Time = Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
 Amount = Annotated[float, msgspec.Meta(ge=0)]
+
+MAX_DATA_BYTES = 96 << 20  # of one path: 2²² positions, each with a dwell
+PIECE_BYTES = 48 << 10
+PIECES_AT_ONCE = 8
 
 EndReason = Literal[
     "completed", "aborted", "dose_limit", "overrun", "fault", "operator_blank", "heartbeat_lost", "shutdown"
@@ -107,11 +116,24 @@ class Heartbeat(Message, frozen=True, kw_only=True, tag="heartbeat"):
 
 
 class Register(Message, frozen=True, kw_only=True, tag="register"):
-    """Makes a path known under the hash of its recipe; the microscope expands it."""
+    """Makes a path known under the hash of its recipe; the microscope expands it.
+
+    Where the recipe's pattern carries positions, so many that they would make the message long, they are left out and
+    ``data_bytes`` says how many there are; the microscope fetches them with :class:`Wanted`.
+    """
 
     request: Sequence
     path_id: PathId
     recipe: dict[str, Any]  # scancontrol.paths.PathRecipe, validated when it is converted
+    data_bytes: Annotated[int, msgspec.Meta(ge=0, le=MAX_DATA_BYTES)] = 0
+
+
+class Piece(Message, frozen=True, kw_only=True, tag="piece"):
+    """A stretch of what a :class:`Register` left out, from byte ``offset`` on."""
+
+    path_id: PathId
+    offset: Index
+    data: Annotated[bytes, msgspec.Meta(min_length=1, max_length=PIECE_BYTES)]
 
 
 class Scan(Message, frozen=True, kw_only=True, tag="scan"):
@@ -209,6 +231,13 @@ class Welcome(Message, frozen=True, kw_only=True, tag="welcome"):
     capabilities: Capabilities
     limits: Limits
     features: Annotated[tuple[Name, ...], msgspec.Meta(max_length=32)] = ()
+
+
+class Wanted(Message, frozen=True, kw_only=True, tag="wanted"):
+    """Asks for the next :data:`PIECES_AT_ONCE` pieces of a path, from byte ``offset`` on."""
+
+    path_id: PathId
+    offset: Index
 
 
 class Done(Message, frozen=True, kw_only=True, tag="done"):
@@ -379,7 +408,7 @@ class Resend(Message, frozen=True, kw_only=True, tag="resend"):
     next_sequence: Sequence
 
 
-ClientControl = Hello | Heartbeat | Register | Scan | Pause | Resume | Abort | Blank | SetBlanker | Goodbye
-ServerControl = Welcome | Done | Refused | Status | Notice
+ClientControl = Hello | Heartbeat | Register | Piece | Scan | Pause | Resume | Abort | Blank | SetBlanker | Goodbye
+ServerControl = Welcome | Wanted | Done | Refused | Status | Notice
 ServerData = Start | ChunkHeader | End | Attached | Refused
 ClientData = Attach | Acknowledge | Resend

@@ -29,6 +29,7 @@ from scancontrol.wire.transitions import MICROSCOPE, Event, State
 __all__ = ["Action", "BeginScan", "BlankBeam", "ExpandRecipe", "OpenScan", "Scanner"]
 
 _LARGEST_ITEM_BYTES = 4
+_KEPT_SAMPLES = 1 << 22
 _UNASKED: tuple[EndReason, ...] = ("dose_limit", "overrun", "fault", "heartbeat_lost")
 
 
@@ -62,6 +63,8 @@ class ExpandRecipe:
     def carry_out(self) -> tuple[ScanPath, PathCells | None]:
         """The path, and its cells. Raises as :func:`~scancontrol.wire.registry.expand_recipe` does."""
         path = expand_recipe(self.path_id, self.recipe, self.samples_limit)
+        if path.count <= _KEPT_SAMPLES:
+            _ = path.positions  # expanded here and now, so that nobody waits for it when a frame begins
         return path, PathCells(path) if self.with_cells else None
 
 

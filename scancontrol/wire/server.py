@@ -27,12 +27,13 @@ from scancontrol.errors import InvalidInput, LocalProtocolError, RemoteProtocolE
 from scancontrol.paths import ScanPath
 from scancontrol.wire import messages as m
 from scancontrol.wire.answers import refusal, status_of
-from scancontrol.wire.framing import CLIENT_CONTROL, CLIENT_DATA, MAX_HEADER_BYTES, Part, encode
+from scancontrol.wire.framing import CLIENT_CONTROL, CLIENT_DATA, Part, encode
 from scancontrol.wire.registry import PathRegistry
 from scancontrol.wire.retention import Retention
 from scancontrol.wire.scanner import Action, ExpandRecipe, Scanner
 from scancontrol.wire.sessions import Session, Sessions
 from scancontrol.wire.transitions import Event, State
+from scancontrol.wire.uploads import Upload
 
 __all__ = ["ServerProtocol"]
 
@@ -69,6 +70,7 @@ class ServerProtocol:
         self._guard = DoseGuard(dose_limits or DoseLimits(), capabilities)
         channels = tuple(detector.name for detector in capabilities.detectors)
         self._scanner = Scanner(self.limits, channels, self._guard, self._retention, capabilities.sample_dtype)
+        self._upload: Upload | None = None  # of an operator's own positions
         self._farewell = False  # whether the last operator took leave
         self._expansions: list[Action] = []
         self._control_out: list[Outgoing] = []
@@ -139,9 +141,6 @@ class ServerProtocol:
 
     def receive_control(self, connection: bytes, parts: Sequence[Part], now_ns: int) -> None:
         """One multipart message from the control socket."""
-        if self._sessions.at(connection) is None and parts and len(parts[0]) > MAX_HEADER_BYTES:
-            self._refuse(connection, None, "malformed", f"more than {MAX_HEADER_BYTES} bytes before a hello")
-            return
         try:
             message, _ = CLIENT_CONTROL.decode(parts)
         except VersionMismatch as error:
@@ -175,6 +174,8 @@ class ServerProtocol:
                     None if operator is None else operator.name,
                 )
                 self._send(connection, status)
+        elif isinstance(message, m.Piece):
+            self._take_piece(connection, message, now_ns)
         else:
             session = self._sessions.at(connection)
             if session is None:
@@ -371,13 +372,35 @@ class ServerProtocol:
                     message=f"{len(self._expanding)} paths are being expanded",
                 ),
             )
+        elif message.data_bytes == 0:
+            self._expand(message.path_id, message.recipe, waiting)
+        elif self._upload is not None and self._upload.register == message:
+            self._send(session.control, self._upload.wanted())  # asked again: a piece, or this, was lost
         else:
-            self._expanding[message.path_id] = [waiting]
-            self._expansions.append(
-                ExpandRecipe(
-                    message.path_id, message.recipe, self._capabilities.samples_per_path_limit, self._guard.needs_cells
-                )
-            )
+            self._upload = Upload(message)
+            self._send(session.control, self._upload.wanted())
+
+    def _expand(self, path_id: str, recipe: dict[str, Any], waiting: tuple[bytes, int]) -> None:
+        self._expanding[path_id] = [waiting]
+        limit = self._capabilities.samples_per_path_limit
+        self._expansions.append(ExpandRecipe(path_id, recipe, limit, self._guard.needs_cells))
+
+    def _take_piece(self, connection: bytes, piece: m.Piece, now_ns: int) -> None:
+        """A stretch of an operator's own path; anybody else's, and one that nobody waits for, is not looked at."""
+        session, upload = self._sessions.at(connection), self._upload
+        if session is None or not session.operator or upload is None:
+            return
+        self._sessions.hear(session, now_ns)
+        try:
+            wanted = upload.take(piece)
+            if wanted is not None:
+                self._send(connection, wanted)
+            if upload.complete:
+                self._upload = None
+                self._expand(upload.register.path_id, upload.recipe(), (connection, upload.register.request))
+        except RemoteProtocolError as error:
+            self._upload = None
+            self._answer(session, m.Refused(request=upload.register.request, code="malformed", message=str(error)))
 
     def _emergency(self, connection: bytes, message: m.Blank, now_ns: int) -> None:
         """Nobody is asked who they are."""
@@ -441,6 +464,7 @@ class ServerProtocol:
 
     def _leave(self, session: Session, text: str, now_ns: int) -> None:
         if session.operator:
+            self._upload = None
             self._happen(Event.ABORT, text, now_ns)
             self._retention.detach()
         self._sessions.drop(session)

@@ -16,6 +16,8 @@ MESSAGES = {
     "hello": m.Hello(protocol_version=1, software="scancontrol 1", name="ada", role="operator", session=T),
     "heartbeat": m.Heartbeat(session=T, number=5, client_ns=1_000_000_000),
     "register": m.Register(request=1, path_id=PATH, recipe={"shape": [4, 4]}),
+    "piece": m.Piece(path_id=PATH, offset=48, data=b"12"),
+    "wanted": m.Wanted(path_id=PATH, offset=48),
     "scan": m.Scan(request=2, first_index=96, area="a1", heard=11, **SCAN),
     "pause": m.Pause(request=3),
     "resume": m.Resume(request=4),
@@ -97,9 +99,11 @@ GOLDEN = {
         b"\x84\xa4type\xa9heartbeat\xa7session\xb00123456789abcdef\xa6number\x05\xa9client_ns\xce;\x9a\xca\x00"
     ),
     "register": (
-        b"\x84\xa4type\xa8register\xa7request\x01\xa7path_id\xd9 00112233445566778899aabbccddeeff\xa6recipe\x81"
-        b"\xa5shape\x92\x04\x04"
+        b"\x85\xa4type\xa8register\xa7request\x01\xa7path_id\xd9 00112233445566778899aabbccddeeff\xa6recipe\x81"
+        b"\xa5shape\x92\x04\x04\xaadata_bytes\x00"
     ),
+    "piece": (b"\x84\xa4type\xa5piece\xa7path_id\xd9 00112233445566778899aabbccddeeff\xa6offset0\xa4data\xc4\x0212"),
+    "wanted": (b"\x83\xa4type\xa6wanted\xa7path_id\xd9 00112233445566778899aabbccddeeff\xa6offset0"),
     "scan": (
         b"\x89\xa4type\xa4scan\xa7request\x02\xa9series_id\x07\xb0series_unique_id\xa2s7\xa5frame\x02\xa7path_i"
         b"d\xd9 00112233445566778899aabbccddeeff\xabfirst_index`\xa4area\xa2a1\xa5heard\x0b"

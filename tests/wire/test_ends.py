@@ -12,10 +12,13 @@ from wire_pair import CAPABILITIES, MS, Client, Pair, recipe
 from scancontrol.dose.guard import DoseGuard
 from scancontrol.dose.limits import DoseLimits
 from scancontrol.errors import InvalidInput, LocalProtocolError
+from scancontrol.paths import PathRecipe
+from scancontrol.paths.patterns.points import Points
 from scancontrol.wire import messages as m
 from scancontrol.wire.client import Chunk
 from scancontrol.wire.framing import encode
 from scancontrol.wire.transitions import ClientState, State
+from scancontrol.wire.uploads import without_positions
 
 
 @pytest.fixture
@@ -748,11 +751,66 @@ def test_the_operator_who_lost_the_lease_to_another_is_told(pair, operator):
     assert ["operated by 'bob'" in notice.message for notice in operator.of(m.Notice) if notice.kind == "link_lost"]
 
 
+def own_path(points: int) -> PathRecipe:
+    rng = np.random.default_rng(1)
+    return PathRecipe(pattern=Points.from_array(rng.random((points, 2))), shape=(64, 64), fov_nm=100.0, dwell_us=1.0)
+
+
+@pytest.mark.parametrize("points", [10, 5_000, 60_000])
+def test_an_operators_own_path_comes_in_pieces_and_is_the_same_path(pair, operator, points):
+    made = own_path(points)
+    fields = msgspec.to_builtins(made, builtin_types=(bytes,))
+    longest = 0
+    send = pair.server.receive_control
+
+    def receive(connection, parts, now_ns):
+        nonlocal longest
+        longest = max(longest, len(parts[0]))
+        send(connection, parts, now_ns)
+
+    pair.server.receive_control = receive
+    number = operator.ask(m.Register, path_id=made.path_id, recipe=fields)
+    pair.until(lambda: (answer := operator.protocol.answer(number)) and isinstance(answer, m.Done))
+    assert longest <= 64 << 10
+    assert pair.server._paths.get(made.path_id).recipe == made
+    assert operator.protocol._positions == {}
+
+
+def test_pieces_survive_a_lost_connection(pair, operator):
+    made = own_path(60_000)
+    number = operator.ask(m.Register, path_id=made.path_id, recipe=msgspec.to_builtins(made, builtin_types=(bytes,)))
+    pair.turn(2)
+    operator.break_connections()
+    pair.until(lambda: (answer := operator.protocol.answer(number)) and isinstance(answer, m.Done), turns=3000)
+
+
+def test_an_observers_path_and_its_pieces_are_not_looked_at(pair, operator):
+    observer = pair.ready(Client(pair, "eve", "observer"))
+    made = own_path(5_000)
+    answer = observer.does(m.Register, path_id=made.path_id, recipe=msgspec.to_builtins(made, builtin_types=(bytes,)))
+    assert answer.code == "not_operator"
+    pair.server.receive_control(observer.control, encode(m.Piece(path_id=made.path_id, offset=0, data=b"x")), 0)
+    assert pair.server._upload is None
+    assert pair.server.actions() == []
+
+
+def test_more_positions_than_were_announced_are_refused(pair, operator):
+    made = own_path(5_000)
+    fields, data = without_positions(msgspec.to_builtins(made, builtin_types=(bytes,)))
+    register = m.Register(request=9_000, path_id=made.path_id, recipe=fields, data_bytes=len(data) - 8)
+    pair.server.receive_control(operator.control, encode(register), pair.now_ns)
+    for offset in range(0, len(data), m.PIECE_BYTES):
+        piece = m.Piece(path_id=made.path_id, offset=offset, data=data[offset : offset + m.PIECE_BYTES])
+        pair.server.receive_control(operator.control, encode(piece), pair.now_ns)
+    answers = [msgspec.msgpack.decode(parts[0]) for _, parts in pair.server.control_to_send()]
+    assert [answer["code"] for answer in answers if answer["type"] == "refused"] == ["malformed"]
+
+
 def test_a_large_message_before_a_hello_is_not_even_decoded(pair):
     large = m.Register(request=1, path_id="0" * 32, recipe={"x": [0] * 100_000})
     pair.server.receive_control(b"stranger", encode(large), pair.now_ns)
     ((_, parts),) = pair.server.control_to_send()
-    assert "before a hello" in msgspec.msgpack.decode(parts[0])["message"]
+    assert "the limit is 65536" in msgspec.msgpack.decode(parts[0])["message"]
 
 
 def test_the_limit_that_the_microscope_states_holds_where_the_server_names_others():
