@@ -18,10 +18,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-__all__ = ["TABLE", "Cell", "CellSums", "harmonics_of"]
+__all__ = ["DRAWN", "TABLE", "Cell", "CellSums", "harmonics_of", "look_up"]
 
 TABLE = 128
 """The finely sampled cell has so many values along each of its sides."""
+
+DRAWN = 256
+"""The same of one that is read at its nearest value."""
 
 _FOLDED = 256
 _MOST = 84  # pairs of harmonics
@@ -76,6 +79,13 @@ class Cell:
         half[:, i, j] = values
         return (2 * torch.fft.ifft2(half, norm="forward").real).float()
 
+    def drawn(self) -> Tensor:
+        """The cell on a grid fine enough to be read without interpolation, (DRAWN, DRAWN)."""
+        half = self.coefficient.new_zeros(DRAWN, DRAWN)
+        i, j = (self.orders % DRAWN).unbind(1)
+        half[i, j] = self.coefficient
+        return (2 * torch.fft.ifft2(half, norm="forward").real).float()
+
     def spread(self) -> Tensor:
         """Standard deviation of the cell on the fine grid, (TABLE, TABLE)."""
         both = torch.cat([self.orders, -self.orders])
@@ -119,6 +129,24 @@ class CellSums:
         folded[1].index_add_(0, flat, weighted * values)
         self._transform = torch.fft.fft2(folded.unflatten(1, (_FOLDED, _FOLDED)))
 
+    def add(self, earlier: CellSums, share: float) -> None:
+        """Add a share of the sums of earlier frames."""
+        self._transform += share * earlier._transform
+
+    def _normal(self, orders: Tensor) -> tuple[Tensor, Tensor]:
+        """Normal matrix (2m, 2m) and target (2m,) of harmonics and their mirror images."""
+        both = torch.cat([orders, -orders])
+        lags = (both[:, None] - both[None]) % _FOLDED
+        i, j = (both % _FOLDED).unbind(1)
+        return self._transform[0][lags[..., 0], lags[..., 1]], self._transform[1][i, j]
+
+    def mean(self, cell: Cell, noise: float) -> Cell:
+        """The posterior mean with the prior of a cell that is known; its covariance stays."""
+        normal, target = self._normal(cell.orders)
+        normal.diagonal().add_((noise / cell.prior.clamp_min(1e-30)).repeat(2))
+        solved = torch.cholesky_solve(target[:, None], torch.linalg.cholesky(normal))[:, 0]
+        return Cell(cell.orders, solved[: len(cell.orders)], cell.prior, cell.covariance)
+
     def fit(self, orders: Tensor, noise: float, prior: Tensor | None = None, rounds: int = 3) -> Cell:
         """The cell's posterior mean, its prior learnt in some rounds of expectation maximisation.
 
@@ -127,11 +155,7 @@ class CellSums:
             noise: variance of a sample of weight 1.
             prior: variances (m,) to begin with.
         """
-        both = torch.cat([orders, -orders])
-        lags = (both[:, None] - both[None]) % _FOLDED
-        normal = self._transform[0][lags[..., 0], lags[..., 1]]
-        i, j = (both % _FOLDED).unbind(1)
-        target = self._transform[1][i, j]
+        normal, target = self._normal(orders)
         # A first guess that no harmonic is held back by: all of the variance in each.
         count = normal[0, 0].real
         if prior is None:

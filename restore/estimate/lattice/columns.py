@@ -18,36 +18,21 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from restore.estimate.lattice.cell import TABLE, Cell
+from restore.estimate.lattice.model import LatticeFit, splines_of
+from restore.estimate.lattice.profile import Profile
 
-__all__ = ["Columns", "Heights", "Numbers", "Pairs", "Profile", "heights_of", "profile_of"]
+__all__ = ["Columns", "Heights", "Numbers", "Pairs", "heights_of", "listed"]
 
-_LEAST_HEIGHT = 0.2  # of the highest column's, for a maximum to count as one
-_MOST_KINDS = 6
 _REACH = 2.5  # deviations of a column's profile
 _QUANTILE = 1.645  # two-sided 90 %
 _UNUSUAL = (0.03, 0.15)  # share of columns that are not ordinary
-_ORDINARY = (0.01, 0.08)  # deviation of ordinary heights, relative
+_MARGIN = 3  # cells around the frame: a stream drifts
+_ORDINARY = (0.01, 0.3)  # deviation of ordinary heights, relative
 _ANYTHING = (0.33, 0.6)  # deviation of all others, relative: vacancies of half a column are common
 _PROFILE_ERROR = 0.12  # of a deviation: how well profile and position of a column are known
 _FEWEST = 50  # columns that were hit, to learn of all others from
-_ROUNDS = 5
-
-
-@dataclass(frozen=True)
-class Profile:
-    """The columns of one cell as Gaussians.
-
-    Attributes:
-        places: lattice coordinates (c, 2) of the columns; heights: (c,), negative if columns are dark.
-        sigma_px: their common deviation.
-        vectors: direct lattice vectors (2, 2) in pixels, rows.
-    """
-
-    places: Tensor
-    heights: Tensor
-    sigma_px: float
-    vectors: Tensor
+_ROUNDS, _ROUNDS_WARM = 5, 2
+_KEPT = 0.85  # of what earlier frames told, for every frame: columns change under the beam
 
 
 @dataclass(frozen=True)
@@ -74,47 +59,6 @@ class Columns:
     hit: Tensor
 
 
-def profile_of(cell: Cell, pair: Tensor) -> Profile | None:
-    """The columns of a mean cell; None if it has no maxima that stand out."""
-    table = cell.table()[0]
-    sign = 1.0 if float((table**3).mean()) >= 0 else -1.0
-    bright = sign * table
-    around = torch.nn.functional.pad(bright[None], (2, 2, 2, 2), mode="circular")
-    highest = torch.nn.functional.max_pool2d(around, 5, 1)[0]
-    low, high = float(bright.min()), float(bright.max())
-    peaks = (bright >= highest) & (bright > low + _LEAST_HEIGHT * (high - low))
-    where = peaks.nonzero()
-    where = where[bright[where[:, 0], where[:, 1]].argsort(descending=True)][:_MOST_KINDS]
-    if not len(where):
-        return None
-    vectors = torch.linalg.inv(pair.T).float()
-    places = where.float() / TABLE
-    line = torch.arange(TABLE, device=table.device) / TABLE
-    grid = torch.cartesian_prod(line, line)
-    shortest = float(vectors.norm(dim=1).min())
-    best, heights, sigma_px = torch.inf, table.new_zeros(len(places)), shortest / 6
-    squares = [_distance2(grid, place, vectors) for place in places]
-    for share in torch.linspace(0.06, 0.34, 29).tolist():
-        sigma = share * shortest
-        design = torch.stack(
-            [*(torch.exp(-0.5 * near / sigma**2).sum(0) for near in squares), torch.ones(len(grid))], 1
-        )
-        solved = torch.linalg.lstsq(design.double(), table.flatten()[:, None].double()).solution[:, 0]
-        misfit = float((design.double() @ solved - table.flatten()).square().mean())
-        if misfit < best:
-            best, heights, sigma_px = misfit, solved[:-1].float(), sigma
-    return Profile(places, heights, sigma_px, vectors)
-
-
-def _distance2(grid: Tensor, place: Tensor, vectors: Tensor) -> Tensor:
-    """Squared distances in pixels from grid points to a column and its nearest copies, (9, g)."""
-    off = grid - place
-    off = off - off.round()
-    line = torch.tensor([-1.0, 0.0, 1.0], device=grid.device)
-    copies = torch.cartesian_prod(line, line)
-    return ((off + copies[:, None]) @ vectors).square().sum(-1)
-
-
 @dataclass(frozen=True)
 class Numbers:
     """Lattice translations that the frame holds, numbered."""
@@ -126,8 +70,8 @@ class Numbers:
     @classmethod
     def of(cls, coordinates: Tensor, kinds: int) -> Numbers:
         flat = coordinates.reshape(-1, 2)
-        low = flat.amin(0).floor().long() - 1
-        return cls(low, flat.amax(0).ceil().long() + 2 - low, kinds)
+        low = flat.amin(0).floor().long() - _MARGIN
+        return cls(low, flat.amax(0).ceil().long() + _MARGIN + 1 - low, kinds)
 
     @property
     def count(self) -> int:
@@ -157,6 +101,7 @@ class Heights:
 
     Attributes:
         shown, half_width, sd, unusual, hit: see :class:`Columns`, (count,).
+        memory: what the next frame of a stream begins with.
     """
 
     profile: Profile
@@ -166,16 +111,15 @@ class Heights:
     sd: Tensor
     unusual: Tensor
     hit: Tensor
+    memory: Memory
 
-    def drawn(self, coordinates: Tensor, amplitude: Tensor) -> tuple[Tensor, Tensor]:
-        """What columns' own heights add to the mean cell at lattice coordinates (..., 2), and the half-width (...)."""
-        added, width = torch.zeros_like(amplitude), torch.zeros_like(amplitude)
+    def drawn(self, coordinates: Tensor, amplitude: Tensor) -> Tensor:
+        """What columns' own heights add to the mean cell at lattice coordinates (n, 2): (n,)."""
+        added = torch.zeros_like(amplitude)
         for kind, height in enumerate(self.profile.heights.tolist()):
             number, distance2 = self.numbers.nearest(coordinates, self.profile, kind)
-            shape = torch.exp(distance2 * (-0.5 / self.profile.sigma_px**2)) * amplitude * height
-            added += shape * self.shown[number]
-            width = torch.maximum(width, shape.abs() * self.half_width[number])
-        return added, width
+            added += torch.exp(distance2 * (-0.5 / self.profile.sigma_px**2)) * height * self.shown[number]
+        return added * amplitude
 
 
 @dataclass(frozen=True)
@@ -217,26 +161,58 @@ class Pairs:
 
 
 @dataclass(frozen=True)
-class _Kind:
-    """A posterior for every column, were they all of one kind."""
+class Told:
+    """What samples told of each column, were they all of one kind: sums that add up from frame to frame, (m,) each.
 
-    mean: Tensor
-    variance: Tensor
-    evidence: Tensor
+    Attributes:
+        precision: of the deviation; weighted: sums of shape times what is left over variance.
+        misfit: of a deviation of 0.
+    """
+
+    precision: Tensor
+    weighted: Tensor
+    misfit: Tensor
 
     @classmethod
-    def of(cls, pairs: Pairs, left: Tensor, noise: Tensor, prior: float) -> _Kind:
-        """From what is left for each pair (k,), the noise's variance there and the prior deviation."""
-        precision = pairs.sums(pairs.shape.square() / noise)
-        told = pairs.sums(pairs.shape * left / noise)
-        variance = 1 / (precision + 1 / prior**2)
-        misfit = pairs.sums(left.square() / noise + noise.log())
-        evidence = 0.5 * (told.square() * variance - misfit - torch.log1p(prior**2 * precision))
-        return cls(told * variance, variance, evidence)
+    def of(cls, pairs: Pairs, left: Tensor, noise: Tensor, earlier: Told | None, share: float) -> Told:
+        """From what is left for each pair (k,) and the noise's variance there, and a share of what was told before."""
+        scaled = pairs.shape / noise
+        found = cls(
+            pairs.sums(scaled * pairs.shape), pairs.sums(scaled * left), pairs.sums(left.square() / noise + noise.log())
+        )
+        if earlier is None:
+            return found
+        return cls(
+            found.precision + share * earlier.precision,
+            found.weighted + share * earlier.weighted,
+            found.misfit + share * earlier.misfit,
+        )
+
+    def posterior(self, prior: float) -> tuple[Tensor, Tensor, Tensor]:
+        """Mean and variance of each column's deviation under a prior deviation, and the evidence for it."""
+        variance = 1 / (self.precision + 1 / prior**2)
+        gain = self.weighted.square() * variance - torch.log1p(prior**2 * self.precision)
+        return self.weighted * variance, variance, 0.5 * (gain - self.misfit)
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What is kept of columns from frame to frame: told of them as ordinary and as others, the three priors, hits."""
+
+    usual: Told
+    other: Told
+    priors: tuple[float, float, float]
+    hit: Tensor
 
 
 def heights_of(
-    profile: Profile, numbers: Numbers, pairs: Pairs, residual: Tensor, noise: Callable[[Tensor], Tensor]
+    profile: Profile,
+    numbers: Numbers,
+    pairs: Pairs,
+    residual: Tensor,
+    noise: Callable[[Tensor], Tensor],
+    memory: Memory | None = None,
+    shown: Tensor | None = None,
 ) -> Heights:
     """Heights of the columns from what the mean cell leaves of the samples.
 
@@ -244,36 +220,72 @@ def heights_of(
         residual: samples minus the mean lattice, (n,).
         noise: the samples' variances (n,) when columns add these values (n,) to the mean lattice; infinite for samples
             that do not count.
+        memory, shown: of the frame before, whose columns these are.
     """
     count = len(residual)
-    shown = residual.new_zeros(pairs.columns)
-    unusual, usual_sd, other_sd = _UNUSUAL[0], _ORDINARY[0], _ANYTHING[0]
-    known = pairs.sums(pairs.close.to(residual.dtype)) > 0
-    share, other = shown, _Kind(shown, shown, shown)
-    other_noise = usual_noise = noise(torch.zeros_like(residual))[pairs.sample]
-    for _ in range(_ROUNDS):
+    unusual, usual_sd, other_sd = (_UNUSUAL[0], _ORDINARY[0], _ANYTHING[0]) if memory is None else memory.priors
+    hit = pairs.sums(pairs.close.to(residual.dtype)) > 0
+    if shown is None:
+        shown = residual.new_zeros(pairs.columns)
+    share = mean = spread = shown
+    usual_noise = noise(torch.zeros_like(residual))[pairs.sample]
+    other_noise = noise(pairs.explained(shown, count))[pairs.sample]
+    before = (None, None) if memory is None else (memory.usual, memory.other)
+    for _ in range(_ROUNDS if memory is None else _ROUNDS_WARM):
         # A sample between two columns: what the one explains, the other need not.
         left = (residual - pairs.explained(shown, count))[pairs.sample] + pairs.shape * shown[pairs.column]
-        usual = _Kind.of(pairs, left, usual_noise, usual_sd)
-        other = _Kind.of(pairs, left, other_noise, other_sd)
-        odds = other.evidence - usual.evidence + math.log(unusual / (1 - unusual))
-        share = odds.sigmoid()
-        shown = share * other.mean + (1 - share) * usual.mean
-        if int(known.sum()) > _FEWEST:
-            s = share[known]
+        usual = Told.of(pairs, left, usual_noise, before[0], _KEPT)
+        other = Told.of(pairs, left, other_noise, before[1], _KEPT)
+        usual_mean, usual_variance, usual_evidence = usual.posterior(usual_sd)
+        mean, variance, evidence = other.posterior(other_sd)
+        share = (evidence - usual_evidence + math.log(unusual / (1 - unusual))).sigmoid()
+        # How ordinary columns vary is left to whatever restores the rest: it may know how neighbours vary together.
+        shown = share * mean
+        spread = (variance + (_PROFILE_ERROR * mean).square()).sqrt()
+        if int(hit.sum()) > _FEWEST:
+            s = share[hit]
             unusual = _within(float(s.mean()), _UNUSUAL)
-            squares = other.mean.square() + other.variance
-            other_sd = _within(float((s * squares[known]).sum() / s.sum().clamp_min(1e-6)) ** 0.5, _ANYTHING)
-            squares = usual.mean.square() + usual.variance
-            usual_sd = _within(
-                float(((1 - s) * squares[known]).sum() / (1 - s).sum().clamp_min(1e-6)) ** 0.5, _ORDINARY
-            )
+            squares = (mean.square() + variance)[hit]
+            other_sd = _within(float((s * squares).sum() / s.sum().clamp_min(1e-6)) ** 0.5, _ANYTHING)
+            squares = (usual_mean.square() + usual_variance)[hit]
+            usual_sd = _within(float(((1 - s) * squares).sum() / (1 - s).sum().clamp_min(1e-6)) ** 0.5, _ORDINARY)
         # A column of half its height gives fewer electrons, and so less noise.
-        other_noise = noise(pairs.explained(other.mean, count))[pairs.sample]
-    spread = (other.variance + (_PROFILE_ERROR * other.mean).square()).sqrt()
-    half_width = (other.mean - shown).abs() + _QUANTILE * spread
-    return Heights(profile, numbers, shown, half_width, spread, share, known)
+        other_noise = noise(pairs.explained(mean, count))[pairs.sample]
+    if memory is not None:
+        hit = hit | memory.hit
+    half_width = (mean - shown).abs() + _QUANTILE * spread
+    kept = Memory(usual, other, (unusual, usual_sd, other_sd), hit)
+    return Heights(profile, numbers, shown, half_width, spread, share, hit, kept)
 
 
 def _within(value: float, limits: tuple[float, float]) -> float:
     return min(max(value, limits[0]), limits[1])
+
+
+def listed(heights: Heights, fit: LatticeFit, scale: float) -> Columns:
+    """Every column within the frame, heights times ``scale``."""
+    coordinates = heights.numbers.coordinates(heights.profile)
+    direct = torch.linalg.inv(fit.pair.T).float()
+    straight = coordinates @ direct
+    splines = splines_of(fit.shape, fit.displacement)
+    positions = straight
+    for _ in range(3):
+        positions = straight + splines.at(positions) @ fit.displacement.T
+    limit = torch.tensor(fit.shape, device=positions.device) - 0.5
+    inside = ((positions > -0.5) & (positions < limit)).all(1)
+    kind = torch.arange(len(heights.profile.heights), device=positions.device).repeat(
+        len(coordinates) // len(heights.profile.heights)
+    )[inside]
+    positions = positions[inside]
+    shown = heights.shown[inside]
+    full = heights.profile.heights[kind] * fit.amplitude_at(positions) * scale
+    return Columns(
+        positions,
+        kind,
+        full * (1 + shown),
+        shown,
+        heights.sd[inside],
+        heights.half_width[inside],
+        heights.unusual[inside],
+        heights.hit[inside],
+    )

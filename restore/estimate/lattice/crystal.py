@@ -9,18 +9,22 @@ are drawn where a sample fell, and where none fell the interval holds them.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
-from restore.estimate.lattice.cell import look_up
-from restore.estimate.lattice.columns import Columns, Heights, Numbers, Pairs, heights_of, profile_of
+from restore.estimate.lattice.cell import CellSums, look_up
+from restore.estimate.lattice.columns import Columns, Heights, listed
+from restore.estimate.lattice.defects import with_defects
 from restore.estimate.lattice.evidence import Evidence, weigh
 from restore.estimate.lattice.fit import fit_lattice, refit
-from restore.estimate.lattice.model import LatticeFit, Readings
+from restore.estimate.lattice.model import LatticeFit, Readings, splines_of
 from restore.estimate.lattice.peaks import find_waves
+from restore.estimate.lattice.picture import draw
 from restore.estimate.lattice.splines import Splines
 from restore.estimate.lattice.vectors import reciprocal_pairs
+from restore.estimate.lattice.warm import next_fit
 from restore.fills.registry import positions_px
 from restore.gridding import FrameGeometry
 
@@ -38,29 +42,65 @@ class Crystal:
         image: share × lattice with its mean level, (rows, cols) float32.
         at_samples: the same at the samples, (n,).
         share: how much of the lattice is used, above 0 to 1.
-        vectors: direct lattice vectors in pixels, rows (y, x), (2, 2).
-        displacement: of the lattice from a straight one, (2, rows, cols) in pixels; its deviation, (2, rows, cols).
-        variance: of the lattice part of the image, without its defects, (rows, cols).
-        half_width: what columns that nobody looked at may add to a 90 % interval's half-width, (rows, cols).
-        columns: every column of the frame, or None if the cell has no columns to tell apart.
+        half_width: what columns of which little is told may add to a 90 % interval's half-width, (rows, cols).
         evidence: what withheld readings said.
         notes: sentences for people.
-        fit: the lattice itself; centred: whether readings are those of the middle of their pixels.
+        fit: the lattice itself; heights: of its columns, if it has any; both on the scale of the fit.
+        scale: of the samples over that of the fit.
+        centred: whether readings are those of the middle of their pixels.
+        sums: of the cell, that the next frame adds to.
     """
 
     image: Tensor
     at_samples: Tensor
     share: float
-    vectors: Tensor
-    displacement: Tensor
-    displacement_sd: Tensor
-    variance: Tensor
     half_width: Tensor
-    columns: Columns | None
     evidence: Evidence
     notes: tuple[str, ...]
     fit: LatticeFit
+    heights: Heights | None
+    scale: float
     centred: bool
+    sums: CellSums | None
+
+    @cached_property
+    def vectors(self) -> Tensor:
+        """Direct lattice vectors in pixels, rows (y, x), (2, 2)."""
+        return torch.linalg.inv(self.fit.pair.T).float()
+
+    @cached_property
+    def displacement(self) -> Tensor:
+        """Of the lattice from a straight one, without its mean, (2, rows, cols) in pixels."""
+        field = self.fit.field()
+        return field - field.mean((1, 2), keepdim=True)
+
+    @cached_property
+    def displacement_sd(self) -> Tensor:
+        """Posterior deviation of the displacement, (2, rows, cols) in pixels."""
+        fit = self.fit
+        count = fit.displacement.shape[1]
+        lines = [torch.linspace(0, n - 1, 24, device=fit.displacement.device) for n in fit.shape]
+        design = splines_of(fit.shape, fit.displacement).at(torch.cartesian_prod(*lines)).double()
+        covariance = torch.linalg.inv(fit.precision)
+        blocks = (covariance[:count, :count], covariance[count:, count:])
+        coarse = torch.stack([((design @ block) * design).sum(1).clamp_min(0).sqrt() for block in blocks])
+        grid = coarse.float().reshape(2, 1, 24, 24)
+        return torch.nn.functional.interpolate(grid, fit.shape, mode="bilinear", align_corners=True)[:, 0]
+
+    @cached_property
+    def variance(self) -> Tensor:
+        """Of the image without its defects: the cell's and the displacement's, (rows, cols)."""
+        fit = self.fit
+        _, *slopes, spread = look_up(torch.cat([fit.cell.table(), fit.cell.spread()[None]]), fit.image_coordinates())
+        amplitude = splines_of(fit.shape, fit.amplitude).image(fit.amplitude)
+        along = torch.einsum("cij,ca->aij", torch.stack(slopes), fit.pair.float())
+        each = spread.square() + (along.square() * self.displacement_sd.square()).sum(0)
+        return (self.share * self.scale * amplitude).square() * each
+
+    @cached_property
+    def columns(self) -> Columns | None:
+        """Every column of the frame, or None if the cell has no columns to tell apart."""
+        return None if self.heights is None else listed(self.heights, self.fit, self.share * self.scale)
 
 
 @torch.no_grad()
@@ -89,7 +129,12 @@ def find_crystal(
     evidence = weigh(readings, fit)
     if evidence.share <= 0:
         return None
-    return _crystal(readings, *_with_defects(readings, fit, 2), evidence, centre, scale, centred)
+    fit, heights = with_defects(readings, fit, 2)
+    at_samples = fit.at(readings.positions)
+    if heights is not None:
+        own, amplitude = fit.coordinates(readings.positions), fit.amplitude_at(readings.positions)
+        at_samples = at_samples + heights.drawn(own, amplitude)
+    return _crystal(fit, heights, None, at_samples, evidence, _Scale(centre, scale), centred)
 
 
 @torch.no_grad()
@@ -98,8 +143,9 @@ def follow(crystal: Crystal, samples: Tensor, geometry: FrameGeometry) -> Crysta
     readings, centre, scale = _readings(samples, geometry, None)
     if crystal.centred:
         readings = replace(readings, positions=_centres(readings.positions))
-    fit = refit(readings, crystal.fit, 1)
-    return _crystal(readings, *_with_defects(readings, fit, 1), crystal.evidence, centre, scale, crystal.centred)
+    found = next_fit(geometry, readings, crystal.fit, crystal.heights, crystal.sums)
+    scaled = _Scale(centre, scale)
+    return _crystal(found.fit, found.heights, found.sums, found.at_samples, crystal.evidence, scaled, crystal.centred)
 
 
 def _readings(samples: Tensor, geometry: FrameGeometry, weights: Tensor | None) -> tuple[Readings, float, float]:
@@ -139,131 +185,34 @@ def _without_trend(readings: Readings) -> Tensor:
     return readings.values - design @ trend
 
 
-def _heights(readings: Readings, fit: LatticeFit) -> Heights | None:
-    """The columns' own heights, from what the mean lattice leaves of the samples."""
-    profile = profile_of(fit.cell, fit.pair)
-    if profile is None:
-        return None
-    own, picture = fit.coordinates(readings.positions), fit.at(readings.positions)
-    numbers = Numbers.of(torch.cat([own, fit.coordinates(_outline(readings))]), len(profile.heights))
-    pairs = Pairs.of(numbers, profile, own, fit.amplitude_at(readings.positions))
-    each = fit.noise / readings.weights.clamp_min(1e-9)
+@dataclass(frozen=True)
+class _Scale:
+    """From the scale of a fit to that of the samples."""
 
-    def noise(added: Tensor) -> Tensor:
-        return each * fit.relative_variance(picture + added)
-
-    return heights_of(profile, numbers, pairs, readings.values - picture, noise)
-
-
-def _outline(readings: Readings) -> Tensor:
-    """Positions around the frame's edge, (k, 2)."""
-    rows, cols = readings.shape
-    y = torch.arange(rows, device=readings.positions.device, dtype=readings.positions.dtype)
-    x = torch.arange(cols, device=readings.positions.device, dtype=readings.positions.dtype)
-    sides = [torch.stack([y, torch.full_like(y, side)], 1) for side in (0, cols - 1)]
-    ends = [torch.stack([torch.full_like(x, end), x], 1) for end in (0, rows - 1)]
-    return torch.cat(sides + ends)
-
-
-def _with_defects(readings: Readings, fit: LatticeFit, rounds: int) -> tuple[LatticeFit, Heights | None]:
-    """The fit without what single columns lack: smooth fields would otherwise take a part of it."""
-    heights = _heights(readings, fit)
-    for _ in range(rounds):
-        if heights is None:
-            break
-        own, amplitude = fit.coordinates(readings.positions), fit.amplitude_at(readings.positions)
-        ordinary = replace(readings, values=readings.values - heights.drawn(own, amplitude)[0])
-        fit = refit(ordinary, fit, 1)
-        heights = _heights(readings, fit)
-    return fit, heights
+    centre: float
+    scale: float
 
 
 def _crystal(
-    readings: Readings,
     fit: LatticeFit,
     heights: Heights | None,
+    sums: CellSums | None,
+    at_samples: Tensor,
     evidence: Evidence,
-    centre: float,
-    scale: float,
+    scale: _Scale,
     centred: bool,
 ) -> Crystal:
-    shape, share = readings.shape, evidence.share
-    tables = torch.cat([fit.cell.table(), fit.cell.spread()[None]])
-    coordinates = fit.image_coordinates()
-    cell, *slopes, spread = look_up(tables, coordinates)
-    amplitude = Splines(shape, round(len(fit.amplitude) ** 0.5)).image(fit.amplitude)
-    level = Splines(shape, round(len(fit.level) ** 0.5)).image(fit.level)
-    picture = level + amplitude * cell
-    at_samples = fit.at(readings.positions)
-    field_sd = _field_deviation(fit)
-    pair = fit.pair.float()
-    slope = torch.stack(slopes)
-    along = torch.einsum("cij,ca->aij", slope, pair) * amplitude
-    variance = (amplitude * spread).square() + (along.square() * field_sd.square()).sum(0)
-    half_width = torch.zeros_like(picture)
-    columns = None
-    if heights is not None:
-        own, strength = fit.coordinates(readings.positions), fit.amplitude_at(readings.positions)
-        added, half_width = heights.drawn(coordinates, amplitude)
-        picture = picture + added
-        at_samples = at_samples + heights.drawn(own, strength)[0]
-        columns = _columns(heights, fit, share * scale)
-    field = fit.field()
-    field = field - field.mean((1, 2), keepdim=True)
+    share, picture = evidence.share, draw(fit, heights)
     return Crystal(
-        image=share * (centre + scale * picture),
-        at_samples=share * (centre + scale * at_samples),
+        image=picture.values.mul_(share * scale.scale).add_(share * scale.centre),
+        at_samples=share * (scale.centre + scale.scale * at_samples),
         share=share,
-        vectors=torch.linalg.inv(fit.pair.T).float(),
-        displacement=field,
-        displacement_sd=field_sd,
-        variance=(share * scale) ** 2 * variance,
-        half_width=share * scale * half_width,
-        columns=columns,
+        half_width=share * scale.scale * picture.half_width,
         evidence=evidence,
         notes=(),
         fit=fit,
+        heights=heights,
+        scale=scale.scale,
         centred=centred,
-    )
-
-
-def _field_deviation(fit: LatticeFit) -> Tensor:
-    """Standard deviation of the displacement on every pixel, (2, rows, cols)."""
-    count = fit.displacement.shape[1]
-    splines = Splines(fit.shape, round(count**0.5))
-    rows, cols = fit.shape
-    lines = [torch.linspace(0, n - 1, 24, device=fit.displacement.device) for n in (rows, cols)]
-    design = splines.at(torch.cartesian_prod(*lines)).double()
-    found = []
-    for block in (fit.covariance[:count, :count], fit.covariance[count:, count:]):
-        found.append(((design @ block) * design).sum(1).clamp_min(0).sqrt().reshape(1, 24, 24))
-    coarse = torch.stack(found).float()
-    return torch.nn.functional.interpolate(coarse, (rows, cols), mode="bilinear", align_corners=True)[:, 0]
-
-
-def _columns(heights: Heights, fit: LatticeFit, scale: float) -> Columns:
-    coordinates = heights.numbers.coordinates(heights.profile)
-    direct = torch.linalg.inv(fit.pair.T).float()
-    straight = coordinates @ direct
-    splines = Splines(fit.shape, round(fit.displacement.shape[1] ** 0.5))
-    positions = straight
-    for _ in range(3):
-        positions = straight + splines.at(positions) @ fit.displacement.T
-    limit = torch.tensor(fit.shape, device=positions.device) - 0.5
-    inside = ((positions > -0.5) & (positions < limit)).all(1)
-    kind = torch.arange(len(heights.profile.heights), device=positions.device).repeat(
-        len(coordinates) // len(heights.profile.heights)
-    )[inside]
-    positions = positions[inside]
-    shown = heights.shown[inside]
-    full = heights.profile.heights[kind] * fit.amplitude_at(positions) * scale
-    return Columns(
-        positions,
-        kind,
-        full * (1 + shown),
-        shown,
-        heights.sd[inside],
-        heights.half_width[inside],
-        heights.unusual[inside],
-        heights.hit[inside],
+        sums=sums,
     )

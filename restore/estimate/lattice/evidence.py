@@ -16,8 +16,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from restore.estimate.interpolation import doubled
+from restore.estimate.lattice.defects import heights_in
 from restore.estimate.lattice.fit import refit
 from restore.estimate.lattice.model import LatticeFit, Readings
+from restore.estimate.lattice.profile import Profile, profile_of
 from restore.estimate.process import spectral_start
 from restore.gridding import scatter_mean
 
@@ -56,7 +58,8 @@ def weigh(readings: Readings, fit: LatticeFit) -> Evidence:
     stretch = stretches(len(readings.values), readings.values.device)
     fold = stretch % _FOLDS
     kept = torch.stack([(fold != n).float() * readings.weights for n in range(_FOLDS)])
-    lattice = torch.stack([refit(replace(readings, weights=weights), fit).at(readings.positions) for weights in kept])
+    profile = profile_of(fit.cell, fit.pair)
+    lattice = torch.stack([_foretelling(replace(readings, weights=weights), fit, profile) for weights in kept])
     level = torch.stack([(readings.values * w).sum() / w.sum() for w in kept])[:, None]
     plain = level + foretold(readings, readings.values - level, kept)
     helped = lattice + foretold(readings, readings.values - lattice, kept)
@@ -77,6 +80,16 @@ def weigh(readings: Readings, fit: LatticeFit) -> Evidence:
     gain = 1 - (error - share * change).square().sum() / error.square().sum().clamp_min(1e-20)
     proven = enough > _STANDARD_ERRORS and float(gain) > _LEAST_GAIN
     return Evidence(share if proven else 0.0, ratio, enough)
+
+
+def _foretelling(readings: Readings, fit: LatticeFit, profile: Profile | None) -> Tensor:
+    """The lattice with its defects, refitted to the samples that have weight, at every sample."""
+    fit = refit(readings, fit)
+    heights = heights_in(readings, fit, profile)
+    picture = fit.at(readings.positions)
+    if heights is None:
+        return picture
+    return picture + heights.drawn(fit.coordinates(readings.positions), fit.amplitude_at(readings.positions))
 
 
 def _standard_errors(gain: Tensor, stretch: Tensor) -> float:

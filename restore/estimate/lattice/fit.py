@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from restore.estimate.lattice.cell import Cell, harmonics_of
-from restore.estimate.lattice.model import LatticeFit, Readings
+from restore.estimate.lattice.model import Deviations, LatticeFit, Readings
 from restore.estimate.lattice.rounds import CURVATURE, Rounds
 
 __all__ = ["fit_lattice", "refit"]
@@ -69,8 +69,9 @@ def _grown(readings: Readings, pair: Tensor) -> LatticeFit:
         displacement=values.new_zeros(2, 16),
         amplitude=values.new_ones(_points(readings, pair, _AMPLITUDE_POINTS) ** 2),
         level=values.new_zeros(_points(readings, pair, _LEVEL_POINTS) ** 2),
-        covariance=torch.zeros(32, 32, dtype=torch.float64, device=device),
+        precision=torch.eye(32, dtype=torch.float64, device=device),
         noise=float(values.var()),
+        deviations=Deviations(level=0.3, amplitude=0.15, curvature=CURVATURE),
     )
     rounds = Rounds(readings, start)
     rounds.learn_level()

@@ -15,7 +15,7 @@ from torch import Tensor
 from restore.estimate.lattice.cell import Cell, look_up
 from restore.estimate.lattice.splines import Splines
 
-__all__ = ["LatticeFit", "Readings", "splines_of"]
+__all__ = ["Deviations", "LatticeFit", "Readings", "splines_of"]
 
 _LEAST_VARIANCE = 0.1  # of the mean
 
@@ -36,6 +36,15 @@ class Readings:
 
 
 @dataclass(frozen=True)
+class Deviations:
+    """Prior deviations: of level and amplitude (second differences of control values), and of curvature (per pixel)."""
+
+    level: float
+    amplitude: float
+    curvature: float
+
+
+@dataclass(frozen=True)
 class LatticeFit:
     """One lattice: all that is needed to read it anywhere in the frame.
 
@@ -43,8 +52,9 @@ class LatticeFit:
         pair: reciprocal vectors (2, 2) in cycles per pixel, rows.
         cell: its mean cell.
         displacement: control values (2, k²) in pixels; amplitude, level: control values (k²,).
-        covariance: of the displacement's control values (2 k², 2 k²), y before x.
+        precision: of the displacement's control values (2 k², 2 k²), the inverse of their covariance, y before x.
         noise: mean variance of a sample of weight 1 about the fit.
+        deviations: prior ones of the fields, as the samples made them likely.
         counting: (a, b): relative to that mean the variance is a + b · picture, as counted electrons have it.
     """
 
@@ -54,8 +64,9 @@ class LatticeFit:
     displacement: Tensor
     amplitude: Tensor
     level: Tensor
-    covariance: Tensor
+    precision: Tensor
     noise: float
+    deviations: Deviations
     counting: tuple[float, float] = (1.0, 0.0)
 
     def relative_variance(self, picture: Tensor) -> Tensor:

@@ -15,16 +15,14 @@ from restore.estimate.lattice.cell import CellSums, look_up
 from restore.estimate.lattice.model import LatticeFit, Readings, splines_of
 from restore.estimate.lattice.splines import Splines, roughness
 
-__all__ = ["CURVATURE", "Rounds"]
+__all__ = ["CURVATURE", "Rounds", "anchored_roughness"]
 
 CURVATURE = 1e-4
 """First prior deviation of a displacement's second derivative, per pixel: 2 % of strain that come and go in 200."""
 
 _LEAST_CURVATURE = 1e-7
 _SHIFT_PX = 30.0  # prior deviation of control values: only to keep a lattice that is nowhere seen from wandering off
-_LEVEL_ROUGHNESS = 0.3  # first guess for the level's, in deviations of the samples
-_AMPLITUDE_ROUGHNESS = 0.15
-_LEVEL_ANCHOR = 1e-4  # how much an affine field costs, against rough ones
+LEVEL_ANCHOR = 1e-4  # how much an affine field costs, against rough ones
 _AMPLITUDE_ANCHOR = 0.02
 _OUTLIER = 6.0  # degrees of freedom of the residuals' Student distribution
 
@@ -41,7 +39,7 @@ def _solve(design: Tensor, target: Tensor, weights: Tensor, rough: Tensor, devia
     return control.to(design.dtype), learnt**0.5
 
 
-def _anchored(count: int, anchor: float, device: torch.device) -> Tensor:
+def anchored_roughness(count: int, anchor: float, device: torch.device) -> Tensor:
     """Roughness of a field, in which what is affine costs a little too."""
     return roughness(count).to(device) + anchor * torch.eye(count**2, dtype=torch.float64, device=device)
 
@@ -54,14 +52,12 @@ class Rounds:
         shape, positions = readings.shape, readings.positions
         level, amplitude = splines_of(shape, fit.level), splines_of(shape, fit.amplitude)
         self._level_design, self._amplitude_design = level.at(positions), amplitude.at(positions)
-        self._level_rough = _anchored(level.count, _LEVEL_ANCHOR, positions.device)
-        self._amplitude_rough = _anchored(amplitude.count, _AMPLITUDE_ANCHOR, positions.device)
-        self._level_deviation, self._amplitude_deviation = _LEVEL_ROUGHNESS, _AMPLITUDE_ROUGHNESS
+        self._level_rough = anchored_roughness(level.count, LEVEL_ANCHOR, positions.device)
+        self._amplitude_rough = anchored_roughness(amplitude.count, _AMPLITUDE_ANCHOR, positions.device)
         self._trust = torch.ones_like(readings.weights)
         self._relative = torch.ones_like(readings.weights)
         self._window = torch.ones_like(readings.weights)
         self._variance = float(readings.values.var())
-        self._curvature = CURVATURE
         self._bend(round(fit.displacement.shape[-1] ** 0.5))
 
     def _bend(self, count: int) -> None:
@@ -97,10 +93,10 @@ class Rounds:
         _, amplitude, cell = self._parts(self.fit.cell.table())
         target = self.readings.values - amplitude * cell[0]
         level, learnt = _solve(
-            self._level_design, target, self.weights / self.fit.noise, self._level_rough, self._level_deviation
+            self._level_design, target, self.weights / self.fit.noise, self._level_rough, self.fit.deviations.level
         )
-        self._level_deviation = min(max(learnt, 1e-3 * self._variance**0.5), 3 * self._variance**0.5)
-        self.fit = replace(self.fit, level=level)
+        learnt = min(max(learnt, 1e-3 * self._variance**0.5), 3 * self._variance**0.5)
+        self.fit = replace(self.fit, level=level, deviations=replace(self.fit.deviations, level=learnt))
 
     def learn_cell(self, orders: Tensor, rounds: int = 3) -> None:
         values = self.readings.values - self._level_design @ self.fit.level
@@ -116,10 +112,10 @@ class Rounds:
         design = self._amplitude_design * cell[0][:, None]
         target = self.readings.values - level - cell[0]
         change, learnt = _solve(
-            design, target, self.weights / self.fit.noise, self._amplitude_rough, self._amplitude_deviation
+            design, target, self.weights / self.fit.noise, self._amplitude_rough, self.fit.deviations.amplitude
         )
-        self._amplitude_deviation = min(max(learnt, 3e-3), 1.0)
-        self.fit = replace(self.fit, amplitude=1 + change)
+        deviations = replace(self.fit.deviations, amplitude=min(max(learnt, 3e-3), 1.0))
+        self.fit = replace(self.fit, amplitude=1 + change, deviations=deviations)
 
     def learn_noise(self) -> None:
         """Variance of the residuals, how it grows with the picture, and which samples are outliers."""
@@ -151,7 +147,7 @@ class Rounds:
             slower_than: only by harmonics slower than that, in cycles per pixel.
         """
         spacing = min(self.readings.shape) / (round(self._bend_design.shape[1] ** 0.5) - 3)
-        bend = (curvature or self._curvature) * spacing**2
+        bend = (curvature or self.fit.deviations.curvature) * spacing**2
         fit = self.fit
         table = fit.cell.table(slower_than, fit.pair)
         level, amplitude, cell = self._parts(table)
@@ -179,14 +175,15 @@ class Rounds:
                 break
         else:
             cost(flat)
-        covariance = torch.linalg.inv(normal)
         if curvature is None:
+            covariance = torch.linalg.inv(normal)
             now, rough = self.fit.displacement.double(), self._bend_rough
             blocks = covariance[: len(rough), : len(rough)] + covariance[len(rough) :, len(rough) :]
             power = float((now @ rough * now).sum() + (rough * blocks).sum())
             learnt = (power / (2 * len(rough))) ** 0.5 / spacing**2
-            self._curvature = min(max(learnt, _LEAST_CURVATURE), 4 * CURVATURE)
-        self.fit = replace(self.fit, covariance=covariance)
+            learnt = min(max(learnt, _LEAST_CURVATURE), 4 * CURVATURE)
+            self.fit = replace(self.fit, deviations=replace(self.fit.deviations, curvature=learnt))
+        self.fit = replace(self.fit, precision=normal)
 
     def finer(self, count: int) -> None:
         """The same displacement on more control points."""
