@@ -1,0 +1,1 @@
+"""How good restorers are, against truths: what is measured, tables, figures. Start in :mod:`.run`."""

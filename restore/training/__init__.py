@@ -1,0 +1,1 @@
+"""Training the generator: draws, losses, the loop, calibration. Start in :mod:`.loop`."""

@@ -1,0 +1,1 @@
+"""Everything that draws for people: plans, recordings, dry runs, the ledger."""

@@ -1,0 +1,1 @@
+"""The answering side of the wire: any instrument behind one server. Start in :mod:`.instrument`."""

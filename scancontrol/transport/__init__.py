@@ -1,0 +1,1 @@
+"""ZeroMQ without messages: keys, addresses, sockets."""

@@ -1,0 +1,1 @@
+"""The parts of a microscope's column: beam, coils, probe, detectors, damage."""

@@ -1,0 +1,1 @@
+"""Random numbers and recurrences at the rate of samples."""

@@ -1,0 +1,1 @@
+"""A crystal from samples along any path, and whether they prove it. Start in :mod:`.crystal`."""

@@ -1,0 +1,1 @@
+"""Instruments: hardware, and recordings played as one."""
