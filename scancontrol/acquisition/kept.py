@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from scancontrol.acquisition.contracts import MicroscopeLike
 from scancontrol.errors import LinkError
@@ -18,13 +18,17 @@ _TICK_S = 0.01
 def collect_kept(
     link: MicroscopeLike,
     recording: RecordingWriter,
+    others: Mapping[int, RecordingWriter],
     keep: Callable[[Chunk], int],
     wanted: Callable[[], bool],
     *,
     patience_s: float,
     clock: Callable[[], float],
 ) -> None:
-    """Take all that the microscope kept of this recording, until it has nothing more or it is not ``wanted`` any more.
+    """Take all that the microscope kept, until it has nothing more or it is not ``wanted`` any more.
+
+    What is of this recording goes through ``keep``; what is of ``others``, by their series, which wait to be ended
+    after it, goes to those: the microscope says what it kept only once, and in the order in which it was exposed.
 
     Then it is known how far every frame came that this server was asked for, and they may go on. Not so where
     samples are missing: the server let them go, because another client was connected, or the disk lost them.
@@ -33,22 +37,38 @@ def collect_kept(
         LinkError: nothing came for ``patience_s``.
         RecordingError: the disk does not take it.
     """
-    deadline, missing = clock() + patience_s, False
+    recordings = {**others, recording.header.series_id: recording}
+    deadline, missing = clock() + patience_s, set[int]()
     while wanted():
         event = link.receive(_TICK_S)
         if event is not None:
             deadline = clock() + patience_s
         if isinstance(event, End):
-            missing |= recording.next_index(event.frame) < event.next_index
-            _ended(recording, event)
+            whose = recordings.get(event.series_id, recording)
+            if whose.next_index(event.frame) < event.next_index:
+                missing.add(whose.header.series_id)
+            _ended(whose, event)
         elif event is not None and not isinstance(event, Start | Notice):
-            keep(event)
+            if event.series_id in others:
+                _keep(link, others[event.series_id], event)
+            else:
+                keep(event)
         elif event is None and link.drained:
-            if not (missing or link.lost_samples):
-                recording.settle(link.server_id)
+            for series_id, whose in recordings.items():
+                if not (series_id in missing or link.lost_samples):
+                    whose.settle(link.server_id)
             return
         elif clock() > deadline:
             raise LinkError("the microscope still keeps samples of this recording and does not send them")
+
+
+def _keep(link: MicroscopeLike, recording: RecordingWriter, chunk: Chunk) -> None:
+    """Write, then acknowledge."""
+    following = recording.write_chunk(
+        chunk.frame, chunk.first_index, chunk.values, chunk.monotonic_ns, chunk.utc_ns, chunk.session_electrons
+    )
+    if following >= chunk.first_index:
+        link.acknowledge(chunk.series_id, chunk.frame, following)
 
 
 def _ended(recording: RecordingWriter, end: End) -> None:

@@ -11,7 +11,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -48,7 +48,7 @@ class Acquisition:
     reason, and the message with it, of one that nothing else ends; ``on_turn`` is called often, in the same thread.
     ``area`` names the area of the specimen for the microscope's own limit; ``dose`` is told of every scan before the
     microscope is. ``recording`` may be a resumed one, with a link that was told what it ``have``: what the microscope
-    still keeps is collected first.
+    still keeps is collected first, for it and for the ``others`` that were cut off, by their series.
 
     The recording stays open at the end: close it with the finish reason, or abandon it where it is ``resumable``.
     """
@@ -68,13 +68,14 @@ class Acquisition:
         dose: contracts.DoseAccount | None = None,
         permit: contracts.Permit | None = None,
         completed_as: tuple[str, str] = ("completed", ""),
+        others: Mapping[int, RecordingWriter] | None = None,
         on_status: Callable[[AcquisitionStatus], None] | None = None,
         on_notice: Callable[[Notice], None] | None = None,
         on_turn: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._link = link
-        self._recording = recording
+        self._recording, self._others = recording, others or {}
         self._recipes = recipes
         self._tell = Fanout(sinks, clock).tell
         self._dose = dose or contracts.NoAccount()
@@ -146,7 +147,7 @@ class Acquisition:
         self._step(Happening.ARM)
         ahead = PathsAhead(self._recipes, self._frames_ahead)
         try:
-            if self._recording.counts["frames"]:
+            if self._recording.counts["frames"] or self._others:
                 self._collect_what_is_kept(ahead)
             while not self._done(ahead):
                 self._obey(ahead)
@@ -189,7 +190,13 @@ class Acquisition:
             return not (self._cut_short or self._disk_failed)  # what was exposed is taken, whatever is wanted now
 
         collect_kept(
-            self._link, self._recording, self._keep, wanted, patience_s=self._link_patience_s, clock=self._clock
+            self._link,
+            self._recording,
+            self._others,
+            self._keep,
+            wanted,
+            patience_s=self._link_patience_s,
+            clock=self._clock,
         )
 
     def _obey(self, ahead: PathsAhead) -> None:

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import itertools
 import logging
+import secrets
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -20,7 +21,7 @@ from scancontrol.acquisition import Acquisition, AcquisitionStatus, Stop
 from scancontrol.capabilities import Capabilities
 from scancontrol.daemon.closing import Closing
 from scancontrol.daemon.dosing import DoseKeeper
-from scancontrol.daemon.interrupted import Interrupted
+from scancontrol.daemon.interrupted import Interrupted, Waiting
 from scancontrol.daemon.orders import Orders, StartOrder
 from scancontrol.daemon.outputs import RunOutputs
 from scancontrol.daemon.run import Run
@@ -30,7 +31,7 @@ from scancontrol.link.link import MicroscopeLink
 from scancontrol.plan.plan import ScanPlan
 from scancontrol.plan.planned import PlannedScan
 from scancontrol.processes.logs import set_scan
-from scancontrol.recording import RecordingWriter, file_name, record_plan
+from scancontrol.recording import About, RecordingWriter, file_name, record_plan
 from scancontrol.transport.keys import ClientSecurity
 
 __all__ = ["BeamSettings", "BeamThread"]
@@ -67,8 +68,8 @@ class BeamThread:
         closing: takes runs that have ended.
         dose: keeps the specimen's dose ledger.
         notice: takes a line for the operator and its level.
-        interrupted: an acquisition that an earlier process was cut off from; dealt with before anything else.
-        ends_as: finish reason and message with which that one is ended in any case; None where it may go on.
+        interrupted: acquisitions that earlier processes were cut off from, oldest first; dealt with before anything else.
+        ends_as: finish reason and message with which the newest is ended in any case; None where it may go on.
         link: makes the link.
         clock: monotonic time in s.
         wait: waits so many seconds, or until the daemon ends; whether it does.
@@ -84,7 +85,7 @@ class BeamThread:
         dose: DoseKeeper,
         notice: Callable[[str, str], None],
         *,
-        interrupted: Interrupted | None = None,
+        interrupted: Sequence[Interrupted] = (),
         ends_as: tuple[str, str] | None = None,
         link: Callable[..., MicroscopeLink] = MicroscopeLink,
         clock: Callable[[], float] = time.monotonic,
@@ -98,13 +99,15 @@ class BeamThread:
         self._ready = threading.Event()
         self._given_up = threading.Event()  # what waits to be gone on with need not be
         self._retry_s = 0.0
-        begun = -1 if interrupted is None else interrupted.series_id
+        begun = max((each.series_id for each in interrupted), default=-1)
         self._series = itertools.count(max(int(time.time()) & 0x3FFFFFFF, begun + 1))
         # Of this thread alone:
         self._order: StartOrder | None = None  # the one that is carried out
-        self._unfinished = interrupted
+        self._waiting, self._newest_ends_as = Waiting(interrupted, notice), ends_as
+        self._unfinished: Interrupted | None = None
         # Finish reason and message of an acquisition that only waits for its last samples, or for its end:
-        self._ends_as = None if interrupted is None else ends_as
+        self._ends_as: tuple[str, str] | None = None
+        self._next_unfinished()
         self._running = False
         self._planned: dict[str, PlannedScan] = {}
         self._seen_hold: tuple[str, int] | None = None  # (server id, its count of blanks) that the orders know of
@@ -216,7 +219,7 @@ class BeamThread:
             settings.address,
             security=settings.security,
             operator=settings.operator,
-            have=None if unfinished is None else unfinished.have,
+            have=None if unfinished is None else self._waiting.have(unfinished),
             may_light=self._may_light,
         ) as link:
             self._capabilities = link.connect(settings.connect_timeout_s)
@@ -267,13 +270,16 @@ class BeamThread:
             told = f"the plan counts dose with {meant:g} pA, the microscope states {stated:g} pA"
             self._notice(f"{told}; set one of them right", "warning")
         series_id = next(self._series)
-        unique = f"{time.strftime('%Y%m%d-%H%M%S')}-{series_id & 0xFFFF:04x}"
+        unique = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(4)}"  # two daemons may share folder and second
         self._still_wanted(order)
         recording = record_plan(
             self._settings.output / file_name(planned.plan, unique),
             planned,
             series_id=series_id,
             series_unique_id=unique,
+            specimen=self._dose.config.id,
+            stage_nm=self._dose.stage_nm,
+            about=About(operator=self._settings.operator),
             keep_restorations=self._settings.keep_restorations,
             fsync=self._settings.fsync,
             sample_dtype=link.capabilities.sample_dtype,
@@ -319,7 +325,13 @@ class BeamThread:
         self._notice("the hold of the blank is lifted by this start", "warning")
 
     def _run_of(
-        self, link: MicroscopeLink, order: StartOrder, planned: PlannedScan, recording: RecordingWriter, frames: int
+        self,
+        link: MicroscopeLink,
+        order: StartOrder,
+        planned: PlannedScan,
+        recording: RecordingWriter,
+        frames: int,
+        others: Mapping[int, RecordingWriter] | None = None,
     ) -> Run:
         self._dose.under(planned.path(0))
         outputs = self._outputs(planned, recording)
@@ -331,19 +343,25 @@ class BeamThread:
             frames_planned=planned.plan.frames,
             area=self._dose.area,
             dose=self._dose.series(recording.header.series_unique_id, planned),
+            others=others,
             permit=self,
             completed_as=(self._ends_as or ("interrupted", "")) if frames == 0 else ("completed", ""),
             on_notice=lambda notice: self._notice(notice.message, "warning"),
             on_turn=lambda: self._look(link),
             clock=self._clock,
         )
-        return Run(order, planned, recording, outputs, acquisition, only_collects=frames == 0)
+        opened = () if others is None else tuple(others.values())
+        return Run(order, planned, recording, outputs, acquisition, only_collects=frames == 0, others=opened)
 
     def _carry_out(self, link: MicroscopeLink, run: Run) -> None:
         self._run, self._running = run, True
         set_scan(run.recording.header.series_unique_id)
         log.info("scanning %s into %s", run.planned.plan.name, run.recording.path.name)
-        status = run.acquisition.run()
+        try:
+            status = run.acquisition.run()
+        finally:
+            for other in run.others:
+                other.abandon()
         self._running = False
         log.info("ended: %s: %s", status.finish_reason, status.explanation)
         stopping, left = self._stopping.is_set(), status.resumable or status.owed
@@ -354,8 +372,10 @@ class BeamThread:
             self._leave_open(run, status)
             return
         self._closing.finish(run, status)
-        self._retry_s, self._ends_as, self._unfinished = 0.0, None, None
-        self._finished(run.order)
+        self._retry_s = 0.0
+        self._next_unfinished()
+        if self._unfinished is None:
+            self._finished(run.order)
 
     def _leave_open(self, run: Run, status: AcquisitionStatus) -> None:
         """Let go of a recording that is gone on with, or ended, over a fresh link or once its disk takes samples."""
@@ -369,8 +389,9 @@ class BeamThread:
             self._unfinished = Interrupted.look_into(path)
         except ScanControlError as error:
             self._notice(f"{path.name} cannot be gone on with: {error}", "error")
-            self._unfinished = None
-            self._finished(run.order)
+            self._next_unfinished()
+            if self._unfinished is None:
+                self._finished(run.order)
         self._put_off(status.message)
 
     def _finished(self, order: StartOrder) -> None:
@@ -389,17 +410,22 @@ class BeamThread:
             unfinished.check(link.capabilities)
             run = self._rearm(link, order, unfinished)
         except InvalidInput as error:
-            self._unfinished, self._ends_as = None, None
             self._notice(f"{unfinished.path.name} cannot be gone on with: {error}", "error")
-            self._finished(order)
+            self._next_unfinished()
+            if self._unfinished is None:
+                self._finished(order)
             return
         self._carry_out(link, run)
+
+    def _next_unfinished(self) -> None:
+        self._unfinished = self._waiting.next()
+        self._ends_as = self._newest_ends_as if self._unfinished is not None and not self._waiting else None
 
     def _rearm(self, link: MicroscopeLink, order: StartOrder, unfinished: Interrupted) -> Run:
         planned, stop, name = unfinished.planned, self._orders.stopped(order), unfinished.path.name
         if stop is not None and self._ends_as is None:
             self._ends_as = (stop.reason, stop.message)
-        ends = self._settings.on_interrupted == "end" or self._ends_as is not None
+        ends = self._settings.on_interrupted == "end" or self._ends_as is not None or bool(self._waiting)
         if not ends:
             try:
                 planned = PlannedScan(planned.plan, link.capabilities)
@@ -409,7 +435,8 @@ class BeamThread:
                 ends = True
         recording = RecordingWriter.resume(unfinished.path, fsync=self._settings.fsync)
         self._notice(f"{name} was interrupted and {'is ended' if ends else 'goes on'}", "warning")
-        return self._run_of(link, order, planned, recording, 0 if ends else planned.plan.frames)
+        others = self._waiting.open(fsync=self._settings.fsync)
+        return self._run_of(link, order, planned, recording, 0 if ends else planned.plan.frames, others)
 
     def _put_off(self, why: str) -> None:
         """Wait a little longer each time before what failed is tried again."""
@@ -421,8 +448,8 @@ class BeamThread:
                 self._given_up.clear()
                 if self._unfinished is not None:
                     self._notice(f"{self._unfinished.path.name} is given up and left as it is", "warning")
-                    self._unfinished, self._ends_as = None, None
-                    if self._order is not None:
+                    self._next_unfinished()
+                    if self._order is not None and self._unfinished is None:
                         self._finished(self._order)
 
     # -- what this thread sees and says ------------------------------------------------------------------------

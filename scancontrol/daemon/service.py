@@ -26,7 +26,7 @@ from scancontrol.daemon.config import UNNAMED, DaemonConfig
 from scancontrol.daemon.dosing import DoseKeeper
 from scancontrol.daemon.dry_run import leave_figures, read_truth
 from scancontrol.daemon.health import HealthServer
-from scancontrol.daemon.interrupted import Interrupted, newest_unfinished
+from scancontrol.daemon.interrupted import Interrupted, find_unfinished
 from scancontrol.daemon.order_file import OrderFile
 from scancontrol.daemon.orders import Orders, OrdersSnapshot
 from scancontrol.daemon.outputs import RunOutputs
@@ -154,7 +154,7 @@ class Daemon:
             print_line(f"daemon      {capabilities.name} at {config.microscope}, recordings in {self._output}")
             if self._launch.frames is not None:
                 restorations.wait_ready(60)  # a run that ends by itself is to be restored from its first frame
-            goes_on = interrupted is not None and self._ordered_end is None
+            goes_on = bool(interrupted) and self._ordered_end is None
             goes_on = goes_on and (self._launch.resume is not None or config.on_interrupted == "resume")
             return self._loop(starts=self._first is not None and not goes_on)
 
@@ -232,16 +232,14 @@ class Daemon:
             self._plans[name] = msgspec.structs.replace(self._plans[name], frames=self._launch.frames)
         return name
 
-    def _interrupted(self) -> Interrupted | None:
-        """The acquisition that an earlier process was cut off from, if there is one."""
+    def _interrupted(self) -> tuple[Interrupted, ...]:
+        """The acquisitions that earlier processes were cut off from, oldest first; what is not ours is said."""
         if self._launch.resume is not None:
-            return Interrupted.look_into(self._launch.resume)
-        found = newest_unfinished(self._output)
-        try:
-            return None if found is None else Interrupted.look_into(found)
-        except ScanControlError as error:
-            self._say(f"{found} was interrupted and cannot be gone on with: {error}", "warning")
-            return None
+            return (Interrupted.look_into(self._launch.resume),)
+        found = find_unfinished(self._output, self._config.specimen.id)
+        for text in found.passed_over:
+            self._say(text, "warning")
+        return found.ours
 
     @property
     def _ordered_end(self) -> tuple[str, str] | None:

@@ -7,6 +7,7 @@ Read :mod:`scancontrol.recording.layout` first: it says what lies where. ``Recor
 
 from __future__ import annotations
 
+from scancontrol.recording.about import About
 from scancontrol.recording.frame_samples import DamagedChunk, FrameSamples, Verification
 from scancontrol.recording.layout import Capacity, Header
 from scancontrol.recording.planned import file_name, record_plan
@@ -14,6 +15,7 @@ from scancontrol.recording.reader import RecordedFrame, RecordingReader, StoredR
 from scancontrol.recording.writer import RecordingWriter
 
 __all__ = [
+    "About",
     "Capacity",
     "DamagedChunk",
     "FrameSamples",

@@ -14,16 +14,21 @@ from scancontrol.errors import RecordingError
 from scancontrol.recording.layout import EXPERIMENTS, LATER, TABLES, VERSION, Header
 from scancontrol.recording.regions import Region, pread_all
 
-__all__ = ["TEXT_LIMIT_BYTES", "read_head", "read_regions"]
+__all__ = ["TEXT_LIMIT_BYTES", "check_version", "read_data_set", "read_head", "read_regions"]
 
 TEXT_LIMIT_BYTES = 1 << 24
 
 
-def read_head(file: h5py.File) -> tuple[Header, str, Capabilities]:
-    """Header, plan and capabilities. Raises :class:`RecordingError` if they are not those of a recording."""
+def check_version(file: h5py.File) -> None:
+    """Raise :class:`RecordingError` if the file is no recording, or one of a later format."""
     version = file.attrs.get("scancontrol_recording")
     if not isinstance(version, np.integer) or not 1 <= version <= VERSION:
         raise RecordingError(f"this HDF5 file is not a scancontrol recording of version 1 to {VERSION}")
+
+
+def read_head(file: h5py.File) -> tuple[Header, str, Capabilities]:
+    """Header, plan and capabilities. Raises :class:`RecordingError` if they are not those of a recording."""
+    check_version(file)
     try:
         header = msgspec.yaml.decode(_read_text(file, "header"), type=Header)
         header.check()
@@ -35,7 +40,7 @@ def read_head(file: h5py.File) -> tuple[Header, str, Capabilities]:
 
 
 def _read_text(file: h5py.File, name: str) -> bytes:
-    data_set = _local(file, f"recording/{name}")
+    data_set = read_data_set(file, f"recording/{name}")
     if data_set.dtype != np.uint8 or data_set.ndim != 1 or data_set.size > TEXT_LIMIT_BYTES:
         raise RecordingError(f"recording/{name} is {data_set.shape} {data_set.dtype}, not a text")
     region = Region.of(data_set)
@@ -54,14 +59,14 @@ def read_regions(file: h5py.File, header: Header) -> dict[str, Region]:
     for place, name, shape, dtype in wanted:
         if not shape[0] or (name in LATER and place not in file):
             continue
-        data_set = _local(file, place)
+        data_set = read_data_set(file, place)
         if data_set.shape != shape or data_set.dtype != dtype:
             raise RecordingError(f"{place} is {data_set.shape} {data_set.dtype}; its header says {shape} {dtype}")
         regions[name] = Region.of(data_set)
     return regions
 
 
-def _local(file: h5py.File, place: str) -> h5py.Dataset:
+def read_data_set(file: h5py.File, place: str) -> h5py.Dataset:
     """A data set of this very file: a link that leads elsewhere is refused, not followed."""
     group: Any = file
     for part in place.split("/"):

@@ -26,6 +26,7 @@ import numpy as np
 from scancontrol.capabilities import Capabilities
 from scancontrol.errors import RecordingError
 from scancontrol.paths import ScanPath
+from scancontrol.recording.about import About
 from scancontrol.recording.regions import Region
 from scancontrol.restoration import Provenance
 
@@ -50,6 +51,10 @@ VERSION = 2
 """Of the format that is written; version 1, whose chunk table left most slow samples without a checksum, is read."""
 SAMPLES_PER_BLOCK = 1 << 24
 """Samples of one channel that lie together; a block is also what HyperSpy loads at a time when lazy."""
+
+PICTURE_BLOCKS = 1 << 14
+"""Blocks that a stack of pictures is stored in, at most, as far as blocks stay below a gigabyte."""
+_BLOCK_BYTES = 1 << 30
 
 STATUS_ROW = np.dtype(
     [
@@ -198,8 +203,9 @@ class Header(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     series_unique_id: str
     keep_restorations: int | Literal["last"]  # of every n-th frame, of none (0), or only the last one
     specimen: str | None
-    stage_nm: tuple[float, float] | None
+    stage_nm: tuple[float, float] | None  # (y, x) of the centre of the field on the specimen
     capacity: Capacity
+    about: About = About()
 
     @property
     def pixel_size_nm(self) -> float:
@@ -353,6 +359,12 @@ def _data_set(
     return h5py.Dataset(h5py.h5d.create(group.id, name.encode(), kind, space, properties))
 
 
+def _pictures_in_block(shape: tuple[int, ...]) -> int:
+    """One, so that HyperSpy loads one at a time; more where HDF5 would be busy for long with very many blocks."""
+    frames, rows, cols = shape
+    return min(-(-frames // PICTURE_BLOCKS), max(1, _BLOCK_BYTES // (4 * rows * cols)))
+
+
 def _experiment(
     file: h5py.File, name: str, shape: tuple[int, ...], header: Header, capabilities: Capabilities
 ) -> h5py.Dataset:
@@ -363,7 +375,7 @@ def _experiment(
         block: tuple[int, ...] = (1, min(shape[1], SAMPLES_PER_BLOCK))
         axes = [("detector", "", 1.0, True), ("dwell time", "µs", header.dwell_us, False)]
     else:
-        block = (1, *header.shape)
+        block = (_pictures_in_block(shape), *header.shape)
         every = header.keep_restorations if name != "partial frames" and header.keep_restorations != "last" else 1
         axes = [("frame", "", float(every), True), ("y", "nm", pixel_nm, False), ("x", "nm", pixel_nm, False)]
     data_set = _data_set(group, "data", shape, header.experiment_dtype(name), block)

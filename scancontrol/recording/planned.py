@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 import time
 from pathlib import Path
 from typing import Literal
@@ -12,6 +13,7 @@ import msgspec
 from scancontrol.files import to_yaml
 from scancontrol.plan.plan import ScanPlan
 from scancontrol.plan.planned import PlannedScan
+from scancontrol.recording.about import About
 from scancontrol.recording.layout import VERSION, Capacity, Header, chunk_rows
 from scancontrol.recording.writer import RecordingWriter
 
@@ -77,6 +79,7 @@ def record_plan(
     keep_restorations: int | Literal["all", "last", "none"] = "all",
     specimen: str | None = None,
     stage_nm: tuple[float, float] | None = None,
+    about: About | None = None,
     started_utc_ns: int | None = None,
     fsync: bool = False,
 ) -> RecordingWriter:
@@ -106,6 +109,7 @@ def record_plan(
         specimen=specimen,
         stage_nm=stage_nm,
         capacity=capacity_of(planned),
+        about=msgspec.structs.replace(about or About(), host=socket.gethostname()),
     )
     text = to_yaml(plan) if plan_text is None else plan_text
     return RecordingWriter.create(path, header, text, capabilities, fsync=fsync)

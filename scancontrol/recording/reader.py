@@ -34,8 +34,7 @@ __all__ = ["RecordedFrame", "RecordedPath", "RecordingReader", "StoredRestoratio
 _CHUNKS_NAMED = 8
 
 
-@dataclass(frozen=True)
-class RecordedFrame:
+class RecordedFrame(msgspec.Struct, frozen=True):
     """What the recording says of one frame. Samples 0 to ``received`` of ``count`` are on the disk."""
 
     frame: int
@@ -140,10 +139,10 @@ class RecordingReader:
             return np.frombuffer(self._read("partials_written", 0, 0, len(self.frames)), dtype=np.uint8) > 0
         found = np.zeros(len(self.frames), dtype=np.bool_)
         if self.header.restorations:
-            table = self._table("restored", self.header.restorations)
+            places = [self.header.restoration_row(row) for row in range(len(self.frames))]
+            table = self._table("restored", max((place + 1 for place in places if place is not None), default=0))
             for row, frame in enumerate(self.frames):
-                place = self.header.restoration_row(row)
-                if place is not None:
+                if (place := places[row]) is not None:
                     found[row] = table["written"][place] and table["frame"][place] == frame.frame
         return found
 
@@ -297,7 +296,7 @@ class RecordingReader:
         received = self._received()
         frames = self._rows["frames"]
         frames["received"] = received
-        self.frames = tuple(self._frame(row) for row in frames)
+        self.frames = tuple(map(self._frame, frames.tolist()))
         self._row_of = {frame.frame: row for row, frame in enumerate(self.frames)}
         self._checks = SampleChecks(self._rows["chunks"], self._values)
         if len(self._row_of) != len(self.frames):
@@ -330,21 +329,21 @@ class RecordingReader:
         recipe = self._read("recipes", 0, start, length)
         return RecordedPath(_text(row["path_id"]), first, count, recipe, int(row["positions_written"]))
 
-    def _frame(self, row: Any) -> RecordedFrame:
-        first, count, path = int(row["first"]), int(row["count"]), int(row["path"])
+    def _frame(self, row: tuple[Any, ...]) -> RecordedFrame:
+        frame, path, first, count, received, exposed, electrons, monotonic_ns, utc_ns, _, ended, _, reason = row
         if path >= len(self.paths) or first + count > self.header.capacity.samples or count != self.paths[path].count:
             raise RecordingError("the frame table points outside the file's tables: it is damaged")
         return RecordedFrame(
-            frame=int(row["frame"]),
-            path=path,
-            first=first,
-            count=count,
-            received=int(row["received"]),
-            exposed=int(row["exposed"]) if row["ended"] else None,
-            electrons=float(row["electrons"]),
-            started_monotonic_ns=int(row["started_monotonic_ns"]),
-            started_utc_ns=int(row["started_utc_ns"]),
-            reason=_text(row["reason"]),
+            frame,
+            path,
+            first,
+            count,
+            received,
+            exposed if ended else None,
+            electrons,
+            monotonic_ns,
+            utc_ns,
+            reason.decode("utf-8", "replace"),
         )
 
     def _table(self, name: str, count: int) -> NDArray[Any]:

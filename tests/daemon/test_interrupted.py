@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -94,6 +95,42 @@ def test_what_was_cut_off_does_not_wait_for_the_rest_of_the_daemon(
     assert Daemon(config, tmp_path, Launch(), shutdown).run() == 0  # type: ignore[arg-type]
     with RecordingReader(cut_off.path) as read:
         assert read.reason == reason
+
+
+@pytest.mark.parametrize("choice", ["end", "resume"])
+def test_all_that_were_cut_off_are_ended_and_only_the_newest_may_go_on(
+    microscope: tuple[str, Capabilities], tmp_path: Path, capsys: pytest.CaptureFixture[str], choice: str
+) -> None:
+    address, capabilities = microscope
+    planned = PlannedScan(PLAN, capabilities)
+    for number, name in enumerate(("oldest", "older", "newest"), 1):
+        facts = {"series_id": number, "series_unique_id": name, "started_utc_ns": number}
+        cut_off = record_plan(tmp_path / f"{name}.hspy", planned, **facts)  # type: ignore[arg-type]
+        cut_off.begin_frame(0, planned.path(0))
+        cut_off.abandon()
+    os.utime(tmp_path / "oldest.hspy")  # a restoration in place, a copy: it looks as if written last
+    theirs = record_plan(tmp_path / "theirs.hspy", planned, series_id=9, series_unique_id="theirs")
+    config = DaemonConfig(
+        microscope=address,
+        output=str(tmp_path),
+        page=PageConfig(enabled=False),
+        restorer=RestorerConfig(enabled=False),
+        on_interrupted=choice,  # type: ignore[arg-type]
+    )
+    names = ("oldest", "older", "newest")
+    shutdown = Until(lambda: all(is_closed(tmp_path / f"{name}.hspy") for name in names))
+    assert Daemon(config, tmp_path, Launch(), shutdown).run() == 0  # type: ignore[arg-type]
+    theirs.abandon()
+    reasons = []
+    for name in names:
+        with RecordingReader(tmp_path / f"{name}.hspy") as read:
+            reasons.append(read.reason)
+    assert reasons == ["interrupted", "interrupted", {"end": "interrupted", "resume": "completed"}[choice]]
+    said = capsys.readouterr().err
+    assert "theirs.hspy was not ended and is passed over: another process is writing it" in said
+    for name in names:
+        assert f"{name}.hspy was interrupted and" in said
+    assert not is_closed(tmp_path / "theirs.hspy")
 
 
 def test_a_microscope_that_does_not_answer_for_a_while_is_waited_for_by_a_daemon_that_runs(
