@@ -16,6 +16,7 @@
     │   ├── LocalProtocolError   this end called wrongly
     │   └── RemoteProtocolError  the peer misbehaved
     └── RecordingError      a recording cannot be written or read
+        └── RecordingInUse  another process is writing it
 
 The command line turns each of them into one message and exit code 2.
 """
@@ -34,6 +35,7 @@ __all__ = [
     "OrderRefused",
     "ProtocolError",
     "RecordingError",
+    "RecordingInUse",
     "RemoteProtocolError",
     "RequestRefused",
     "ScanControlError",
@@ -137,3 +139,7 @@ class RemoteProtocolError(ProtocolError):
 
 class RecordingError(ScanControlError):
     """A recording cannot be written, or cannot be read."""
+
+
+class RecordingInUse(RecordingError):
+    """Another process is writing the recording."""

@@ -26,7 +26,15 @@ from scancontrol.daemon.orders import Orders, StartOrder
 from scancontrol.daemon.outputs import RunOutputs
 from scancontrol.daemon.run import Run
 from scancontrol.daemon.snapshot import BeamSnapshot
-from scancontrol.errors import InvalidInput, LinkError, OrderRefused, RequestRefused, ScanControlError, StorageError
+from scancontrol.errors import (
+    InvalidInput,
+    LinkError,
+    OrderRefused,
+    RecordingInUse,
+    RequestRefused,
+    ScanControlError,
+    StorageError,
+)
 from scancontrol.link.link import MicroscopeLink
 from scancontrol.plan.plan import ScanPlan
 from scancontrol.plan.planned import PlannedScan
@@ -68,7 +76,7 @@ class BeamThread:
         closing: takes runs that have ended.
         dose: keeps the specimen's dose ledger.
         notice: takes a line for the operator and its level.
-        interrupted: acquisitions that earlier processes were cut off from, oldest first; dealt with before anything else.
+        interrupted: acquisitions that earlier processes were cut off from, oldest first; dealt with first of all.
         ends_as: finish reason and message with which the newest is ended in any case; None where it may go on.
         link: makes the link.
         clock: monotonic time in s.
@@ -409,7 +417,7 @@ class BeamThread:
         try:
             unfinished.check(link.capabilities)
             run = self._rearm(link, order, unfinished)
-        except InvalidInput as error:
+        except (InvalidInput, RecordingInUse) as error:
             self._notice(f"{unfinished.path.name} cannot be gone on with: {error}", "error")
             self._next_unfinished()
             if self._unfinished is None:

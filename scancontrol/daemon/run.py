@@ -23,4 +23,6 @@ class Run:
     outputs: RunOutputs
     acquisition: Acquisition
     only_collects: bool = False  # nothing is exposed: what was interrupted is ended
-    others: tuple[RecordingWriter, ...] = ()  # that wait to be ended after it, open for what the microscope kept of them
+    others: tuple[
+        RecordingWriter, ...
+    ] = ()  # that wait to be ended after it, open for what the microscope kept of them

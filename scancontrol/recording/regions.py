@@ -14,7 +14,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from scancontrol.errors import RecordingError
+from scancontrol.errors import RecordingError, RecordingInUse
 
 __all__ = [
     "Region",
@@ -199,7 +199,7 @@ def open_exclusively(path: Path) -> int:
             pass
         except OSError as error:
             os.close(descriptor)
-            raise RecordingError(f"{path} is being written by another process; end that one first") from error
+            raise RecordingInUse(f"{path} is being written by another process; end that one first") from error
         os.close(descriptor)  # its compact copy took its place before the lock was ours
 
 
