@@ -59,15 +59,15 @@ def restore_frames(file: Path, frames: Sequence[int], engine: Engine, shutdown: 
             if recipe.path_id not in engine:
                 engine.register(expand(recipe), coil)
             result = engine.restore(samples, recipe.path_id, sound)
+            provenance = msgspec.structs.replace(result.made_by, samples_used=used)
             target.write_restoration(
                 frame,
                 result.estimate.float().numpy(),
                 None if result.interval is None else result.interval.float().numpy(),
-                result.made_by,
+                provenance,
             )
             done += 1
-            made_by = msgspec.to_builtins(result.made_by)
-            _say(restored=number, of=len(frames), frame=frame, made_by=made_by)
+            _say(restored=number, of=len(frames), frame=frame, made_by=msgspec.to_builtins(provenance))
     return done
 
 

@@ -28,8 +28,9 @@ import sys
 from pathlib import Path
 from recording_tools import new_recording, serpentine
 path = serpentine()
-print("ready", flush=True)
 for number in range(100000):
+    if number == 1:
+        print("one is made", flush=True)
     recording = new_recording(Path(sys.argv[1]) / f"{number}.hspy", [path] * 300)
     recording.begin_frame(0, path)
     recording.close("aborted")  # compacts
