@@ -16,6 +16,7 @@ from restore.training.images import ImageSet
 from restore.training.loop import Training
 from restore.training.simulated import simulated_images
 from scancontrol.errors import ScanControlError
+from scancontrol.files import beside
 
 __all__ = ["main"]
 
@@ -55,10 +56,10 @@ def _train(args: argparse.Namespace) -> int:
         torch.distributed.init_process_group("nccl" if args.device.startswith("cuda") else "gloo")
     rank = torch.distributed.get_rank() if world > 1 else 0
     device = f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if args.device == "cuda" else args.device
-    images = ImageSet.read(args.images or Path(config.images), config.split)
+    images = ImageSet.read(args.images or beside(args.config, config.images), config.split)
     if config.simulated_images:
         images = images + simulated_images(config.simulated_images, config.seed)
-    training = Training(config, images, args.out or Path(config.out), device, rank, world)
+    training = Training(config, images, args.out or beside(args.config, config.out), device, rank, world)
     if args.resume:
         training.resume()
     stopping = False

@@ -93,7 +93,7 @@ def load_yaml(path: Path, kind: type[T]) -> T:
         InvalidInput: the file cannot be read, is not YAML, or does not describe a ``kind``.
     """
     content = parse_yaml(read_text(path, "configuration", "give a readable YAML file"), str(path))
-    return convert({} if content is None else content, kind, str(path))
+    return convert({} if content is None else content, kind, str(path), path)
 
 
 def read_text(path: Path, what: str, remedy: str = "give a text file", limit: int = MAX_FILE_BYTES) -> str:
@@ -180,10 +180,19 @@ def _nests_too_deeply(text: str) -> bool:
     return re.search(rf"(- ){{{_MAX_NESTING}}}", text) is not None
 
 
-def convert(content: Any, kind: type[T], source: str) -> T:
-    """Turn plain data into a ``kind``; the error names ``source``, the place, and the value found there."""
+def convert(content: Any, kind: type[T], source: str, file: Path | None = None) -> T:
+    """Turn plain data into a ``kind``; the error names ``source``, the place, and the value found there.
+
+    Where the data came from a ``file``, every :class:`~pathlib.Path` in it is made absolute, :func:`beside` it.
+    """
+
+    def path_of(wanted: type, value: Any) -> Path:
+        if wanted is not Path or not isinstance(value, str):
+            raise TypeError(f"Expected `path`, got `{type(value).__name__}`")
+        return beside(Path("-") if file is None else file.absolute(), value)
+
     try:
-        return msgspec.convert(content, kind)
+        return msgspec.convert(content, kind, dec_hook=path_of)
     except RecursionError as error:
         raise InvalidInput("configuration", source, "nests too deeply", "give a YAML file written by hand") from error
     except msgspec.ValidationError as error:
@@ -214,7 +223,7 @@ def _value_at(content: Any, place: str) -> str:
 
 def to_yaml(value: Any) -> str:
     """The YAML text of a structure, as :func:`load_yaml` would read it back."""
-    return yaml.dump(msgspec.to_builtins(value), Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+    return yaml.dump(msgspec.to_builtins(value, enc_hook=str), Dumper=_Dumper, sort_keys=False, allow_unicode=True)
 
 
 def config_file(name: str) -> Path:

@@ -74,7 +74,7 @@ def _parser() -> argparse.ArgumentParser:
 def _configured(arguments: argparse.Namespace) -> SimulatorConfig:
     config = load_yaml(arguments.config, SimulatorConfig) if arguments.config else SimulatorConfig()
     if arguments.specimen is not None:
-        config = msgspec.structs.replace(config, specimen=Micrograph(file=str(arguments.specimen)))
+        config = msgspec.structs.replace(config, specimen=Micrograph(file=arguments.specimen))
     if arguments.fast:
         config = msgspec.structs.replace(config, pace="fast")
     if arguments.seed is not None:

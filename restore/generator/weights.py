@@ -21,7 +21,7 @@ from restore.generator.intervals import Calibration
 from restore.generator.networks import NetworkConfig, build_network
 from scancontrol.errors import InvalidInput
 
-__all__ = ["Weights", "load_weights", "round_to_file", "save_weights", "shipped"]
+__all__ = ["Weights", "load_weights", "round_to_file", "save_weights", "shipped", "shipped_names"]
 
 _FORMAT = "scancontrol-generator/1"
 _MOST_BYTES = 16_000_000  # what a file may hold in single precision; above it, half precision
@@ -34,10 +34,15 @@ def shipped(name: str = "lite") -> Path:
     Raises:
         InvalidInput: none of that name ship.
     """
-    found = {path.stem: path for path in sorted(_FOLDER.glob("*.safetensors"))}
+    found = shipped_names()
     if name not in found:
         raise InvalidInput("weights", name, "do not ship with the package", f"use one of: {', '.join(found) or 'none'}")
-    return found[name]
+    return _FOLDER / f"{name}.safetensors"
+
+
+def shipped_names() -> tuple[str, ...]:
+    """The presets whose weights lie in the package."""
+    return tuple(path.stem for path in sorted(_FOLDER.glob("*.safetensors")))
 
 
 Face = Literal["faithful", "realistic"]

@@ -10,11 +10,12 @@ import msgspec
 
 from restore.generator.networks import NetworkConfig, network_config
 from restore.generator.presets import GeneratorConfig
+from restore.generator.weights import shipped_names
 from restore.training.drawing import DrawConfig
 from restore.training.losses import LossConfig
 from restore.training.replay import ReplayConfig
 from scancontrol.errors import InvalidInput
-from scancontrol.files import load_yaml
+from scancontrol.files import beside, load_yaml
 
 __all__ = ["Crop", "OptimiserConfig", "ScheduleConfig", "TrainConfig", "load_config"]
 
@@ -92,7 +93,7 @@ class TrainConfig(_Strict, frozen=True, kw_only=True):
         trains: which networks move. The poster's two-stage training is a run with ``[inner, trainer]``, one with
             ``[outer]`` and one with all three (fine-tuning), each ``start_from`` the last; trainer-guided training
             is one run with all three.
-        start_from: run folder whose averaged weights, or weights file, this run begins with.
+        start_from: name of shipped weights, run folder whose averaged weights, or weights file, to begin with.
         conditional_discriminators: whether they see the fill and the path.
         average_decay: of the averaged weights, per step.
         mixed_precision: bfloat16 where it is safe; ``auto`` if the device multiplies it faster than single precision.
@@ -164,4 +165,7 @@ def load_config(path: Path) -> TrainConfig:
     Raises:
         InvalidInput: the file cannot be read, or says something impossible.
     """
-    return load_yaml(path, TrainConfig)
+    config = load_yaml(path, TrainConfig)
+    if config.start_from is None or config.start_from in shipped_names():
+        return config
+    return msgspec.structs.replace(config, start_from=str(beside(path, config.start_from)))

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from restore.generator.generator import Generator
 from restore.generator.networks import NetworkConfig
 from restore.generator.presets import GeneratorConfig
-from restore.generator.weights import load_weights
+from restore.generator.weights import load_weights, shipped, shipped_names
 from restore.training.checkpoint import CHECKPOINT, fit, load_checkpoint
 from restore.training.config import TrainConfig
 from restore.training.growing import grown, is_larger
@@ -20,7 +20,9 @@ __all__ = ["start_from"]
 
 
 def start_from(network: nn.Module, source: Path) -> None:
-    """Load ``source``, a run's folder or a weights file; a smaller generator's weights are grown to this one's size.
+    """Load ``source``: a run's folder, a weights file, or the name of shipped weights.
+
+    A smaller generator's weights are grown to this one's size.
 
     A weights file leaves the trainer head as it is, and a faithful network the strengths of a realistic one's texture.
     A generator with first networks takes those of the source's size from it, too.
@@ -44,6 +46,8 @@ def start_from(network: nn.Module, source: Path) -> None:
 
 
 def _read(source: Path) -> tuple[dict[str, Tensor], NetworkConfig]:
+    if str(source) in shipped_names():
+        source = shipped(str(source))
     if source.is_dir():
         parts, notes = load_checkpoint(source / CHECKPOINT)
         return parts["average"], msgspec.convert(notes["config"], TrainConfig).network

@@ -78,9 +78,9 @@ def _configuration(arguments: argparse.Namespace) -> tuple[DaemonConfig, Path]:
     if arguments.microscope is not None:
         changes["microscope"] = arguments.microscope
     if arguments.plan:
-        changes["plans"] = tuple(str(path.resolve()) for path in arguments.plan)
+        changes["plans"] = tuple(path.resolve() for path in arguments.plan)
     if arguments.out is not None:
-        changes["output"] = str(arguments.out.resolve())
+        changes["output"] = arguments.out.resolve()
     if arguments.operator is not None:
         changes["operator"] = arguments.operator
     if arguments.keep_last is not None:

@@ -23,8 +23,8 @@ class PageConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     enabled: bool = True
     host: str = "127.0.0.1"
     port: int = 0
-    tls_certificate: str | None = None
-    tls_key: str | None = None
+    tls_certificate: Path | None = None
+    tls_key: Path | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65535:
@@ -34,8 +34,8 @@ class PageConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 class KeysConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """CURVE keys for a microscope that is not on this machine; ``scancontrol keys`` makes them."""
 
-    secret_key: str  # this daemon's own
-    microscope_key: str  # the public key of the microscope's server
+    secret_key: Path  # this daemon's own
+    microscope_key: Path  # the public key of the microscope's server
 
     def security(self, base: Path) -> ClientSecurity:
         """The key files, relative to ``base``. Raises :class:`InvalidInput` where one cannot be used."""
@@ -49,7 +49,7 @@ class RestorerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
     enabled: bool = True
     method: str = "auto"
-    weights: str | None = None
+    weights: Path | None = None
     device: str = "auto"
     threads: int | None = None
 
@@ -73,11 +73,11 @@ class SpecimenConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
 
 class DaemonConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One acquisition daemon. Relative paths are relative to the file that names them."""
+    """One acquisition daemon. Paths that a file names are from its own folder; see :func:`scancontrol.files.beside`."""
 
     microscope: str
-    plans: tuple[str, ...] = ()
-    output: str = "runs"
+    plans: tuple[Path, ...] = ()
+    output: Path = Path("runs")
     operator: str = "operator"
     keys: KeysConfig | None = None  # needed for every address that is not loopback
     store_restorations: Literal["all", "last", "none"] = "all"
@@ -86,7 +86,7 @@ class DaemonConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     connect_timeout_s: float = 5.0
     on_interrupted: Literal["resume", "end"] = "end"  # of the newest recording, where a crash cut it off
     specimen: SpecimenConfig = SpecimenConfig()
-    ledger: str | None = None  # folder of the dose ledgers; "ledger" in the output folder where it is not given
+    ledger: Path | None = None  # folder of the dose ledgers; "ledger" in the output folder where it is not given
     status_port: int = 0  # of loopback, for scancontrol status and Prometheus; 0 takes any free one
     page: PageConfig = PageConfig()
     restorer: RestorerConfig = RestorerConfig()

@@ -255,7 +255,7 @@ class Daemon:
         keys = self._config.keys
         return None if keys is None else keys.security(self._base)
 
-    def _beside(self, path: str | None) -> Path | None:
+    def _beside(self, path: Path | None) -> Path | None:
         """A path of the configuration, which is relative to its file."""
         return None if path is None else self._base / path
 
@@ -327,7 +327,7 @@ class Daemon:
         return tuple(warnings)
 
 
-def _load_plans(files: Sequence[str], base: Path) -> dict[str, ScanPlan]:
+def _load_plans(files: Sequence[Path], base: Path) -> dict[str, ScanPlan]:
     plans: dict[str, ScanPlan] = {}
     for file in files:
         plan = load_plan(base / file)

@@ -28,8 +28,8 @@ class DriveConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     microscope: AnyDriver
     address: str = "tcp://127.0.0.1:5556"
-    secret_key: str | None = None  # this server's own
-    clients: str | None = None  # folder of the public keys that may connect
+    secret_key: Path | None = None  # this server's own
+    clients: Path | None = None  # folder of the public keys that may connect
 
     def security(self, base: Path) -> ServerSecurity | None:
         """The keys, with paths relative to ``base``. Raises :class:`InvalidInput` if half of them is missing."""

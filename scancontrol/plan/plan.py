@@ -25,6 +25,10 @@ from scancontrol.paths.timing import Settle
 __all__ = ["ScanPlan", "SettleRule", "load_capabilities", "load_plan", "parse_plan"]
 
 
+MAX_NAME = 200
+"""Characters in a plan's name, which page, recording and wire carry."""
+
+
 class SettleRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How well the beam has to have settled before a sample; the time follows from the coils' time constant."""
 
@@ -64,6 +68,9 @@ class ScanPlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     dose_limits: DoseLimits = DoseLimits()  # what the plan's author allows
 
     def __post_init__(self) -> None:
+        if not (self.name.strip() and len(self.name) <= MAX_NAME):
+            value = repr(self.name if len(self.name) <= 40 else self.name[:40] + "...")
+            raise InvalidInput("name", value, f"is not of 1 to {MAX_NAME} characters", "give the plan a short name")
         if not self.patterns:
             raise InvalidInput("patterns", "[]", "names no pattern", "give at least one pattern")
         if not 1 <= self.frames <= 10_000_000:

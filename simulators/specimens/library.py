@@ -316,7 +316,7 @@ class Micrograph(
 ):
     """Any image file; it fills the first scan's field of view unless ``size_nm`` says how wide it is."""
 
-    file: str
+    file: Path
     size_nm: float | None = None
     darkest: float = 0.02
     brightest: float = 0.3
@@ -329,11 +329,11 @@ class Micrograph(
             )
         if self.size_nm is not None:
             _within("size_nm", self.size_nm, 1e-3, 1e9)
-        read_micrograph(Path(self.file))
+        read_micrograph(self.file)
 
     def scene(self, width_nm: float, height_nm: float, frame: int) -> Scene:
         """The image, ``size_nm`` wide, or just large enough to cover the field of view."""
-        image = read_micrograph(Path(self.file))
+        image = read_micrograph(self.file)
         covering_nm = max(width_nm, height_nm * image.shape[1] / image.shape[0])
         return micrograph_scene(image, self.size_nm or covering_nm, self.darkest, self.brightest)
 

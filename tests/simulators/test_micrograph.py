@@ -49,7 +49,7 @@ def test_every_kind_of_file_gives_the_same_picture(tmp_path, gradient, kind):
 @pytest.mark.parametrize("fov_nm", [7.0, 900.0])
 def test_a_micrograph_fills_whatever_field_is_scanned_pixel_for_pixel(tmp_path, gradient, fov_nm):
     file = write(tmp_path / "image.npy", gradient, "npy")
-    specimen = Specimen(Micrograph(file=str(file), darkest=0.1, brightest=0.4), Probe())
+    specimen = Specimen(Micrograph(file=file, darkest=0.1, brightest=0.4), Probe())
     height_nm = fov_nm * 48 / 64
     y = ((np.arange(48) + 0.5) / 48 - 0.5) * height_nm
     x = ((np.arange(64) + 0.5) / 64 - 0.5) * fov_nm
@@ -59,13 +59,13 @@ def test_a_micrograph_fills_whatever_field_is_scanned_pixel_for_pixel(tmp_path, 
 
 
 def test_a_micrograph_of_another_shape_covers_the_whole_field(tmp_path, gradient):
-    specimen = Specimen(Micrograph(file=str(write(tmp_path / "image.npy", gradient, "npy"))), Probe())
+    specimen = Specimen(Micrograph(file=write(tmp_path / "image.npy", gradient, "npy")), Probe())
     assert specimen.field(10.0, 10.0).extent_nm == pytest.approx((20.0, 20.0 * 64 / 48))  # twice the image, mirrored
     assert specimen.field(20.0, 10.0).extent_nm == pytest.approx((40.0 * 48 / 64, 40.0))
 
 
 def test_beyond_its_edges_a_micrograph_goes_on_as_its_mirror_image(tmp_path, gradient):
-    specimen = Specimen(Micrograph(file=str(write(tmp_path / "image.npy", gradient, "npy")), size_nm=64.0), Probe())
+    specimen = Specimen(Micrograph(file=write(tmp_path / "image.npy", gradient, "npy"), size_nm=64.0), Probe())
     inside = specimen.scattered(("HAADF",), np.zeros(5), 32 - np.arange(0.5, 5))
     outside = specimen.scattered(("HAADF",), np.zeros(5), 32 + np.arange(0.5, 5))
     np.testing.assert_allclose(inside, outside, atol=1e-6)
