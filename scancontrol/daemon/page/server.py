@@ -37,7 +37,7 @@ from scancontrol.daemon.page.messages import (
     encode_text,
 )
 from scancontrol.daemon.page.outbox import Outbox, Outgoing
-from scancontrol.daemon.page.site import Site
+from scancontrol.daemon.page.site import BLANK_PATH, Site
 from scancontrol.daemon.snapshot import Snapshot
 from scancontrol.errors import InvalidInput, LocalProtocolError, RemoteProtocolError
 
@@ -45,8 +45,9 @@ __all__ = ["LiveServer"]
 
 _log = logging.getLogger(__name__)
 
-MAX_CONNECTIONS = 32  # TCP connections in all, handshakes and file requests among them
-MAX_WATCHERS = 8  # open websockets
+MAX_CONNECTIONS = 48  # TCP connections in all, handshakes and file requests among them
+MAX_WATCHERS = 8  # open websockets with pictures
+MAX_BLANK_LINES = 16  # open websockets over which nothing but a Blank is said
 LOOK_INTERVAL_S = 0.02  # how often the server looks for something new, while a page is open
 STOP_GRACE_S = 0.4  # how long a closing handshake may take before the connection is cut
 
@@ -88,8 +89,9 @@ class LiveServer:
         self._encoding = threading.Lock()  # also those that ask for it at the same moment
         self._site: Site | None = None
         self._base_url = ""
-        self._tcp_connections: set[ServerConnection] = set()
+        self._tcp_connections: dict[ServerConnection, bool] = {}  # whether a token was shown; the oldest first
         self._watchers: set[ServerConnection] = set()
+        self._blank_lines: set[ServerConnection] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping: asyncio.Event | None = None
         self._thread: threading.Thread | None = None
@@ -202,17 +204,21 @@ class LiveServer:
         counted = self._tcp_connections
 
         class CountedConnection(ServerConnection):
-            """Refuses TCP connections above the limit before a byte of them is read."""
+            """One above the limit takes the place of the oldest that has shown no token, or has none."""
 
             def connection_made(self, transport: asyncio.BaseTransport) -> None:
                 super().connection_made(transport)
                 if len(counted) >= MAX_CONNECTIONS:
-                    self.transport.abort()
-                else:
-                    counted.add(self)
+                    stranger = next((one for one, known in counted.items() if not known), None)
+                    if stranger is None:
+                        self.transport.abort()
+                        return
+                    counted.pop(stranger)
+                    stranger.transport.abort()
+                counted[self] = False
 
             def connection_lost(self, exc: Exception | None) -> None:
-                counted.discard(self)
+                counted.pop(self, None)
                 super().connection_lost(exc)
 
         return CountedConnection
@@ -220,6 +226,8 @@ class LiveServer:
     def _answer_request(self, connection: ServerConnection, request: Request) -> Response | None:
         if self._site is None:
             return connection.respond(HTTPStatus.SERVICE_UNAVAILABLE, "starting\n")
+        if connection in self._tcp_connections:
+            self._tcp_connections[connection] = self._site.role_of(request) is not None
         return self._site.answer(request, full=len(self._watchers) >= MAX_WATCHERS)
 
     async def _watch(self, connection: ServerConnection) -> None:
@@ -228,6 +236,9 @@ class LiveServer:
             return
         role = self._site.role_of(connection.request)
         if role is None:
+            return
+        if connection.request.path.partition("?")[0] == BLANK_PATH:
+            await self._hear_blanks(connection)
             return
         outbox = Outbox()
         self._watchers.add(connection)
@@ -244,6 +255,20 @@ class LiveServer:
             sender.cancel()
             with contextlib.suppress(asyncio.CancelledError, ConnectionClosed):
                 await sender
+
+    async def _hear_blanks(self, connection: ServerConnection) -> None:
+        """Serve a browser's second connection: whatever comes over it is a Blank, and no picture stands in its way."""
+        if len(self._blank_lines) >= MAX_BLANK_LINES:
+            return
+        self._blank_lines.add(connection)
+        try:
+            async for _ in connection:
+                self._hub.take(EmergencyBlank())
+                await connection.send(encode_text(Notice("blank taken")))
+        except ConnectionClosed:
+            pass
+        finally:
+            self._blank_lines.discard(connection)
 
     async def _send(self, connection: ServerConnection, outbox: Outbox, role: Role) -> None:
         loop = asyncio.get_running_loop()

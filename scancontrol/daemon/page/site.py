@@ -11,9 +11,10 @@ from websockets.http11 import Request, Response
 
 from scancontrol.daemon.page.access import AccessPolicy, Role, security_headers
 
-__all__ = ["LIVE_PATH", "STATIC_FILES", "Site"]
+__all__ = ["BLANK_PATH", "LIVE_PATH", "STATIC_FILES", "Site"]
 
 LIVE_PATH: Final = "/live"
+BLANK_PATH: Final = "/blank"
 
 _HTML, _SCRIPT, _STYLE = "text/html; charset=utf-8", "text/javascript; charset=utf-8", "text/css; charset=utf-8"
 _SCRIPTS = ("app", "colour", "controls", "figures", "frames", "histogram", "images", "link", "panel")
@@ -45,8 +46,8 @@ class Site:
             return _response(HTTPStatus.MISDIRECTED_REQUEST, {}, b"this address is not served here\n")
         headers = security_headers(self._policy, hosts[0].lower())
         path = request.path.partition("?")[0]
-        if path == LIVE_PATH:
-            return self._refusal(request, headers, full)
+        if path in (LIVE_PATH, BLANK_PATH):
+            return self._refusal(request, headers, full and path == LIVE_PATH)
         if path not in self._files:
             return _response(HTTPStatus.NOT_FOUND, headers, b"not found\n")
         body, kind = self._files[path]

@@ -46,11 +46,13 @@ def parts(link: str) -> tuple[str, int, str]:
     return str(url.hostname), int(url.port or 0), url.fragment.removeprefix("token=")
 
 
-def watch(link: str, *, origin: str | None = "own", token: str | None = None, **headers: str) -> ClientConnection:
+def watch(
+    link: str, *, origin: str | None = "own", token: str | None = None, path: str = "/live", **headers: str
+) -> ClientConnection:
     """Connect as a browser does that opened ``link``."""
     host, port, own_token = parts(link)
     return connect(
-        f"ws://{host}:{port}/live",
+        f"ws://{host}:{port}{path}",
         origin=f"http://{host}:{port}" if origin == "own" else origin,  # type: ignore[arg-type]
         subprotocols=[PAGE_PROTOCOL, f"token.{own_token if token is None else token}"],  # type: ignore[list-item]
         additional_headers=headers,
@@ -231,10 +233,34 @@ def test_silent_connections_cannot_crowd_the_server_beyond_its_bound(server: Liv
     with contextlib.ExitStack() as silent:
         for _ in range(MAX_CONNECTIONS + 5):
             silent.enter_context(socket.create_connection((host, port), timeout=5))
-        last = silent.enter_context(socket.create_connection((host, port), timeout=5))
-        with contextlib.suppress(ConnectionResetError):
-            assert last.recv(1) == b""
-    assert len(server._tcp_connections) <= MAX_CONNECTIONS
+        assert len(server._tcp_connections) <= MAX_CONNECTIONS
+        with watch(server.url) as page:  # they do not lock out who has a token: the oldest of them goes
+            assert json.loads(page.recv(5))["role"] == "operator"
+            for _ in range(MAX_CONNECTIONS + 5):
+                silent.enter_context(socket.create_connection((host, port), timeout=5))
+            page.send('{"type":"nonsense"}')
+            assert json.loads(page.recv(5))["code"] == "malformed", "and it stays"
+        assert len(server._tcp_connections) <= MAX_CONNECTIONS
+
+
+@pytest.mark.parametrize("role", ["operator", "observer"])
+def test_a_second_connection_blanks_while_the_first_is_full_of_pictures(
+    hub: LiveHub, server: LiveServer, role: str
+) -> None:
+    acted: list[object] = []
+    hub.on_stop = acted.append
+    link = server.url if role == "operator" else server.observer_url
+    with contextlib.ExitStack() as pages:
+        for _ in range(MAX_WATCHERS):  # no place for pictures is left
+            pages.enter_context(watch(server.url))
+        line = pages.enter_context(watch(link, path="/blank"))
+        line.send("blank")
+        assert json.loads(line.recv(5))["text"] == "blank taken"
+        assert acted == [EmergencyBlank()]
+    with pytest.raises(InvalidStatus):
+        watch(server.url, path="/blank", token="t" * 43)
+    with pytest.raises(InvalidStatus):
+        watch(server.url, path="/blank", origin="http://evil.example")
 
 
 def test_a_port_in_use_is_said_before_anything_runs(server: LiveServer, hub: LiveHub) -> None:

@@ -6,7 +6,7 @@ import { Controls } from './controls.js';
 import { duration, figure, logNotice, showStatus } from './figures.js';
 import { CLIPS, Contrast } from './histogram.js';
 import { difference, magnitude, markMeasured, nearestMeasured, paint, paintPartial, shrink } from './images.js';
-import { Link, takeToken } from './link.js';
+import { BlankLine, Link, takeToken } from './link.js';
 import { Panel, Viewport } from './panel.js';
 
 const byId = (id) => document.getElementById(id);
@@ -27,7 +27,8 @@ const panels = {
   right: new Panel(byId('right-canvas'), viewport, schedule, pointed),
 };
 const contrast = new Contrast(byId('histogram'), () => schedule());
-const controls = new Controls((command) => link.send(command), {
+const token = takeToken();
+const controls = new Controls((command) => link.send(command), new BlankLine(token), {
   view(view) { if (!tab(view).hidden) { chosen.view = view; schedule(); } },
   overlay() { chosen.overlay = !chosen.overlay; schedule(); },
   lock() { contrast.toggleLock(); },
@@ -38,7 +39,7 @@ const controls = new Controls((command) => link.send(command), {
   },
 });
 
-const link = new Link(takeToken(), {
+const link = new Link(token, {
   open() { seen.connected = true; seen.everConnected = true; seen.statusAt = performance.now(); schedule(); },
   close() { seen.connected = false; drawn.acks = []; schedule(); },
   message(message) {
@@ -214,7 +215,7 @@ function drawReadout() {
 function drawBanner() {
   const quiet = seen.connected && seen.status && performance.now() - seen.statusAt > STALE_MS;
   const text = seen.connected ? (quiet ? 'No word from the daemon for some seconds; what is shown may be old.' : '')
-    : seen.everConnected ? 'Connection to the daemon lost. Pictures and figures are from before; trying again.'
+    : seen.everConnected ? 'Connection to the daemon lost. Pictures and figures are from before; trying again. To blank now: scancontrol blank, in a terminal.'
       : 'Not connected. Open the link that the daemon printed: it carries this session’s token.';
   byId('banner').hidden = !text;
   byId('banner').textContent = text;

@@ -4,9 +4,10 @@ const byId = (id) => document.getElementById(id);
 const RUNNING = ['arming', 'scanning', 'paused'];
 
 export class Controls {
-  /** `send(command)`; `act` holds what changes only this page: view, overlay, clip, lock, zoom. */
-  constructor(send, act) {
+  /** `send(command)`, `blankLine` the second way to blank; `act` holds what changes only this page. */
+  constructor(send, blankLine, act) {
     this.send = send;
+    this.blankLine = blankLine;
     this.status = null;
     this.role = null;
     this.connected = false;
@@ -65,7 +66,12 @@ export class Controls {
 
   record() { if (this.operator) this.send({ type: 'record', on: !this.status.scan.recording }); }
 
-  blank() { if (!byId('blank').disabled) this.send({ type: 'emergency_blank' }); }
+  /** Over both connections: the first that arrives counts, and a second Blank takes nothing back. */
+  blank() {
+    if (byId('blank').disabled) return;
+    this.send({ type: 'emergency_blank' });
+    this.blankLine.blank();
+  }
 
   /** Bring buttons and the list of plans into line with what is known. */
   update(status, role, connected) {
@@ -90,7 +96,7 @@ export class Controls {
     else byId('go').disabled = !reachable || phase === 'aborting' || this.sent === status.orders.number || (!running && (busy || !plan.value));
     // Abort always wins: it is there for whatever runs, waits, is armed or is gone on with.
     byId('abort').disabled = !this.operator || !busy;
-    byId('blank').disabled = !connected;
+    byId('blank').disabled = !connected && !this.blankLine.open;
     for (const id of ['plan-label', 'acquisition']) byId(id).hidden = role === 'observer';
     byId('role').hidden = role !== 'observer';
   }

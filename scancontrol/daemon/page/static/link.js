@@ -15,6 +15,30 @@ export function takeToken() {
   return given || sessionStorage.getItem('token') || '';
 }
 
+/** The second way to blank: a connection of its own, without pictures, that stands before it is needed. */
+export class BlankLine {
+  constructor(token) {
+    this.token = token;
+    this.failures = 0;
+    if (token) this.connect();
+  }
+
+  get open() { return this.socket?.readyState === WebSocket.OPEN; }
+
+  connect() {
+    const scheme = location.protocol === 'https:' ? 'wss' : 'ws';
+    this.socket = new WebSocket(`${scheme}://${location.host}/blank`, [PROTOCOL, `token.${this.token}`]);
+    this.socket.onopen = () => { this.failures = 0; };
+    this.socket.onclose = () => {
+      const wait = RETRY_MS[Math.min(this.failures, RETRY_MS.length - 1)];
+      this.failures += 1;
+      setTimeout(() => this.connect(), wait);
+    };
+  }
+
+  blank() { if (this.open) this.socket.send('blank'); }
+}
+
 export class Link {
   /** handlers: {open(), close(everOpened), message(object), frame(object)} */
   constructor(token, handlers) {
