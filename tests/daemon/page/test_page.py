@@ -277,6 +277,59 @@ def test_the_layout_fits_the_screen(page: Page, daemon: SyntheticDaemon, size: t
         page.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
+@pytest.mark.parametrize("size", [(360, 740), (700, 900), (1024, 700), (1280, 800), (1920, 1080), (3840, 2160)])
+def test_blank_state_and_lamp_are_whole_at_every_size_and_stay_while_the_page_scrolls(
+    page: Page, daemon: SyntheticDaemon, size: tuple[int, int]
+) -> None:
+    page.driver.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride",
+        {"width": size[0], "height": size[1], "deviceScaleFactor": 1, "mobile": False},
+    )
+    try:
+        page.until(lambda: page.enabled("go"), "ready")
+        daemon.confirms = False
+        page.press("b")
+        page.until(lambda: page.text("beam-text") == "blank asked for, not confirmed", "the longest words there are")
+        for scrolled in (0, 100_000):
+            cut = page.driver.execute_script(
+                "scrollTo(0, arguments[0]);"
+                "return ['phase', 'beam', 'blank'].filter((id) => {"
+                "  const e = document.getElementById(id), b = e.getBoundingClientRect();"
+                "  const seen = document.elementFromPoint(b.x + b.width / 2, b.y + b.height / 2);"
+                "  return b.left < 0 || b.top < 0 || b.right > innerWidth || b.bottom > innerHeight"
+                "    || e.scrollWidth > e.clientWidth + 1 || !e.contains(seen); })",
+                scrolled,
+            )
+            assert cut == []
+        assert page.driver.execute_script("return document.documentElement.scrollWidth <= innerWidth")
+        assert not page.enabled("go"), "no Start before the blank is confirmed"
+        assert page.enabled("blank")
+    finally:
+        page.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def test_one_click_is_one_start_and_the_button_is_grey_before_the_daemon_says_so(
+    page: Page, daemon: SyntheticDaemon
+) -> None:
+    page.until(lambda: page.enabled("go"), "ready")
+    clicked = page.driver.execute_script(
+        "const go = document.getElementById('go'); go.click(); const grey = go.disabled; go.click(); go.click();"
+        "return grey"
+    )
+    assert clicked
+    page.until(lambda: page.text("phase") == "scanning", "scanning")
+    assert daemon.taken == [Start(plan=PLANS[0], number=0)]
+
+
+def test_what_is_caught_up_with_has_a_name_and_start_is_free(page: Page, daemon: SyntheticDaemon) -> None:
+    start(page)
+    page.press(Keys.ESCAPE)
+    daemon.catching_up = 7
+    page.until(lambda: page.text("phase") == "ended · aborted · restoring 7", "the state is named")
+    assert "start again when ready" in page.text("why"), "why it ended, and what to do, in one sentence"
+    assert page.enabled("go")
+
+
 def test_the_page_decodes_images_to_what_was_published(page: Page) -> None:
     rng = np.random.default_rng(5)
     image, weight = rng.normal(300, 80, (7, 9)).astype(np.float32), (rng.random((7, 9)) < 0.4).astype(np.uint8)
