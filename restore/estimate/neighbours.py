@@ -10,7 +10,7 @@ from torch.utils.weak import WeakIdKeyDictionary
 
 from restore.gridding import FrameGeometry
 
-__all__ = ["NEAREST", "across", "in_field", "nearest"]
+__all__ = ["NEAREST", "across", "in_field", "nearest", "places_px"]
 
 NEAREST = 8
 _LOOKED_AT = 64  # of the nearest samples, for those that were taken at another time
@@ -54,12 +54,17 @@ def across(geometry: FrameGeometry) -> Tensor:
     return found
 
 
-def _query(geometry: FrameGeometry, count: int) -> np.ndarray:
-    """The ``count`` nearest other samples of each, (n, count); samples outside the field are nobody's neighbours."""
+def places_px(geometry: FrameGeometry) -> Tensor:
+    """Where each sample was taken, (y, x) in pixels, float64 (n, 2), on the processor."""
     cols = geometry.shape[1]
     index = geometry.index.cpu()
     pixel = torch.stack((index // cols, index % cols), 1)
-    places = (pixel + geometry.offset.cpu()).double().numpy()
+    return (pixel + geometry.offset.cpu()).double()
+
+
+def _query(geometry: FrameGeometry, count: int) -> np.ndarray:
+    """The ``count`` nearest other samples of each, (n, count); samples outside the field are nobody's neighbours."""
+    places = places_px(geometry).numpy()
     inside = in_field(geometry).numpy().nonzero()[0]
     count = min(count, len(inside) - 1)
     _, found = cKDTree(places[inside]).query(places, k=count + 1)

@@ -12,6 +12,7 @@ from scancontrol.paths.gridding import partial_frame
 from scancontrol.paths.motion import Motion, motion
 from scancontrol.paths.path import Coverage, PathChunk, ScanPath
 from scancontrol.paths.pattern import CoverageGoal
+from scancontrol.paths.patterns.crossed import Crossed
 from scancontrol.paths.patterns.ede import EdeGrid, EdeSpiral
 from scancontrol.paths.patterns.hilbert import Hilbert
 from scancontrol.paths.patterns.jittered import JitteredGrid
@@ -30,6 +31,7 @@ __all__ = [
     "Archimedean",
     "Coverage",
     "CoverageGoal",
+    "Crossed",
     "EdeGrid",
     "EdeSpiral",
     "Fermat",

@@ -14,6 +14,7 @@ import msgspec
 
 from scancontrol.errors import InvalidInput
 from scancontrol.paths.geometry import Placement, Region, finite
+from scancontrol.paths.patterns.crossed import Crossed
 from scancontrol.paths.patterns.ede import EdeGrid, EdeSpiral
 from scancontrol.paths.patterns.hilbert import Hilbert
 from scancontrol.paths.patterns.jittered import JitteredGrid
@@ -42,6 +43,7 @@ AnyPattern = (
     | Points
     | EdeSpiral
     | EdeGrid
+    | Crossed
 )
 
 MAX_PIXELS = 1 << 30

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from scancontrol.paths import (
     Archimedean,
     CoverageGoal,
+    Crossed,
     EdeGrid,
     EdeSpiral,
     Fermat,
@@ -55,6 +56,12 @@ GIVEN = {
         UniformRandom, points=st.integers(1, 250), order=st.sampled_from(["tour", "curve"]), seed=st.integers(0, 99)
     ),
     "hilbert": st.builds(Hilbert, nodes=st.tuples(st.integers(1, 17), st.integers(1, 17)), step_px=st.floats(0.5, 4)),
+    "crossed": st.builds(
+        Crossed,
+        pattern=st.builds(Archimedean, turn_spacing_px=st.floats(2.0, 60.0))
+        | st.builds(JitteredGrid, points=st.integers(1, 300), seed=st.integers(0, 99)),
+        crossings=st.sampled_from([1, 2]),
+    ),
     "lissajous": st.builds(Lissajous, cycles=st.floats(0.5, 8), beats=st.floats(0.1, 3)),
     "ede_spiral": st.builds(EdeSpiral, one_in=st.floats(4, 60), blurred=st.booleans(), vertices=st.just(2000)),
     "ede_grid": st.builds(EdeGrid, fraction=st.floats(0.02, 0.2), seed=st.integers(0, 99)),
