@@ -9,17 +9,22 @@ protocol.
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import msgspec
 import numpy as np
 import torch
 
+from restore.estimate.delay import Delay, DelayFinder, DelayWatch
+from restore.estimate.memory import Afterglow
+from restore.estimate.noise import stated_variance
 from restore.estimate.readings import Judged, judge
+from restore.estimate.undoing import without_afterglow
 from restore.fills.push_pull import push_pull
 from restore.gridding import MIN_SAMPLES, FrameGeometry
 from restore.restorer import Restoration, Restorer, trial_samples
-from scancontrol.capabilities import CoilModel
+from scancontrol.capabilities import CoilModel, DetectorChannel
 from scancontrol.errors import InvalidInput
 from scancontrol.paths import ScanPath, achieved_positions
 from scancontrol.recent import Recent
@@ -36,7 +41,20 @@ class PreparedPath:
     beam_us: float
     method: str  # what restores frames of this path
     restore_ms: float  # what one frame took, warm
+    detector: DetectorChannel | None
+    delays: DelayWatch
     _prefixes: Recent[int, FrameGeometry] = field(default_factory=lambda: Recent(16), compare=False, repr=False)
+
+    def afterglow(self, count: int) -> Afterglow | None:
+        """The detector's memory over the first ``count`` samples; None if it has none."""
+        if self.detector is None or self.detector.decay_us == 0:
+            return None
+        return Afterglow(self.detector.decay_us, self.path.dwell_us[:count], self.path.move_us[:count])
+
+    def noise_variance(self, samples: np.ndarray, judged: Judged) -> float | None:
+        """Of a reading about the specimen, in the judged values' units squared, where the detector states it."""
+        stated = None if self.detector is None else stated_variance(self.detector, samples)
+        return None if stated is None else stated / judged.scale**2
 
     def first(self, count: int, restorer: Restorer) -> FrameGeometry:
         """The geometry of the first ``count`` samples, prepared; the few last asked for are kept."""
@@ -63,22 +81,26 @@ class Engine:
         return path_id in self._paths
 
     @torch.inference_mode()
-    def register(self, path: ScanPath, coil: CoilModel | None = None) -> PreparedPath:
+    def register(
+        self, path: ScanPath, coil: CoilModel | None = None, detector: DetectorChannel | None = None
+    ) -> PreparedPath:
         """Prepare a path and warm the restorer up on it; the least recently used path may have to go.
+
+        With ``coil`` samples are placed where it says that the beam was; with ``detector`` they have the noise and the
+        afterglow that it states.
 
         Raises:
             InvalidInput: the path has too few samples inside the field, or the frame is too small.
         """
-        achieved = None
-        if coil is not None and (coil.time_constant_us != 0 or coil.delay_us != 0):
-            achieved = achieved_positions(path, coil)
-        geometry = FrameGeometry.from_path(path, self.device, achieved)
+        geometry = _placed(path, coil, self.device)
         self.restorer.prepare(geometry, path.duration_us)
         trial = trial_samples(geometry)
         self.restorer.restore(trial, geometry)
         started = time.perf_counter()
         method = self.restorer.restore(trial, geometry).made_by.method
-        prepared = PreparedPath(path, geometry, path.duration_us, method, 1e3 * (time.perf_counter() - started))
+        restore_ms = 1e3 * (time.perf_counter() - started)
+        watch = DelayWatch(geometry)
+        prepared = PreparedPath(path, geometry, path.duration_us, method, restore_ms, detector, watch)
         self._paths[path.path_id] = prepared
         return prepared
 
@@ -87,6 +109,16 @@ class Engine:
         if path_id not in self._paths:
             raise InvalidInput("path_id", path_id, "is not registered", "register its recipe first")
         return self._paths[path_id]
+
+    def delay_of(self, path: ScanPath, coil: CoilModel | None, frames: Sequence[np.ndarray]) -> Delay | None:
+        """The delay that whole frames of a path show beyond what ``coil`` knows; shorter ones are passed over."""
+        geometry = _placed(path, coil, torch.device("cpu"))
+        finder = DelayFinder(geometry)
+        for samples in frames:
+            if len(samples) == path.count:
+                judged = judge(samples, geometry)
+                finder.add(judged.values, judged.weights)
+        return finder.found()
 
     @torch.inference_mode()
     def restore(self, samples: np.ndarray, path_id: str, sound: np.ndarray | None = None) -> Restoration:
@@ -111,11 +143,28 @@ class Engine:
         judged = judge(samples if sound is None else np.where(sound, samples, np.nan), geometry)
         if not judged.all_used:
             geometry = geometry.weighted(judged.weights)
-        result = self.restorer.restore(judged.values.to(self.device), geometry)
-        return _in_sample_units(result, judged, geometry)
+        delay = prepared.delays.look(judged) if count == prepared.geometry.count else None
+        noise_variance = prepared.noise_variance(samples, judged)
+        afterglow = prepared.afterglow(count)
+        if afterglow is not None and prepared.detector is not None:
+            dark = prepared.detector.offset_counts
+            judged = without_afterglow(judged, geometry, afterglow, dark, noise_variance)
+        values = judged.values.to(self.device)
+        if noise_variance is None:
+            result = self.restorer.restore(values, geometry)
+        else:
+            result = self.restorer.restore(values, geometry, noise_variance)
+        return _in_sample_units(result, judged, geometry, delay)
 
 
-def _in_sample_units(result: Restoration, judged: Judged, geometry: FrameGeometry) -> Restoration:
+def _placed(path: ScanPath, coil: CoilModel | None, device: torch.device) -> FrameGeometry:
+    achieved = None
+    if coil is not None and (coil.time_constant_us != 0 or coil.delay_us != 0):
+        achieved = achieved_positions(path, coil)
+    return FrameGeometry.from_path(path, device, achieved)
+
+
+def _in_sample_units(result: Restoration, judged: Judged, geometry: FrameGeometry, delay: Delay | None) -> Restoration:
     """A restoration of judged readings with what was cut off of them, on the processor, in the units of the samples."""
     estimate, interval = result.estimate.float(), result.interval
     if judged.excess is not None:
@@ -138,6 +187,8 @@ def _in_sample_units(result: Restoration, judged: Judged, geometry: FrameGeometr
             outliers=judged.outliers,
             lost=judged.lost,
             saturated=judged.saturated,
-            notices=(*made_by.notices, *judged.notices),
+            delay_samples=None if delay is None else delay.samples,
+            delay_sd_samples=None if delay is None else delay.sd_samples,
+            notices=(*made_by.notices, *([] if delay is None else [delay.notice]), *judged.notices),
         ),
     )

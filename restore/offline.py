@@ -23,14 +23,17 @@ from restore.generator.resident import PRECISIONS
 from restore.gridding import MIN_SAMPLES
 from restore.loading import generator_ships, load_restorer, pick_device
 from restore.process.memory import keep_freed_memory
+from scancontrol.capabilities import CoilModel
 from scancontrol.errors import InvalidInput, ScanControlError
 from scancontrol.paths import expand
 from scancontrol.processes.child import Shutdown
 from scancontrol.recording import Recording
 from scancontrol.recording.annotate import Annotator
+from scancontrol.recording.reader import RecordingReader
 
 __all__ = ["main", "restore_frames"]
 
+_LOOKED_AT = 8  # frames of a path, for a delay of the readings
 _STRONGEST_FILL = "spectral"
 
 
@@ -43,7 +46,7 @@ def restore_frames(file: Path, frames: Sequence[int], engine: Engine, shutdown: 
     """
     done = 0
     with Recording.open(file) as recording, Annotator(file) as target:
-        coil = recording.capabilities.coil
+        coil, detector = recording.capabilities.coil, recording.capabilities.detectors[0]
         for number, frame in enumerate(frames, 1):
             if shutdown is not None and shutdown.requested():
                 break
@@ -57,7 +60,8 @@ def restore_frames(file: Path, frames: Sequence[int], engine: Engine, shutdown: 
                 continue
             recipe = recording.recipe(frame)
             if recipe.path_id not in engine:
-                engine.register(expand(recipe), coil)
+                coil = _with_delay(recording, recipe.path_id, frames, engine, coil)
+                engine.register(expand(recipe), coil, detector)
             result = engine.restore(samples, recipe.path_id, sound)
             provenance = msgspec.structs.replace(result.made_by, samples_used=used)
             target.write_restoration(
@@ -69,6 +73,20 @@ def restore_frames(file: Path, frames: Sequence[int], engine: Engine, shutdown: 
             done += 1
             _say(restored=number, of=len(frames), frame=frame, made_by=msgspec.to_builtins(provenance))
     return done
+
+
+def _with_delay(
+    recording: RecordingReader, path_id: str, frames: Sequence[int], engine: Engine, coil: CoilModel
+) -> CoilModel:
+    """The coils' model, with the delay that the frames of a path show beyond it."""
+    alike = [frame for frame in frames if recording.recipe(frame).path_id == path_id][:_LOOKED_AT]
+    path = expand(recording.recipe(alike[0]))
+    delay = engine.delay_of(path, coil, [recording.read_samples(frame).values[0] for frame in alike])
+    if delay is None:
+        return coil
+    delay_us = delay.samples * float(path.dwell_us.mean())
+    _say(notice=f"readings come {delay.samples:.1f} ± {delay.sd_samples:.1f} samples after the beam: corrected")
+    return msgspec.structs.replace(coil, delay_us=coil.delay_us + delay_us)
 
 
 def _say(**facts: Any) -> None:

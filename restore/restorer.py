@@ -39,10 +39,11 @@ class Restorer(Protocol):
     def prepare(self, geometry: FrameGeometry, beam_us: float) -> None:
         """Warm up for frames of this geometry, which the beam takes ``beam_us`` to scan."""
 
-    def restore(self, samples: Tensor, geometry: FrameGeometry) -> Restoration:
+    def restore(self, samples: Tensor, geometry: FrameGeometry, noise_variance: float | None = None) -> Restoration:
         """Restore a frame from samples (n,) along ``geometry``, both on the engine's device.
 
         The samples are judged: about unit size, bounded, and of no weight in the geometry where one is left out.
+        ``noise_variance`` is that of a nominal sample about the specimen, in their units squared, where it is known.
         """
 
 

@@ -38,13 +38,17 @@ class CoilModel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 class DetectorChannel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One detector as the data stream carries it: ``counts = offset + gain · electrons``, clipped to the ADC."""
+    """One detector as the data stream carries it: ``counts = offset + gain · electrons``, clipped to the ADC.
+
+    Its light fades with ``decay_us`` (0: at once), so that part of each sample's signal comes in the next ones.
+    """
 
     name: str
     counts_per_electron: float = 1.0
     offset_counts: float = 0.0
     read_noise_counts: float = 0.0
     adc_bits: int = 16
+    decay_us: float = 0.0
 
 
 class Capabilities(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -82,6 +86,8 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             (1, 1 << 40, "samples_per_path_limit"),
         ):
             within(quantity, getattr(self, quantity), low, high, remedy)
+        for detector in self.detectors:
+            within("detectors.decay_us", detector.decay_us, 0, 1e6, remedy)
         if self.longest_dwell_us < self.shortest_dwell_us:
             raise InvalidInput(
                 "longest_dwell_us",

@@ -36,6 +36,8 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         lost: readings that were none (no number, or a value repeated where one was lost); they were left out.
         saturated: readings at the converter's highest value; they were believed.
         lattice_share: how far a lattice, proven by this frame's own samples, made the picture; 0 is not at all.
+        delay_samples, delay_sd_samples: how late readings come beyond what is known, and its standard deviation; None
+            if no delay is seen.
         notices: what is to be told of the readings, a sentence each, the most important first.
 
     Raises:
@@ -54,6 +56,8 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     lost: _Count = 0
     saturated: _Count = 0
     lattice_share: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.0
+    delay_samples: float | None = None
+    delay_sd_samples: float | None = None
     notices: Annotated[tuple[_Notice, ...], msgspec.Meta(max_length=8)] = ()
 
     def __post_init__(self) -> None:

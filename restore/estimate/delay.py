@@ -16,15 +16,17 @@ import torch
 from torch import Tensor
 
 from restore.estimate.neighbours import across, places_px
+from restore.estimate.readings import Judged
 from restore.gridding import FrameGeometry
 
-__all__ = ["Delay", "DelayFinder"]
+__all__ = ["Delay", "DelayFinder", "DelayWatch"]
 
 _FIRST, _LAST = -6, 16  # samples; one more at each end is looked at, for the least disagreement lies between
 _BESIDE = 3  # neighbours of each sample
 _CLOSE_PX = 0.5
 _PAIRS = 12288  # the closest are looked at
 _PIECES = 24
+_OFTEN, _SELDOM = 4, 8  # frames
 _DRAWS = 200
 _SURE = 3.0  # standard deviations from none that a delay must be
 _GAIN = 1.5  # standard deviations that less disagreement with it must be
@@ -89,7 +91,9 @@ class DelayFinder:
     def found(self) -> Delay | None:
         """The delay, if it is surely one and known well enough to tell."""
         drawn = torch.randint(_PIECES, (_DRAWS, _PIECES), generator=torch.Generator().manual_seed(0))
-        shares = torch.cat([torch.ones(1, _PIECES), torch.nn.functional.one_hot(drawn, _PIECES).sum(1).float()]).double()
+        shares = torch.cat(
+            [torch.ones(1, _PIECES), torch.nn.functional.one_hot(drawn, _PIECES).sum(1).float()]
+        ).double()
         squares, pairs = self._sums @ shares.T
         if not bool((pairs > 0).all()):
             return None
@@ -105,3 +109,23 @@ class DelayFinder:
         delay = Delay(float(delays[0]), max(0.05, float(delays[1:].std())))
         sure = abs(delay.samples) > max(_LEAST, _SURE * delay.sd_samples) and delay.sd_samples < _UNSURE
         return delay if sure and float(gain[0]) > _GAIN * float(gain[1:].std()) else None
+
+
+class DelayWatch:
+    """Looks for a delay in the first frames of a path, then in every eighth: it does not change from frame to frame."""
+
+    def __init__(self, geometry: FrameGeometry) -> None:
+        self._geometry = geometry
+        self._finder: DelayFinder | None = None
+        self._frames = 0
+        self._found: Delay | None = None
+
+    def look(self, judged: Judged) -> Delay | None:
+        """What is known of the delay after one more whole frame."""
+        if self._frames < _OFTEN or self._frames % _SELDOM == 0:
+            if self._finder is None:
+                self._finder = DelayFinder(self._geometry)
+            self._finder.add(judged.values, judged.weights)
+            self._found = self._finder.found()
+        self._frames += 1
+        return self._found

@@ -75,7 +75,7 @@ class FillRestorer:
         chosen: Fill = self._chosen[geometry]
         return chosen
 
-    def restore(self, samples: Tensor, geometry: FrameGeometry) -> Restoration:
+    def restore(self, samples: Tensor, geometry: FrameGeometry, noise_variance: float | None = None) -> Restoration:
         """Fill from all but the withheld samples; their error makes the interval."""
         kept, held = withhold(geometry, self._share)
         fill = self._fill(geometry)

@@ -97,12 +97,12 @@ class GeneratorRestorer:
         trial = torch.linspace(0, 1, kept.count, device=kept.device)
         run_generator(self._network, trial, kept)
 
-    def restore(self, samples: Tensor, geometry: FrameGeometry) -> Restoration:
+    def restore(self, samples: Tensor, geometry: FrameGeometry, noise_variance: float | None = None) -> Restoration:
         """Restore from all but the withheld samples; their error is measured and their fall rescales the interval."""
         kept, held = withhold(geometry, self._share)
         used = samples if held is None else samples[held.kept]
         crystal = self._crystals.crystal(used, kept)
-        estimate, scale = restored_with(self._network, used, kept, crystal)
+        estimate, scale = restored_with(self._network, used, kept, crystal, noise_variance)
         widths: Tensor | None = None
         measured = expected = None
         calibration = self._weights.calibration

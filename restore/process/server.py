@@ -45,7 +45,7 @@ def answer(engine: Engine, job: Job) -> _Answer:
 def _registered(engine: Engine, message: wire.Register) -> _Answer:
     try:
         path = expand_recipe(message.path_id, message.recipe, SAMPLES_LIMIT)
-        prepared = engine.register(path, message.coil)
+        prepared = engine.register(path, message.coil, message.detector)
     except (ScanControlError, RuntimeError, MemoryError) as error:
         return wire.Refused(code="bad_path", text=str(error)[:4000], path_id=message.path_id), []
     told = wire.Registered(

@@ -44,7 +44,7 @@ class RunOutputs:
 
         self._restorations = restorations
         self._pictures = Background(PartialFrames(recording, capabilities.coil, show))
-        self._restoring = restorations.sink_for(recording, capabilities.coil)
+        self._restoring = restorations.sink_for(recording, capabilities)
         names = tuple(channel.name for channel in capabilities.detectors)
         watch = SignalWatch(names, lambda text: say(text, "warning"))
         self.sinks: tuple[Sink, ...] = (self._pictures, self._restoring, watch)

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from scancontrol.capabilities import CoilModel
+from scancontrol.capabilities import Capabilities
 from scancontrol.daemon.config import RestorerConfig
 from scancontrol.daemon.latency import LatencyWindow
 from scancontrol.daemon.page.hub import LiveHub, RestorationView
@@ -90,9 +90,9 @@ class Restorations:
             latency_p99_ms=percentiles.get("p99"),
         )
 
-    def sink_for(self, recording: RecordingWriter, coil: CoilModel) -> RunSink:
+    def sink_for(self, recording: RecordingWriter, capabilities: Capabilities) -> RunSink:
         """What one acquisition's samples go to, until :meth:`finish`."""
-        sink = RunSink(self._process, recording, coil, self._enabled)
+        sink = RunSink(self._process, recording, capabilities, self._enabled)
         with self._lock:
             self._sinks = {**self._sinks, sink.stream: sink}
             self._newest = sink

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scancontrol.acquisition import FrameEnd, FrameStart
-from scancontrol.capabilities import CoilModel
+from scancontrol.capabilities import Capabilities
 from scancontrol.errors import RecordingError, ScanControlError
 from scancontrol.paths import ScanPath
 from scancontrol.recording import RecordingReader, RecordingWriter
@@ -34,12 +34,15 @@ _FEWEST_SAMPLES = 64
 class RunSink:
     """Collects the samples of one acquisition, hands them on frame by frame, and stores what comes back."""
 
-    def __init__(self, process: RestorerProcess, recording: RecordingWriter, coil: CoilModel, enabled: bool) -> None:
+    def __init__(
+        self, process: RestorerProcess, recording: RecordingWriter, capabilities: Capabilities, enabled: bool
+    ) -> None:
         self.stream = recording.header.series_unique_id or recording.path.name
         self.series_id = recording.header.series_id
         self.progress = threading.Event()
         self.scan_ended = False  # whether the frames left are being caught up with
-        self._process, self._recording, self._coil, self._enabled = process, recording, coil, enabled
+        self._process, self._recording, self._enabled = process, recording, enabled
+        self._coil, self._detector = capabilities.coil, capabilities.detectors[0]
         self._lock = threading.RLock()
         self._open: set[int] = set()  # frames that were handed in and are not settled
         self._newest_shown = -1
@@ -72,7 +75,7 @@ class RunSink:
             self._buffer[: len(before)] = before
         self._began = time.monotonic()
         self._next_look = self._began + _LOOK_S
-        self._process.register(start.path.recipe, self._coil)
+        self._process.register(start.path.recipe, self._coil, self._detector)
 
     def samples(self, frame: int, first_index: int, values: NDArray[Any]) -> None:
         """See :class:`scancontrol.acquisition.Sink`. The first detector is restored."""

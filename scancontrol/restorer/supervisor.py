@@ -23,7 +23,7 @@ import numpy as np
 import zmq
 from numpy.typing import NDArray
 
-from scancontrol.capabilities import CoilModel
+from scancontrol.capabilities import CoilModel, DetectorChannel
 from scancontrol.errors import LinkError, LocalProtocolError, RemoteProtocolError, ScanControlError
 from scancontrol.paths import PathRecipe
 from scancontrol.processes.parent import ChildFailed, ChildProcess
@@ -153,13 +153,16 @@ class RestorerProcess:
             raise LinkError(status.error or f"the restorer is not ready after {timeout_s:g} s")
         return status
 
-    def register(self, recipe: PathRecipe, coil: CoilModel | None = None) -> str:
+    def register(
+        self, recipe: PathRecipe, coil: CoilModel | None = None, detector: DetectorChannel | None = None
+    ) -> str:
         """Make a path known, to be prepared once the restorer has nothing better to do; returns its id."""
         path_id = recipe.path_id
         with self._lock:
-            if path_id not in self._paths or self._paths[path_id].coil != coil:
+            known = self._paths.get(path_id)
+            if known is None or (known.coil, known.detector) != (coil, detector):
                 content = msgspec.msgpack.decode(msgspec.msgpack.encode(recipe))
-                self._paths[path_id] = wire.Register(path_id=path_id, recipe=content, coil=coil)
+                self._paths[path_id] = wire.Register(path_id=path_id, recipe=content, coil=coil, detector=detector)
             self._requests.prepare(self._paths[path_id])
         self._ring()
         return path_id

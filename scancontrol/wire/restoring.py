@@ -19,7 +19,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from scancontrol.capabilities import CoilModel
+from scancontrol.capabilities import CoilModel, DetectorChannel
 from scancontrol.errors import RemoteProtocolError
 from scancontrol.restoration import Provenance
 from scancontrol.wire.codec import ITEM_BYTES, MAX_CONTROL_BYTES, Codec, Part, encode
@@ -72,12 +72,14 @@ class Hello(_Message, frozen=True, kw_only=True, tag="hello"):
 class Register(_Message, frozen=True, kw_only=True, tag="register"):
     """A path, by its recipe; the restorer expands it and prepares for it, then answers :class:`Registered`.
 
-    With ``coil`` the samples are placed where that lag puts the beam, not where it was told to be.
+    With ``coil`` the samples are placed where that lag puts the beam, not where it was told to be. With ``detector``
+    its afterglow is explained away.
     """
 
     path_id: PathId
     recipe: dict[str, Any]
     coil: CoilModel | None = None
+    detector: DetectorChannel | None = None
 
 
 class Restore(_Message, frozen=True, kw_only=True, tag="restore"):

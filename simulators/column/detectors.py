@@ -68,6 +68,7 @@ class DetectorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
             offset_counts=self.offset_counts,
             read_noise_counts=self.read_noise_counts,
             adc_bits=self.adc_bits,
+            decay_us=self.decay_us,
         )
 
 

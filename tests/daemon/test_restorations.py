@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from scancontrol.acquisition import FrameEnd, FrameStart
-from scancontrol.capabilities import CoilModel
+from scancontrol.capabilities import Capabilities
 from scancontrol.daemon import to_restorer as run_sink
 from scancontrol.daemon.to_restorer import RunSink
 from scancontrol.paths import Archimedean, CoverageGoal, PathRecipe, expand
@@ -23,7 +23,7 @@ class Handed:
     def __init__(self) -> None:
         self.frames: list[tuple[int, int, bool]] = []
 
-    def register(self, recipe, coil) -> None:
+    def register(self, recipe, coil, detector) -> None:
         pass
 
     def restore(self, frame, path_id, samples, *, stream, complete=True, read_again=None) -> None:
@@ -49,7 +49,7 @@ def path():
 def sink(handed: Handed) -> RunSink:
     header = SimpleNamespace(series_unique_id="s", series_id=1, keep_restorations="all")
     recording = SimpleNamespace(header=header, path=Path("r.hspy"), wants_restoration=lambda frame: True)
-    return RunSink(handed, recording, CoilModel(), True)
+    return RunSink(handed, recording, Capabilities(name="m"), True)
 
 
 def scan(sink: RunSink, path, frame: int, clock, *, until: int | None = None, chunk: int = 16) -> None:

@@ -1,0 +1,50 @@
+"""Readings of a detector that remembers, as one that does not would have given them.
+
+What each sample gave is estimated twice: first from nothing but the readings' own mean and spread, then about what a
+picture restored from that expects at each sample, as far as withheld samples say it can be trusted.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from restore.estimate.memory import Afterglow
+from restore.estimate.readings import Judged
+from restore.fills.restorer import FillRestorer
+from restore.gridding import FrameGeometry
+
+__all__ = ["without_afterglow"]
+
+_LEAST_NOISE = 0.004  # of the readings' spread, standard deviation: converters round
+_BROADER = 2.0  # times the variance of its withheld samples that a picture is doubted: they are fewer than its pixels
+
+
+def without_afterglow(
+    judged: Judged, geometry: FrameGeometry, afterglow: Afterglow, dark: float, noise_variance: float | None
+) -> Judged:
+    """Judged readings (n,) with the detector's afterglow explained away.
+
+    Arguments:
+        geometry: of the readings that are believed.
+        dark: what the detector reads without any light, in the samples' units.
+        noise_variance: of a reading, in the judged values' units squared; None if it is not known.
+    """
+    zero = (dark - judged.centre) / judged.scale
+    values = judged.values.double().numpy() - zero  # light adds up from darkness
+    spread = float(values[judged.weights.numpy() > 0].std())
+    if spread == 0:
+        return judged
+    noise = max(noise_variance or 0.0, (_LEAST_NOISE * spread) ** 2)
+    first = afterglow.specimen(values, np.full_like(values, values.mean()), noise, 2 * spread**2)
+    there = torch.from_numpy(first + zero).float().to(geometry.device)
+    picture = FillRestorer("spectral_fast").restore(there, geometry)
+    error = picture.made_by.withheld_rmse
+    if error is None:
+        return replace(judged, values=there.cpu())
+    expected = picture.estimate.flatten()[geometry.index].double().cpu().numpy() - zero
+    doubt = _BROADER * max(error, _LEAST_NOISE * spread) ** 2
+    found = afterglow.specimen(values, expected, noise, doubt) + zero
+    return replace(judged, values=torch.from_numpy(found).float())

@@ -1,0 +1,89 @@
+"""The detector's memory: as light fades, transposed exactly, undone without blowing up the noise."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.ndimage import gaussian_filter
+
+from restore.engine import Engine
+from restore.estimate.memory import Afterglow
+from restore.estimate.noise import stated_variance
+from restore.fills.restorer import FillRestorer
+from restore.gridding import FrameGeometry
+from scancontrol.capabilities import DetectorChannel
+from scancontrol.paths import CoverageGoal, JitteredGrid, PathRecipe, expand
+from simulators.column.detectors import Detector, DetectorConfig
+
+RANDOM = np.random.default_rng(0)
+
+
+def _uneven(count: int, moved: bool) -> tuple[np.ndarray, np.ndarray]:
+    move_us = np.where(RANDOM.random(count) < 0.1, 5.0, 0.0) if moved else np.zeros(count)
+    return RANDOM.uniform(0.5, 3.0, count), move_us
+
+
+@pytest.mark.parametrize("moved", [False, True])
+@pytest.mark.parametrize("decay_us", [0.3, 3.0, 40.0])
+def test_the_transpose_is_one(decay_us: float, moved: bool) -> None:
+    glow = Afterglow(decay_us, *_uneven(500, moved))
+    x, y = RANDOM.standard_normal((2, 500))
+    assert glow.read(x) @ y == pytest.approx(x @ glow.transposed(y), rel=1e-10)
+
+
+def test_an_even_specimen_is_read_as_it_is_once_the_light_has_come() -> None:
+    glow = Afterglow(3.0, np.ones(200), np.zeros(200))
+    assert np.allclose(glow.read(np.full(200, 7.0))[60:], 7.0)
+
+
+def test_light_fades_as_in_the_simulated_scintillator() -> None:
+    dwell_us, move_us = np.ones(400), np.where(np.arange(400) % 50 == 0, 4.0, 0.0)
+    config = DetectorConfig(decay_us=3.0, read_noise_counts=0.0, counts_per_electron=1.0, offset_counts=0.0)
+    electrons = np.where(np.arange(400) % 20 < 5, 20000.0, 100.0).astype(np.float32)
+    seen = [
+        Detector(config).counts(electrons, dwell_us, move_us, np.random.default_rng(seed)).astype(float)
+        for seed in range(40)
+    ]
+    assert np.allclose(np.mean(seen, 0), Afterglow(3.0, dwell_us, move_us).read(electrons), rtol=0.02, atol=8)
+
+
+@pytest.mark.parametrize("decay_us", [1.0, 3.0, 10.0])
+def test_without_noise_the_specimen_comes_back_and_with_noise_it_is_never_worse_than_what_was_expected(
+    decay_us: float,
+) -> None:
+    glow = Afterglow(decay_us, np.ones(2000), np.zeros(2000))
+    specimen = RANDOM.standard_normal(2000)
+    exact = glow.specimen(glow.read(specimen), np.zeros(2000), 1e-8, 1.0)
+    assert np.sqrt(np.mean((exact - specimen) ** 2)) < 0.05
+    noisy = glow.read(specimen) + 0.1 * RANDOM.standard_normal(2000)
+    found = glow.specimen(noisy, np.zeros(2000), 0.01, 1.0)
+    assert np.sqrt(np.mean((found - specimen) ** 2)) < 1.0
+    near = glow.specimen(noisy, specimen + 0.1 * RANDOM.standard_normal(2000), 0.01, 0.01)
+    assert np.sqrt(np.mean((near - specimen) ** 2)) < 0.105
+
+
+def test_a_detector_that_states_its_afterglow_is_restored_nearly_as_if_it_had_none() -> None:
+    path = expand(
+        PathRecipe(pattern=JitteredGrid(coverage=CoverageGoal(value=0.1)), shape=(128, 128), fov_nm=9.0, dwell_us=2.0)
+    )
+    image = gaussian_filter(np.random.default_rng(1).standard_normal((128, 128)), 5)
+    image = 1000 + 200 * image / image.std()
+    there = image.ravel()[FrameGeometry.from_path(path).index.numpy()]
+    read = Afterglow(6.0, path.dwell_us, path.move_us).read(there)
+
+    def error(samples: np.ndarray, detector: DetectorChannel | None) -> float:
+        engine = Engine(FillRestorer("spectral"))
+        engine.register(path, None, detector)
+        return float(np.sqrt(np.mean((engine.restore(samples, path.path_id).estimate.numpy() - image) ** 2)))
+
+    clean, glowing = error(there, None), error(read, None)
+    told = error(read, DetectorChannel(name="HAADF", decay_us=6.0))
+    assert glowing > 2 * clean
+    assert told < 1.2 * clean
+
+
+def test_the_stated_noise_is_that_of_counted_electrons_and_the_converter() -> None:
+    config = DetectorConfig(counts_per_electron=20.0, offset_counts=200.0, read_noise_counts=4.0)
+    counts = Detector(config).counts(np.full(40000, 9.0, np.float32), np.ones(40000), None, np.random.default_rng(0))
+    assert stated_variance(config.stated(), counts) == pytest.approx(counts.astype(float).var(), rel=0.03)
+    assert stated_variance(DetectorChannel(name="unknown"), counts) is None
