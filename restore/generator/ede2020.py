@@ -25,10 +25,16 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from restore.generator.generator import Estimate
+from scancontrol.errors import InvalidInput
 
-__all__ = ["Ede2020", "EdeConfig", "EdeInner", "EdeOuter", "EdeTrainer", "NormalisedConv", "same_padding"]
+__all__ = ["Ede2020", "EdeConfig", "EdeInner", "EdeOuter", "EdeTrainer", "NormalisedConv", "same_padding", "scaled"]
 
 Activation = Literal["leaky", "relu"]
+
+
+def scaled(channels: int, width: float) -> int:
+    """A share of the author's channels, at least one."""
+    return max(1, round(channels * width))
 
 
 def same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
@@ -114,17 +120,19 @@ class Residual(nn.Module):
 class EdeInner(nn.Module):
     """Half-size input (batch, 1 or 2, 256, 256) to 64 feature maps of the same size."""
 
-    def __init__(self, path: bool = True, extra_residuals: bool = False, activation: Activation = "leaky") -> None:
+    def __init__(
+        self, path: bool = True, extra_residuals: bool = False, activation: Activation = "leaky", width: float = 1.0
+    ) -> None:
         super().__init__()
         slope, first = (0.0, 0.0) if activation == "relu" else (0.01, 0.1)
         self.extra_residuals = extra_residuals
-        widths = (64, 128, 256, 512, 768)
+        widths = tuple(scaled(channels, width) for channels in (64, 128, 256, 512, 768))
         # With the path concatenated the first convolution is plain; without it both normalisations are on.
         self.encode = nn.ModuleList(
-            [NormalisedConv(2 if path else 1, 64, 5, weight_norm=not path, mean_only=not path, slope=first)]
+            [NormalisedConv(2 if path else 1, widths[0], 5, weight_norm=not path, mean_only=not path, slope=first)]
             + [NormalisedConv(a, b, stride=2, slope=slope) for a, b in pairwise(widths)]
         )
-        self.middle = nn.Sequential(*(Residual(768, slope) for _ in range(6)))
+        self.middle = nn.Sequential(*(Residual(widths[-1], slope) for _ in range(6)))
         back = widths[::-1]
         self.decode = nn.ModuleList(
             NormalisedConv(a, b, stride=2, transposed=True, mean_only=True, slope=slope) for a, b in pairwise(back)
@@ -146,10 +154,12 @@ class EdeInner(nn.Module):
 class EdeTrainer(nn.Module):
     """64 feature maps to a half-size completion: 3×3 to 64, then 3×3 to one, linear."""
 
-    def __init__(self, activation: Activation = "leaky") -> None:
+    def __init__(self, activation: Activation = "leaky", width: float = 1.0) -> None:
         super().__init__()
+        channels = scaled(64, width)
         self.layers = nn.Sequential(
-            NormalisedConv(64, 64, slope=0.0 if activation == "relu" else 0.01), NormalisedConv(64, 1, slope=None)
+            NormalisedConv(channels, channels, slope=0.0 if activation == "relu" else 0.01),
+            NormalisedConv(channels, 1, slope=None),
         )
 
     def forward(self, features: Tensor) -> Tensor:
@@ -160,14 +170,15 @@ class EdeTrainer(nn.Module):
 class EdeOuter(nn.Module):
     """Full-size input and inner features to the restoration, linear, about [-1, 1]."""
 
-    def __init__(self, path: bool = True, activation: Activation = "leaky") -> None:
+    def __init__(self, path: bool = True, activation: Activation = "leaky", width: float = 1.0) -> None:
         super().__init__()
         slope, first = (0.0, 0.0) if activation == "relu" else (0.01, 0.1)
-        self.first = NormalisedConv(2 if path else 1, 32, 5, mean_only=not path, slope=first)
-        self.second = NormalisedConv(32, 64, stride=2, slope=first)
-        self.middle = nn.Sequential(*(Residual(64, slope) for _ in range(3)))
-        self.up = NormalisedConv(64, 32, stride=2, transposed=True, mean_only=True, slope=slope)
-        self.last = nn.Sequential(NormalisedConv(32, 32, slope=slope), NormalisedConv(32, 1, slope=None))
+        few, many = scaled(32, width), scaled(64, width)
+        self.first = NormalisedConv(2 if path else 1, few, 5, mean_only=not path, slope=first)
+        self.second = NormalisedConv(few, many, stride=2, slope=first)
+        self.middle = nn.Sequential(*(Residual(many, slope) for _ in range(3)))
+        self.up = NormalisedConv(many, few, stride=2, transposed=True, mean_only=True, slope=slope)
+        self.last = nn.Sequential(NormalisedConv(few, few, slope=slope), NormalisedConv(few, 1, slope=None))
 
     def forward(self, x: Tensor, features: Tensor) -> Tensor:
         restored: Tensor = self.last(self.up(self.middle(self.second(self.first(x)) + features)))
@@ -175,12 +186,23 @@ class EdeOuter(nn.Module):
 
 
 class EdeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="ede2020", tag_field="kind"):
-    """The author's switches: path concatenated, extra residuals, activation, and nearest infill of the input."""
+    """The author's switches: path concatenated, extra residuals, activation, and nearest infill of the input.
+
+    ``width`` is a share of his channels: 1 is his network, 1/8 one of 1.66 M parameters that a processor trains.
+
+    Raises:
+        InvalidInput: the width is outside 1/32 to 1.
+    """
 
     path_information: bool = True
     extra_residuals: bool = False
     activation: Activation = "leaky"
     infill: bool = False
+    width: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 1 / 32 <= self.width <= 1:
+            raise InvalidInput("width", self.width, "is outside 1/32 to 1", "1 is the author's network")
 
 
 class Ede2020(nn.Module):
@@ -195,9 +217,9 @@ class Ede2020(nn.Module):
         super().__init__()
         self.config = config or EdeConfig()
         path, activation = self.config.path_information, self.config.activation
-        self.inner = EdeInner(path, self.config.extra_residuals, activation)
-        self.trainer = EdeTrainer(activation)
-        self.outer = EdeOuter(path, activation)
+        self.inner = EdeInner(path, self.config.extra_residuals, activation, self.config.width)
+        self.trainer = EdeTrainer(activation, self.config.width)
+        self.outer = EdeOuter(path, activation, self.config.width)
 
     def forward(self, mean: Tensor, weight: Tensor, distance: Tensor, noise: Tensor | None = None) -> Estimate:
         """As :meth:`~restore.generator.generator.Generator.forward`; sides: multiples of 32. log_scale is all zero.
@@ -212,11 +234,16 @@ class Ede2020(nn.Module):
         if self.config.infill:
             scan = _nearest(scan, touched)
         planes = torch.cat([scan, weight.clamp_max(1.0)], 1) if self.config.path_information else scan
-        half = F.interpolate(planes, scale_factor=0.5, mode="bilinear", align_corners=False)
-        features = self.inner(half)
+        # Bilinear resizing in TensorFlow 1 takes every second pixel when it halves, and averages nothing.
+        features = self.inner(planes[..., ::2, ::2])
         frame = (self.outer(planes, features) * 0.5 + 0.5) * span + low
-        trained = (self.trainer(features) * 0.5 + 0.5) * span + low if self.training else None
+        trained = (self.trainer(_half_gradient(features)) * 0.5 + 0.5) * span + low if self.training else None
         return Estimate(frame, torch.zeros_like(frame), trained)
+
+
+def _half_gradient(features: Tensor) -> Tensor:
+    """The features, with half of their gradient: his trainer has its loss twice, his inner network once."""
+    return 0.5 * features + 0.5 * features.detach()
 
 
 def _nearest(values: Tensor, touched: Tensor) -> Tensor:

@@ -48,7 +48,8 @@ class ScheduleConfig(_Strict, frozen=True, kw_only=True):
 
     ``constant``; ``cosine`` to zero; ``cooldown`` is constant, then linear to zero over the last ``cooldown_share``;
     ``ede2020`` is the author's: 3× the rate for a quarter of the steps, eight linear steps down to 3/8× in the next
-    quarter, then 1× for a quarter and eight steps down to 1/8×.
+    quarter, then 1× for a quarter and eight steps down to 1/8×. Either half of it is a run of its own: from
+    ``first_step`` to ``last_step`` of its ``steps``.
 
     With ``minutes`` the run's length is counted in minutes of training, whatever the machine does in them; ``steps``
     is then only an upper limit, and two runs are alike only if their machines are.
@@ -59,15 +60,29 @@ class ScheduleConfig(_Strict, frozen=True, kw_only=True):
     minutes: float | None = None
     warmup_steps: int = 200
     cooldown_share: float = 0.25
+    first_step: int = 0
+    last_step: int | None = None
+
+    def __post_init__(self) -> None:
+        last = self.steps if self.last_step is None else self.last_step
+        if not 0 <= self.first_step < last <= self.steps:
+            raise InvalidInput(
+                "schedule.last_step",
+                f"{self.first_step} to {last}",
+                f"are no part of {self.steps} steps",
+                "give 0 ≤ first_step < last_step ≤ steps",
+            )
 
     def is_over(self, step: int, minutes: float) -> bool:
         """Whether a run has had its steps, or its minutes where they are given."""
-        return step >= self.steps or (self.minutes is not None and minutes >= self.minutes)
+        last = self.steps if self.last_step is None else self.last_step
+        return step + self.first_step >= last or (self.minutes is not None and minutes >= self.minutes)
 
     def factor(self, step: int, minutes: float = 0.0) -> float:
         """What the learning rate is multiplied with at this step, after so many minutes."""
         warm = min(1.0, (step + 1) / max(1, self.warmup_steps)) if self.kind != "ede2020" else 1.0
-        done = min(1.0, step / max(1, self.steps) if self.minutes is None else minutes / self.minutes)
+        done = (step + self.first_step) / max(1, self.steps) if self.minutes is None else minutes / self.minutes
+        done = min(1.0, done)
         if self.kind == "constant":
             return warm
         if self.kind == "cosine":

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 import msgspec
 import numpy as np
@@ -16,6 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from restore.gridding import Normalisation, distance_to_path, scatter_mean
+from restore.training.authors_paths import AUTHORS_KINDS, authors_path
 from restore.training.crops import CropConfig, crop
 from restore.training.random_paths import KINDS, draw_path
 from restore.training.simulated import Scene, specimen
@@ -24,6 +26,7 @@ from scancontrol.errors import InvalidInput
 __all__ = ["Batch", "DrawConfig", "collate", "draw_item"]
 
 
+_FIXED_PATH = 7  # seeds the path that is ever the same
 _STATED_ERROR = 0.1  # standard deviation of the logarithm of a stated variance
 
 
@@ -31,6 +34,9 @@ class DrawConfig(CropConfig, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """What the training data looks like. Shares are probabilities.
 
     Attributes:
+        patterns: how often each kind of path is drawn.
+        path: ``drawn`` for each item anew, or ``fixed``: ever the same one of its kind and coverage, as the poster's
+            networks have; their weights by running errors mean nothing without.
         coverage_skew: 1 draws coverage log-uniformly; above 1, low coverage more often.
         subpixel_share: of scans whose values are interpolated at the exact position, not the pixel's own.
         poisson_share, electrons: of crops with counting noise, and how many a sample gets at full scale, log-uniform.
@@ -54,6 +60,7 @@ class DrawConfig(CropConfig, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             "walk": 0.06,
         }
     )
+    path: Literal["drawn", "fixed"] = "drawn"
     coverage: tuple[float, float] = (0.01, 0.2)
     coverage_skew: float = 1.0
     subpixel_share: float = 0.35
@@ -68,10 +75,11 @@ class DrawConfig(CropConfig, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     stated_share: float = 0.6
 
     def __post_init__(self) -> None:
-        unknown = set(self.patterns) - set(KINDS)
+        known = (*KINDS, *AUTHORS_KINDS)
+        unknown = set(self.patterns) - set(known)
         if unknown or not self.patterns or min(self.patterns.values()) < 0 or sum(self.patterns.values()) <= 0:
             raise InvalidInput(
-                "patterns", self.patterns, "is no distribution over known patterns", f"use {', '.join(KINDS)}"
+                "patterns", self.patterns, "is no distribution over known patterns", f"use {', '.join(known)}"
             )
         low, high = self.coverage
         if not 0 < low <= high <= 1:
@@ -99,6 +107,7 @@ class _Item:
     truth: Tensor  # (size, size)
     index: Tensor
     values: Tensor
+    weight: Tensor  # dwell of each sample, relative to a nominal one
     noise: float  # stated variance of a reading; NaN if none is
 
 
@@ -133,9 +142,8 @@ def _scanned(
     kind = str(rng.choice(names, p=np.array(shares) / sum(shares)))
     lowest, highest = np.log(config.coverage)
     coverage = math.exp(lowest + (highest - lowest) * rng.random() ** config.coverage_skew)
-    where, continuous = draw_path(kind, size, coverage, rng, device)
-    if len(where) < 32:
-        where, continuous = draw_path("random", size, max(coverage, 0.01), rng, device)
+    path_rng = rng if config.path == "drawn" else np.random.default_rng(_FIXED_PATH)
+    where, weight, continuous = _path(kind, size, coverage, path_rng, device)
     achieved = where
     if continuous and rng.random() < config.lag_share:
         decay = math.exp(-1 / rng.uniform(0.2, config.lag_samples))
@@ -155,7 +163,20 @@ def _scanned(
     known = rng.random() < config.stated_share
     stated = noise * math.exp(rng.normal(0, _STATED_ERROR)) if known else math.nan
     pixel = where.floor().long().clamp(0, size - 1)
-    return _Item(truth, pixel[:, 0] * size + pixel[:, 1], values, stated)
+    return _Item(truth, pixel[:, 0] * size + pixel[:, 1], values, weight, stated)
+
+
+def _path(
+    kind: str, size: int, coverage: float, rng: np.random.Generator, device: torch.device
+) -> tuple[Tensor, Tensor, bool]:
+    """Positions in pixels, dwell of each sample, and whether neighbours in the path are adjacent."""
+    if kind in AUTHORS_KINDS:
+        where, weight = (part.to(device) for part in authors_path(kind, size, coverage))
+        return where, weight, False
+    where, continuous = draw_path(kind, size, coverage, rng, device)
+    if len(where) < 32:
+        where, continuous = draw_path("random", size, max(coverage, 0.01), rng, device)
+    return where, torch.ones(len(where), device=device), continuous
 
 
 def collate(items: list[_Item]) -> Batch:
@@ -163,7 +184,7 @@ def collate(items: list[_Item]) -> Batch:
     size, longest = items[0].truth.shape[0], max(len(item.index) for item in items)
     index = torch.stack([F.pad(item.index, (0, longest - len(item.index))) for item in items])
     values = torch.stack([F.pad(item.values, (0, longest - len(item.values))) for item in items])
-    used = torch.stack([F.pad(torch.ones_like(item.values), (0, longest - len(item.values))) for item in items])
+    used = torch.stack([F.pad(item.weight, (0, longest - len(item.weight))) for item in items])
     normalisations = [Normalisation.of(item.values[None]) for item in items]
     normalisation = Normalisation(
         torch.cat([n.centre for n in normalisations]), torch.cat([n.scale for n in normalisations])

@@ -32,7 +32,10 @@ class LossConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
             is descended; ``mse`` is the author's 200·MSE on [-1, 1]; ``l1`` his √200·mean|·|; ``charbonnier``
             √(e² + 0.001²) in per cent.
         lowpass_target: compare with the truth low-passed as the author does (5×5 Gaussian, σ 2.5).
-        lowpass_output: low-pass the output too, which leaves high frequencies free (the author's second stage).
+        lowpass_output: low-pass the output too, which leaves high frequencies free (the author's second stage); the
+            trainer head's output is compared as it is.
+        half_truth: what the trainer head is compared with: the ``mean`` of 2 × 2 pixels, or every second pixel
+            (``strided``), as the author's resizing takes it.
         raw_weight: weight of the same loss between the unfiltered output and truth, 0 for none.
         trainer_weight: weight of the trainer head's half-size loss (the author's 2), 0 for two-stage training.
         interval_weight: weight of the interval's loss; ``interval`` is the Laplace log likelihood or the pinball
@@ -49,6 +52,7 @@ class LossConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     lowpass_output: bool = False
     raw_weight: float = 0.0
     trainer_weight: float = 0.5
+    half_truth: Literal["mean", "strided"] = "mean"
     interval_weight: float = 0.3
     interval: Literal["laplace", "pinball"] = "laplace"
     clip: Literal["off", "paper", "code"] = "paper"
@@ -139,12 +143,10 @@ class GeneratorLoss(nn.Module):
         loss = loss if self.config.clip == "off" else clip(loss, shared)
         return huberise(loss) if self.config.huberise else loss
 
-    def _compare(self, output: Tensor, truth: Tensor, running: bool = False) -> Tensor:
-        config = self.config
-        target = low_pass(truth) if config.lowpass_target else truth
-        error = (low_pass(output) if config.lowpass_output else output) - target
-        weight = self.running(error) if running and self.running is not None else None
-        return reconstruction_error(error, config.base, weight)
+    def _compare(self, output: Tensor, truth: Tensor, weigh: nn.Module | None = None) -> Tensor:
+        target = low_pass(truth) if self.config.lowpass_target else truth
+        error = output - target
+        return reconstruction_error(error, self.config.base, None if weigh is None else weigh(error))
 
     def forward(
         self,
@@ -161,13 +163,14 @@ class GeneratorLoss(nn.Module):
         span = normalisation.scale.float().reshape(-1, 1, 1, 1)
         centre = normalisation.centre.float().reshape(-1, 1, 1, 1)
         output = estimate.frame.float() * span + centre
-        per_image = self._compare(output, truth, running=True)
+        per_image = self._compare(low_pass(output) if config.lowpass_output else output, truth, self.running)
         outer = per_image.mean()
         if config.raw_weight:
             outer = outer + config.raw_weight * reconstruction_error(output - truth, config.base).mean()
         total = self._settle(self.clip_outer, outer, reduce(outer) if reduce else None) * self.outer_weight
         if config.trainer_weight and estimate.half is not None:
-            half = self._compare(estimate.half.float() * span + centre, half_size(truth)).mean()
+            small = half_size(truth) if config.half_truth == "mean" else truth[..., ::2, ::2]
+            half = self._compare(estimate.half.float() * span + centre, small).mean()
             total = total + config.trainer_weight * self._settle(
                 self.clip_trainer, half, reduce(half) if reduce else None
             )
