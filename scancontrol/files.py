@@ -12,6 +12,7 @@ import io
 import os
 import re
 import reprlib
+import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -119,7 +120,8 @@ def read_bytes(path: Path, what: str, remedy: str, limit: int = MAX_FILE_BYTES) 
     """
     try:
         with path.open("rb") as file:
-            content = file.read(limit + 1)
+            found = os.fstat(file.fileno())
+            content = file.read(1 + (min(limit, found.st_size) if stat.S_ISREG(found.st_mode) else limit))
     except (OSError, ValueError) as error:  # a name with a zero byte in it is a ValueError
         problem = f"cannot be read ({getattr(error, 'strerror', None) or error})"
         raise InvalidInput(what, path, problem, remedy) from error

@@ -11,7 +11,7 @@ from scancontrol.dose.electrons import per_a2
 from scancontrol.errors import InvalidInput
 from scancontrol.files import config_file
 from scancontrol.plan.notes import notes, quantisation
-from scancontrol.plan.plan import load_capabilities, load_plan
+from scancontrol.plan.plan import load_capabilities, load_plan_and_notes
 from scancontrol.plan.planned import PathFigures, PlannedScan
 
 __all__ = ["add_parser", "run", "table"]
@@ -42,8 +42,11 @@ def run(args: argparse.Namespace) -> int:
             "--plot", args.plot, "cannot be written (no such folder)", "give a .png in a folder that exists"
         )
     capabilities = load_capabilities(args.microscope or config_file("microscope.yaml"))
-    planned = PlannedScan(load_plan(args.file), capabilities)
+    plan, said = load_plan_and_notes(args.file)
+    planned = PlannedScan(plan, capabilities)
     print(table(planned))
+    for note in said:
+        print(f"positions: {note}")
     if args.plot is not None:
         from scancontrol.figures.plan import save_plan_figure  # matplotlib is slow to load and rarely wanted
 

@@ -17,7 +17,7 @@ from scancontrol.paths.patterns.ede import EdeGrid, EdeSpiral
 from scancontrol.paths.patterns.hilbert import Hilbert
 from scancontrol.paths.patterns.jittered import JitteredGrid
 from scancontrol.paths.patterns.lissajous import Lissajous
-from scancontrol.paths.patterns.points import Points, read_points
+from scancontrol.paths.patterns.points import Points
 from scancontrol.paths.patterns.rasters import Interlaced, Raster, Serpentine
 from scancontrol.paths.patterns.scattered import UniformRandom
 from scancontrol.paths.patterns.spirals import Archimedean, Fermat
@@ -57,6 +57,5 @@ __all__ = [
     "lagged",
     "motion",
     "partial_frame",
-    "read_points",
     "solve",
 ]

@@ -15,14 +15,15 @@ import msgspec
 from scancontrol.capabilities import Capabilities, CoilModel
 from scancontrol.dose.limits import DoseLimits
 from scancontrol.errors import InvalidInput
-from scancontrol.files import convert, load_yaml, parse_yaml
+from scancontrol.files import beside, convert, load_yaml, parse_yaml
 from scancontrol.paths.geometry import Region
-from scancontrol.paths.patterns.points import Points, read_points
+from scancontrol.paths.patterns.points import Points
 from scancontrol.paths.patterns.spirals import Archimedean
 from scancontrol.paths.recipe import AnyPattern, PathRecipe
 from scancontrol.paths.timing import Settle
+from scancontrol.plan.positions import Field, read_positions
 
-__all__ = ["ScanPlan", "SettleRule", "load_capabilities", "load_plan", "parse_plan"]
+__all__ = ["ScanPlan", "SettleRule", "load_capabilities", "load_plan", "load_plan_and_notes", "parse_plan"]
 
 
 MAX_NAME = 200
@@ -111,27 +112,35 @@ class ScanPlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 def load_plan(path: str | Path) -> ScanPlan:
-    """Read a plan from a YAML file, and the points files that it names, from beside it.
+    """Read a plan from a YAML file, and the files of positions that it names, from beside it.
 
-    Raises :class:`InvalidInput` for anything that is not a plan, or cannot be on any microscope.
+    Raises:
+        InvalidInput: it is no plan, or cannot be on any microscope.
     """
+    return load_plan_and_notes(path)[0]
+
+
+def load_plan_and_notes(path: str | Path) -> tuple[ScanPlan, tuple[str, ...]]:
+    """As :func:`load_plan`, and in sentences how files of positions were understood."""
     path = Path(path)
-    return _complete(load_yaml(path, ScanPlan), path.parent)
+    return _complete(load_yaml(path, ScanPlan), path)
 
 
 def parse_plan(text: str, source: str = "plan") -> ScanPlan:
     """Read a plan from YAML text. Raises :class:`InvalidInput` like :func:`load_plan`."""
-    return _complete(convert(parse_yaml(text, source), ScanPlan, source), Path())
+    return _complete(convert(parse_yaml(text, source), ScanPlan, source), Path("plan"))[0]
 
 
-def _complete(plan: ScanPlan, folder: Path) -> ScanPlan:
-    patterns = tuple(
-        msgspec.structs.replace(read_points(folder / pattern.file), jump_px=pattern.jump_px)
-        if isinstance(pattern, Points) and pattern.file is not None
-        else pattern
-        for pattern in plan.patterns
-    )
-    return msgspec.structs.replace(plan, patterns=patterns)
+def _complete(plan: ScanPlan, file: Path) -> tuple[ScanPlan, tuple[str, ...]]:
+    patterns, said = list[AnyPattern](), list[str]()
+    whole = plan.region == Region() and plan.rotation_deg == 0
+    for pattern in plan.patterns:
+        if isinstance(pattern, Points) and pattern.file is not None:
+            field = Field(plan.shape, plan.fov_nm, plan.dwell_us, whole)
+            pattern, notes = read_positions(beside(file, pattern.file), field, pattern.jump_px)
+            said.extend(notes)
+        patterns.append(pattern)
+    return msgspec.structs.replace(plan, patterns=tuple(patterns)), tuple(said)
 
 
 def load_capabilities(path: str | Path) -> Capabilities:

@@ -17,6 +17,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import torch
+from plan_tools import read_points
 from safetensors import safe_open
 from safetensors.torch import save_file
 
@@ -38,7 +39,6 @@ from scancontrol.microscope.obi.commands import (
 )
 from scancontrol.microscope.obi.replies import ReplyReader, encode_pixels, sync_frame
 from scancontrol.paths import Archimedean, CoverageGoal, PathRecipe, solve
-from scancontrol.paths.patterns.points import read_points
 from scancontrol.plan.plan import ScanPlan, parse_plan
 from scancontrol.plan.planned import PlannedScan
 from scancontrol.recording import RecordingReader

@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fuzz_targets import TARGETS, read_all
+from plan_tools import read_points
 
 from scancontrol.daemon.config import DaemonConfig
 from scancontrol.errors import InvalidInput, RecordingError
 from scancontrol.files import convert, load_yaml
 from scancontrol.paths import PathRecipe, expand
-from scancontrol.paths.patterns.points import read_points
 from scancontrol.plan.plan import ScanPlan, parse_plan
 from scancontrol.recording import file_name
 

@@ -5,20 +5,17 @@ The positions travel inside the recipe as bytes, so that a recipe is complete wh
 
 from __future__ import annotations
 
-import io
 import math
-from pathlib import Path
 from typing import Self
 
 import numpy as np
-from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from scancontrol.errors import InvalidInput
 from scancontrol.paths.geometry import LAST_FRACTION, Canvas
 from scancontrol.paths.pattern import CONTINUOUS, FLYBACK, JUMP, FunctionLayout, Layout, Pattern, Samples
 
-__all__ = ["MAX_POINTS", "Points", "read_points"]
+__all__ = ["MAX_POINTS", "Points"]
 
 MAX_POINTS = 1 << 22
 """The most points that a recipe carries: 64 MiB as float64 pairs, the limit of a message on the wire."""
@@ -27,8 +24,9 @@ MAX_POINTS = 1 << 22
 class Points(Pattern, frozen=True, kw_only=True, tag="points"):
     """Positions in the order given: rows of ``y, x`` in fractions of the region, and optionally a relative dwell.
 
-    ``data`` holds little-endian float64, ``columns`` (2 or 3) to a row. In a plan, ``file`` names a CSV or NPY file,
-    which is read when the plan is loaded. A step longer than ``jump_px`` is made with the beam blanked.
+    ``data`` holds little-endian float64, ``columns`` (2 or 3) to a row. In a plan, ``file`` names a file of positions,
+    which is read when the plan is loaded (:mod:`scancontrol.plan.positions`). A step longer than ``jump_px`` is made
+    with the beam blanked.
     """
 
     data: bytes = b""
@@ -88,11 +86,14 @@ class Points(Pattern, frozen=True, kw_only=True, tag="points"):
             )
         outside = np.flatnonzero(((rows[:, :2] < 0) | (rows[:, :2] >= 1)).any(axis=1))
         if len(outside):
+            at = rows[outside, :2]
+            by = float(np.maximum(-at, at - 1).max())
+            how_far = f"by up to {by:.3g}" if by > 0 else "by exactly nothing: 1 is the first position outside"
             raise InvalidInput(
                 f"points[{outside[0]}]",
                 rows[outside[0], :2].tolist(),
-                "is outside the field of view, [0, 1)",
-                f"move the {len(outside)} position(s) inside; fractions of the field are meant, not pixels",
+                f"is outside the field of view, [0, 1), and {len(outside)} of {len(rows)} position(s) are, {how_far}",
+                "move them inside; or name the columns' unit, if these are no fractions of the field",
             )
         if self.columns == 3 and (rows[:, 2] <= 0).any():
             first = int(np.flatnonzero(rows[:, 2] <= 0)[0])
@@ -117,61 +118,3 @@ class Points(Pattern, frozen=True, kw_only=True, tag="points"):
             return Samples(fractions.astype(np.float64), weight, move)
 
         return FunctionLayout(len(rows), stretch)
-
-
-def read_points(path: Path) -> Points:
-    """Read a CSV (``y,x`` or ``y,x,dwell`` rows, ``#`` comments, an optional header line) or NPY file.
-
-    Raises :class:`InvalidInput` if it is missing, unreadable, empty, too large or holds positions that cannot be.
-    """
-    try:
-        if path.stat().st_size > 128 << 20:
-            raise InvalidInput("points file", path.name, "is larger than 128 MiB", "thin the path, or use a pattern")
-        raw = path.read_bytes()
-    except OSError as error:
-        raise InvalidInput("points file", str(path), f"cannot be read ({error.strerror})", "check its name") from error
-    try:
-        array = _read_npy(raw) if path.suffix.lower() == ".npy" else _read_csv(raw)
-    except (ValueError, EOFError, UnicodeDecodeError) as error:
-        raise InvalidInput(
-            "points file",
-            str(path),
-            f"cannot be understood ({error})",
-            "give rows of y,x in fractions of the field, as CSV or NPY",
-        ) from error
-    if array.size == 0:
-        raise InvalidInput("points file", str(path), "holds an empty path", "give at least one position")
-    if array.ndim != 2 or array.shape[1] not in (2, 3):
-        raise InvalidInput(
-            "points file",
-            str(path),
-            f"holds an array of shape {array.shape}",
-            "give an (n, 2) array of y, x, or (n, 3) with a relative dwell",
-        )
-    return Points.from_array(array.astype(np.float64))
-
-
-def _read_npy(raw: bytes) -> NDArray[np.float64]:
-    """An array of numbers, its header believed only where it agrees with the file's size."""
-    file = io.BytesIO(raw)
-    try:
-        header = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}[npy.read_magic(file)]
-        shape, by_columns, dtype = header(file)
-    except Exception as error:  # numpy's header is parsed as Python, and fails in as many ways
-        raise ValueError("its NPY header is damaged") from error
-    if dtype.kind not in "fiu":
-        raise ValueError("it does not hold an array of numbers")
-    if math.prod(shape) * dtype.itemsize != len(raw) - file.tell():
-        raise ValueError(f"its header says {shape}, which does not fit its size")
-    return np.frombuffer(raw, dtype, offset=file.tell()).reshape(shape, order="F" if by_columns else "C")
-
-
-def _read_csv(raw: bytes) -> NDArray[np.float64]:
-    lines = [line.split("#")[0].strip() for line in raw.decode("utf-8-sig").splitlines()]
-    lines = [line for line in lines if line]
-    if lines and lines[0][0].isalpha() and not lines[0].lower().startswith(("nan", "inf")):
-        lines = lines[1:]
-    rows = [[float(cell) for cell in line.split(",")] for line in lines]
-    if len({len(row) for row in rows}) > 1:
-        raise ValueError("its rows differ in length")
-    return np.array(rows, dtype=np.float64)

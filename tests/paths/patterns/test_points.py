@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from plan_tools import read_points
 
 from scancontrol.errors import InvalidInput
-from scancontrol.paths import JitteredGrid, PathRecipe, Points, Raster, Region, expand, partial_frame, read_points
+from scancontrol.paths import JitteredGrid, PathRecipe, Points, Raster, Region, expand, partial_frame
 
 SOME = np.array([[0.1, 0.2], [0.1, 0.205], [0.9, 0.3]])
 
@@ -49,8 +50,8 @@ def test_points_lie_in_the_region_that_they_are_given():
         ("0.1,0.2\n12,400\n", "outside the field of view, [0, 1)"),
         ("0.1,-0.01\n", "outside the field of view"),
         ("1.0,0.5\n", "outside the field of view"),
-        ("0.1,0.2\n0.3\n", "differ in length"),
-        ("0.1,0.2\nhello,world\n", "cannot be understood"),
+        ("0.1,0.2\n0.3\n", "1 columns where the first line has 2"),
+        ("0.1,0.2\nhello,world\n", "no number"),
         ("0.1\n0.2\n", "(n, 2)"),
         ("0.1,0.2,0\n", "dwell = 0.0 is not above 0"),
     ],
