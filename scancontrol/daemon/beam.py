@@ -30,6 +30,7 @@ from scancontrol.errors import (
     InvalidInput,
     LinkError,
     OrderRefused,
+    RecordingError,
     RecordingInUse,
     RequestRefused,
     ScanControlError,
@@ -359,7 +360,16 @@ class BeamThread:
             clock=self._clock,
         )
         opened = () if others is None else tuple(others.values())
-        return Run(order, planned, recording, outputs, acquisition, only_collects=frames == 0, others=opened)
+        return Run(
+            order,
+            planned,
+            recording,
+            outputs,
+            acquisition,
+            only_collects=frames == 0,
+            others=opened,
+            taken_up=others is not None,
+        )
 
     def _carry_out(self, link: MicroscopeLink, run: Run) -> None:
         self._run, self._running = run, True
@@ -389,6 +399,7 @@ class BeamThread:
         """Let go of a recording that is gone on with, or ended, over a fresh link or once its disk takes samples."""
         path = run.recording.path
         run.outputs.finish(0.0, 60.0, self._stopping.is_set)
+        self._put_back(run.recording)
         run.recording.abandon()
         self._notice(f"{path.name} is left open: {status.explanation}", "warning")
         if not status.resumable:
@@ -401,6 +412,20 @@ class BeamThread:
             if self._unfinished is None:
                 self._finished(run.order)
         self._put_off(status.message)
+
+    def _put_back(self, recording: RecordingWriter) -> None:
+        """Where the file was deleted under us, hold on to it until there is a place to write it to; the beam is off."""
+        wait_s = _RETRY_S[0]
+        while True:
+            try:
+                recording.put_back()
+                return
+            except RecordingError as error:
+                self._told = replace(self._told, unfinished=recording.path.name)
+                self._notice(str(error), "error")
+            if self._wait(wait_s) or self._given_up.is_set():
+                return
+            wait_s = min(2 * wait_s, _RETRY_S[1])
 
     def _finished(self, order: StartOrder) -> None:
         """The beam is free for another order."""

@@ -40,7 +40,7 @@ class Closing:
 
     Args:
         hurry: whether the process is to end: what is not restored then is left to ``scancontrol restore``.
-        keep_last: recordings of this process that are kept; 0 keeps all.
+        keep_last: recordings begun and ended by this process that are kept; 0 keeps all.
         notice: takes a line for the operator and its level.
     """
 
@@ -90,6 +90,8 @@ class Closing:
                 self._notice(f"the end of {path.name} is written once its disk takes it: {error}", "warning")
             self._ending.wait(wait_s)
             wait_s = min(2 * wait_s, _AGAIN_S[1])
-        self._recordings.append(path)
+        if run.taken_up:
+            return  # begun by an earlier process, or put off: what a crash nearly cost is not deleted to make room
+        self._recordings.append(run.recording.path)
         while self._keep_last and len(self._recordings) > self._keep_last:
             self._recordings.popleft().unlink(missing_ok=True)

@@ -25,7 +25,7 @@ __all__ = ["Interrupted", "Unfinished", "Waiting", "find_unfinished"]
 
 log = logging.getLogger(__name__)
 
-_HAVE, _HAVE_BESIDE = 500, 4  # frames that a microscope is told of; it keeps samples of the last ones alone
+_HAVE, _HAVE_BESIDE = 300, 2  # frames that a microscope is told of; it keeps samples of the last ones alone
 _BESIDE = 100  # recordings beside the one at hand
 
 

@@ -26,3 +26,4 @@ class Run:
     others: tuple[
         RecordingWriter, ...
     ] = ()  # that wait to be ended after it, open for what the microscope kept of them
+    taken_up: bool = False  # it was cut off before, by a crash, its disk or its link

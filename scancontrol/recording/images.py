@@ -6,7 +6,9 @@ noted and counted, never raised, and the scan goes on.
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
 import threading
 import time
 from pathlib import Path
@@ -23,6 +25,9 @@ from scancontrol.restoration import Provenance
 __all__ = ["ImageWriter"]
 
 _LOG = logging.getLogger(__name__)
+RESERVE_BYTES, RESERVE_SHARE = 256 << 20, 0.02
+"""Pictures are not stored while less than this is free on the disk: the smaller of the two."""
+_LOOK_S = 0.25
 _POSITIONS_WRITTEN = int(PATH_ROW.fields["positions_written"][1]) if PATH_ROW.fields else 0
 
 
@@ -36,6 +41,7 @@ class ImageWriter:
         self._descriptor = descriptor
         self._lock = threading.Lock()
         self.not_stored = 0
+        self._look_at, self._scarce = 0.0, False
 
     def positions(
         self,
@@ -100,10 +106,32 @@ class ImageWriter:
                 done = done and self._put("provenance", row * text.itemsize, text.view("u1"))
             return done and self._put("restored", row * values.itemsize, values)
 
+    def reopened(self, descriptor: int) -> None:
+        """The file is another one from now on, with everything at its place."""
+        with self._lock:
+            self._descriptor = descriptor if self._descriptor >= 0 else -1
+
     def close(self) -> None:
         """Write nothing from now on; returns when what is being written is written."""
         with self._lock:
             self._descriptor = -1
+
+    def _yield_to_samples(self) -> None:
+        """Pictures are the first to go: what is left of the disk is for ledgers, logs and other recordings' samples.
+
+        Raises:
+            OSError: less than the reserve is free.
+        """
+        now = time.monotonic()
+        if now >= self._look_at:
+            self._look_at = now + _LOOK_S
+            disk = os.fstatvfs(self._descriptor)
+            reserve = min(RESERVE_BYTES, RESERVE_SHARE * disk.f_blocks * disk.f_frsize)
+            self._scarce = disk.f_bavail * disk.f_frsize < reserve
+        if self._scarce:
+            raise OSError(
+                errno.ENOSPC, f"less than {RESERVE_BYTES >> 20} MiB or {RESERVE_SHARE:.0%} of the disk is free"
+            )
 
     def _checked(self, image: NDArray[Any]) -> NDArray[Any]:
         if image.shape != self._header.shape:
@@ -115,6 +143,7 @@ class ImageWriter:
             return False
         data = values if values.dtype.kind in "uV" else values.astype("<f4", copy=False)
         try:
+            self._yield_to_samples()
             self._regions[name].write(self._descriptor, 0, first, np.ascontiguousarray(data).tobytes())
         except OSError as error:
             if not self.not_stored:

@@ -13,6 +13,7 @@ Samples are written by one thread; images and positions may be written by anothe
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import threading
@@ -33,6 +34,7 @@ from scancontrol.recording.compact import compact
 from scancontrol.recording.images import ImageWriter
 from scancontrol.recording.layout import CHUNK_ROW, FRAME_ROW, PATH_ROW, STATUS_ROW, TABLES, Header
 from scancontrol.recording.making import make_recording
+from scancontrol.recording.place import FilePlace, put_back
 from scancontrol.recording.progress import FrameProgress, FrameRows, fill_row, new_row
 from scancontrol.recording.reader import RecordingReader
 from scancontrol.recording.region_file import RegionFile
@@ -72,6 +74,7 @@ class RecordingWriter:
         self._electrons = float(status["electrons"][0])
         self._lock = threading.Lock()
         self._file = RegionFile(path, regions, descriptor)
+        self._place = FilePlace(path)
         self._images = ImageWriter(path, header, regions, self._file.descriptor)
 
     @classmethod
@@ -190,10 +193,40 @@ class RecordingWriter:
             known = progress.next_index - first_index
             if known > 0:
                 self._status["duplicate_samples"] += min(known, count)
+            self._look_for_file()
             if 0 <= known < count:
                 fresh = np.ascontiguousarray(values[:, known:])
                 self._write_samples(progress, fresh, monotonic_ns, utc_ns, electrons)
             return progress.next_index
+
+    def _look_for_file(self, *, at_once: bool = False) -> None:
+        moved = self._place.look(at_once=at_once)
+        if moved is not None:
+            log.warning("%s was moved while it was written; it goes on as %s", self.path, moved)
+            self.path = moved
+
+    def put_back(self) -> bool:
+        """Have the file under its name again, if it was deleted under us; True if it had to be written anew.
+
+        Raises:
+            RecordingError: there is no place for it.
+        """
+        with self._lock:
+            return not self._file.closed and self._back_in_place()
+
+    def _back_in_place(self) -> bool:
+        with contextlib.suppress(RecordingError):  # it is gone: just what is mended here
+            self._look_for_file(at_once=True)
+        if not put_back(self._file.descriptor, self.path):
+            return False
+        gone, descriptor = self._file, open_exclusively(self.path)
+        self._file = RegionFile(self.path, gone.regions, descriptor)
+        self._images.reopened(descriptor)
+        gone.close()
+        self._place.close()
+        self._place = FilePlace(self.path)
+        log.warning("%s was gone and is put back, with every sample that was written", self.path)
+        return True
 
     def _write_samples(
         self, progress: FrameProgress, values: NDArray[Any], monotonic_ns: int, utc_ns: int, electrons: float
@@ -317,7 +350,10 @@ class RecordingWriter:
         return self._images.restoration(row, frame, estimate, interval, made_by, utc_ns)
 
     def close(self, reason: str = "completed") -> None:
-        """End the recording cleanly and give back the room of what was planned but never scanned."""
+        """End the recording cleanly and give back the room of what was planned but never scanned.
+
+        If the disk does not take the end, the file stays open, and this may be called again.
+        """
         with self._lock:
             if self._file.closed:
                 return
@@ -326,15 +362,15 @@ class RecordingWriter:
             self._status["ended_utc_ns"] = time.time_ns()
             self._status["reason"] = reason.encode()[:24]
             self._status["images_not_stored"] = self._images.not_stored
-            try:
-                self._end_open_frames(reason)
-                self._file.write_row("status", 0, self._status)
-                self._file.sync()
-                room = self.header.capacity
-                if len(self._rows) < room.frames or self._status["samples"][0] < 0.8 * room.samples:
-                    compact(self.path)
-            finally:
-                self._file.close()
+            self._back_in_place()
+            self._end_open_frames(reason)
+            self._file.write_row("status", 0, self._status)
+            self._file.sync()
+            room = self.header.capacity
+            if len(self._rows) < room.frames or self._status["samples"][0] < 0.8 * room.samples:
+                compact(self.path)
+            self._file.close()
+            self._place.close()
 
     def _end_open_frames(self, reason: str) -> None:
         """A frame whose end never came ended with the recording: how far it was exposed nobody has said."""
@@ -348,6 +384,7 @@ class RecordingWriter:
         with self._lock:
             self._images.close()
             self._file.close()
+            self._place.close()
 
     def _row(self, frame: int) -> int:
         row = self._rows.get(frame)

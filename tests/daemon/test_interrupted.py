@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from scancontrol.capabilities import Capabilities
@@ -158,3 +160,67 @@ def test_a_microscope_that_does_not_answer_for_a_while_is_waited_for_by_a_daemon
     )
     shutdown = Until(lambda: len(attempts) == 3)
     assert Daemon(config, tmp_path, Launch(), shutdown).run() == 0  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("what", ["the file", "the folder"])
+def test_a_recording_that_is_deleted_in_mid_scan_is_put_back_and_its_plan_completed(
+    microscope: tuple[str, Capabilities], tmp_path: Path, capsys: pytest.CaptureFixture[str], what: str
+) -> None:
+    address, _ = microscope
+    plan = msgspec.structs.replace(PLAN, name="deleted", dwell_us=200.0, frames=100)
+    (tmp_path / "plan.yaml").write_bytes(msgspec.yaml.encode(plan))
+    config = DaemonConfig(
+        microscope=address,
+        plans=("plan.yaml",),
+        output="runs",
+        ledger=str(tmp_path / "ledger"),
+        page=PageConfig(enabled=False),
+        restorer=RestorerConfig(enabled=False),
+        on_interrupted="resume",
+    )
+    deleted: list[Path] = []
+
+    def delete_once() -> bool:
+        found = sorted((tmp_path / "runs").glob("*.hspy"))
+        if found and not deleted and RecordingReader(found[0]).frames:
+            deleted.append(found[0])
+            found[0].unlink() if what == "the file" else shutil.rmtree(tmp_path / "runs")
+        return bool(deleted) and deleted[0].exists() and is_closed(deleted[0])
+
+    assert Daemon(config, tmp_path, Launch(start=True), Until(delete_once)).run() == 0  # type: ignore[arg-type]
+    with RecordingReader(deleted[0]) as read:
+        assert read.reason == "completed"
+        assert [frame.received for frame in read.frames] == [frame.exposed for frame in read.frames]
+        assert len(read.frames) == 100
+        assert read.examine().damaged == ()
+    said = capsys.readouterr().err
+    assert "was deleted, or its folder is gone, while it was written" in said
+
+
+def test_keeping_only_the_last_recordings_never_deletes_what_a_crash_had_cut_off(
+    microscope: tuple[str, Capabilities], tmp_path: Path
+) -> None:
+    address, capabilities = microscope
+    cut_off = record_plan(tmp_path / "cut-off.hspy", PlannedScan(PLAN, capabilities), series_id=1, series_unique_id="s")
+    cut_off.begin_frame(0, PlannedScan(PLAN, capabilities).path(0))
+    cut_off.abandon()
+    (tmp_path / "plan.yaml").write_bytes(msgspec.yaml.encode(PLAN))
+    config = DaemonConfig(
+        microscope=address,
+        plans=("plan.yaml",),
+        output=str(tmp_path),
+        page=PageConfig(enabled=False),
+        restorer=RestorerConfig(enabled=False),
+        keep_last=1,
+    )
+    seen: set[Path] = set()
+
+    def three_were_there() -> bool:
+        seen.update(tmp_path.glob("*.hspy"))
+        return len(seen) > 3
+
+    daemon = Daemon(config, tmp_path, Launch(start=True, repeat=True), Until(three_were_there))  # type: ignore[arg-type]
+    assert daemon.run() == 0
+    assert cut_off.path.exists()
+    assert is_closed(cut_off.path)
+    assert len(list(tmp_path.glob("*.hspy"))) < len(seen)

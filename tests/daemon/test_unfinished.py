@@ -21,6 +21,7 @@ from scancontrol.plan.planned import PlannedScan
 from scancontrol.recording import About, Recording, RecordingWriter, record_plan
 from scancontrol.wire import messages as m
 from scancontrol.wire.assembly import Chunk
+from scancontrol.wire.framing import MAX_HEADER_BYTES
 
 PLANNED = PlannedScan(plan_of(3), MICROSCOPE)
 
@@ -116,6 +117,7 @@ def test_a_hundred_thousand_frames_are_found_attached_to_and_gone_on_with(tmp_pa
     assert m.Have(series_unique_id="s", frame=frames - 1, next_index=7) in have
     attach = m.Attach(session="0" * 32, next_sequence=None, have=have, credit=16)
     assert msgspec.msgpack.decode(msgspec.msgpack.encode(attach), type=m.Attach) == attach, "it is within its bounds"
+    assert len(msgspec.msgpack.encode(attach)) < MAX_HEADER_BYTES / 2, "with room for a hundred recordings more"
     going_on = RecordingWriter.resume(found.path)
     assert going_on.next_index(frames - 1) == 7
     assert going_on.next_index(frames - 2) == path.count

@@ -7,6 +7,7 @@ no web page can read it by rebinding a name.
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import http.server
 import ipaddress
@@ -95,7 +96,8 @@ class HealthServer:
     def stop(self) -> None:
         """End the thread and remove the file."""
         if self._folder is not None:
-            (self._folder / ENDPOINT_FILE).unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # a folder that went away, or became read-only, meanwhile
+                (self._folder / ENDPOINT_FILE).unlink(missing_ok=True)
         if self._thread.is_alive():
             self._server.shutdown()
             self._thread.join(5)
