@@ -38,7 +38,7 @@ bench: install
 	$(BIN)/python -m benchmarks
 
 chaos: install
-	$(BIN)/python -m benchmarks.chaos --scans 210
+	$(BIN)/python -m benchmarks.chaos --scans 210 --orders 3
 
 soak: install
 	$(BIN)/python -m benchmarks.soak --minutes 30

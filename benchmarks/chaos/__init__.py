@@ -4,6 +4,9 @@ Real processes on real sockets: the simulated microscope, the daemon with its re
 disk with a switch, browsers. After every scan its recording is opened and compared, sample by sample, with what the
 simulator itself noted as exposed: nothing may be lost, nothing exposed twice, nothing recorded that was not exposed.
 
+With ``--orders N``, orders are first given at the worst moments (:mod:`benchmarks.chaos.orders`): after a Blank or
+an Abort nothing may be exposed, and one Start is one acquisition.
+
 One kind of loss is counted apart, because no software on this side can prevent it: samples that existed only in the
 memory of a microscope's server that was killed. They are never exposed again.
 
@@ -32,6 +35,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.chaos.faults import FAULTS
+from benchmarks.chaos.orders import run_orders
 from benchmarks.chaos.processes import ROOT
 from benchmarks.chaos.rig import LIMIT_S, Rig, closed
 from scancontrol.errors import RecordingError
@@ -256,6 +260,32 @@ def run(
     return result
 
 
+def orders(rounds: int, seed: int) -> dict[str, Any]:
+    """The second table: orders given at the worst moments, see :mod:`benchmarks.chaos.orders`."""
+    folder = Path(tempfile.mkdtemp(prefix="chaos-orders-"))
+    began = time.monotonic()
+    try:
+        with ExitStack() as stack:
+            rig = Rig(folder, np.random.default_rng(seed), stack, restorer=False)
+            rows = run_orders(rig, rounds)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    print(f"\n{'order':<56}{'given':>6}{'confirmed max':>15}{'exposed after':>15}{'second starts':>15}")
+    for row in rows:
+        latest = "—" if row["confirmed_max_s"] is None else f"{row['confirmed_max_s']:.2f} s"
+        print(f"{row['order']:<56}{row['given']:>6}{latest:>15}{row['exposed_after']:>15}{row['second_starts']:>15}")
+        for problem in row["problems"]:
+            print("problem:", problem)
+    return {
+        "took_s": round(time.monotonic() - began, 1),
+        "seed": seed,
+        "exposed_after": sum(row["exposed_after"] for row in rows),
+        "second_starts": sum(row["second_starts"] for row in rows),
+        "not_confirmed": sum(row["not_confirmed"] + len(row["problems"]) for row in rows),
+        "rows": rows,
+    }
+
+
 def main() -> int:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.chaos", description=__doc__)
@@ -264,16 +294,19 @@ def main() -> int:
     parser.add_argument("--limit-s", type=float, default=7200.0, help="begin no scan after this time")
     parser.add_argument("--no-restorer", action="store_true")
     parser.add_argument("--kinds", help="these faults, one scan each, instead of drawn ones; separated by commas")
+    parser.add_argument("--orders", type=int, default=0, metavar="N", help="first give every order N times")
     parser.add_argument("--json", type=Path, default=ROOT / "benchmarks/results/chaos.json")
     parser.add_argument("--keep", type=Path, help="leave exposure log and configuration in this folder")
     given = parser.parse_args()
     machine = {"cpus": os.cpu_count(), "machine": platform.machine(), "python": platform.python_version()}
 
     def save(figures: dict[str, Any]) -> None:
+        figures = {**figures, "orders": told}
         given.json.parent.mkdir(parents=True, exist_ok=True)
         content = {"benchmark": "chaos", "machine": machine, "figures": figures}
         given.json.write_text(json.dumps(content, indent=2) + "\n")
 
+    told = orders(given.orders, given.seed) if given.orders else {}
     result = run(
         given.scans,
         given.seed,
@@ -290,4 +323,5 @@ def main() -> int:
         "recordings_unreadable",
         "scans_not_ended",
     )
-    return int(any(result[key] for key in bad))
+    broken = any(told.get(key) for key in ("exposed_after", "second_starts", "not_confirmed"))
+    return int(broken or any(result[key] for key in bad))

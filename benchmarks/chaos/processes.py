@@ -167,7 +167,8 @@ class Browser:
     """The operator's page without the picture: it acknowledges images, keeps the newest status, sends commands."""
 
     def __init__(self, link: str) -> None:
-        self._connection = _connect(link)
+        self._leave = contextlib.ExitStack()
+        self._connection = self._leave.enter_context(_connect(link))
         self.status: dict[str, Any] = {}
         self.notices: list[str] = []
         self._thread = threading.Thread(target=self._listen, daemon=True)
@@ -196,6 +197,11 @@ class Browser:
         return self.status.get("scan", {}).get("phase")
 
     @property
+    def connected(self) -> bool:
+        """Whether the microscope answers."""
+        return bool(self.status.get("microscope", {}).get("connected"))
+
+    @property
     def number(self) -> int:
         """What the next Start must say."""
         return int(self.status.get("orders", {}).get("number", 0))
@@ -210,7 +216,7 @@ class Browser:
 
     def close(self) -> None:
         with contextlib.suppress(OSError, WebSocketException):
-            self._connection.close()
+            self._leave.close()
         self._thread.join(5)
 
 

@@ -6,9 +6,14 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from benchmarks.chaos.orders import run_orders
+from benchmarks.chaos.rig import Rig
 
 ROOT = Path(__file__).parents[2]
 KINDS = (
@@ -21,6 +26,26 @@ KINDS = (
     "microscope restarted",
     "browser stalled",
 )
+
+
+HARDEST = (
+    "blank unheard by a frozen microscope",
+    "blank then the daemon is killed",
+    "blank while arming",
+    "blank from a terminal while the daemon is frozen",
+    "two clicks on start and a blank",
+)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(200)
+def test_nothing_is_exposed_after_a_stop_and_one_start_is_one_acquisition(tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        rig = Rig(tmp_path, np.random.default_rng(1), stack, restorer=False)
+        rows = run_orders(rig, 1, HARDEST)
+    for row in rows:
+        assert row["problems"] == []
+        assert (row["given"], row["not_confirmed"], row["exposed_after"], row["second_starts"]) == (1, 0, 0, 0), row
 
 
 @pytest.mark.slow
