@@ -48,6 +48,7 @@ class MicroscopeLike(Protocol):
         *,
         series_unique_id: str = "",
         area: str = "",
+        most_electrons: float | None = None,
     ) -> None: ...
     def pause(self) -> None: ...
     def resume(self) -> None: ...
@@ -124,8 +125,15 @@ class Unlimited:
 class DoseAccount(Protocol):
     """Who keeps account of the dose. Called from the acquisition's thread, in this order for every scan."""
 
-    def ask(self, frame: int, path: ScanPath, first_index: int) -> None:
-        """A scan is about to be asked for. Raises :class:`~scancontrol.errors.InvalidInput` if it must not be."""
+    def ask(self, frame: int, path: ScanPath, first_index: int) -> float | None:
+        """A scan is about to be asked for; the most electrons that it may spend, None where nothing limits them.
+
+        Raises:
+            InvalidInput: it must not be.
+        """
+
+    def counted(self, chunk: Chunk) -> None:
+        """Samples came. Raises :class:`~scancontrol.errors.DoseLimitPassed` where the scan must not go on."""
 
     def refused(self, frame: int) -> None:
         """The microscope would not do it: nothing of it is exposed."""
@@ -137,7 +145,11 @@ class DoseAccount(Protocol):
 class NoAccount:
     """Keeps none."""
 
-    def ask(self, frame: int, path: ScanPath, first_index: int) -> None:
+    def ask(self, frame: int, path: ScanPath, first_index: int) -> float | None:
+        """See :class:`DoseAccount`."""
+        return None
+
+    def counted(self, chunk: Chunk) -> None:
         """See :class:`DoseAccount`."""
 
     def refused(self, frame: int) -> None:

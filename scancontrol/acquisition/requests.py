@@ -142,7 +142,7 @@ class FrameRequests:
         asked = False
         try:
             self._register(path)
-            self._dose.ask(frame, path, first_index)
+            most_electrons = self._dose.ask(frame, path, first_index)
             self._recording.note_asked(frame, self._link.server_id)
             asked = True
             header = self._recording.header
@@ -153,6 +153,7 @@ class FrameRequests:
                 first_index,
                 series_unique_id=header.series_unique_id,
                 area=self._area,
+                most_electrons=most_electrons,
             )
         except RequestRefused as refused:
             self._registered.pop(path.path_id, None)

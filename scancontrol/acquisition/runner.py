@@ -274,10 +274,20 @@ class Acquisition:
     def _sampled(self, chunk: Chunk) -> None:
         if self._disk_failed:
             return  # never acknowledged: the microscope keeps it
+        self._count(chunk)
         before = self._recording.next_index(chunk.frame)
         if self._keep(chunk) > max(before, chunk.first_index):
             fresh = chunk.values[:, max(0, before - chunk.first_index) :]
             self._tell("samples", chunk.frame, max(before, chunk.first_index), fresh)
+
+    def _count(self, chunk: Chunk) -> None:
+        """Hold the electrons against the limits; the samples are kept in any case."""
+        try:
+            self._dose.counted(chunk)
+        except ScanControlError as error:
+            if self._failure is None:
+                self.failed(finish_reason_of(error), str(error))
+                self._blank(str(error))
 
     def _keep(self, chunk: Chunk) -> int:
         """Write, then acknowledge. Returns the first sample that is not on the disk."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from pathlib import Path
 
@@ -10,9 +11,11 @@ from scancontrol.daemon.config import SpecimenConfig
 from scancontrol.daemon.snapshot import DoseSnapshot
 from scancontrol.dose.ledger import DoseLedger
 from scancontrol.dose.limits import DoseLimits
+from scancontrol.dose.running import RunningDose, electrons_of
 from scancontrol.link.link import MicroscopeLink
 from scancontrol.paths import ScanPath
 from scancontrol.plan.planned import PlannedScan
+from scancontrol.wire.assembly import Chunk
 from scancontrol.wire.messages import End
 
 __all__ = ["DoseKeeper", "SeriesDose"]
@@ -58,7 +61,10 @@ class DoseKeeper:
 
     def series(self, series_unique_id: str, planned: PlannedScan) -> SeriesDose:
         """The account of one series."""
-        return SeriesDose(self, series_unique_id, _current_pa(planned), planned.plan.dose_limits)
+        limits = planned.plan.dose_limits
+        total = self.ledger.limits.tightest(limits).total_e_per_a2
+        headroom = math.inf if total is None else total / max(planned.total_dose_e_per_a2, 1e-300)
+        return SeriesDose(self, series_unique_id, _current_pa(planned), limits, headroom)
 
     def under(self, path: ScanPath) -> None:
         """The area of which the dose is told from now on is the one under ``path``."""
@@ -88,18 +94,37 @@ class DoseKeeper:
 class SeriesDose:
     """Implements :class:`scancontrol.acquisition.DoseAccount`."""
 
-    def __init__(self, keeper: DoseKeeper, series: str, beam_current_pa: float, limits: DoseLimits) -> None:
+    def __init__(
+        self, keeper: DoseKeeper, series: str, beam_current_pa: float, limits: DoseLimits, headroom: float = math.inf
+    ) -> None:
         self._keeper, self._series, self._current_pa, self._limits = keeper, series, beam_current_pa, limits
+        self._of_all_frames = headroom
         self._open: dict[int, int] = {}  # frame → number in the ledger
+        self._running: dict[int, RunningDose] = {}  # of the frames whose electrons are limited
 
-    def ask(self, frame: int, path: ScanPath, first_index: int) -> None:
+    def ask(self, frame: int, path: ScanPath, first_index: int) -> float | None:
         """Write the scan down in full. Raises :class:`~scancontrol.errors.InvalidInput`."""
-        self._open[frame] = self._keeper.ledger.ask(
+        ledger = self._keeper.ledger
+        number = ledger.ask(
             self._series, frame, path, first_index, self._current_pa, self._keeper.stage_nm, self._limits
         )
+        self._open[frame] = number
+        expected = electrons_of(path, first_index, path.count - first_index, self._current_pa)
+        most = min(ledger.most_electrons(number), expected * self._of_all_frames)
+        if not math.isfinite(most):
+            return None
+        self._running[frame] = RunningDose(path, first_index, self._current_pa, most)
+        return most
+
+    def counted(self, chunk: Chunk) -> None:
+        """Hold what the microscope counted against what the scan may spend."""
+        running = self._running.get(chunk.frame)
+        if running is not None:
+            running.add(chunk.first_index, chunk.count, chunk.electrons)
 
     def refused(self, frame: int) -> None:
         """Nothing of it was exposed."""
+        self._running.pop(frame, None)
         number = self._open.pop(frame, None)
         if number is not None:
             self._keeper.ledger.withdraw(number)
@@ -108,6 +133,7 @@ class SeriesDose:
         """Replace what was written down by what the microscope counted."""
         if end.utc_ns == 0:
             return  # the link made this end itself, the microscope is gone: what it spent nobody knows yet
+        self._running.pop(end.frame, None)
         number = self._open.pop(end.frame, None)
         if number is not None:
             self._keeper.ledger.spend(number, end.next_index, end.electrons)

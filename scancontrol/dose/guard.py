@@ -48,6 +48,8 @@ class DoseGuard:
         self._frame = np.zeros(1)  # dose of the running frame by cell
         self._ratio = capabilities.overcount  # electrons counted over expected: the highest of all blocks so far
         self._rest_us = np.zeros(1)  # of the running scan by cell (or in one sum), as it was checked
+        self._scan_electrons = 0.0  # of the running scan
+        self._most_electrons: float | None = None  # that it may spend, as whoever asked for it says
         self._short = 0  # samples of a block, where there is little room; 0 is no bound
 
     def prepare(self, cells: PathCells) -> None:
@@ -63,10 +65,18 @@ class DoseGuard:
         """Let the cells of paths go that are no longer known."""
         self._cells = {path_id: cells for path_id, cells in self._cells.items() if known(path_id)}
 
-    def check(self, path: ScanPath, first_index: int, area: str, queued_electrons: float = 0.0) -> float:
+    def check(
+        self,
+        path: ScanPath,
+        first_index: int,
+        area: str,
+        queued_electrons: float = 0.0,
+        most_electrons: float | None = None,
+    ) -> float:
         """Electrons that the rest of this path will spend, if no limit forbids it.
 
         ``queued_electrons`` were promised to scans that wait; they count against the session's limit.
+        ``most_electrons`` is what whoever asks allows this one.
 
         :raises DoseLimitPassed: the scan would pass a limit; says by how much and what would fit
         """
@@ -76,6 +86,8 @@ class DoseGuard:
             expected = self._foreseen(float(exposure_us.sum()))
         else:
             expected = self._foreseen(self._sum_us(path, first_index, path.count - first_index))
+        if most_electrons is not None and expected > most_electrons * (1 + _ROUNDING):
+            self._refuse("scan dose (electrons)", 0.0, expected, most_electrons)
         limit = self.limits.session_electrons
         if limit is not None and self.session_electrons + queued_electrons + expected > limit:
             self._refuse("session dose (electrons)", self.session_electrons + queued_electrons, expected, limit)
@@ -99,13 +111,14 @@ class DoseGuard:
                     self._refuse("area dose (e/Å²)", spent, wanted, self.limits.area_e_per_a2)
         return expected
 
-    def begin_frame(self, path: ScanPath, first_index: int, area: str) -> None:
+    def begin_frame(self, path: ScanPath, first_index: int, area: str, most_electrons: float | None = None) -> None:
         """A new frame: its own sum starts at 0, and what is left of it is all of it."""
         if self.needs_cells:
             self._rest_us = self._cells_of(path).exposure_from_us(first_index).copy()
             self._frame = np.zeros_like(self._rest_us)
         else:
             self._rest_us = np.array([self._sum_us(path, first_index, path.count - first_index)])
+        self._scan_electrons, self._most_electrons = 0.0, most_electrons
         self._look_ahead(path, area)
 
     def budget(self, samples: int) -> int:
@@ -115,6 +128,7 @@ class DoseGuard:
     def add(self, path: ScanPath, first_index: int, count: int, electrons: float, area: str) -> str | None:
         """Count a block that was exposed. The limit that the rest of the scan would pass, or None."""
         self.session_electrons += electrons
+        self._scan_electrons += electrons
         if self.needs_cells:
             cells = self._cells_of(path)
             where, exposure_us = cells.exposure_us(first_index, count)
@@ -132,6 +146,7 @@ class DoseGuard:
     def add_cut_off(self, path: ScanPath, index: int, electrons: float, area: str) -> str | None:
         """Count electrons without a sample, where sample ``index`` would have been; answers as :meth:`add`."""
         self.session_electrons += electrons
+        self._scan_electrons += electrons
         if self.needs_cells:
             cells = self._cells_of(path)
             where, exposure_us = cells.exposure_us(min(index, path.count - 1), 1)
@@ -153,9 +168,12 @@ class DoseGuard:
         limits, rest_us = self.limits, self._rest_us
         self._short = 0
         trip = None
+        if self._most_electrons is not None:
+            spent, rest = np.array([self._scan_electrons]), np.array([self._foreseen(float(rest_us.sum()))])
+            trip = self._bounded("scan", "electrons", spent, rest, self._most_electrons, path)
         if limits.session_electrons is not None:
             spent, rest = np.array([self.session_electrons]), np.array([self._foreseen(float(rest_us.sum()))])
-            trip = self._bounded("session", "electrons", spent, rest, limits.session_electrons, path)
+            trip = self._bounded("session", "electrons", spent, rest, limits.session_electrons, path) or trip
         if self.needs_cells:
             cells = self._cells_of(path)
             scale = self._foreseen(1.0) / cells.cell_a2

@@ -206,11 +206,13 @@ class MicroscopeLink:
         *,
         series_unique_id: str = "",
         area: str = "",
+        most_electrons: float | None = None,
         timeout_s: float = 5.0,
     ) -> None:
         """Ask for one frame. A few may wait in the microscope's queue, so that the beam goes from one to the next.
 
-        Exactly one :class:`End` will come for it. ``area`` names the area of the specimen for the dose limit.
+        Exactly one :class:`End` will come for it. ``area`` names the area of the specimen for the dose limit;
+        the microscope trips by itself before the scan has spent ``most_electrons``.
 
         :raises RequestRefused: not now; ``code`` is one of ``queue_full``, ``beam_held``, ``not_now``, ``unknown_path``
         :raises InvalidInput: the scan would pass a dose limit, or ``first_index`` is not in the path
@@ -223,6 +225,7 @@ class MicroscopeLink:
             "first_index": first_index,
             "series_unique_id": series_unique_id or f"{self._name}-{series_id}",
             "area": area,
+            "most_electrons": most_electrons,
         }
         try:
             self._ask(m.Scan, timeout_s, **fields)

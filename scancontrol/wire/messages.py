@@ -78,7 +78,8 @@ Index = Annotated[int, msgspec.Meta(ge=0, le=1 << 48)]
 Sequence = Annotated[int, msgspec.Meta(ge=0, le=1 << 62)]
 Number = Annotated[int, msgspec.Meta(ge=0, le=(1 << 31) - 1)]
 Time = Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
-Amount = Annotated[float, msgspec.Meta(ge=0)]
+Amount = Annotated[float, msgspec.Meta(ge=0, le=1e30)]  # neither infinite nor NaN
+MaybeAmount = Annotated[float, msgspec.Meta(ge=0, le=1e30)] | None
 
 MAX_DATA_BYTES = 96 << 20  # of one path: 2²² positions, each with a dwell
 PIECE_BYTES = 48 << 10
@@ -146,6 +147,7 @@ class Scan(Message, frozen=True, kw_only=True, tag="scan"):
     path_id: PathId
     first_index: Index = 0  # the first sample to expose: above 0 where an interrupted frame goes on
     area: Name = ""  # which area of the specimen (specimen and stage position), for the dose per area
+    most_electrons: MaybeAmount = None  # whatever is counted; what the daemon's own limits leave for this scan
     heard: Sequence = 0  # data messages before this one were taken by whoever asks; what they said is known to them
 
 

@@ -30,6 +30,7 @@ __all__ = ["Action", "BeginScan", "BlankBeam", "ExpandRecipe", "OpenScan", "Scan
 
 _LARGEST_ITEM_BYTES = 4
 _KEPT_SAMPLES = 1 << 22
+_ROUNDING = 1e-6
 _UNASKED: tuple[EndReason, ...] = ("dose_limit", "overrun", "fault", "heartbeat_lost")
 
 
@@ -58,11 +59,17 @@ class ExpandRecipe:
     path_id: str
     recipe: dict[str, Any]
     samples_limit: int
+    dwell_us: tuple[float, float]  # the shortest and the longest that the microscope states
     with_cells: bool
 
     def carry_out(self) -> tuple[ScanPath, PathCells | None]:
         """The path, and its cells. Raises as :func:`~scancontrol.wire.registry.expand_recipe` does."""
         path = expand_recipe(self.path_id, self.recipe, self.samples_limit)
+        for dwell_us, bound, what in zip(path.dwell_range_us, self.dwell_us, ("below", "above"), strict=True):
+            if (dwell_us < bound * (1 - _ROUNDING)) if what == "below" else (dwell_us > bound * (1 + _ROUNDING)):
+                raise InvalidInput(
+                    "dwell_us", f"{dwell_us:g}", f"is {what} what the microscope states, {bound:g}", "mend the plan"
+                )
         if path.count <= _KEPT_SAMPLES:
             _ = path.positions  # expanded here and now, so that nobody waits for it when a frame begins
         return path, PathCells(path) if self.with_cells else None
@@ -193,7 +200,7 @@ class Scanner:
                 "start a frame that is not complete",
             )
         promised = sum(max(0.0, scan.expected_electrons - scan.electrons) for scan in self.open_scans)
-        expected = self._guard.check(path, request.first_index, request.area, promised)
+        expected = self._guard.check(path, request.first_index, request.area, promised, request.most_electrons)
         self.step(Event.SCAN, "", now_ns)
         self.queue.append(OpenScan(request, path, request.first_index, expected))
         self.advance(now_ns)
@@ -275,7 +282,8 @@ class Scanner:
     def _begin(self, now_ns: int) -> None:
         if self.scan is None:
             self.scan = self.queue.popleft()
-            self._guard.begin_frame(self.scan.path, self.scan.next_index, self.scan.request.area)
+            asked = self.scan.request
+            self._guard.begin_frame(self.scan.path, self.scan.next_index, asked.area, asked.most_electrons)
             request = self.scan.request
             self._retention.append(
                 Start(

@@ -382,8 +382,10 @@ class ServerProtocol:
 
     def _expand(self, path_id: str, recipe: dict[str, Any], waiting: tuple[bytes, int]) -> None:
         self._expanding[path_id] = [waiting]
-        limit = self._capabilities.samples_per_path_limit
-        self._expansions.append(ExpandRecipe(path_id, recipe, limit, self._guard.needs_cells))
+        stated = self._capabilities
+        dwell_us = (stated.shortest_dwell_us, stated.longest_dwell_us)
+        limit = stated.samples_per_path_limit
+        self._expansions.append(ExpandRecipe(path_id, recipe, limit, dwell_us, self._guard.needs_cells))
 
     def _take_piece(self, connection: bytes, piece: m.Piece, now_ns: int) -> None:
         """A stretch of an operator's own path; anybody else's, and one that nobody waits for, is not looked at."""

@@ -17,12 +17,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scancontrol.acquisition import Acquisition, Background, Happening, PartialFrames, Phase
+from scancontrol.acquisition.contracts import NoAccount
 from scancontrol.acquisition.phases import TRANSITIONS, step
+from scancontrol.dose.running import RunningDose
 from scancontrol.errors import InvalidInput, LinkError, LocalProtocolError, RemoteProtocolError
-from scancontrol.paths import achieved_positions, expand, partial_frame
+from scancontrol.paths import ScanPath, achieved_positions, expand, partial_frame
 from scancontrol.plan.plan import ScanPlan
 from scancontrol.plan.planned import PlannedScan
 from scancontrol.recording import Recording, RecordingWriter, record_plan
+from scancontrol.wire.assembly import Chunk
 
 
 @pytest.fixture
@@ -466,3 +469,24 @@ def test_a_pause_that_the_microscope_refuses_leaves_the_acquisition_scanning(
     microscope.script = when_exposed(20, lambda m: acquisition.pause())
     assert acquisition.run().finish_reason == "completed"
     assert microscope.calls == ["pause"]
+
+
+def test_a_microscope_that_counts_more_than_the_limits_leave_is_stopped_and_its_samples_are_kept(
+    recording: RecordingWriter, plan: ScanPlan
+) -> None:
+    class Limited(NoAccount):
+        def ask(self, frame: int, path: ScanPath, first_index: int) -> float | None:
+            self.path = path
+            self.running = RunningDose(path, first_index, 20.0, 1.5 * path.electrons(20.0))
+            return None  # the microscope is one that does not listen
+
+        def counted(self, chunk: Chunk) -> None:
+            share = chunk.count / self.path.count
+            self.running.add(chunk.first_index, chunk.count, 5 * share * self.path.electrons(20.0))
+
+    microscope = MemoryMicroscope()
+    status = Acquisition(microscope, recording, recipes_of(plan), dose=Limited()).run()
+    assert status.finish_reason == "dose_limit"
+    assert "5 times what current and dwell say" in status.message
+    assert 0 < status.samples_received == len(microscope.exposed) < expand(recipes_of(plan)[0]).count
+    check_recorded(recording.path, microscope)

@@ -199,8 +199,9 @@ def test_a_ledger_whose_disk_is_full_is_waited_for_like_the_recordings_own(
             if full[0] and when == at:
                 raise StorageError("dose ledger", "journal", "cannot be written (No space left on device)", "make room")
 
-        def ask(self, frame: int, path: ScanPath, first_index: int) -> None:
+        def ask(self, frame: int, path: ScanPath, first_index: int) -> float | None:
             self._write("ask")
+            return None
 
         def ended(self, end: End) -> None:
             self._write("ended")

@@ -132,6 +132,17 @@ def test_a_place_that_is_full_refuses_only_the_scans_that_touch_it():
         watch.check(upper, 0, "a")
 
 
+def test_a_scan_trips_at_its_first_block_where_it_would_spend_more_than_it_was_given():
+    watch, path = guard(), raster()
+    most = 1.2 * path.count * EXACT
+    assert watch.check(path, 0, "a", 0.0, most) == pytest.approx(path.count * EXACT)
+    watch.begin_frame(path, 0, "a", most)
+    assert watch.add(path, 0, 64, 64 * EXACT, "a") is None
+    assert "scan: " in watch.add(path, 64, 64, 5 * 64 * EXACT, "a")
+    with pytest.raises(InvalidInput, match="scan dose"):
+        guard().check(path, 0, "a", 0.0, 0.5 * path.count * EXACT)
+
+
 def test_the_frame_limit_starts_anew_with_each_frame():
     watch = guard(frame_e_per_a2=1.0)
     for _ in range(5):

@@ -88,6 +88,7 @@ class MemoryMicroscope:
         *,
         series_unique_id: str = "",
         area: str = "",
+        most_electrons: float | None = None,
     ) -> None:
         self._same_thread()
         self.queue.append([frame, self.paths[path_id], first_index, first_index, False])

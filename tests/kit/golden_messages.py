@@ -105,8 +105,9 @@ GOLDEN = {
     "piece": (b"\x84\xa4type\xa5piece\xa7path_id\xd9 00112233445566778899aabbccddeeff\xa6offset0\xa4data\xc4\x0212"),
     "wanted": (b"\x83\xa4type\xa6wanted\xa7path_id\xd9 00112233445566778899aabbccddeeff\xa6offset0"),
     "scan": (
-        b"\x89\xa4type\xa4scan\xa7request\x02\xa9series_id\x07\xb0series_unique_id\xa2s7\xa5frame\x02\xa7path_i"
-        b"d\xd9 00112233445566778899aabbccddeeff\xabfirst_index`\xa4area\xa2a1\xa5heard\x0b"
+        b"\x8a\xa4type\xa4scan\xa7request\x02\xa9series_id\x07\xb0series_unique_id\xa2s7\xa5frame\x02\xa7path_i"
+        b"d\xd9 00112233445566778899aabbccddeeff\xabfirst_index`\xa4area\xa2a1\xaemost_electrons\xc0\xa5heard"
+        b"\x0b"
     ),
     "pause": (b"\x82\xa4type\xa5pause\xa7request\x03"),
     "resume": (b"\x82\xa4type\xa6resume\xa7request\x04"),

@@ -2,12 +2,15 @@
 
 ``crc32 (8 hex digits) SPACE json NEWLINE``. A record is there when its line is whole; a line that a crash tore off at
 the end of the file never was. A bad line with good ones after it is no crash but damage, and is refused: dose that
-nobody knows any more must not be forgotten silently.
+nobody knows any more must not be forgotten silently. For the same reason the number of the last record is kept in
+the lock's file, too, and some room is kept on the disk so that what was exposed can be written down when it is full.
 """
 
 from __future__ import annotations
 
+import errno
 import fcntl
+import logging
 import os
 import zlib
 from collections.abc import Sequence
@@ -25,6 +28,13 @@ MAX_LINE_BYTES = 1 << 26
 """A path of a user's own points is written down with all its points."""
 
 MAX_FILE_BYTES = 1 << 28
+
+ROOM_BYTES = 1 << 20
+"""Kept free for the journal alone; the accounts of a thousand scans."""
+
+LOCK, ROOM = ".lock", ".room"
+
+log = logging.getLogger(__name__)
 
 Record = dict[str, Any]
 
@@ -88,7 +98,7 @@ class Journal:
     def __init__(self, path: Path, *, sync: bool = False) -> None:
         self.path, self._sync = path, sync
         try:
-            self._lock = os.open(path.with_name(".lock"), os.O_RDWR | os.O_CREAT, 0o644)
+            self._lock = os.open(path.with_name(LOCK), os.O_RDWR | os.O_CREAT, 0o644)
         except OSError as error:
             raise self._refused(error) from error
         try:
@@ -100,10 +110,24 @@ class Journal:
             ) from None
         self._descriptor = -1
         self.bytes = 0
+        self.has_room = False  # whether the room that is kept is there
 
     def open(self) -> list[Record]:
-        """The records that are there; what a crash tore is cut off, and appending goes on after it."""
+        """The records that are there; what a crash tore is cut off, and appending goes on after it.
+
+        Raises:
+            InvalidInput: there were more once.
+        """
         records, good = read_records(self.path) if self.path.exists() else ([], 0)
+        known = self.last_known
+        if known and (not records or int(records[-1].get("n", 0)) < known):
+            have = f"ends at record {records[-1].get('n')}" if records else "is missing or empty"
+            raise InvalidInput(
+                "dose ledger",
+                self.path,
+                f"{have}, and {known} were written",
+                f"restore it from a copy, name a new specimen, or remove {LOCK} beside it to go on without them",
+            )
         try:
             self._descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
             os.ftruncate(self._descriptor, good)
@@ -111,7 +135,32 @@ class Journal:
         except OSError as error:
             raise self._refused(error) from error
         self.bytes = good
+        self.keep_room()
         return records
+
+    @property
+    def last_known(self) -> int:
+        """The number of the last record, as the lock's file has it; 0 where nothing was ever written."""
+        text = os.pread(self._lock, 32, 0).strip()
+        return int(text) if text.isdigit() else 0
+
+    def keep_room(self) -> bool:
+        """Set the room aside again, where it was used; whether it is there."""
+        if not self.has_room:
+            try:
+                descriptor = os.open(self.path.with_name(ROOM), os.O_RDWR | os.O_CREAT, 0o644)
+                try:
+                    os.posix_fallocate(descriptor, 0, ROOM_BYTES)
+                finally:
+                    os.close(descriptor)
+                self.has_room = True
+            except OSError:
+                self._use_room()
+        return self.has_room
+
+    def _use_room(self) -> None:
+        self.has_room = False
+        self.path.with_name(ROOM).unlink(missing_ok=True)
 
     def append(self, *records: Record) -> None:
         """Write records, all or (after a failure) none. They are with the operating system when this returns."""
@@ -123,17 +172,36 @@ class Journal:
             )
         content = b"".join(lines)
         try:
+            self._write(content)
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT) or not self.has_room:
+                raise self._refused(error) from error
+            log.warning("the disk is full: the ledger uses the room that was kept for it")
+            self._use_room()
+            try:
+                self._write(content)
+            except OSError as again:
+                raise self._refused(again) from again
+        self.bytes += len(content)
+        self._note(int(records[-1].get("n", 0)))
+
+    def _write(self, content: bytes) -> None:
+        try:
             written = os.write(self._descriptor, content)
             if written < len(content):
-                raise OSError(28, os.strerror(28))
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             if self._sync:
                 os.fdatasync(self._descriptor)
-        except OSError as error:
+        except OSError:
             # What is half written is cut off again, so that the next record starts on a line of its own.
             os.ftruncate(self._descriptor, self.bytes)
             os.lseek(self._descriptor, self.bytes, os.SEEK_SET)
-            raise self._refused(error) from error
-        self.bytes += len(content)
+            raise
+
+    def _note(self, number: int) -> None:
+        """The number reaches the lock's file after its record: that file never knows of more than there is."""
+        if number:
+            os.pwrite(self._lock, b"%-31d\n" % number, 0)
 
     def replace(self, records: Sequence[Record]) -> None:
         """Put these in place of all there are: the new file whole, or the old one."""

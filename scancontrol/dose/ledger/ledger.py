@@ -24,6 +24,7 @@ import msgspec
 import numpy as np
 
 from scancontrol.dose.ledger.area import MAX_TILES
+from scancontrol.dose.ledger.joining import head_of, joined
 from scancontrol.dose.ledger.journal import Journal, read_records
 from scancontrol.dose.ledger.map_file import VERSION, load_map, save_map
 from scancontrol.dose.ledger.state import Asked, LedgerState
@@ -87,8 +88,7 @@ class DoseLedger:
         self.limits = limits or DoseLimits()
         self._utc_ns = utc_ns
         self._lock = threading.Lock()
-        self._expected: dict[int, float] = {}  # electrons of open scans by current and dwell alone
-        self.overhead = 1.0  # electrons counted over electrons expected, the most seen so far
+        self._most: dict[int, float] = {}  # electrons that each open scan may spend
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -97,10 +97,9 @@ class DoseLedger:
             ) from error
         self._journal = Journal(self.folder / JOURNAL, sync=sync)
         try:
-            self._state = load_map(self.folder / MAP)
-            for record in self._journal.open():
-                if record.get("n", 0) > self._state.number:
-                    self._state.apply(record)
+            loaded = load_map(self.folder / MAP)
+            self._digest = loaded.digest
+            self._state = joined(self.folder, loaded, self._journal.open())
             if not self._state.specimen:
                 self._write("specimen", specimen=specimen, session=self._now(), version=VERSION)
         except BaseException:
@@ -136,10 +135,10 @@ class DoseLedger:
         stage_nm: tuple[float, float],
         first: int,
         limits: DoseLimits,
-    ) -> float:
-        """The electrons that they will spend."""
-        state = self._state
-        per_us = beam_current_pa * ELECTRONS_PER_PA_US * self.overhead
+    ) -> tuple[float, float]:
+        """The electrons that they will spend, and how many times as many would still pass no limit."""
+        state, headroom = self._state, math.inf
+        per_us = beam_current_pa * ELECTRONS_PER_PA_US * self._state.overcount
         frames = sum(times for _, times in paths)
         coverage = sum(path.coverage.dose * times for path, times in paths) / frames
         known: dict[str, Any] = {"dwell_us": paths[0][0].recipe.dwell_us, "coverage": coverage, "frames": frames}
@@ -152,18 +151,20 @@ class DoseLedger:
             added = patch.dose_e_per_a2(spent)
             if limits.frame_e_per_a2 is not None:
                 check_limit("dose of one frame", float(added.max()), limits.frame_e_per_a2, **{**known, "frames": 1})
+                headroom = min(headroom, limits.frame_e_per_a2 / max(float(added.max()), 1e-300))
             electrons += spent * times
             wanted = added * times if wanted is None else wanted + added * times
         if limits.total_e_per_a2 is not None and wanted is not None:
             check_limit(f"dose of {frames} frames", float(wanted.max()), limits.total_e_per_a2, **known)
         if limits.session_electrons is None and limits.area_e_per_a2 is None:
-            return electrons
+            return electrons, headroom
         promised_map, promised = state.promised()
         if limits.session_electrons is not None:
             left = limits.session_electrons - state.session_electrons - promised
             otherwise = "begin a new session ('scancontrol ledger DIR --new-session'), or raise the limit"
             limit = limits.session_electrons
             check_fits("session dose", "electrons", electrons, left, limit, **known, otherwise=otherwise)
+            headroom = min(headroom, left / max(electrons, 1e-300))
         if limits.area_e_per_a2 is not None and wanted is not None:
             left_by_cell = limits.area_e_per_a2 - state.area.under(patch) - promised_map.under(patch)
             # Of the cells that pass the limit the one that asks for the smallest factor speaks for all.
@@ -178,7 +179,8 @@ class DoseLedger:
                 **known,
                 otherwise="move to a fresh area, or raise the limit if the specimen stands it",
             )
-        return electrons
+            headroom = min(headroom, float(factor.flat[worst]))
+        return electrons, headroom
 
     # -- accounts ---------------------------------------------------------------------------------------
 
@@ -200,7 +202,14 @@ class DoseLedger:
         """
         with self._lock:
             limits = self.limits if limits is None else self.limits.tightest(limits)
-            electrons = self._check([(path, 1)], beam_current_pa, stage_nm, first_index, limits)
+            if not self._journal.keep_room():
+                raise StorageError(
+                    "dose ledger",
+                    self.folder,
+                    "has no room left to account for what a scan would expose",
+                    "make room on the disk",
+                )
+            electrons, headroom = self._check([(path, 1)], beam_current_pa, stage_nm, first_index, limits)
             if path.path_id not in self._state.paths:
                 self._write("path", path_id=path.path_id, recipe=msgspec.to_builtins(path.recipe))
             number = self._write(
@@ -211,18 +220,24 @@ class DoseLedger:
                 first=first_index,
                 stop=path.count,
                 electrons=electrons,
+                expected=electrons / self._state.overcount,
                 y_nm=float(stage_nm[0]),
                 x_nm=float(stage_nm[1]),
                 utc_ns=self._utc_ns(),
             )
             self._state.paths[path.path_id] = path  # the one whose expansion may be at hand
-            self._expected[number] = electrons / self.overhead
+            self._most[number] = electrons * headroom
             return number
+
+    def most_electrons(self, number: int) -> float:
+        """What a scan that was asked for may spend, whatever is counted, and pass no limit; infinite without limits."""
+        with self._lock:
+            return self._most.get(number, math.inf)
 
     def withdraw(self, number: int) -> None:
         """The microscope refused it: nothing was exposed."""
         with self._lock:
-            self._expected.pop(number, None)
+            self._most.pop(number, None)
             self._write("withdrawn", asked=number)
 
     def spend(self, number: int, next_index: int, electrons: float, *, how: str = "end") -> None:
@@ -231,10 +246,7 @@ class DoseLedger:
             self._spend(number, next_index, electrons, how)
 
     def _spend(self, number: int, next_index: int, electrons: float, how: str) -> None:
-        asked = self._state.asked[number]
-        expected = self._expected.pop(number, 0.0)
-        if expected > 0 and next_index >= asked.stop:
-            self.overhead = max(self.overhead, min(10.0, electrons / expected))
+        self._most.pop(number, None)
         self._write("spent", asked=number, next=next_index, electrons=electrons, how=how, utc_ns=self._utc_ns())
         if self._journal.bytes > _COMPACT_BYTES:
             self._compact()
@@ -303,8 +315,8 @@ class DoseLedger:
     def _compact(self) -> None:
         """Everything so far into the map; open scans stay in the journal, with their paths."""
         state = self._state
-        save_map(self.folder / MAP, state)
-        self._journal.replace([])
+        self._digest = save_map(self.folder / MAP, state, self._digest)
+        self._journal.replace([head_of(state.number, self._digest)])
         state.forget_paths()  # whoever reads on from here does not have them
 
     def _now(self) -> str:
@@ -317,22 +329,12 @@ def read_ledger(folder: Path) -> LedgerState:
         raise InvalidInput("dose ledger", folder, "holds no ledger", f"give the folder with {JOURNAL} in it")
     for _ in range(8):
         before = _identity(folder / MAP)
-        state = load_map(folder / MAP)
+        loaded = load_map(folder / MAP)
         records = read_records(folder / JOURNAL)[0]
         if _identity(folder / MAP) != before:
             continue  # the daemon compacted it between the two files
-        fresh = [record for record in records if record.get("n", 0) > state.number]
-        if fresh and fresh[0]["n"] != state.number + 1:
-            break
-        for record in fresh:
-            state.apply(record)
-        return state
-    raise InvalidInput(
-        "dose ledger",
-        folder,
-        "lacks records between its map and its journal",
-        "restore it from a copy, or name a new specimen",
-    )
+        return joined(folder, loaded, records)
+    raise InvalidInput("dose ledger", folder, "changes faster than it can be read", "read it again")
 
 
 def _identity(path: Path) -> tuple[int, int]:

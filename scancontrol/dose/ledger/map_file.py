@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import zipfile
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import msgspec
@@ -15,15 +16,21 @@ from scancontrol.dose.ledger.state import Asked, LedgerState, Place
 from scancontrol.errors import InvalidInput
 from scancontrol.files import write_bytes
 
-__all__ = ["VERSION", "load_map", "save_map"]
+__all__ = ["VERSION", "Loaded", "digest_of", "load_map", "save_map"]
 
-VERSION = 1
+VERSION = 2
 
 
-def save_map(path: Path, state: LedgerState) -> None:
-    """Write a state. Raises :class:`StorageError` where the disk does not take it; the old file stays."""
+def save_map(path: Path, state: LedgerState, follows: str) -> str:
+    """Write a state; ``follows`` is the digest of the map before it. Returns its own.
+
+    Raises:
+        StorageError: the disk does not take it; the old file stays.
+    """
     facts = {
         "version": VERSION,
+        "follows": follows,
+        "overcount": state.overcount,
         "specimen": state.specimen,
         "session": state.session,
         "number": state.number,
@@ -46,22 +53,43 @@ def save_map(path: Path, state: LedgerState) -> None:
     buffer = io.BytesIO()
     np.savez_compressed(buffer, keys=keys, tiles=tiles, facts=np.frombuffer(msgspec.json.encode(facts), np.uint8))
     write_bytes(path, buffer.getbuffer(), "dose ledger")
+    return digest_of(buffer.getvalue())
 
 
-def load_map(path: Path) -> LedgerState:
-    """The state in a file, empty where there is none. Raises :class:`InvalidInput` for anything else."""
+@dataclass(frozen=True)
+class Loaded:
+    """A map as it was read: its digest, and that of the map before it, empty where there is none."""
+
+    state: LedgerState
+    digest: str = ""
+    follows: str = ""
+    unchained: bool = False  # of a release that wrote no digests
+
+
+def digest_of(content: bytes) -> str:
+    """What a journal remembers a map by."""
+    return hashlib.blake2b(content, digest_size=16).hexdigest()
+
+
+def load_map(path: Path) -> Loaded:
+    """The map in a file; an empty one where there is none.
+
+    Raises:
+        InvalidInput: it is none, or damaged.
+    """
     state = LedgerState()
     if not path.exists():
-        return state
+        return Loaded(state)
     try:
         if path.stat().st_size > 1 << 30:
             raise ValueError("too large")
-        with zipfile.ZipFile(path) as archive:  # bounded before anything is unpacked
+        content = path.read_bytes()
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:  # bounded before anything is unpacked
             if sum(item.file_size for item in archive.infolist()) > MAX_TILES * (TILE * TILE * 8 + 24) + (64 << 20):
                 raise ValueError("too large unpacked")
-        with np.load(path, allow_pickle=False) as file:
+        with np.load(io.BytesIO(content), allow_pickle=False) as file:
             keys, tiles, facts = file["keys"], file["tiles"], msgspec.json.decode(file["facts"].tobytes())
-        if facts["version"] != VERSION or keys.shape != (len(tiles), 3) or tiles.shape[1:] != (TILE, TILE):
+        if facts["version"] not in (1, VERSION) or keys.shape != (len(tiles), 3) or tiles.shape[1:] != (TILE, TILE):
             raise ValueError("of another version")
         if tiles.dtype != np.float64 or not bool(np.isfinite(tiles).all() and (tiles >= 0).all()):
             raise ValueError("not doses")
@@ -78,6 +106,7 @@ def load_map(path: Path) -> LedgerState:
             "server_electrons",
         ):
             setattr(state, name, type(getattr(state, name))(facts[name]))
+        state.overcount = float(facts.get("overcount", 1.0))
         for key, tile in zip(keys.tolist(), tiles, strict=True):
             state.area.tiles[key[0], key[1], key[2]] = tile.copy()
         for recipe in facts["paths"]:
@@ -92,4 +121,5 @@ def load_map(path: Path) -> LedgerState:
         raise InvalidInput(
             "dose ledger", path, f"cannot be read ({error})", "restore it from a copy, or name a new specimen"
         ) from error
-    return state
+    unchained = facts["version"] == 1
+    return Loaded(state, digest_of(content), "" if unchained else str(facts["follows"]), unchained)

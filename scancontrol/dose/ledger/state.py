@@ -45,9 +45,10 @@ class Asked:
     path_id: str
     first_index: int
     stop: int
-    electrons: float  # expected of samples first_index to stop
+    electrons: float  # of samples first_index to stop, with what the instrument was seen to overcount
     stage_nm: tuple[float, float]
     server_id: str
+    expected: float = 0.0  # of the same samples, by current and dwell alone
 
 
 @dataclass
@@ -61,6 +62,7 @@ class LedgerState:
     session_electrons: float = 0.0
     frames: int = 0
     assumed_electrons: float = 0.0  # of the total: counted in full because nobody could say
+    overcount: float = 1.0  # electrons counted over electrons expected, the most of any scan
     server_id: str = ""
     server_baseline: float = 0.0  # what the server had counted when this ledger first met it
     server_electrons: float = 0.0  # accounted for here since
@@ -107,6 +109,7 @@ class LedgerState:
                 electrons=_amount(record["electrons"]),
                 stage_nm=(float(record["y_nm"]), float(record["x_nm"])),
                 server_id=self.server_id,
+                expected=_amount(record.get("expected", 0.0)),
             )
             if asked.path_id not in self.paths:
                 raise ValueError(f"unknown path {asked.path_id}")
@@ -133,6 +136,7 @@ class LedgerState:
         self.electrons += electrons
         self.session_electrons += electrons
         self.frames += 1
+        self._remember(asked, electrons, stop, record)
         if record["how"] == "assumed":
             self.assumed_electrons += electrons
         if asked.server_id == self.server_id:
@@ -151,6 +155,21 @@ class LedgerState:
             place.electrons += electrons
             place.fov_nm = max(place.fov_nm, path.fov_nm)
             place.last_utc_ns = max(place.last_utc_ns, int(record["utc_ns"]))
+
+    def _remember(self, asked: Asked, electrons: float, stop: int, record: dict[str, Any]) -> None:
+        """What an instrument counted beyond what it said it would, so that no later process has to find out again."""
+        if record["how"] != "end" or asked.expected <= 0 or electrons <= 0:
+            return
+        path = self.paths[asked.path_id]
+        last = min(stop + 1, path.count)  # a sample that was cut off may be in it
+        if last <= asked.first_index:
+            return
+        share = 1.0
+        if last < asked.stop:
+            whole = self.patch(path, asked.stage_nm, asked.first_index, asked.stop).total_us
+            share = self.patch(path, asked.stage_nm, asked.first_index, last).total_us / whole
+        if share > 0:
+            self.overcount = max(self.overcount, electrons / (share * asked.expected))
 
     def promised(self) -> tuple[AreaMap, float]:
         """What the open scans may still spend: their map, and their electrons."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -15,9 +16,10 @@ from hypothesis import strategies as st
 
 from scancontrol.dose.ledger import DoseLedger, Patch, check_specimen, patch_of, read_ledger
 from scancontrol.dose.ledger.area import AreaMap
-from scancontrol.dose.ledger.ledger import JOURNAL
+from scancontrol.dose.ledger.journal import LOCK, ROOM
+from scancontrol.dose.ledger.ledger import JOURNAL, MAP
 from scancontrol.dose.limits import DoseLimits
-from scancontrol.errors import DoseLimitPassed, InvalidInput, LedgerInUse
+from scancontrol.errors import DoseLimitPassed, InvalidInput, LedgerInUse, StorageError
 from scancontrol.paths import PathRecipe, Raster, ScanPath
 
 CURRENT_PA = 10.0
@@ -145,8 +147,10 @@ def test_a_torn_end_of_the_journal_costs_the_unfinished_record_and_no_other(tmp_
     path = raster()
     ledger = DoseLedger(tmp_path, "grid")
     scan(ledger, path)
+    known = (tmp_path / "grid" / LOCK).read_bytes()
     ledger.ask("s", 1, path, 0, CURRENT_PA, HERE)
     ledger._journal.close()
+    (tmp_path / "grid" / LOCK).write_bytes(known)  # a record is known of after it is whole
     file = tmp_path / "grid" / JOURNAL
     file.write_bytes(file.read_bytes()[:-lost])
     ledger = DoseLedger(tmp_path, "grid")
@@ -238,3 +242,132 @@ def test_what_was_spent_is_never_less_after_sigkill_than_what_the_dead_process_s
         for number in list(ledger._state.asked):
             ledger.withdraw(number)
         ledger.close()
+
+
+def two_frames(folder: Path, *, compacted: int) -> dict[str, bytes]:
+    """A ledger of ``compacted`` frames in its map and one in its journal; all its files."""
+    path = raster()
+    ledger = DoseLedger(folder, "grid")
+    for frame in range(compacted):
+        scan(ledger, path, frame)
+    if compacted:
+        ledger.close()
+        ledger = DoseLedger(folder, "grid")
+    scan(ledger, path, compacted)
+    ledger._journal.close()
+    return {
+        name: (folder / "grid" / name).read_bytes()
+        for name in (JOURNAL, MAP, LOCK)
+        if (folder / "grid" / name).exists()
+    }
+
+
+@pytest.mark.parametrize("missing", [MAP, JOURNAL])
+def test_a_missing_file_is_refused_by_name_and_never_read_as_0(tmp_path: Path, missing: str) -> None:
+    two_frames(tmp_path, compacted=1)
+    (tmp_path / "grid" / missing).unlink()
+    with pytest.raises(InvalidInput, match=r"(map|journal).*(restore|name a new specimen)"):
+        DoseLedger(tmp_path, "grid")
+
+
+@pytest.mark.parametrize("older", [MAP, JOURNAL])
+def test_an_older_copy_of_one_file_is_refused(tmp_path: Path, older: str) -> None:
+    before = two_frames(tmp_path, compacted=1)
+    ledger = DoseLedger(tmp_path, "grid")
+    scan(ledger, raster(), 2)
+    ledger.close()
+    DoseLedger(tmp_path, "grid").close()
+    (tmp_path / "grid" / older).write_bytes(before[older])
+    with pytest.raises(InvalidInput, match=r"do not belong together|older map|ends at record|a journal from"):
+        DoseLedger(tmp_path, "grid")
+
+
+def test_a_journal_that_lacks_a_record_is_refused_with_its_number(tmp_path: Path) -> None:
+    two_frames(tmp_path, compacted=0)
+    file = tmp_path / "grid" / JOURNAL
+    lines = file.read_bytes().splitlines(keepends=True)
+    file.write_bytes(b"".join([*lines[:2], *lines[3:]]))
+    with pytest.raises(InvalidInput, match=r"lacks record 3: 4 comes instead; restore both files"):
+        DoseLedger(tmp_path, "grid")
+    with pytest.raises(InvalidInput, match="lacks record 3"):
+        read_ledger(tmp_path / "grid")
+
+
+def test_the_last_records_cannot_be_cut_off_unnoticed(tmp_path: Path) -> None:
+    two_frames(tmp_path, compacted=0)
+    file = tmp_path / "grid" / JOURNAL
+    file.write_bytes(b"".join(file.read_bytes().splitlines(keepends=True)[:-1]))
+    with pytest.raises(InvalidInput, match=r"ends at record 3, and 4 were written; .*remove \.lock beside it"):
+        DoseLedger(tmp_path, "grid")
+    (tmp_path / "grid" / LOCK).unlink()
+    ledger = DoseLedger(tmp_path, "grid")
+    assert ledger.totals.open_scans == 1  # and what was cut off counts in full
+    ledger.close()
+
+
+def test_a_process_killed_between_map_and_journal_loses_and_doubles_nothing(tmp_path: Path) -> None:
+    path = raster()
+    ledger = DoseLedger(tmp_path, "grid")
+    scan(ledger, path)
+    before = (tmp_path / "grid" / JOURNAL).read_bytes()
+    ledger.close()
+    (tmp_path / "grid" / JOURNAL).write_bytes(before)  # the map is there, the journal is not yet replaced
+    ledger = DoseLedger(tmp_path, "grid")
+    assert ledger.totals.frames == 1
+    scan(ledger, path, 1)
+    ledger.close()
+    assert read_ledger(tmp_path / "grid").electrons == pytest.approx(2 * path.electrons(CURRENT_PA))
+
+
+def test_an_overcount_is_remembered_by_the_next_process_without_a_cap(tmp_path: Path) -> None:
+    path = raster()
+    ledger = DoseLedger(tmp_path, "grid")
+    number = ledger.ask("s", 0, path, 0, CURRENT_PA, HERE)
+    ledger.spend(number, path.count // 4, 25.0 * path.electrons(CURRENT_PA) / 4)  # cut off by a limit
+    ledger._journal.close()
+    for _ in range(2):  # from the journal, then from the map
+        ledger = DoseLedger(tmp_path, "grid", DoseLimits(session_electrons=40 * path.electrons(CURRENT_PA)))
+        ledger.check([(path, 1)], CURRENT_PA, HERE)
+        with pytest.raises(DoseLimitPassed, match="session dose"):
+            ledger.check([(path, 2)], CURRENT_PA, HERE)
+        ledger.close()
+
+
+def test_a_scan_may_spend_what_the_tightest_limit_leaves(tmp_path: Path) -> None:
+    path = raster(256)
+    each = path.electrons(CURRENT_PA) / 640.0**2
+    ledger = DoseLedger(tmp_path, "grid", DoseLimits(area_e_per_a2=3.0 * each))
+    first = ledger.ask("s", 0, path, 0, CURRENT_PA, HERE)
+    assert ledger.most_electrons(first) == pytest.approx(3.0 * path.electrons(CURRENT_PA), rel=0.01)
+    second = ledger.ask("s", 1, path, 0, CURRENT_PA, HERE, DoseLimits(frame_e_per_a2=1.5 * each))
+    assert ledger.most_electrons(second) == pytest.approx(1.5 * path.electrons(CURRENT_PA), rel=0.01)
+    ledger.close()
+
+
+def test_a_full_disk_still_takes_the_account_of_what_was_exposed_and_no_new_scan(tmp_path: Path, monkeypatch) -> None:
+    path = raster()
+    ledger = DoseLedger(tmp_path, "grid")
+    number = ledger.ask("s", 0, path, 0, CURRENT_PA, HERE)
+    write, allocate = os.write, os.posix_fallocate
+
+    def full() -> bool:
+        return (tmp_path / "grid" / ROOM).exists() or False
+
+    def limited_write(descriptor: int, content: bytes) -> int:
+        if full():
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(descriptor, content)
+
+    def no_room(descriptor: int, offset: int, length: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "write", limited_write)
+    monkeypatch.setattr(os, "posix_fallocate", no_room)
+    ledger.spend(number, path.count, path.electrons(CURRENT_PA))
+    assert ledger.totals.open_scans == 0
+    with pytest.raises(StorageError, match="no room left"):
+        ledger.ask("s", 1, path, 0, CURRENT_PA, HERE)
+    monkeypatch.setattr(os, "posix_fallocate", allocate)
+    monkeypatch.setattr(os, "write", write)
+    ledger.ask("s", 1, path, 0, CURRENT_PA, HERE)
+    ledger._journal.close()
