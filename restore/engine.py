@@ -8,18 +8,21 @@ protocol.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import msgspec
 import numpy as np
 import torch
+from torch import Tensor
 
 from restore.estimate.delay import Delay, DelayFinder, DelayWatch
 from restore.estimate.memory import Afterglow
 from restore.estimate.noise import stated_variance
 from restore.estimate.readings import Judged, judge
+from restore.estimate.stream import Stream
 from restore.estimate.undoing import without_afterglow
 from restore.fills.push_pull import push_pull
 from restore.gridding import MIN_SAMPLES, FrameGeometry
@@ -29,7 +32,10 @@ from scancontrol.errors import InvalidInput
 from scancontrol.paths import ScanPath, achieved_positions
 from scancontrol.recent import Recent
 
-__all__ = ["Engine", "PreparedPath"]
+__all__ = ["MEMORY_LIMIT", "Engine", "PreparedPath"]
+
+MEMORY_LIMIT = 64  # frames; their samples are kept
+_STREAMS_KEPT = 4
 
 
 @dataclass(frozen=True)
@@ -70,11 +76,28 @@ class PreparedPath:
 
 
 class Engine:
-    """Restores frames along registered paths on one device. Not thread-safe: one thread owns it."""
+    """Restores frames along registered paths on one device. Not thread-safe: one thread owns it.
 
-    def __init__(self, restorer: Restorer, device: torch.device | str = "cpu", paths_limit: int = 64) -> None:
+    Arguments:
+        restorer: what restores.
+        device: on which.
+        paths_limit: how many paths stay registered.
+        memory: how many frames of a stream a picture is made from at most; 1: each from its own samples alone.
+
+    Raises:
+        InvalidInput: ``memory`` is outside 1 to ``MEMORY_LIMIT``.
+    """
+
+    def __init__(
+        self, restorer: Restorer, device: torch.device | str = "cpu", paths_limit: int = 64, memory: int = 1
+    ) -> None:
+        if not 1 <= memory <= MEMORY_LIMIT:
+            raise InvalidInput("memory", memory, f"is outside 1 to {MEMORY_LIMIT} frames", "give 1 for none")
         self.restorer = restorer
         self.device = torch.device(device)
+        self._memory = memory
+        self._warm: dict[tuple[tuple[int, int], int], tuple[str, float]] = {}  # what restores, and how long it takes
+        self._streams: Recent[tuple[str, float], Stream] = Recent(_STREAMS_KEPT)
         self._paths: Recent[str, PreparedPath] = Recent(paths_limit)
 
     def __contains__(self, path_id: str) -> bool:
@@ -94,15 +117,20 @@ class Engine:
         """
         geometry = _placed(path, coil, self.device)
         self.restorer.prepare(geometry, path.duration_us)
+        alike = (geometry.shape, round(4 * math.log2(max(path.duration_us, 1.0))))
+        if alike not in self._warm:  # paths that differ in their seed or their angle are warm with the first of them
+            self._warm[alike] = self._warm_up(geometry)
+        watch = DelayWatch(geometry)
+        prepared = PreparedPath(path, geometry, path.duration_us, *self._warm[alike], detector, watch)
+        self._paths[path.path_id] = prepared
+        return prepared
+
+    def _warm_up(self, geometry: FrameGeometry) -> tuple[str, float]:
         trial = trial_samples(geometry)
         self.restorer.restore(trial, geometry)
         started = time.perf_counter()
         method = self.restorer.restore(trial, geometry).made_by.method
-        restore_ms = 1e3 * (time.perf_counter() - started)
-        watch = DelayWatch(geometry)
-        prepared = PreparedPath(path, geometry, path.duration_us, method, restore_ms, detector, watch)
-        self._paths[path.path_id] = prepared
-        return prepared
+        return method, 1e3 * (time.perf_counter() - started)
 
     def path(self, path_id: str) -> PreparedPath:
         """A registered path. Raises :class:`InvalidInput` if it is not (or no longer) known."""
@@ -121,10 +149,26 @@ class Engine:
         return finder.found()
 
     @torch.inference_mode()
-    def restore(self, samples: np.ndarray, path_id: str, sound: np.ndarray | None = None) -> Restoration:
+    def restore(
+        self,
+        samples: np.ndarray,
+        path_id: str,
+        sound: np.ndarray | None = None,
+        *,
+        stream: str | None = None,
+        frame: int = 0,
+        complete: bool = True,
+    ) -> Restoration:
         """Restore from the first ``len(samples)`` samples of a path; the result's images are on the processor.
 
-        ``sound``, bool (n,), says which of them are to be used; those left out are as if never measured.
+        Arguments:
+            samples: (n,), of any kind of real number.
+            path_id: of a registered path.
+            sound: bool (n,), which of them are to be used; those left out are as if never measured.
+            stream: whose frames before this one are remembered with it; None: the frame is restored alone.
+            frame: its number in the stream.
+            complete: false if more samples of it are to come; it is then restored with what is remembered, and is
+                not itself remembered.
 
         Raises:
             InvalidInput: unknown path, too many or fewer than ``MIN_SAMPLES`` samples, or as few that are believed;
@@ -150,11 +194,27 @@ class Engine:
             dark = prepared.detector.offset_counts
             judged = without_afterglow(judged, geometry, afterglow, dark, noise_variance)
         values = judged.values.to(self.device)
-        if noise_variance is None:
-            result = self.restorer.restore(values, geometry)
+        memory = self._memory_of(stream, prepared)
+        if memory is None:
+            result = self._restored(values, geometry, noise_variance)
         else:
-            result = self.restorer.restore(values, geometry, noise_variance)
+            recalled = memory.recall(frame, values, geometry, judged.centre, judged.scale)
+            result = self._restored(recalled.values, recalled.geometry, noise_variance)
+            if complete:
+                memory.keep(recalled, result)
+            result = replace(result, made_by=recalled.told_in(result.made_by))
         return _in_sample_units(result, judged, geometry, delay)
+
+    def _restored(self, values: Tensor, geometry: FrameGeometry, noise_variance: float | None) -> Restoration:
+        if noise_variance is None:
+            return self.restorer.restore(values, geometry)
+        return self.restorer.restore(values, geometry, noise_variance)
+
+    def _memory_of(self, stream: str | None, prepared: PreparedPath) -> Stream | None:
+        """What is remembered of a stream; another field of view begins anew."""
+        if stream is None or self._memory == 1:
+            return None
+        return self._streams.made((stream, prepared.path.fov_nm), lambda: Stream(self._memory))
 
 
 def _placed(path: ScanPath, coil: CoilModel | None, device: torch.device) -> FrameGeometry:

@@ -153,6 +153,7 @@ class FrameGeometry:
         field.
         weight: dwell summed per pixel, float32, shape (rows, cols); 0 where the beam never was.
         distance: pixels to the nearest touched pixel, float32, shape (rows, cols).
+        fresh: how many of the samples, counted from the first, are of this frame; the others are remembered ones.
         planned: of a frame that lost samples, the geometry with all of them.
     """
 
@@ -162,6 +163,7 @@ class FrameGeometry:
     dwell: Tensor
     weight: Tensor
     distance: Tensor
+    fresh: int
     planned: FrameGeometry | None = field(default=None, repr=False, compare=False)
 
     @classmethod
@@ -224,10 +226,13 @@ class FrameGeometry:
         return cls.from_positions(positions, path.shape, path.dwell_us, device)
 
     @classmethod
-    def _assemble(cls, shape: tuple[int, int], index: Tensor, offset: Tensor, dwell: Tensor) -> FrameGeometry:
+    def _assemble(
+        cls, shape: tuple[int, int], index: Tensor, offset: Tensor, dwell: Tensor, fresh: int | None = None
+    ) -> FrameGeometry:
         rows, cols = shape
         weight = dwell.new_zeros(rows * cols).index_add_(0, index, dwell).reshape(rows, cols)
-        return cls(shape, index, offset, dwell, weight, distance_to_path(weight > 0))
+        fresh = len(index) if fresh is None else fresh
+        return cls(shape, index, offset, dwell, weight, distance_to_path(weight > 0), fresh)
 
     @property
     def count(self) -> int:
@@ -238,6 +243,12 @@ class FrameGeometry:
     def device(self) -> torch.device:
         """Where the tensors live."""
         return self.index.device
+
+    @property
+    def places(self) -> Tensor:
+        """(y, x) of each sample in pixels, 0 at the first pixel's centre, float32, shape (n, 2)."""
+        cols = self.shape[1]
+        return torch.stack((self.index // cols, self.index % cols), 1).to(self.offset.dtype) + self.offset
 
     @cached_property
     def touched(self) -> float:
@@ -272,7 +283,17 @@ class FrameGeometry:
             raise InvalidInput(
                 "samples", int((dwell > 0).sum()), f"is below {MIN_SAMPLES}", "wait until more of the path is scanned"
             )
-        return self._assemble(self.shape, self.index[keep], self.offset[keep], dwell)
+        fresh = torch.zeros(self.count, dtype=torch.bool, device=self.device)
+        fresh[: self.fresh] = True
+        return self._assemble(self.shape, self.index[keep], self.offset[keep], dwell, int(fresh[keep].sum()))
+
+    def remembering(self, places: Tensor, dwell: Tensor) -> FrameGeometry:
+        """This geometry and remembered samples after it: their (y, x) in pixels (m, 2), all inside, and dwell (m,)."""
+        rows, cols = self.shape
+        pixel = torch.minimum((places + 0.5).floor(), places.new_tensor((rows - 1, cols - 1))).clamp_min(0)
+        index = torch.cat((self.index, (pixel[:, 0] * cols + pixel[:, 1]).long()))
+        offset = torch.cat((self.offset, (places - pixel).clamp(-0.5, 0.5)))
+        return self._assemble(self.shape, index, offset, torch.cat((self.dwell, dwell)), self.count)
 
     def weighted(self, weights: Tensor) -> FrameGeometry:
         """This geometry with each sample's dwell multiplied by its weight (n,); 0 leaves a sample out.
@@ -283,7 +304,7 @@ class FrameGeometry:
         dwell = self.dwell * weights.to(self.dwell)
         if int((dwell > 0).sum()) < MIN_SAMPLES:
             raise InvalidInput("readings", int((dwell > 0).sum()), f"is below {MIN_SAMPLES}", "look at the detector")
-        found = self._assemble(self.shape, self.index, self.offset, dwell)
+        found = self._assemble(self.shape, self.index, self.offset, dwell, self.fresh)
         return replace(found, planned=self.planned or self)
 
     def grid(self, samples: Tensor) -> tuple[Tensor, Tensor]:

@@ -62,7 +62,7 @@ def restore_frames(file: Path, frames: Sequence[int], engine: Engine, shutdown: 
             if recipe.path_id not in engine:
                 coil = _with_delay(recording, recipe.path_id, frames, engine, coil)
                 engine.register(expand(recipe), coil, detector)
-            result = engine.restore(samples, recipe.path_id, sound)
+            result = engine.restore(samples, recipe.path_id, sound, stream=str(file), frame=frame)
             provenance = msgspec.structs.replace(result.made_by, samples_used=used)
             target.write_restoration(
                 frame,
@@ -111,6 +111,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--frames", required=True, metavar="N,N-N", help="which frames, such as 0,4-7")
     parser.add_argument("--method", default="auto", help="auto, generator, or the name of a classical fill")
     parser.add_argument("--weights", type=Path, help="weights of the generator, in place of those that ship")
+    parser.add_argument(
+        "--memory",
+        type=int,
+        default=1,
+        metavar="K",
+        help="frames that a picture is made from at most, older ones moved",
+    )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 …")
     parser.add_argument(
         "--precision",
@@ -133,7 +140,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         method = options.method
         if method == "auto" and options.weights is None and not generator_ships():
             method = _STRONGEST_FILL
-        engine = Engine(load_restorer(method, options.weights, device, options.precision, options.crystals), device)
+        restorer = load_restorer(method, options.weights, device, options.precision, options.crystals)
+        engine = Engine(restorer, device, memory=options.memory)
         _say(ready="offline", method=engine.restorer.name, device=str(device), threads=torch.get_num_threads())
         restore_frames(options.file, _frames(options.frames), engine, shutdown)
     except ScanControlError as error:

@@ -38,6 +38,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--method", "--fill", default="auto", help="auto, generator, or the name of a classical fill")
     parser.add_argument("--weights", type=Path, help="weights of the generator, in place of those that ship")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 …")
+    parser.add_argument(
+        "--memory",
+        type=int,
+        default=1,
+        metavar="K",
+        help="frames that a picture is made from at most, older ones moved",
+    )
     parser.add_argument("--threads", type=int, help="processor threads to compute with")
     parser.add_argument("--secret-key", type=Path, help="this server's CURVE secret key file")
     parser.add_argument("--allow", type=Path, help="folder of the public keys of clients to let in")
@@ -70,7 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         security = None if options.secret_key is None else ServerSecurity(options.secret_key, options.allow)
         device = pick_device(options.device)
         restorer = load_restorer(options.method, options.weights, device, options.precision, options.crystals)
-        server = RestorerServer(Engine(restorer, device), options.address, security)
+        server = RestorerServer(Engine(restorer, device, memory=options.memory), options.address, security)
     except ScanControlError as error:
         sys.stderr.write(f"restorer: {error}\n")
         return 2

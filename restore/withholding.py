@@ -74,7 +74,8 @@ def withhold(geometry: FrameGeometry, share: float, seed: int = 0) -> tuple[Fram
     """The geometry of the kept samples, and what was withheld; the same for the same geometry, and cached.
 
     Withholds nothing, and returns None, where ``share`` of the samples would be too few to tell anything. Samples
-    that share a pixel are withheld together: a revisited pixel is not unseen.
+    that share a pixel are withheld together: a revisited pixel is not unseen. Of remembered samples none is withheld
+    but those: the error is that of this frame.
     """
     known = _splits.setdefault(geometry, {})
     if (share, seed) not in known:
@@ -83,8 +84,8 @@ def withhold(geometry: FrameGeometry, share: float, seed: int = 0) -> tuple[Fram
 
 
 def _split(geometry: FrameGeometry, share: float, seed: int) -> tuple[FrameGeometry, Withheld] | None:
-    wanted = round(share * geometry.count)
-    if wanted < _FEWEST or geometry.count - wanted < 2 * _FEWEST:
+    wanted = round(share * geometry.fresh)
+    if wanted < _FEWEST or geometry.fresh - wanted < 2 * _FEWEST:
         return None
     generator = torch.Generator().manual_seed(seed)
     chosen = torch.zeros(geometry.count, dtype=torch.bool)
@@ -94,14 +95,14 @@ def _split(geometry: FrameGeometry, share: float, seed: int) -> tuple[FrameGeome
         length = max(4, min(round(0.5 * spacing), wanted // 8))
         places = arcs = max(1, wanted // length)
         # One arc in each equal part of the path, so that all of the frame is heard.
-        part = geometry.count / arcs
+        part = geometry.fresh / arcs
         starts = (torch.arange(arcs) + torch.rand(arcs, generator=generator)) * part
-        reach = (starts.long()[:, None] + torch.arange(length)).clamp(max=geometry.count - 1)
+        reach = (starts.long()[:, None] + torch.arange(length)).clamp(max=geometry.fresh - 1)
         chosen[reach.flatten()] = True
     else:
-        places, part = wanted, geometry.count / wanted
+        places, part = wanted, geometry.fresh / wanted
         at = ((torch.arange(wanted) + torch.rand(wanted, generator=generator)) * part).long()
-        chosen[at.clamp(max=geometry.count - 1)] = True
+        chosen[at.clamp(max=geometry.fresh - 1)] = True
     chosen = chosen.to(geometry.device)
     rows, cols = geometry.shape
     pixels = torch.zeros(rows * cols, dtype=torch.bool, device=geometry.device)
@@ -111,7 +112,7 @@ def _split(geometry: FrameGeometry, share: float, seed: int) -> tuple[FrameGeome
     kept = (~chosen).nonzero()[:, 0]
     if int((inside & ~chosen).sum()) < 2 * _FEWEST:
         return None
-    index = chosen.nonzero()[:, 0]
+    index = chosen[: geometry.fresh].nonzero()[:, 0]
     remaining = geometry.select(kept)
     pixel = geometry.index[index]
     return remaining, Withheld(kept, index, pixel, remaining.distance.flatten()[pixel], places)

@@ -38,6 +38,10 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         lattice_share: how far a lattice, proven by this frame's own samples, made the picture; 0 is not at all.
         delay_samples, delay_sd_samples: how late readings come beyond what is known, and its standard deviation; None
             if no delay is seen.
+        frames: how many frames' samples are in the picture, this one's included.
+        age_frames: how many frames ago the oldest of them was scanned.
+        drift_px: (y, x) by which the specimen has moved since the frame before; None if it was not measured.
+        forgotten: share of the field in which older samples were let go because this frame contradicts them.
         notices: what is to be told of the readings, a sentence each, the most important first.
 
     Raises:
@@ -58,6 +62,10 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     lattice_share: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.0
     delay_samples: float | None = None
     delay_sd_samples: float | None = None
+    frames: Annotated[int, msgspec.Meta(ge=1)] = 1
+    age_frames: _Count = 0
+    drift_px: tuple[float, float] | None = None
+    forgotten: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.0
     notices: Annotated[tuple[_Notice, ...], msgspec.Meta(max_length=8)] = ()
 
     def __post_init__(self) -> None:

@@ -33,6 +33,7 @@ class FillRestorer:
         self._fixed = None if method == "auto" else fill_named(method)
         self._share = share
         self._chosen = WeakIdKeyDictionary()  # geometry → fill
+        self._beam_us: dict[tuple[int, int], float] = {}  # of the last path prepared, by frame size
         self._times_us: dict[tuple[str, tuple[int, int]], float] = {}
 
     def method_for(self, geometry: FrameGeometry) -> str:
@@ -42,6 +43,7 @@ class FillRestorer:
     def prepare(self, geometry: FrameGeometry, beam_us: float) -> None:
         """Warm up; with ``auto``, measure the live fills in the order of their cost until one is too slow."""
         withhold(geometry, self._share)
+        self._beam_us[geometry.shape] = beam_us
         if self._fixed is not None:
             return
         best = FILLS["push_pull"]
@@ -71,7 +73,7 @@ class FillRestorer:
             return self._fixed
         geometry = geometry.planned or geometry
         if geometry not in self._chosen:
-            self.prepare(geometry, math.inf)
+            self.prepare(geometry, self._beam_us.get(geometry.shape, math.inf))
         chosen: Fill = self._chosen[geometry]
         return chosen
 

@@ -74,6 +74,7 @@ class GeneratorRestorer:
         self._weights, self._share = weights, share
         self._network = Resident(weights.network, precision)
         self._crystals = CrystalStream(crystals)
+        self._warm: set[tuple[int, int]] = set()  # frame sizes that it has run on
 
     @classmethod
     def load(
@@ -94,6 +95,9 @@ class GeneratorRestorer:
     def prepare(self, geometry: FrameGeometry, beam_us: float) -> None:
         """Split the geometry and warm the network up at this frame size."""
         kept, _ = withhold(geometry, self._share)
+        if geometry.shape in self._warm:
+            return
+        self._warm.add(geometry.shape)
         trial = torch.linspace(0, 1, kept.count, device=kept.device)
         run_generator(self._network, trial, kept)
 

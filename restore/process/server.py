@@ -71,7 +71,9 @@ def _restored(engine: Engine, request: wire.Restore, job: Job) -> _Answer:
     try:
         if request.path_id not in engine or job.samples is None:
             return refused("unknown_path", f"path {request.path_id} is not registered; register its recipe")
-        result = engine.restore(job.samples, request.path_id)
+        result = engine.restore(
+            job.samples, request.path_id, stream=request.stream, frame=request.frame, complete=request.complete
+        )
     except InvalidInput as error:
         return refused("bad_samples", str(error))
     except Exception as error:  # whatever one frame throws, the next one must still be restored

@@ -40,6 +40,13 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--redo", action="store_true", help="also frames that have a restoration already")
     parser.add_argument("--method", default="auto", help="a classical fill, generator, or auto")
     parser.add_argument("--weights", type=Path, metavar="FILE", help="weights of the generator")
+    parser.add_argument(
+        "--memory",
+        type=int,
+        default=1,
+        metavar="K",
+        help="make each picture from so many frames, older ones moved by the drift that is measured (default: 1)",
+    )
     parser.add_argument("--device", default="auto", help="cpu, cuda, or auto")
     parser.set_defaults(run=run)
 
@@ -92,7 +99,8 @@ def _target(args: argparse.Namespace, recording: RecordingReader, frames: list[i
 def _restorer(args: argparse.Namespace, target: Path, frames: list[int]) -> Iterator[Iterator[dict[str, Any]]]:
     """The process, and what it says. Raises :class:`ScanControlError` with its last words if it fails."""
     command = [sys.executable, "-m", _MODULE, str(target), "--frames", _ranges(frames)]
-    command += ["--method", args.method, "--device", args.device, "--follow-stdin"]
+    command += ["--method", args.method, "--device", args.device, "--memory", str(args.memory)]
+    command.append("--follow-stdin")
     if args.weights is not None:
         command += ["--weights", str(args.weights)]
     with tempfile.TemporaryFile("w+") as errors:

@@ -45,13 +45,21 @@ class KeysConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 class RestorerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The restorer's process. ``method`` auto takes the shipped generator, or the best fill that keeps up."""
+    """The restorer's process. ``method`` auto takes the shipped generator, or the best fill that keeps up.
+
+    With ``memory`` above 1 a picture is made from so many frames, older ones moved by the drift that is measured.
+    """
 
     enabled: bool = True
     method: str = "auto"
     weights: Path | None = None
     device: str = "auto"
     threads: int | None = None
+    memory: int = 1  # frames
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.memory <= 64:
+            raise InvalidInput("restorer.memory", self.memory, "is outside 1 to 64 frames", "give 1 for none")
 
 
 class StageConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

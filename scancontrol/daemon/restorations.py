@@ -49,7 +49,11 @@ class Restorations:
             self._missed,
             self._changed,
             arguments=restorer_arguments(
-                method=config.method, weights=config.weights, device=config.device, threads=threads
+                method=config.method,
+                weights=config.weights,
+                device=config.device,
+                threads=threads,
+                memory=config.memory,
             ),
         )
 

@@ -123,10 +123,15 @@ class Pattern(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         """A pattern that visits the same pixels, in whatever order is found soonest."""
         return self
 
+    @property
+    def changes_per_frame(self) -> bool:
+        """Whether :meth:`for_frame` gives each frame a pattern of its own."""
+        return getattr(self, "seed", None) is not None and bool(getattr(self, "seed_per_frame", False))
+
     def for_frame(self, frame: int) -> Self:
         """The pattern of frame ``frame``: itself, except where the seed changes with the frame."""
         seed: int | None = getattr(self, "seed", None)
-        if seed is None or not getattr(self, "seed_per_frame", False):
+        if seed is None or not self.changes_per_frame:
             return self
         changed: dict[str, Any] = {"seed": frame_seed(seed, frame), "seed_per_frame": False}
         return msgspec.structs.replace(self, **changed)

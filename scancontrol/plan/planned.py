@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
+import msgspec
 import numpy as np
 
 from scancontrol.capabilities import Capabilities, CoilModel
@@ -135,11 +136,14 @@ class PlannedScan:
         """The solved recipe of frame ``frame``, counted from 0."""
         turn, number = divmod(frame, len(self.plan.patterns))
         pattern = self.plan.patterns[number]
-        if getattr(pattern, "seed_per_frame", False):
+        if hasattr(pattern, "seed") and pattern.changes_per_frame:
             return self.recipe_of(pattern.for_frame(turn))
         if number not in self._recipes:
             self._recipes[number] = self.recipe_of(pattern)
-        return self._recipes[number]
+        recipe = self._recipes[number]
+        # A curve that is turned keeps the spacing that was solved for.
+        turned = recipe.pattern.for_frame(turn)
+        return recipe if turned is recipe.pattern else msgspec.structs.replace(recipe, pattern=turned)
 
     def path(self, frame: int) -> ScanPath:
         """The scan path of frame ``frame``; the last two are kept."""

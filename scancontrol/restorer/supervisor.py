@@ -74,7 +74,12 @@ class RestorerStatus:
 
 
 def restorer_arguments(
-    *, method: str = "auto", weights: Path | str | None = None, device: str = "auto", threads: int | None = None
+    *,
+    method: str = "auto",
+    weights: Path | str | None = None,
+    device: str = "auto",
+    threads: int | None = None,
+    memory: int = 1,
 ) -> list[str]:
     """The command line of the restorer's process."""
     arguments = ["--method", method, "--device", device]
@@ -82,6 +87,8 @@ def restorer_arguments(
         arguments += ["--weights", str(weights)]
     if threads is not None:
         arguments += ["--threads", str(threads)]
+    if memory != 1:
+        arguments += ["--memory", str(memory)]
     return arguments
 
 

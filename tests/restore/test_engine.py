@@ -233,3 +233,57 @@ def test_samples_that_are_not_sound_are_as_if_never_measured() -> None:
     assert left_out.interval is not None
     with pytest.raises(InvalidInput, match="is below 16"):
         engine.restore(samples, GRID.path_id, np.zeros(GRID.count, dtype=bool))
+
+
+def test_a_stream_is_remembered_and_said_and_other_streams_fields_and_looks_are_not_mixed_in() -> None:
+    engine = Engine(FillRestorer("push_pull"), memory=3)
+    paths = [_path(JitteredGrid(coverage=CoverageGoal(value=0.1), seed=seed)) for seed in range(4)]
+    for path in paths:
+        engine.register(path)
+
+    def seen(frame: int, stream: str | None = "s", complete: bool = True) -> tuple[int, int]:
+        samples = _samples(paths[frame], _image())
+        found = engine.restore(samples, paths[frame].path_id, stream=stream, frame=frame, complete=complete)
+        assert found.made_by.samples_used == len(samples)
+        return found.made_by.frames, found.made_by.age_frames
+
+    assert [seen(0), seen(1)] == [(1, 0), (2, 1)]
+    assert seen(2, complete=False) == (3, 2), "a look at a frame is restored with what is remembered"
+    assert seen(2) == (3, 2)
+    assert seen(3) == (3, 2), "and what it was made from is not remembered twice"
+    assert seen(0, stream="other") == (1, 0)
+    assert seen(3, stream=None) == (1, 0)
+
+
+def test_another_field_of_view_is_another_specimen() -> None:
+    engine = Engine(FillRestorer("push_pull"), memory=3)
+    wide = expand(
+        PathRecipe(pattern=JitteredGrid(coverage=CoverageGoal(value=0.1)), shape=SHAPE, fov_nm=200.0, dwell_us=1.0)
+    )
+    for path in (GRID, wide):
+        engine.register(path)
+    engine.restore(_samples(GRID, _image()), GRID.path_id, stream="s", frame=0)
+    assert engine.restore(_samples(wide, _image()), wide.path_id, stream="s", frame=1).made_by.frames == 1
+
+
+def test_a_memory_of_no_or_too_many_frames_is_refused() -> None:
+    for memory in (0, 65):
+        with pytest.raises(InvalidInput, match=f"memory = {memory} is outside 1 to 64 frames"):
+            Engine(FillRestorer("push_pull"), memory=memory)
+
+
+def test_paths_that_differ_in_their_seed_are_prepared_without_restoring_anything() -> None:
+    calls = []
+
+    class Counting(FillRestorer):
+        def restore(self, samples: torch.Tensor, geometry: FrameGeometry) -> Restoration:
+            calls.append(geometry)
+            return super().restore(samples, geometry)
+
+    engine = Engine(Counting("push_pull"))
+    times = [
+        engine.register(_path(JitteredGrid(coverage=CoverageGoal(value=0.1), seed=seed))).restore_ms
+        for seed in range(3)
+    ]
+    assert len(calls) == 2, "the first one warms up and is timed"
+    assert len(set(times)) == 1

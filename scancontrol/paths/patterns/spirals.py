@@ -21,18 +21,43 @@ from scancontrol.paths.patterns.clipping import clipped
 
 __all__ = ["Archimedean", "Fermat"]
 
+_GOLDEN_DEG = 180 * (3 - math.sqrt(5))
+
 CENTRE_RATE = 1 / 8
 """Turns per sample near the centre where no microscope states less: eight samples draw the first turn."""
 
 
 class _Spiral(Pattern, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What the spirals share. ``step_px`` is the way between samples where the beam is fastest."""
+    """What the spirals share.
+
+    ``step_px`` is the way between samples where the beam is fastest, ``turn_deg`` the angle at which they begin, from x
+    towards y. Spirals that are turned against each other see what the others leave out: ``golden`` turns each frame's
+    by the golden angle.
+    """
 
     step_px: float = 1.0
     extent: Literal["corners", "inscribed"] = "corners"
+    turn_deg: float | Literal["golden"] | msgspec.UnsetType = msgspec.UNSET  # where not given, in no recipe and no id
+
+    @property
+    def first_turn(self) -> float:
+        """The angle of its first sample, in whole turns from 0 to 1."""
+        return self.turn_deg / 360 % 1 if isinstance(self.turn_deg, float) else 0.0
+
+    @property
+    def changes_per_frame(self) -> bool:
+        return self.turn_deg == "golden"
+
+    def for_frame(self, frame: int) -> Self:
+        """Turned by the golden angle for each frame, if it is to be; no other angle fills the gaps as evenly."""
+        if self.turn_deg != "golden":
+            return self
+        return msgspec.structs.replace(self, turn_deg=round(frame * _GOLDEN_DEG % 360, 6))
 
     def __post_init__(self) -> None:
         finite("step_px", self.step_px)
+        if isinstance(self.turn_deg, float):
+            finite("turn_deg", self.turn_deg)
         if not 0.05 <= self.step_px <= 1000:
             raise InvalidInput("step_px", self.step_px, "is outside 0.05 to 1000", "1 draws a line without gaps")
 
@@ -82,11 +107,13 @@ class Archimedean(_Spiral, frozen=True, kw_only=True, tag="archimedean"):
         if self.speed == "angular":
             rate = self.step_px / (2 * math.pi * self.radius_px(canvas))  # turns per sample
             count = math.ceil(end / rate)
-            return clipped(max(1, count), lambda turns: spacing * turns, lambda index: index * rate, canvas)
+            return clipped(
+                max(1, count), lambda turns: spacing * turns, lambda index: index * rate, canvas, self.first_turn
+            )
         cap = min(self.max_turns_per_sample or CENTRE_RATE, CENTRE_RATE)
         law = _LinearSpeed(2 * math.pi * self.step_px / spacing, 2 * math.pi * cap)
         count = math.ceil(law.index(2 * math.pi * end))
-        return clipped(max(1, count), lambda turns: spacing * turns, law.turns, canvas)
+        return clipped(max(1, count), lambda turns: spacing * turns, law.turns, canvas, self.first_turn)
 
 
 class _LinearSpeed:
@@ -165,5 +192,9 @@ class Fermat(_Spiral, frozen=True, kw_only=True, tag="fermat"):
         rate = self.step_px / (2 * math.pi * radius)  # turns per sample
         scale = radius / math.sqrt(end)
         return clipped(
-            max(1, math.ceil(end / rate)), lambda turns: scale * np.sqrt(turns), lambda index: index * rate, canvas
+            max(1, math.ceil(end / rate)),
+            lambda turns: scale * np.sqrt(turns),
+            lambda index: index * rate,
+            canvas,
+            self.first_turn,
         )

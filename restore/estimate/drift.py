@@ -1,0 +1,192 @@
+"""How far the specimen has moved since the last estimate of it, from a new frame's samples along any path.
+
+The new samples are compared with the last estimate, each counting by how well the estimate is known where it falls:
+over whole pixels by Fourier transforms (weighted matching), then by Gauss–Newton steps that forgive outliers. What was
+foretold is a prior; of several places that fit about as well, as a lattice has one in each period, the one nearest to
+it is taken: the smallest step that explains the samples. Neighbouring samples share the estimate's errors, so the
+uncertainty is that of stretches of the path, not of single samples (the "sandwich" of clustered errors).
+
+References:
+    Guizar-Sicairos, Thurman & Fienup, Opt. Lett. 33 (2008) 156 (sub-pixel registration by transform and refinement).
+    Baker & Matthews, Int. J. Comput. Vis. 56 (2004) 221 (Gauss–Newton alignment with weights).
+    Liang & Zeger, Biometrika 73 (1986) 13 (clustered errors).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from restore.fills.variogram import fast_size
+
+__all__ = ["Drift", "Known", "measure_drift"]
+
+REACH_PX = 16.0  # farther from what was foretold nothing is looked for
+_SAMPLES = 8192  # more say nothing new of two numbers
+_STEPS = 8
+_FORGIVEN = 2.5  # deviations from which on a sample counts less (Cauchy)
+_BINNING = 2  # of the search over whole pixels
+_CANDIDATES = 3
+_AS_GOOD = 4.0  # a fit whose log likelihood is within this of the best one is as good
+_SURE_PX = 2.0  # what was foretold better than this is searched around only if it does not fit
+_FITS = 1.5
+_LEAST = 0.5  # of the median deviation, which every deviation has at least
+_STRETCHES = 64  # of the path, which are taken to err independently
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is known of the specimen before a frame.
+
+    Attributes:
+        estimate: (rows, cols), in sample units.
+        deviation: standard deviation of a sample about it, noise included, (rows, cols), positive.
+    """
+
+    estimate: Tensor
+    deviation: Tensor
+
+
+@dataclass(frozen=True)
+class Drift:
+    """A measured movement.
+
+    Attributes:
+        y_px, x_px: how far the specimen has moved.
+        sd_px: one standard deviation, of the worse direction.
+        misfit: mean square of the samples' deviations in units of what was expected; about 1 where nothing changed.
+    """
+
+    y_px: float
+    x_px: float
+    sd_px: float
+    misfit: float
+
+
+def measure_drift(
+    values: Tensor,
+    places: Tensor,
+    known: Known,
+    foretold: tuple[float, float] = (0.0, 0.0),
+    foretold_sd: float = 2.5,
+    shared: float = 12.0,
+) -> Drift:
+    """The movement d that lets samples fit the last estimate moved by d.
+
+    Arguments:
+        values: new samples (n,). places: their (y, x) in pixels, (n, 2).
+        known: the last estimate.
+        foretold: (y, x) in pixels, and its standard deviation ``foretold_sd``.
+        shared: how many samples share an error of the estimate, at least.
+    """
+    if len(values) > _SAMPLES:
+        chosen = torch.linspace(0, len(values) - 1, _SAMPLES, device=values.device).round().long()
+        values, places = values[chosen], places[chosen]
+    prior = values.new_tensor(foretold)
+    # Near its samples an estimate is known better than a movement of a fraction of a pixel lets it be compared.
+    least = _LEAST * known.deviation.median()
+    known = replace(known, deviation=torch.hypot(known.deviation, least.expand_as(known.deviation)))
+    maps = _maps(known)
+    nearest = _descend(values, places, maps, prior, prior, foretold_sd, shared)
+    if foretold_sd <= _SURE_PX and nearest.drift.misfit <= _FITS:
+        return nearest.drift
+    fits = [nearest]
+    fits += [
+        _descend(values, places, maps, start, prior, foretold_sd, shared)
+        for start in _candidates(values, places, known, prior)
+    ]
+    count = min(fit.count for fit in fits)
+    costs = [0.5 * count * fit.unexplained + 0.5 * _away(fit.drift, foretold) / foretold_sd**2 for fit in fits]
+    as_good = [fit.drift for fit, cost in zip(fits, costs, strict=True) if cost <= min(costs) + _AS_GOOD]
+    return min(as_good, key=lambda drift: _away(drift, foretold))
+
+
+def _away(drift: Drift, foretold: tuple[float, float]) -> float:
+    return (drift.y_px - foretold[0]) ** 2 + (drift.x_px - foretold[1]) ** 2
+
+
+def _maps(known: Known) -> Tensor:
+    """What is looked up at each sample: the estimate, its slopes down and right, the deviation; (1, 4, rows, cols)."""
+    down, right = torch.gradient(known.estimate)
+    return torch.stack((known.estimate, down, right, known.deviation))[None]
+
+
+def _candidates(values: Tensor, places: Tensor, known: Known, prior: Tensor) -> list[Tensor]:
+    """Whole steps at which the samples match best, within ``REACH_PX`` of what was foretold."""
+    reach = int(REACH_PX) // _BINNING
+    image, deviation = (F.avg_pool2d(each[None, None], _BINNING)[0, 0] for each in (known.estimate, known.deviation))
+    weight = deviation.square().reciprocal()
+    centre = image.mean()
+    rows, cols = image.shape
+    size = [fast_size(side + 2 * reach) for side in (rows, cols)]
+    at = ((places - prior + 0.5) / _BINNING).floor().long() + reach
+    inside = ((at >= 0) & (at < at.new_tensor(size))).all(1)
+    flat = at[inside, 0] * size[1] + at[inside, 1]
+    level = (values - centre)[inside]
+    seen = values.new_zeros(3, size[0] * size[1])
+    for row, each in enumerate((torch.ones_like(level), level, level.square())):
+        seen[row].index_add_(0, flat, each)
+    model = torch.stack((weight, weight * (image - centre), weight * (image - centre).square()))
+    padded = F.pad(model, (reach, size[1] - cols - reach, reach, size[0] - rows - reach))
+    ones, first, second = torch.fft.rfft2(seen.view(3, *size))
+    flat_, linear, square = torch.fft.rfft2(padded).conj()
+    sums = (second * flat_ - 2 * first * linear + ones * square, first * flat_, second * flat_, ones * flat_)
+    missed, mean, power, total = torch.fft.irfft2(torch.stack(sums), s=tuple(size))
+    steps = torch.arange(-reach, reach + 1, device=values.device)
+    missed, mean, power, total = (each[steps][:, steps] for each in (missed, mean, power, total))
+    spread = power - mean.square() / total.clamp_min(1e-30)  # of the same samples about their own mean
+    share = torch.where(total > 0.5 * total.max(), missed / spread.clamp_min(1e-30), torch.inf)
+    lowest = -F.max_pool2d(-share[None, None], 3, 1, 1)[0, 0]
+    minima = torch.where(share == lowest, share, torch.inf).flatten()
+    order = minima.argsort()[:_CANDIDATES]
+    return [
+        prior + _BINNING * torch.stack((steps[at // len(steps)], steps[at % len(steps)])).to(prior.dtype)
+        for at in order[minima[order].isfinite()]
+    ]
+
+
+@dataclass(frozen=True)
+class _Fit:
+    """Where a descent ended: log of the unexplained share of the samples' variance, and how many told it."""
+
+    drift: Drift
+    unexplained: float
+    count: float
+
+
+def _descend(
+    values: Tensor, places: Tensor, maps: Tensor, start: Tensor, prior: Tensor, foretold_sd: float, least_shared: float
+) -> _Fit:
+    """Gauss–Newton from ``start``; outliers count less, and what was foretold holds it where samples say nothing."""
+    extent = values.new_tensor(maps.shape[-2:])
+    moved = start
+    pull = torch.eye(2, dtype=values.dtype, device=values.device) / foretold_sd**2
+    for _ in range(_STEPS):
+        at = places - moved
+        inside = ((at >= 0) & (at <= extent - 1)).all(1).to(values.dtype)
+        grid = (2 * at / (extent - 1) - 1).flip(-1)
+        found = F.grid_sample(maps, grid[None, None], padding_mode="border", align_corners=True)
+        level, down, right, deviation = found[0, :, 0]
+        scaled = (values - level) / deviation
+        weight = inside / (1 + (scaled / _FORGIVEN).square())
+        slope = -torch.stack((down, right), 1) / deviation[:, None]  # of the prediction, by the movement
+        normal = (slope * weight[:, None]).T @ slope
+        each = slope * (weight * scaled)[:, None]
+        stretches = torch.stack([part.sum(0) for part in each.tensor_split(_STRETCHES)])
+        stretches = stretches - stretches.mean(0)
+        shared = ((stretches.T @ stretches).trace() / normal.trace().clamp_min(1e-30)).clamp_min(least_shared)
+        precision = normal / shared + pull
+        step = torch.linalg.solve(precision, each.sum(0) / shared + pull @ (prior - moved))
+        moved = moved + step * (2.0 / step.norm().clamp_min(2.0))
+    by = weight / deviation.square()
+    mean = (by * values).sum() / by.sum().clamp_min(1e-30)
+    spread = (by * (values - mean).square()).sum().clamp_min(1e-30)
+    misfit = (weight * scaled.square()).sum() / weight.sum().clamp_min(1.0)
+    worst = torch.linalg.eigvalsh(precision)[0]
+    drift = Drift(float(moved[0]), float(moved[1]), float(worst.rsqrt()), float(misfit))
+    unexplained = ((by * (values - level).square()).sum() / spread).clamp_min(1e-6).log()
+    count = by.sum().square() / by.square().sum().clamp_min(1e-30) / shared
+    return _Fit(drift, float(unexplained), float(count))
