@@ -10,15 +10,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from restore.micrographs import SUFFIXES, load_image
 from scancontrol.errors import InvalidInput
 from scancontrol.files import read_csv
+from scancontrol.micrographs import SUFFIXES, find_images, read_image
 from simulators.specimens.truths.draws import KINDS, STANDARD, named
 from simulators.specimens.truths.readings import draw_reading
 from simulators.specimens.truths.truth import Truth
 
 __all__ = ["SPECIMEN_KINDS", "STANDARD_SPECIMENS", "Subject", "read_micrographs", "read_specimens"]
 
+_MIN_SIDE = 64
 SPECIMEN_KINDS = tuple(KINDS)
 STANDARD_SPECIMENS = STANDARD
 
@@ -75,13 +76,16 @@ def read_micrographs(folder: Path, limit: int | None = None) -> list[Subject]:
         InvalidInput: there is no image, or one of them cannot be used.
     """
     known = _manifest(folder)
-    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+    files, _ = find_images(folder)
     if not files:
         raise InvalidInput("images", folder, f"holds no image ({', '.join(SUFFIXES)})", "name another folder")
     if limit is not None and limit < len(files):
         files = _spread(files, [known.get(path.name, {}).get("group", "") for path in files], limit)
     modalities = [known.get(path.name, {}).get("modality") or "not stated" for path in files]
-    return [Subject(path.name, what, load_image(path)) for path, what in zip(files, modalities, strict=True)]
+    return [
+        Subject(path.name, what, read_image(path, _MIN_SIDE).pixels)
+        for path, what in zip(files, modalities, strict=True)
+    ]
 
 
 def _manifest(folder: Path) -> dict[str, dict[str, str]]:

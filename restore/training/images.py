@@ -6,6 +6,7 @@ device. Nothing is cached to disk.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,11 +16,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from restore.micrographs import SUFFIXES, load_image
 from scancontrol.errors import InvalidInput
 from scancontrol.files import beside, read_csv
+from scancontrol.micrographs import SUFFIXES, find_images, read_image
 
-__all__ = ["ImageSet", "epoch_order"]
+__all__ = ["MIN_SIDE", "ImageSet", "epoch_order"]
+
+log = logging.getLogger(__name__)
+
+MIN_SIDE = 64
+"""Of an image to train on."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +51,7 @@ class ImageSet:
         rows = _manifest(source, split) if source.is_file() else _folder(source)
         if not rows:
             raise InvalidInput("images", source, f"holds no image ({', '.join(SUFFIXES)})", "name another folder")
-        return cls.of(((load_image(path), group, path.name) for path, group in rows))
+        return cls.of(((read_image(path, MIN_SIDE).pixels, group, path.name) for path, group in rows))
 
     @classmethod
     def of(cls, items: Iterator[tuple[np.ndarray, str, str]]) -> ImageSet:
@@ -90,7 +96,9 @@ def _manifest(path: Path, split: str | None) -> list[tuple[Path, str]]:
 def _folder(path: Path) -> list[tuple[Path, str]]:
     if not path.is_dir():
         raise InvalidInput("images", path, "does not exist", "name a folder or a manifest")
-    files = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES)
+    files, passed_over = find_images(path)
+    if passed_over:
+        log.info("%s: %d files passed over, hidden or of no kind that is read", path, passed_over)
     return [(p, p.relative_to(path).parts[0]) for p in files]
 
 

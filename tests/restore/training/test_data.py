@@ -11,15 +11,15 @@ import torch
 from PIL import Image
 from training_tools import specimens
 
-from restore.micrographs import load_image
 from restore.training.config import ScheduleConfig, TrainConfig, load_config
 from restore.training.crops import crop
 from restore.training.drawing import DrawConfig, collate, draw_item
-from restore.training.images import ImageSet, epoch_order
+from restore.training.images import MIN_SIDE, ImageSet, epoch_order
 from restore.training.random_paths import KINDS, draw_path
 from restore.training.replay import HardExamples, Item, ReplayConfig
 from restore.training.simulated import simulated_images
 from scancontrol.errors import InvalidInput
+from scancontrol.micrographs import read_image
 
 CPU = torch.device("cpu")
 
@@ -37,7 +37,7 @@ def test_every_common_format_gives_the_same_pixels(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file["entry/data"] = picture
     for path in sorted(tmp_path.iterdir()):
-        np.testing.assert_array_equal(load_image(path), picture, err_msg=path.name)
+        np.testing.assert_array_equal(read_image(path).pixels, picture, err_msg=path.name)
 
 
 def test_sixteen_bits_survive(tmp_path: Path) -> None:
@@ -45,7 +45,7 @@ def test_sixteen_bits_survive(tmp_path: Path) -> None:
     Image.fromarray(picture).save(tmp_path / "deep.tif")
     Image.fromarray(picture).save(tmp_path / "deep.png")
     for name in ("deep.tif", "deep.png"):
-        np.testing.assert_array_equal(load_image(tmp_path / name), picture)
+        np.testing.assert_array_equal(read_image(tmp_path / name).pixels, picture)
 
 
 @pytest.mark.parametrize(
@@ -53,20 +53,20 @@ def test_sixteen_bits_survive(tmp_path: Path) -> None:
     [
         (np.full((80, 80), 7.0), "one grey level"),
         (np.where(np.eye(80) > 0, np.nan, 1.0), "NaN or Inf"),
-        (np.ones((10, 80)), "sides ≥ 64"),
-        (np.ones((4, 80, 80)), "is not"),
+        (np.ones((10, 80)), "sides of 64"),
+        (np.ones((4, 80, 80)), "a stack"),
     ],
 )
 def test_images_that_teach_nothing_are_refused_by_name(tmp_path: Path, pixels: np.ndarray, message: str) -> None:
     np.save(tmp_path / "bad.npy", pixels)
     with pytest.raises(InvalidInput, match=message):
-        load_image(tmp_path / "bad.npy")
+        read_image(tmp_path / "bad.npy", MIN_SIDE)
 
 
 def test_a_pickled_array_is_refused(tmp_path: Path) -> None:
     np.save(tmp_path / "object.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
     with pytest.raises(InvalidInput, match="cannot be read"):
-        load_image(tmp_path / "object.npy")
+        read_image(tmp_path / "object.npy")
 
 
 def test_a_manifest_names_groups_and_splits(tmp_path: Path) -> None:
