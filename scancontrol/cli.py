@@ -14,9 +14,12 @@ from pathlib import Path
 
 from scancontrol import commands
 from scancontrol.errors import ScanControlError
-from scancontrol.processes import logs
+from scancontrol.processes import logs, terminal
 
 __all__ = ["build_parser", "main"]
+
+_ACQUIRING = ("daemon", "demo", "drive", "replay", "simulate")
+"""Commands that are not there for their words: where these are lost, all is well."""
 
 
 def build_parser(command: str | None = None) -> argparse.ArgumentParser:
@@ -37,12 +40,14 @@ def build_parser(command: str | None = None) -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; returns the process's exit code: 0, or 2 after one clear message."""
+    """Run one command; returns the process's exit code: 0, 2 after one clear message, or 1 where its words are lost."""
+    terminal.guard()
     words = sys.argv[1:] if argv is None else argv
     arguments = build_parser(words[0] if words else None).parse_args(words)
     try:
         logs.configure(arguments.command, verbose=arguments.verbose, json_file=arguments.log_json)
-        return int(arguments.run(arguments))
+        code = int(arguments.run(arguments))
+        return code or int(terminal.lost_output() and arguments.command not in _ACQUIRING)
     except ScanControlError as error:
         print(f"scancontrol {arguments.command}: {error}", file=sys.stderr)
         return 2

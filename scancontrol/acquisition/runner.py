@@ -23,7 +23,7 @@ from scancontrol.acquisition.phases import TRANSITIONS, AcquisitionStatus, Happe
 from scancontrol.acquisition.reasons import explanation
 from scancontrol.acquisition.requests import FrameRequests, finish_reason_of
 from scancontrol.acquisition.sinks import Fanout
-from scancontrol.errors import LinkError, RecordingError, ScanControlError
+from scancontrol.errors import LinkError, RecordingError, RequestRefused, ScanControlError
 from scancontrol.paths import PathRecipe
 from scancontrol.recording import RecordingWriter
 from scancontrol.wire.assembly import Chunk
@@ -135,6 +135,8 @@ class Acquisition:
                 phase = TRANSITIONS[phase].get(waiting, phase)
             if happening not in TRANSITIONS[phase]:
                 return False
+            if happening is Happening.ABORT:
+                self._commands.clear()  # nothing that was asked for before outlives it
             self._commands.append((happening, reason))
             return True
 
@@ -214,13 +216,26 @@ class Acquisition:
                 if happening is Happening.ABORT:
                     self._cut_short = True
                     self._end_early(ahead, "aborted", reason)
-                elif happening is Happening.RESUME:
-                    self._try(self._link.resume)
-                    self._step(happening)
-                elif self._try(self._link.pause):
-                    self._step(happening)
+                elif not self._told(
+                    self._link.resume if happening is Happening.RESUME else self._link.pause, happening
+                ):
+                    return  # not heard: asked again, so that this end and the other come to one opinion
             with self._lock:
-                self._commands.popleft()
+                if self._commands and self._commands[0] == (happening, reason):
+                    self._commands.popleft()
+
+    def _told(self, call: Callable[[], None], happening: Happening) -> bool:
+        """Have the microscope pause or go on; False where it has not answered."""
+        try:
+            call()
+        except RequestRefused as refused:
+            _LOG.warning("%s: %s", happening.value, refused)
+            return True
+        except LinkError as error:
+            _LOG.info("%s is not confirmed: %s", happening.value, error)
+            return False
+        self._step(happening)
+        return True
 
     def _end_early(self, ahead: PathsAhead, reason: str, message: str) -> None:
         ahead.stop()

@@ -43,7 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
     plan_file = arguments.plan or config_file("demo.yaml")
     plan = load_plan(plan_file)
     out = _output_folder(arguments.out)
-    shutdown = Shutdown()
+    shutdown = Shutdown(ends_with_terminal=True)
     with ExitStack() as stack:
         # Ended in reverse order: first the daemon, which blanks the beam, then the microscope.
         microscope = ChildProcess("microscope", "simulators", _simulator_arguments(arguments, plan.shape, out))

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import sys
 import time
 
 from scancontrol.daemon.snapshot import Snapshot
+from scancontrol.processes.terminal import LossyText
 
 __all__ = ["Progress", "print_line"]
 
@@ -15,7 +15,7 @@ class Progress:
     """One line on a terminal that is rewritten, or a line every few seconds elsewhere."""
 
     def __init__(self) -> None:
-        self._terminal = _is_terminal()
+        self._terminal = sys.stdout is not None and LossyText(sys.stdout).isatty()
         self._next = 0.0
         self._open = False
         self._last = ""
@@ -65,16 +65,7 @@ def print_line(text: str, *, error: bool = False) -> None:
 
 def _write(text: str, *, error: bool = False) -> None:
     stream = sys.stderr if error else sys.stdout
-    if stream is None:
-        return
-    with contextlib.suppress(OSError, ValueError):  # closed, full, or gone: a terminal is no reason to end a scan
-        encoding = stream.encoding or "utf-8"
-        stream.write(text.encode(encoding, "replace").decode(encoding))
-        stream.flush()
-
-
-def _is_terminal() -> bool:
-    try:
-        return sys.stdout is not None and sys.stdout.isatty()
-    except ValueError:
-        return False
+    if stream is not None:
+        lossy = LossyText(stream)
+        lossy.write(text)
+        lossy.flush()

@@ -26,12 +26,15 @@ def announce(role: str, **facts: object) -> None:
 class Shutdown:
     """An event that is set by SIGINT, SIGTERM, or (with ``follow_stdin``) the end of standard input.
 
+    The loss of the terminal (SIGHUP) sets it only with ``ends_with_terminal``: an acquisition goes on without one.
+
     A parent that holds the write end of the child's standard input need do nothing to end it: when the
     parent dies, however it dies, the pipe closes and the child sees the end of the file.
     """
 
-    def __init__(self, *, follow_stdin: bool = False) -> None:
+    def __init__(self, *, follow_stdin: bool = False, ends_with_terminal: bool = False) -> None:
         self._event = threading.Event()
+        signal.signal(signal.SIGHUP, self._on_signal if ends_with_terminal else signal.SIG_IGN)
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._on_signal)
         if follow_stdin:

@@ -8,6 +8,7 @@ a line with one write.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -64,10 +65,9 @@ class _Appending(logging.Handler):
         self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
 
     def emit(self, record: logging.LogRecord) -> None:
-        try:
+        # A full disk costs the line; no process ends for its log, or fills a terminal about it.
+        with contextlib.suppress(OSError):
             os.write(self._descriptor, (self.format(record) + "\n").encode("utf-8", "backslashreplace"))
-        except OSError:
-            self.handleError(record)
 
     def close(self) -> None:
         if self._descriptor >= 0:
@@ -84,6 +84,7 @@ def configure(role: str, *, verbose: bool, json_file: Path | None = None, stream
     Raises:
         InvalidInput: the JSON file cannot be written.
     """
+    logging.raiseExceptions = False  # a terminal that is gone costs the line, too
     root = logging.getLogger()
     text = logging.StreamHandler(stream)
     text.setLevel(logging.INFO if verbose else logging.WARNING)

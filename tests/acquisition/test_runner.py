@@ -20,7 +20,7 @@ from scancontrol.acquisition import Acquisition, Background, Happening, PartialF
 from scancontrol.acquisition.contracts import NoAccount
 from scancontrol.acquisition.phases import TRANSITIONS, step
 from scancontrol.dose.running import RunningDose
-from scancontrol.errors import InvalidInput, LinkError, LocalProtocolError, RemoteProtocolError
+from scancontrol.errors import InvalidInput, LinkError, LocalProtocolError, RemoteProtocolError, RequestRefused
 from scancontrol.paths import ScanPath, achieved_positions, expand, partial_frame
 from scancontrol.plan.plan import ScanPlan
 from scancontrol.plan.planned import PlannedScan
@@ -462,7 +462,7 @@ def test_a_pause_that_the_microscope_refuses_leaves_the_acquisition_scanning(
     class Deaf(MemoryMicroscope):
         def pause(self) -> None:
             self.calls.append("pause")
-            raise LinkError("no answer")
+            raise RequestRefused("not_now", "cannot pause now")
 
     microscope = Deaf()
     acquisition = Acquisition(microscope, recording, recipes_of(plan))
@@ -490,3 +490,41 @@ def test_a_microscope_that_counts_more_than_the_limits_leave_is_stopped_and_its_
     assert "5 times what current and dwell say" in status.message
     assert 0 < status.samples_received == len(microscope.exposed) < expand(recipes_of(plan)[0]).count
     check_recorded(recording.path, microscope)
+
+
+@pytest.mark.parametrize("unheard", ["pause", "resume"])
+def test_a_pause_or_its_end_that_is_not_confirmed_is_asked_for_until_it_is(
+    recording: RecordingWriter, plan: ScanPlan, unheard: str
+) -> None:
+    """The microscope obeys and its answer is lost: page and microscope come to one opinion all the same."""
+
+    class Mute(MemoryMicroscope):
+        def _lose(self, what: str) -> None:
+            if what == unheard and self.calls.count(what) < 3:
+                raise LinkError("no answer")
+
+        def pause(self) -> None:
+            super().pause()
+            self._lose("pause")
+
+        def resume(self) -> None:
+            super().resume()
+            self._lose("resume")
+
+    microscope = Mute()
+    acquisition = Acquisition(microscope, recording, recipes_of(plan))
+    opinions: set[tuple[bool, Phase]] = set()
+
+    def script(m: MemoryMicroscope) -> None:
+        if len(m.exposed) >= 20 and not m.calls:
+            acquisition.pause()
+        if acquisition.status.phase is Phase.PAUSED:
+            opinions.add((m.paused, acquisition.status.phase))
+            acquisition.resume()
+
+    microscope.script = script
+    assert acquisition.run().finish_reason == "completed"
+    if unheard == "pause":
+        assert opinions == {(True, Phase.PAUSED)}
+    other = "resume" if unheard == "pause" else "pause"
+    assert (microscope.calls.count(unheard), microscope.calls.count(other)) == (3, 1)

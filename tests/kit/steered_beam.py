@@ -19,9 +19,9 @@ from wire_pair import MS, Client, Pair
 
 from scancontrol.acquisition import AcquisitionStatus
 from scancontrol.daemon.beam import BeamSettings, BeamThread
-from scancontrol.daemon.config import SpecimenConfig
+from scancontrol.daemon.config import UNNAMED, SpecimenConfig
 from scancontrol.daemon.dosing import DoseKeeper
-from scancontrol.daemon.interrupted import Interrupted, newest_unfinished
+from scancontrol.daemon.interrupted import find_unfinished
 from scancontrol.daemon.order_file import OrderFile
 from scancontrol.daemon.orders import Orders
 from scancontrol.daemon.page.messages import Abort, Command, EmergencyBlank
@@ -239,7 +239,6 @@ class SteeredBeam:
         self.baton, self.killed, self.catching_up = Baton(), False, []
         self.file = OrderFile(self.folder)
         self.orders = Orders(self.file.keep)
-        found = newest_unfinished(self.folder)
         last = {"blank": ("operator_blank", "before"), "abort": ("aborted", "before")}.get(self.file.last)
         self.dose = DoseKeeper(SpecimenConfig(), self.folder / "ledger")
         settings = BeamSettings(
@@ -259,7 +258,7 @@ class SteeredBeam:
             self,  # type: ignore[arg-type]
             self.dose,
             lambda text, level: self.notices.append(text),
-            interrupted=None if found is None else Interrupted.look_into(found),
+            interrupted=find_unfinished(self.folder, UNNAMED).ours,
             ends_as=last,
             link=self._link,
             clock=self.now_s,

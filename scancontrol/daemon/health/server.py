@@ -1,6 +1,6 @@
 """Serves the snapshot on loopback, read-only: ``/status`` as JSON, ``/metrics`` for Prometheus.
 
-One thread with its own listener. A request is two lines that matter, bounded in size and time; nothing that is
+A listener with a thread for each request. A request is two lines that matter, bounded in size and time; nothing that is
 sent changes anything. Only GET of these two paths is answered, and only where the Host header names loopback, so that
 no web page can read it by rebinding a name.
 """
@@ -11,7 +11,10 @@ import contextlib
 import http.client
 import http.server
 import ipaddress
+import socket
+import socketserver
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -30,7 +33,9 @@ ENDPOINT_FILE = "daemon.json"
 """In the folder of the recordings, while a daemon runs: where its snapshot is served."""
 
 MAX_ANSWER_BYTES = 1 << 18
-_CLIENT_S = 1.0
+_CLIENT_S = 1.0  # without a byte
+_REQUEST_S = 2.0  # in all
+_REQUESTS = 16  # at a time
 
 
 class Endpoint(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -104,11 +109,38 @@ class HealthServer:
         self._server.server_close()
 
 
-class _Listener(http.server.HTTPServer):
-    """One request at a time, each for a second at most."""
+class _Listener(socketserver.ThreadingMixIn, http.server.HTTPServer):
+    """A few requests at a time, each for so long at most: one that drips delays nobody, and not the end."""
 
     request_queue_size = 16
     allow_reuse_address = True
+    daemon_threads = True
+    block_on_close = False
+
+    def __init__(self, *arguments: Any) -> None:
+        self._open: dict[socket.socket, float] = {}  # and since when, the oldest first
+        super().__init__(*arguments)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        if len(self._open) >= _REQUESTS:
+            self._cut(next(iter(self._open)))
+        self._open[request] = time.monotonic()
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        self._open.pop(request, None)
+        super().shutdown_request(request)
+
+    def service_actions(self) -> None:
+        """Cut those that have been at it for too long."""
+        for request, since in list(self._open.items()):
+            if time.monotonic() - since > _REQUEST_S:
+                self._cut(request)
+
+    def _cut(self, request: socket.socket) -> None:
+        self._open.pop(request, None)
+        with contextlib.suppress(OSError):
+            request.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that is gone is no news."""
