@@ -29,6 +29,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--plan", type=Path, action="append", metavar="FILE", help="a plan to offer; may be repeated")
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder of the recordings")
     parser.add_argument("--operator", metavar="NAME", help="whose lease it is")
+    parser.add_argument("--project", metavar="TEXT", help="what the recordings say they are for")
+    parser.add_argument("--notes", metavar="TEXT", help="what else the recordings say of themselves")
     parser.add_argument("--method", metavar="NAME", help="what restores: auto, lite, or the name of a classical fill")
     parser.add_argument("--page-port", type=int, metavar="PORT", help="port of the page; 0 takes any free one")
     parser.add_argument("--no-page", action="store_true", help="serve no page")
@@ -89,6 +91,9 @@ def _configuration(arguments: argparse.Namespace) -> tuple[DaemonConfig, Path]:
         changes["store_restorations"] = arguments.store
     if arguments.on_interrupted is not None:
         changes["on_interrupted"] = arguments.on_interrupted
+    about = {name: getattr(arguments, name) for name in ("project", "notes") if getattr(arguments, name) is not None}
+    if about:
+        changes["about"] = msgspec.structs.replace(config.about, **about)
     page = config.page
     if arguments.page_port is not None:
         page = msgspec.structs.replace(page, port=arguments.page_port)

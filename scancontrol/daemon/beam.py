@@ -58,6 +58,7 @@ class BeamSettings:
 
     address: str  # of the microscope
     operator: str  # whose lease it is
+    about: About  # what every recording says of itself
     security: ClientSecurity | None  # keys, where the address is not loopback
     output: Path  # folder of the recordings
     keep_restorations: Literal["all", "last", "none"]
@@ -288,7 +289,7 @@ class BeamThread:
             series_unique_id=unique,
             specimen=self._dose.config.id,
             stage_nm=self._dose.stage_nm,
-            about=About(operator=self._settings.operator),
+            about=self._settings.about,
             keep_restorations=self._settings.keep_restorations,
             fsync=self._settings.fsync,
             sample_dtype=link.capabilities.sample_dtype,

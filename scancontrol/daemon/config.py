@@ -10,9 +10,10 @@ import msgspec
 from scancontrol.dose.ledger import check_specimen
 from scancontrol.dose.limits import DoseLimits
 from scancontrol.errors import InvalidInput
+from scancontrol.recording import About
 from scancontrol.transport.keys import ClientSecurity
 
-__all__ = ["DaemonConfig", "KeysConfig", "PageConfig", "RestorerConfig", "SpecimenConfig", "StageConfig"]
+__all__ = ["AboutConfig", "DaemonConfig", "KeysConfig", "PageConfig", "RestorerConfig", "SpecimenConfig", "StageConfig"]
 
 UNNAMED = "unnamed"
 
@@ -80,6 +81,28 @@ class SpecimenConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         check_specimen(self.id)
 
 
+class AboutConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What every recording says of itself beside operator, specimen, stage position and microscope; see ``About``."""
+
+    project: str = ""
+    sample: str = ""
+    notes: str = ""
+    detector_settings: dict[str, dict[str, str | float]] = {}
+
+    def __post_init__(self) -> None:
+        self.by("")  # its own bounds
+
+    def by(self, operator: str) -> About:
+        """As it stands in a recording."""
+        return About(
+            operator=operator,
+            project=self.project,
+            sample=self.sample,
+            notes=self.notes,
+            detector_settings=self.detector_settings,
+        )
+
+
 class DaemonConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One acquisition daemon. Paths that a file names are from its own folder; see :func:`scancontrol.files.beside`."""
 
@@ -87,6 +110,7 @@ class DaemonConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     plans: tuple[Path, ...] = ()
     output: Path = Path("runs")
     operator: str = "operator"
+    about: AboutConfig = AboutConfig()
     keys: KeysConfig | None = None  # needed for every address that is not loopback
     store_restorations: Literal["all", "last", "none"] = "all"
     fsync: bool = False  # wait for the disk itself, not only for the operating system, before acknowledging

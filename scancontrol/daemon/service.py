@@ -111,6 +111,7 @@ class Daemon:
                 BeamSettings(
                     address=config.microscope,
                     operator=config.operator,
+                    about=config.about.by(config.operator),
                     security=security,
                     output=self._output,
                     keep_restorations=config.store_restorations,

@@ -19,6 +19,7 @@ from PIL import Image, ImageDraw, ImageFont, TiffImagePlugin
 from scancontrol.errors import InvalidInput
 from scancontrol.figures.dry_run import length_label, scale_bar_nm
 from scancontrol.paths import expand, partial_frame
+from scancontrol.recording.hyperspy import describe
 from scancontrol.recording.reader import RecordingReader
 
 __all__ = ["Picture", "export", "partial_of", "pictures_of", "write_png", "write_tiff"]
@@ -37,6 +38,7 @@ class Picture:
     pixel_size_nm: float
     caption: str  # for the picture, two short lines
     description: str  # for the file, complete
+    about: tuple[tuple[str, str], ...] = ()  # what it is of: (what, value)
     touched: NDArray[np.bool_] | None = None  # which pixels were measured, where that is not all of them
 
 
@@ -61,6 +63,7 @@ def pictures_of(recording: RecordingReader, frame: int) -> list[Picture]:
         f"{header.name}, frame {frame}, {header.channels[0]}, dwell {header.dwell_us:g} us, "
         f"{entry.received} of {entry.count} samples"
     )
+    about = tuple(describe(header, recording.capabilities))
     mean, weight, left_out = partial_of(recording, frame)
     touched = weight > 0
     if left_out:
@@ -74,6 +77,7 @@ def pictures_of(recording: RecordingReader, frame: int) -> list[Picture]:
             pixel_nm,
             f"partial scan\n{percent:.3g} % of pixels",
             f"{common}; partial frame: pixels that the beam did not touch are 0",
+            about,
             touched,
         )
     ]
@@ -95,6 +99,7 @@ def pictures_of(recording: RecordingReader, frame: int) -> list[Picture]:
             pixel_nm,
             f"RESTORED: {by.method}\nfrom {percent:.3g} % of pixels",
             f"{common}; RESTORED, not measured: {origin} from {samples} samples{withheld}",
+            about,
         )
     )
     if stored.interval is not None:
@@ -106,6 +111,7 @@ def pictures_of(recording: RecordingReader, frame: int) -> list[Picture]:
                 pixel_nm,
                 f"half-width of the 90 % interval\nRESTORED: {by.method}",
                 f"{common}; half-width of the 90 % interval of the restoration by {origin}",
+                about,
             )
         )
     return pictures
@@ -116,10 +122,10 @@ def write_tiff(picture: Picture, path: Path) -> None:
     tags = TiffImagePlugin.ImageFileDirectory_v2()
     per_micron = 1000 / picture.pixel_size_nm
     image = picture.image
-    tags[270] = (
-        f"ImageJ=1.54f\nunit=micron\nmin={float(image.min())}\nmax={float(image.max())}\n"
-        f"label={picture.description.encode('ascii', 'replace').decode()}\n"
+    words = f"ImageJ=1.54f\nunit=micron\nmin={float(image.min())}\nmax={float(image.max())}\n" + "".join(
+        f"{name}={value}\n" for name, value in (("label", picture.description), *picture.about)
     )
+    tags[270] = words.encode("ascii", "replace").decode()
     for tag in (282, 283):
         tags[tag] = TiffImagePlugin.IFDRational(*_rational(per_micron))
     tags[296] = 1  # no absolute unit: the description names it

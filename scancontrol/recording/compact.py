@@ -11,10 +11,11 @@ import msgspec
 import numpy as np
 
 from scancontrol.errors import RecordingError
-from scancontrol.recording.layout import TABLES, create_file
+from scancontrol.recording.layout import TABLES
 from scancontrol.recording.making import give_name, name_meanwhile, refuse_existing
 from scancontrol.recording.reader import RecordingReader
 from scancontrol.recording.regions import Region, disk_error
+from scancontrol.recording.tree import create_file
 
 __all__ = ["compact", "copy_recording"]
 

@@ -16,8 +16,9 @@ from typing import Literal
 
 from scancontrol.capabilities import Capabilities
 from scancontrol.errors import RecordingError
-from scancontrol.recording.layout import RESERVED, Header, create_file
+from scancontrol.recording.layout import RESERVED, Header
 from scancontrol.recording.regions import Region, check_room, disk_error, open_exclusively, reserve
+from scancontrol.recording.tree import create_file
 
 __all__ = ["clean_up", "give_name", "make_recording", "name_meanwhile", "refuse_existing"]
 

@@ -160,7 +160,7 @@ def disk_error(path: Path, doing: str, error: OSError) -> RecordingError:
         errno.EACCES: "mend the permissions or record elsewhere",
         errno.ENOENT: "make the folder first",
         errno.EIO: "the disk is failing: record to another one",
-    }.get(error.errno or 0, "record to another disk")
+    }.get(error.errno or 0, "see that its folder has room and can be written to, or record to another disk")
     return RecordingError(f"{doing} {path} failed: {error.strerror or error}; {remedy}")
 
 

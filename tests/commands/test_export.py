@@ -12,7 +12,7 @@ from recording_tools import SHAPE, new_recording, samples_of, spiral, write_fram
 from scancontrol.cli import main
 from scancontrol.errors import RecordingError
 from scancontrol.paths import partial_frame
-from scancontrol.recording import Recording
+from scancontrol.recording import About, Recording
 from scancontrol.recording.annotate import Annotator
 from scancontrol.recording.compact import copy_recording
 from scancontrol.restoration import Provenance
@@ -23,7 +23,10 @@ ESTIMATE = np.linspace(-5, 900, SHAPE[0] * SHAPE[1], dtype="f4").reshape(SHAPE)
 @pytest.fixture
 def recorded(tmp_path: Path) -> Path:
     path = spiral()
-    with new_recording(tmp_path / "a.hspy", [path] * 3) as recording:
+    about = About(operator="E. Ruska", project="P-7", notes="first light", detector_settings={"HAADF": {"gain": "3"}})
+    with new_recording(
+        tmp_path / "a.hspy", [path] * 3, specimen="gold", stage_nm=(5e3, -2e3), about=about
+    ) as recording:
         for frame in range(3):
             write_frame(recording, frame, path)
             recording.end_frame(frame, "completed", exposed=path.count)
@@ -53,6 +56,15 @@ def test_tiffs_carry_the_numbers_and_a_pixel_size_that_hyperspy_and_imagej_read(
     with tifffile.TiffFile(tmp_path / "out/frame_000001_restoration.tif") as file:
         assert file.is_imagej
         assert file.imagej_metadata["unit"] == "micron"
+        about = {name: file.imagej_metadata[name] for name in ("specimen", "operator", "project", "notes", "detectors")}
+        assert about == {
+            "specimen": "gold",
+            "operator": "E. Ruska",
+            "project": "P-7",
+            "notes": "first light",
+            "detectors": "HAADF gain 3",
+        }
+        assert "stage=y 5, x -2 um" in file.pages[0].description
         assert "RESTORED, not measured: harmonic (classical) from 9 samples" in file.pages[0].description
     path = spiral()
     mean, _ = partial_frame(path, samples_of(2, 0, path.count)[0])

@@ -163,7 +163,7 @@ def test_a_disk_without_room_refuses_the_scan_before_the_first_electron(tmp_path
         stdin=subprocess.DEVNULL,
         check=False,
     )
-    refused(result, "has room", ".hspy")
+    refused(result, "has room and can be written to", ".hspy")
     assert not list((tmp_path / "out").glob("*.hspy"))
 
 

@@ -31,6 +31,7 @@ from scancontrol.errors import LinkError
 from scancontrol.link.link import MicroscopeLink
 from scancontrol.paths import Raster, expand
 from scancontrol.plan.plan import ScanPlan
+from scancontrol.recording import About
 from scancontrol.wire import messages as m
 from scancontrol.wire.client import ClientProtocol, leads_to_light
 from scancontrol.wire.framing import CLIENT_CONTROL, SERVER_CONTROL, encode
@@ -242,6 +243,7 @@ class SteeredBeam:
         last = {"blank": ("operator_blank", "before"), "abort": ("aborted", "before")}.get(self.file.last)
         self.dose = DoseKeeper(SpecimenConfig(), self.folder / "ledger")
         settings = BeamSettings(
+            about=About(operator="tester"),
             address="tcp://127.0.0.1:1",
             operator="ada",
             security=None,

@@ -14,7 +14,7 @@ from recording_tools import MICROSCOPE, SHAPE, header_for, new_recording, sample
 
 from scancontrol.errors import RecordingError
 from scancontrol.paths import achieved_positions, expand
-from scancontrol.recording import Capacity, Recording
+from scancontrol.recording import About, Capacity, Recording, tree
 from scancontrol.recording import layout as layout_module
 from scancontrol.recording.compact import copy_recording
 from scancontrol.restoration import Provenance
@@ -123,7 +123,15 @@ def test_a_recording_from_before_a_table_was_there_is_read_and_copied(tmp_path: 
 def test_hyperspys_own_reader_finds_calibrated_axes_units_and_metadata(tmp_path: Path, images: tuple) -> None:
     hspy = pytest.importorskip("rsciio.hspy")
     path = spiral()
-    with new_recording(tmp_path / "a.hspy", [path, path]) as recording:
+    about = About(
+        operator="Erwin Müller",
+        project="W tips",
+        sample="field ion tip",
+        notes="after cleaning,\ntip 3",
+        detector_settings={"HAADF": {"inner_mrad": 68.0}},
+    )
+    facts = {"specimen": "tungsten-3", "stage_nm": (2000.0, -1000.0), "about": about}
+    with new_recording(tmp_path / "a.hspy", [path, path], **facts) as recording:
         for frame in range(2):
             write_frame(recording, frame, path)
             recording.end_frame(frame, "completed", exposed=path.count)
@@ -143,6 +151,13 @@ def test_hyperspys_own_reader_finds_calibrated_axes_units_and_metadata(tmp_path:
     assert (column["beam_energy"], column["beam_current"], column["dwell_time"]) == (200.0, 0.02, 2e-6)
     assert (column["microscope"], column["acquisition_mode"]) == ("bench STEM", "STEM")
     assert column["Detector"]["detector_type"] == "HAADF, BF"
+    assert column["Detector"]["HAADF"]["inner_mrad"] == 68.0
+    assert column["Detector"]["HAADF"]["counts_per_electron"] == 1.0
+    assert (column["Stage"]["y"], column["Stage"]["x"]) == (2e-3, -1e-3)
+    general = partial["metadata"]["General"]
+    assert (general["authors"], general["project"]) == ("Erwin Müller", "W tips")
+    assert general["notes"] == "after cleaning, tip 3"
+    assert partial["metadata"]["Sample"] == {"name": "tungsten-3", "description": "field ion tip"}
     assert partial["metadata"]["Signal"]["signal_origin"] == "simulation"
     assert partial["metadata"]["General"]["date"] == "2023-11-14"
 
@@ -162,7 +177,7 @@ def test_hyperspys_reader_loads_the_file_lazily(tmp_path: Path) -> None:
 
 
 def test_samples_that_cross_the_storage_blocks_come_back_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(layout_module, "SAMPLES_PER_BLOCK", 101)
+    monkeypatch.setattr(tree, "SAMPLES_PER_BLOCK", 101)
     path = serpentine()
     with new_recording(tmp_path / "a.hspy", [path, path]) as recording:
         for frame in range(2):
