@@ -31,8 +31,7 @@ _FORGIVEN = 2.5  # deviations from which on a sample counts less (Cauchy)
 _BINNING = 2  # of the search over whole pixels
 _CANDIDATES = 3
 _AS_GOOD = 4.0  # a fit whose log likelihood is within this of the best one is as good
-_SURE_PX = 2.0  # what was foretold better than this is searched around only if it does not fit
-_FITS = 1.5
+_FITS = 1.4  # misfit up to which what was foretold explains the samples, and nothing farther away is looked for
 _LEAST = 0.5  # of the median deviation, which every deviation has at least
 _STRETCHES = 64  # of the path, which are taken to err independently
 
@@ -91,7 +90,7 @@ def measure_drift(
     known = replace(known, deviation=torch.hypot(known.deviation, least.expand_as(known.deviation)))
     maps = _maps(known)
     nearest = _descend(values, places, maps, prior, prior, foretold_sd, shared)
-    if foretold_sd <= _SURE_PX and nearest.drift.misfit <= _FITS:
+    if nearest.drift.misfit <= _FITS:  # the smallest step that explains the samples
         return nearest.drift
     fits = [nearest]
     fits += [

@@ -32,6 +32,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--project", metavar="TEXT", help="what the recordings say they are for")
     parser.add_argument("--notes", metavar="TEXT", help="what else the recordings say of themselves")
     parser.add_argument("--method", metavar="NAME", help="what restores: auto, lite, or the name of a classical fill")
+    parser.add_argument("--memory", type=int, metavar="K", help="frames that a picture is made from at most")
     parser.add_argument("--page-port", type=int, metavar="PORT", help="port of the page; 0 takes any free one")
     parser.add_argument("--no-page", action="store_true", help="serve no page")
     parser.add_argument("--no-restorer", action="store_true", help="record only")
@@ -102,6 +103,8 @@ def _configuration(arguments: argparse.Namespace) -> tuple[DaemonConfig, Path]:
     restorer = config.restorer
     if arguments.method is not None:
         restorer = msgspec.structs.replace(restorer, method=arguments.method)
+    if arguments.memory is not None:
+        restorer = msgspec.structs.replace(restorer, memory=arguments.memory)
     if arguments.no_restorer:
         restorer = msgspec.structs.replace(restorer, enabled=False)
     return msgspec.structs.replace(config, page=page, restorer=restorer, **changes), base

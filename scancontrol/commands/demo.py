@@ -33,6 +33,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--plan", type=Path, metavar="FILE", help="the scan plan (default: the shipped spiral at 1/20)")
     parser.add_argument("--simulator", type=Path, metavar="FILE", help="the simulator's configuration")
     parser.add_argument("--method", default="auto", help="what restores: auto, lite, or the name of a classical fill")
+    parser.add_argument(
+        "--memory", type=int, default=4, metavar="K", help="frames that a picture is made from at most (default: 4)"
+    )
     parser.add_argument("--port", type=int, default=0, help="port of the page (default: any free one)")
     parser.set_defaults(run=run)
 
@@ -113,6 +116,8 @@ def _daemon_arguments(arguments: argparse.Namespace, address: str, plan_file: Pa
         str(out),
         "--method",
         arguments.method,
+        "--memory",
+        str(arguments.memory),
         "--start",
         "--operator",
         "demo",

@@ -89,6 +89,8 @@ def pictures_of(recording: RecordingReader, frame: int) -> list[Picture]:
     origin = f"{by.method} ({by.face}){weights}"
     samples = by.samples_used or entry.received
     withheld = "" if by.withheld_rmse is None else f", RMSE on withheld samples {by.withheld_rmse:.4g} counts"
+    if by.frames > 1:
+        origin += f", with the samples of {by.frames - 1} frames before, the oldest {by.age_frames} frames ago"
     if by.expected_rmse is not None:
         withheld += f", of every pixel expected {by.expected_rmse:.4g}"
     pictures.append(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from scancontrol.daemon.config import DaemonConfig
+from scancontrol.daemon.config import DaemonConfig, RestorerConfig
 from scancontrol.errors import InvalidInput
 from scancontrol.files import load_yaml, to_yaml
 
@@ -50,3 +50,9 @@ def test_a_path_that_is_no_text_is_refused_with_its_place(tmp_path: Path) -> Non
     (tmp_path / "daemon.yaml").write_text("microscope: tcp://127.0.0.1:5555\noutput: 3\n")
     with pytest.raises(InvalidInput, match=r"\$\.output.*Expected `path`, got `int`"):
         load_yaml(tmp_path / "daemon.yaml", DaemonConfig)
+
+
+@pytest.mark.parametrize("memory", [0, -1, 65])
+def test_a_memory_of_no_or_too_many_frames_is_refused(memory: int) -> None:
+    with pytest.raises(InvalidInput, match=rf"restorer\.memory = {memory} is outside 1 to 64 frames"):
+        RestorerConfig(memory=memory)

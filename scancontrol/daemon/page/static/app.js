@@ -158,8 +158,8 @@ function rightView(restoration) {
       bar: { map: 'diverging', low: `−${figure(limit)}`, high: `+${figure(limit)}` },
       watermark: [truth ? 'RESTORED − TRUTH' : 'RESTORED − NEAREST MEASURED', '#ffc46b'] };
   }
-  const { face, method, weights_hash: weights } = restoration.made_by;
-  const parts = ['RESTORED', face, method, (weights ?? '').slice(0, 8), restoration.progressive && 'frame in progress'];
+  const { face, method, weights_hash: weights, frames } = restoration.made_by;
+  const parts = ['RESTORED', face, method, (weights ?? '').slice(0, 8), frames && `${frames} frames`, restoration.progressive && 'frame in progress'];
   return { ...grey, values: estimate, watermark: [parts.filter(Boolean).join(' · '), restoration.progressive ? '#ffb454' : '#63c7f2'] };
 }
 
