@@ -287,3 +287,19 @@ def write_text(path: Path, text: str) -> None:
         StorageError: its folder cannot be written to.
     """
     write_bytes(path, text.encode())
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a small file that nobody but its owner can read, from its first byte on.
+
+    Raises:
+        StorageError: its folder cannot be written to.
+    """
+    try:
+        path.unlink(missing_ok=True)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        problem = f"cannot be written ({error.strerror})"
+        raise StorageError("file", path, problem, "make room, or choose another folder") from error

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import stat
 from pathlib import Path
 
 import msgspec
 import pytest
 
 from scancontrol.errors import InvalidInput, StorageError
-from scancontrol.files import beside, load_yaml, read_csv, to_yaml, write_text, writing
+from scancontrol.files import beside, load_yaml, read_csv, to_yaml, write_private, write_text, writing
 
 
 class Scan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -135,3 +136,14 @@ def test_a_file_is_written_whole_or_its_old_content_stays(tmp_path: Path) -> Non
     assert list(tmp_path.iterdir()) == [path]
     with pytest.raises(StorageError, match="cannot be written"):
         write_text(tmp_path / "nowhere" / "report.txt", "new")
+
+
+def test_a_private_file_is_its_owners_alone_also_where_an_open_one_was(tmp_path):
+    file = tmp_path / "links"
+    file.write_text("old")
+    file.chmod(0o644)
+    write_private(file, "secret")
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert file.read_text() == "secret"
+    with pytest.raises(StorageError, match="cannot be written"):
+        write_private(tmp_path / "nowhere" / "links", "secret")

@@ -137,7 +137,8 @@ class DaemonProcess(_Process):
                 *arguments,
             ]
         )
-        self.page = self.wait_for(r"^page +(\S+)").group(1)
+        self.wait_for(r"^links +")
+        self.page = (out / "page-links").read_text().split()[1]
 
     @property
     def restorer_pid(self) -> int | None:

@@ -6,6 +6,7 @@ import sys
 import time
 
 from scancontrol.daemon.snapshot import Snapshot
+from scancontrol.processes.printable import printable
 from scancontrol.processes.terminal import LossyText
 
 __all__ = ["Progress", "print_line"]
@@ -60,7 +61,7 @@ def line_of(snapshot: Snapshot) -> str:
 
 def print_line(text: str, *, error: bool = False) -> None:
     """One line on the terminal, at once, where there is one."""
-    _write(text + "\n", error=error)
+    _write(printable(text, lines=True) + "\n", error=error)
 
 
 def _write(text: str, *, error: bool = False) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import queue
+import sys
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -39,6 +40,7 @@ from scancontrol.daemon.snapshot import BeamSnapshot, Snapshot, Versions, disk_f
 from scancontrol.daemon.steering import Steering
 from scancontrol.dose.limits import DoseLimits
 from scancontrol.errors import InvalidInput, LinkError, OrderRefused, ScanControlError, StorageError
+from scancontrol.files import write_private
 from scancontrol.plan.plan import ScanPlan, load_plan
 from scancontrol.plan.planned import PlannedScan
 from scancontrol.processes.child import Shutdown
@@ -49,6 +51,7 @@ from scancontrol.wire.messages import PROTOCOL_VERSION, software
 __all__ = ["Daemon", "Launch"]
 
 _REFRESH_S = 0.1
+_LINKS = "page-links"  # in the output folder, for the eyes of whoever runs the daemon alone
 
 
 @dataclass(frozen=True)
@@ -173,7 +176,12 @@ class Daemon:
         url = server.start()
         stack.callback(server.stop)
         self._page_url = url.partition("#")[0]  # its token is for the operator alone
-        print_line(f"page        {url}\nobservers   {server.observer_url}")
+        links = self._output / _LINKS
+        write_private(links, f"operator {url}\nobservers {server.observer_url}\n")
+        if sys.stdout is not None and sys.stdout.isatty():
+            print_line(f"page        {url}\nobservers   {server.observer_url}")
+        else:  # a journal, a file: no place for what gives the beam away
+            print_line(f"page        {self._page_url}\nlinks       {links}, which only its owner can read")
 
     def _loop(self, *, starts: bool) -> int:
         """Take commands and publish, until asked to end. ``starts``: the first plan is to be started once it can be."""

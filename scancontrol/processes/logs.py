@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import IO
 
 from scancontrol.errors import InvalidInput
+from scancontrol.processes.printable import printable
 
 __all__ = ["JSON_VARIABLE", "configure", "set_scan"]
 
@@ -36,6 +37,11 @@ class _WithScan(logging.Filter):
         return True
 
 
+class _CleanText(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record), lines=True)
+
+
 class _JsonLines(logging.Formatter):
     def __init__(self, role: str) -> None:
         super().__init__()
@@ -54,7 +60,7 @@ class _JsonLines(logging.Formatter):
         }
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)[-_MESSAGE_CHARACTERS:]
-        return json.dumps(line, ensure_ascii=False)
+        return json.dumps(line, ensure_ascii=True)
 
 
 class _Appending(logging.Handler):
@@ -88,7 +94,7 @@ def configure(role: str, *, verbose: bool, json_file: Path | None = None, stream
     root = logging.getLogger()
     text = logging.StreamHandler(stream)
     text.setLevel(logging.INFO if verbose else logging.WARNING)
-    text.setFormatter(logging.Formatter(f"%(asctime)s %(levelname)s {role} %(name)s %(scan)s %(message)s"))
+    text.setFormatter(_CleanText(f"%(asctime)s %(levelname)s {role} %(name)s %(scan)s %(message)s"))
     handlers: list[logging.Handler] = [text]
     if json_file is None and os.environ.get(JSON_VARIABLE):
         json_file = Path(os.environ[JSON_VARIABLE])

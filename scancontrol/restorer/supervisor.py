@@ -6,11 +6,13 @@ acquisition cannot be held up by a restorer that is slow, hung or gone; the call
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import logging
-import secrets
+import shutil
 import socket
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -396,8 +398,12 @@ def _read_again(asked: Asked) -> NDArray[Any] | str:
 
 
 def _local_address() -> str:
-    """Where a restorer of our own listens: on Linux a local socket without a file, faster than tcp for whole images."""
-    return f"ipc://@scancontrol-restorer-{secrets.token_hex(16)}" if sys.platform == "linux" else "tcp://127.0.0.1:0"
+    """Where a restorer of our own listens: a socket in a folder of ours alone, faster than tcp for whole images."""
+    if sys.platform != "linux":
+        return "tcp://127.0.0.1:0"
+    folder = tempfile.mkdtemp(prefix="scancontrol-")  # mode 0700: nobody else can connect
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return f"ipc://{folder}/restorer"
 
 
 def _launch(arguments: list[str]) -> Child:

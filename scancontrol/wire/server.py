@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import msgspec
 from numpy.typing import NDArray
 
 from scancontrol.capabilities import Capabilities
@@ -25,6 +26,7 @@ from scancontrol.dose.guard import DoseGuard
 from scancontrol.dose.limits import DoseLimits
 from scancontrol.errors import InvalidInput, LocalProtocolError, RemoteProtocolError, VersionMismatch
 from scancontrol.paths import ScanPath
+from scancontrol.processes.printable import printable
 from scancontrol.wire import messages as m
 from scancontrol.wire.answers import refusal, status_of
 from scancontrol.wire.framing import CLIENT_CONTROL, CLIENT_DATA, Part, encode
@@ -275,6 +277,9 @@ class ServerProtocol:
         if message.request in session.answers:  # asked again after a lost connection: answered, not done, again
             self._send(session.control, session.answers[message.request])
             return
+        if message.request in session.answered:  # so long ago that its answer is not kept: a replay
+            self._refuse(session.control, message.request, "not_now", f"request {message.request} was answered before")
+            return
         if not session.operator:
             self._answer(
                 session,
@@ -326,7 +331,7 @@ class ServerProtocol:
                 scanner.step(Event.RELEASE, "", now_ns)
             return None
         if not isinstance(message, m.Scan):
-            text = message.reason if isinstance(message, m.Abort) else ""
+            text = printable(message.reason) if isinstance(message, m.Abort) else ""
             scanner.step(_ASKED_FOR[type(message)], text, now_ns)
             return None
         path = self._paths.get(message.path_id)
@@ -406,7 +411,7 @@ class ServerProtocol:
 
     def _emergency(self, connection: bytes, message: m.Blank, now_ns: int) -> None:
         """Nobody is asked who they are."""
-        name = message.name or "somebody"
+        name = printable(message.name) or "somebody"
         self._happen(Event.HOLD, f"emergency blank by {name}", now_ns)
         self._send(connection, m.Done(request=message.request))
         operator = self._sessions.operator
@@ -427,6 +432,7 @@ class ServerProtocol:
                 ),
             )
             return
+        hello = msgspec.structs.replace(hello, name=printable(hello.name))
         greeted = self._sessions.greet(hello, connection, now_ns)
         if isinstance(greeted, m.Refused):
             self._send(connection, greeted)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from scancontrol.recent import Recent
 from scancontrol.wire.messages import Done, Hello, Limits, Refused
+from scancontrol.wire.seen import SeenNumbers
 
 __all__ = ["Session", "Sessions"]
 
@@ -27,10 +28,12 @@ class Session:
     attached_at: int = 0  # the data message that this connection was told it gets first
     dead: bool = False  # its dead man has tripped and it was not heard since
     answers: Recent[int, Done | Refused] = field(default_factory=lambda: Recent(_KEPT_ANSWERS))
+    answered: SeenNumbers = field(default_factory=SeenNumbers)  # every request that ever was
 
     def remember(self, request: int, answer: Done | Refused) -> None:
         """Keep an answer, so that a request that is sent again is answered again and not done again."""
         self.answers[request] = answer
+        self.answered.add(request)
 
 
 class Sessions:

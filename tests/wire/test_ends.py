@@ -822,3 +822,19 @@ def test_the_limit_that_the_microscope_states_holds_where_the_server_names_other
 def test_limits_that_would_not_be_safe_are_refused(wrong):
     with pytest.raises(InvalidInput, match=next(iter(wrong))):
         m.Limits(**wrong).check()
+
+
+def test_a_request_replayed_after_hundreds_of_others_is_recognised_and_not_done_again(pair, operator):
+    path_id = operator.register(recipe())
+    number = operator.ask(m.Scan, series_id=1, series_unique_id="s1", frame=0, path_id=path_id)
+    replayed = encode(operator.protocol._unanswered[number])
+    pair.until(lambda: operator.of(m.End))
+    for _ in range(200):
+        operator.does(m.Pause)
+        operator.does(m.Resume)
+    exposed = len(pair.instrument.exposed)
+    pair.server.receive_control(operator.control, replayed, pair.now_ns)
+    (answer,) = [msgspec.msgpack.decode(parts[0]) for _, parts in pair.server.control_to_send()]
+    assert (answer["code"], answer["message"]) == ("not_now", f"request {number} was answered before")
+    pair.turn(20)
+    assert len(pair.instrument.exposed) == exposed

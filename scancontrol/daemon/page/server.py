@@ -76,6 +76,7 @@ class LiveServer:
         public_names: tuple[str, ...] = (),
         version: str = "scancontrol",
     ) -> None:
+        host = host.removeprefix("[").removesuffix("]")
         check_binding(host, tls=certificate is not None)
         self._hub, self._host, self._port, self._version = hub, host, port, version
         self._token, self._observer_token = token or new_token(), observer_token or new_token()

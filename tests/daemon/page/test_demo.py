@@ -62,7 +62,8 @@ def demo(tmp_path: Path) -> Iterator[Demo]:
 def test_the_demo_is_watched_paused_survives_its_restorer_and_is_blanked(browser: Any, demo: Demo) -> None:
     page = Page(browser)
     browser.get_log("browser")
-    page.open(demo.said(r"page\s+(http://\S+)"))
+    links = demo.said(r"links\s+(\S+),")
+    page.open(Path(links).read_text().split()[1])
     restorer = int(demo.said(r"restorer\s+process (\d+)"))
 
     page.until(lambda: "after its last sample" in page.text("right-caption"), "a restored frame", START_S)
