@@ -1,8 +1,8 @@
 """``deapi``'s own simulated server, with the two things that it lacks: scan positions, and the stop by datagram.
 
-What 5.3.1 of the wheel does not know is command 1732 (``SET_SCAN_XY_ARRAY``: two acknowledgements, and after the first the
-x and then the y of all positions as int32) and the datagram ``PyClientStopAcq``. Both are added here as the client in the
-same wheel speaks them. Everything else is the wheel's: properties, acquisition by the clock, results.
+What 5.3.1 of the wheel does not know is command 1732 (``SET_SCAN_XY_ARRAY``: two acknowledgements, and after the first
+the x and then the y of all positions as int32) and the datagram ``PyClientStopAcq``. Both are added as the client in
+the same wheel speaks them. Everything else is the wheel's: properties, acquisition by the clock, results.
 """
 
 from __future__ import annotations
