@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -25,10 +26,11 @@ __all__ = ["export", "main"]
 log = logging.getLogger(__name__)
 
 
-def export(run: Path, images: Path, out: Path, name: str) -> str:
+def export(run: Path, images: Path, out: Path, name: str, specimens: Sequence[str] | None = None) -> str:
     """Write a run's averaged weights, calibrated on its held-out groups, and their model card; returns their hash.
 
-    A run with an adversarial loss makes the realistic face, any other the faithful one.
+    A run with an adversarial loss makes the realistic face, any other the faithful one. ``specimens`` are the kinds of
+    simulated ones that it is calibrated on besides, all of them if not given.
 
     Raises:
         InvalidInput: the run has no usable checkpoint or held out no groups.
@@ -44,7 +46,7 @@ def export(run: Path, images: Path, out: Path, name: str) -> str:
     _, holdout = ImageSet.read(images, config.split).without(config.holdout_groups)
     network.eval()
     round_to_file(network)  # what is calibrated is what ships
-    calibration = calibrate(Weights(name, network, None, "faithful", ""), holdout)
+    calibration = calibrate(Weights(name, network, None, "faithful", ""), holdout, specimens)
     face: Literal["faithful", "realistic"] = "faithful" if config.loss.adversarial == "off" else "realistic"
     digest = save_weights(out, network, name, calibration, face)
     parameters = sum(value.numel() for key, value in network.state_dict().items() if not key.startswith("trainer."))

@@ -5,7 +5,7 @@ Two kinds of truth: micrographs that were held out of training, and simulated sp
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import NamedTuple
@@ -16,8 +16,9 @@ from msgspec.structs import replace
 from scipy.optimize import brentq
 from torch import Tensor
 
+from restore.estimate.lattice.crystal import find_crystal
 from restore.generator.intervals import LEVEL, Calibration, CalibrationCounts, conformal_quantile
-from restore.generator.restorer import run_generator
+from restore.generator.restorer import restored_with
 from restore.generator.weights import Weights
 from restore.gridding import FrameGeometry
 from restore.training.images import ImageSet
@@ -43,25 +44,28 @@ class _Scan(NamedTuple):
     truth: Tensor
     samples: Tensor
     geometry: FrameGeometry
+    noise_variance: float | None = None
 
 
-def _scans(images: ImageSet, seed: int) -> Iterator[_Scan]:
+def _scans(images: ImageSet, specimens: Sequence[str], seed: int) -> Iterator[_Scan]:
     """Every image, then every kind of noise-free specimen, along every kind of path at every coverage.
 
-    A micrograph is its own truth, noise and all, and is read as it is; specimens are read with counting noise.
+    A micrograph is its own truth, noise and all, and is read as it is; specimens are read with counting noise, which is
+    stated for every second one.
     """
     for number, (image, group) in enumerate(zip(images.images, images.groups, strict=True)):
         size = min(image.shape)
         truth = image[:size, :size].float() / 255
         for _, geometry in _geometries(size, (seed, number)):
             yield _Scan(group, truth, truth.flatten()[geometry.index], geometry)
-    for number, kind in enumerate(KINDS):
+    for number, kind in enumerate(specimens):
         for name, geometry in _geometries(_SPECIMEN_SIDE, (seed, 1000 + number)):
             rng = np.random.default_rng((seed, number, name, geometry.count))
             truth = torch.from_numpy(draw(kind, geometry.shape, rng).image)
             electrons = float(_ELECTRONS[(number + name) % len(_ELECTRONS)])
             readings = draw_reading(truth.flatten()[geometry.index].numpy(), electrons, rng)
-            yield _Scan(f"specimen {kind}", truth, torch.from_numpy(readings).float(), geometry)
+            noise = float(truth.flatten()[geometry.index].mean()) / electrons if name % 2 else None
+            yield _Scan(f"specimen {kind}", truth, torch.from_numpy(readings).float(), geometry, noise)
 
 
 def _geometries(size: int, seed: tuple[int, int]) -> Iterator[tuple[int, FrameGeometry]]:
@@ -75,13 +79,15 @@ def _geometries(size: int, seed: tuple[int, int]) -> Iterator[tuple[int, FrameGe
 
 @dataclass(frozen=True)
 class _Frame:
-    """|Error| and predicted scale of one restored frame (rows, cols), and what its withheld samples say."""
+    """|Error|, predicted scale and least half-width of one restored frame (rows, cols); errors of withheld samples."""
 
     group: str
     error: Tensor
     scale: Tensor
+    least: Tensor | None
     geometry: FrameGeometry
     held: Withheld | None
+    withheld_error: Tensor | None
 
 
 @dataclass(frozen=True)
@@ -97,14 +103,20 @@ class _Judged:
     rms_share: float
 
 
-def calibrate(weights: Weights, images: ImageSet, seed: int = 11) -> Calibration:
+def calibrate(
+    weights: Weights, images: ImageSet, specimens: Sequence[str] | None = None, seed: int = 11
+) -> Calibration:
     """Factors by coverage and distance, then how far a frame's withheld samples may be trusted to rescale them.
 
     What is promised has to hold on specimens that nobody has seen. So every frame is judged by factors from the other
     groups: the rescaling that it needed (the quantile of its scores) is regressed, in logarithms, on the one that its
     withheld samples asked for, and the bias is what makes the mean coverage of those frames the promised one.
+
+    Arguments:
+        images: micrographs that were held out of training. specimens: kinds of simulated ones; if not
+            given all of :data:`simulators.specimens.truths.draws.KINDS`.
     """
-    frames = list(_restored(weights, images, seed))
+    frames = list(_restored(weights, images, tuple(KINDS) if specimens is None else specimens, seed))
     counts: dict[str, CalibrationCounts] = {}
     for frame in frames:
         where = frame.geometry
@@ -128,11 +140,15 @@ def calibrate(weights: Weights, images: ImageSet, seed: int = 11) -> Calibration
     return replace(whole, trust=round(trust, 4), bias=round(bias, 4), rms_share=round(share, 4))
 
 
-def _restored(weights: Weights, images: ImageSet, seed: int) -> Iterator[_Frame]:
-    for group, truth, samples, geometry in _scans(images, seed):
+def _restored(weights: Weights, images: ImageSet, specimens: Sequence[str], seed: int) -> Iterator[_Frame]:
+    for group, truth, samples, geometry, noise in _scans(images, specimens, seed):
         kept, held = withhold(geometry, _SHARE)
-        estimate, scale = run_generator(weights.network, samples if held is None else samples[held.kept], kept)
-        yield _Frame(group, (truth - estimate).abs(), scale.clamp_min(1e-6), kept, held)
+        used = samples if held is None else samples[held.kept]
+        crystal = find_crystal(used, kept)
+        estimate, scale = restored_with(weights.network, used, kept, crystal, noise)
+        residual = None if held is None else held.residual(samples, estimate).abs()
+        least = None if crystal is None else crystal.half_width
+        yield _Frame(group, (truth - estimate).abs(), scale.clamp_min(1e-6), least, kept, held, residual)
 
 
 def _table(counts: list[CalibrationCounts]) -> Calibration:
@@ -143,9 +159,12 @@ def _table(counts: list[CalibrationCounts]) -> Calibration:
 def _judge(frame: _Frame, held: Withheld, others: Calibration) -> _Judged:
     geometry = frame.geometry
     width = others.half_width(frame.scale, geometry.distance, geometry.touched, geometry.is_drawn)
-    scores = (frame.error / width).flatten()
-    asked = held.say_on_widths * np.log(np.clip(conformal_quantile(scores[held.pixel]), 0.25, 4))
-    expected = carried_over(frame.error.flatten()[held.pixel], held, width, held.say_on_errors)
+    assert frame.withheld_error is not None  # noqa: S101 - samples were withheld
+    withheld = frame.withheld_error / width.flatten()[held.pixel]
+    asked = held.say_on_widths * np.log(np.clip(conformal_quantile(withheld), 0.25, 4))
+    expected = carried_over(frame.withheld_error, held, width, held.say_on_errors)
+    least = width if frame.least is None else torch.maximum(width, frame.least)
+    scores = (frame.error / least).flatten()
     some = scores[:: max(1, len(scores) // _PIXELS)].sort().values.numpy()
     return _Judged(some, float(asked), float(frame.error.square().mean().sqrt()) / max(1e-30, expected))
 

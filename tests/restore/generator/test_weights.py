@@ -205,9 +205,9 @@ def test_a_frame_that_is_harder_than_promised_gets_wider_intervals() -> None:
 
 @pytest.mark.slow
 def test_a_calibrated_interval_holds_on_frames_like_those_it_was_calibrated_on() -> None:
-    images = specimens(6, 96)
+    images = specimens(2, 96)
     weights = Weights("tiny", _network(), None, "faithful", "")
-    calibrated = Weights("tiny", weights.network, calibrate(weights, images), "faithful", "")
+    calibrated = Weights("tiny", weights.network, calibrate(weights, images, ()), "faithful", "")
     restorer = GeneratorRestorer(calibrated)
     inside = []
     for number, image in enumerate(images.images):
@@ -227,12 +227,12 @@ def test_a_run_is_exported_calibrated_and_loads(
     images = tmp_path / "images"
     for group in ("a", "b"):
         (images / group).mkdir(parents=True)
-        for name, image in zip(specimens().names, specimens().images, strict=True):
+        for name, image in zip(specimens(2).names, specimens(2).images, strict=True):
             np.save(images / group / f"{name}.npy", image.numpy())
     training = run_of(tiny(split=None), tmp_path / "run")
     training.config = tiny(split=None, holdout_groups=("b",), loss=LossConfig(adversarial=adversarial))
     training.save()
-    digest = export(tmp_path / "run", images, tmp_path / "w.safetensors", "tiny")
+    digest = export(tmp_path / "run", images, tmp_path / "w.safetensors", "tiny", ("film",))
     restorer = load(tmp_path / "w.safetensors")
     assert restorer.weights_hash == digest
     assert load_weights(tmp_path / "w.safetensors").face == face
