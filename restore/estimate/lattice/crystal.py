@@ -23,6 +23,7 @@ from restore.estimate.lattice.model import LatticeFit, Readings, splines_of
 from restore.estimate.lattice.peaks import find_waves
 from restore.estimate.lattice.picture import draw
 from restore.estimate.lattice.splines import Splines
+from restore.estimate.lattice.strain import StrainMap, strain_map
 from restore.estimate.lattice.vectors import reciprocal_pairs
 from restore.estimate.lattice.warm import next_fit
 from restore.fills.registry import positions_px
@@ -69,23 +70,9 @@ class Crystal:
         return torch.linalg.inv(self.fit.pair.T).float()
 
     @cached_property
-    def displacement(self) -> Tensor:
-        """Of the lattice from a straight one, without its mean, (2, rows, cols) in pixels."""
-        field = self.fit.field()
-        return field - field.mean((1, 2), keepdim=True)
-
-    @cached_property
-    def displacement_sd(self) -> Tensor:
-        """Posterior deviation of the displacement, (2, rows, cols) in pixels."""
-        fit = self.fit
-        count = fit.displacement.shape[1]
-        lines = [torch.linspace(0, n - 1, 24, device=fit.displacement.device) for n in fit.shape]
-        design = splines_of(fit.shape, fit.displacement).at(torch.cartesian_prod(*lines)).double()
-        covariance = torch.linalg.inv(fit.precision)
-        blocks = (covariance[:count, :count], covariance[count:, count:])
-        coarse = torch.stack([((design @ block) * design).sum(1).clamp_min(0).sqrt() for block in blocks])
-        grid = coarse.float().reshape(2, 1, 24, 24)
-        return torch.nn.functional.interpolate(grid, fit.shape, mode="bilinear", align_corners=True)[:, 0]
+    def strain(self) -> StrainMap:
+        """Displacement, strain and rotation relative to the mean lattice of the frame, with their deviations."""
+        return strain_map(self.fit)
 
     @cached_property
     def variance(self) -> Tensor:
@@ -94,7 +81,7 @@ class Crystal:
         _, *slopes, spread = look_up(torch.cat([fit.cell.table(), fit.cell.spread()[None]]), fit.image_coordinates())
         amplitude = splines_of(fit.shape, fit.amplitude).image(fit.amplitude)
         along = torch.einsum("cij,ca->aij", torch.stack(slopes), fit.pair.float())
-        each = spread.square() + (along.square() * self.displacement_sd.square()).sum(0)
+        each = spread.square() + (along.square() * self.strain.displacement_sd_px.square()).sum(0)
         return (self.share * self.scale * amplitude).square() * each
 
     @cached_property

@@ -106,7 +106,7 @@ def test_a_bent_crystal_says_how_it_is_bent() -> None:
     assert crystal is not None
     grid = np.stack(np.mgrid[:256, :256], -1).reshape(-1, 2).astype(float)
     affine = np.concatenate([np.ones((len(grid), 1)), grid], 1)
-    off = crystal.displacement.double().numpy().reshape(2, -1).T - bent(grid)
+    off = crystal.strain.displacement_px.double().numpy().reshape(2, -1).T - bent(grid)
     off -= affine @ np.linalg.lstsq(affine, off, rcond=None)[0]
     assert np.sqrt(np.mean(off**2)) < 0.1
     assert _error_pct(crystal.image, lattice.image()) < 3
