@@ -53,7 +53,7 @@ def restored_with(
     if crystal is None:
         return run_generator(network, samples, geometry, noise_variance)
     rest, scale = run_generator(network, samples - crystal.at_samples, geometry, noise_variance)
-    return rest + crystal.image, scale
+    return torch.add(crystal.image, rest, alpha=crystal.rest), scale
 
 
 class GeneratorRestorer:

@@ -64,6 +64,11 @@ class Crystal:
     centred: bool
     sums: CellSums | None
 
+    @property
+    def rest(self) -> float:
+        """Which share of what is restored of the rest, samples less ``at_samples``, belongs beside the image."""
+        return self.evidence.rest
+
     @cached_property
     def vectors(self) -> Tensor:
         """Direct lattice vectors in pixels, rows (y, x), (2, 2)."""
@@ -113,7 +118,7 @@ def find_crystal(
         return None
     fit = fit_lattice(readings, pairs[0])
     readings, fit, centred = _as_placed(readings, fit, geometry)
-    evidence = weigh(readings, fit)
+    evidence = weigh(readings, fit, geometry.is_drawn)
     if evidence.share <= 0:
         return None
     fit, heights = with_defects(readings, fit, 2)

@@ -9,6 +9,7 @@ References: Wolpert 1992, Neural Networks 5, 241 (stacking: the share by least s
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, replace
 
 import torch
@@ -25,10 +26,12 @@ from restore.gridding import scatter_mean
 
 __all__ = ["Evidence", "stretches", "weigh"]
 
+log = logging.getLogger(__name__)
+
 _FOLDS = 5
 _STRETCH = 20
 _STANDARD_ERRORS = 3.0
-_WHOLE = 0.8
+_WHOLE = 1.0  # standard errors by which a share must be better than all of it
 _LEAST_GAIN = 0.01  # of the mean squared error
 
 
@@ -38,11 +41,13 @@ class Evidence:
 
     Attributes:
         share: of the lattice that foretells them best, 0 if not beyond chance.
-        ratio: root mean square error with all of the lattice over that without.
+        rest: share of what is restored of all that the lattice leaves that foretells them best: none of mere noise.
+        ratio: root mean square error with the lattice over that without.
         standard_errors: of the improvement, by stretches.
     """
 
     share: float
+    rest: float
     ratio: float
     standard_errors: float
 
@@ -53,10 +58,11 @@ def stretches(count: int, device: torch.device) -> Tensor:
     return torch.arange(count, device=device) // length
 
 
-def weigh(readings: Readings, fit: LatticeFit) -> Evidence:
-    """Ask withheld readings about a fit."""
+def weigh(readings: Readings, fit: LatticeFit, drawn: bool) -> Evidence:
+    """Ask withheld readings about a fit; those of a drawn path are withheld in stretches."""
     stretch = stretches(len(readings.values), readings.values.device)
-    fold = stretch % _FOLDS
+    # On a drawn path neighbours share what they see, and are withheld together.
+    fold = (stretch if drawn else torch.arange(len(stretch), device=stretch.device)) % _FOLDS
     kept = torch.stack([(fold != n).float() * readings.weights for n in range(_FOLDS)])
     profile = profile_of(fit.cell, fit.pair)
     lattice = torch.stack([_foretelling(replace(readings, weights=weights), fit, profile) for weights in kept])
@@ -65,21 +71,39 @@ def weigh(readings: Readings, fit: LatticeFit) -> Evidence:
     helped = lattice + foretold(readings, readings.values - lattice, kept)
     withheld = fold.expand(_FOLDS, -1) == torch.arange(_FOLDS, device=fold.device)[:, None]
     withheld = withheld & (readings.weights > 0)
-    without, with_it = (torch.where(withheld, p, 0.0).sum(0) for p in (plain, helped))
+    without, crystal, rest = (torch.where(withheld, p, 0.0).sum(0) for p in (plain, lattice, helped - lattice))
     counts = withheld.any(0)
-    error, change = (readings.values - without)[counts], (with_it - without)[counts]
+    places = stretch[counts]
+    error, change, rest = (readings.values - without)[counts], (crystal - without)[counts], rest[counts]
     limit = 4 * error.abs().median() * 1.4826  # one wild reading must not decide
     error = error.clamp(-limit, limit)
-    share = float(((error * change).sum() / change.square().sum().clamp_min(1e-20)).clamp(0, 1))
-    ratio = float(((error - change).square().sum() / error.square().sum().clamp_min(1e-20)).sqrt())
-    places = stretch[counts]
-    enough = _standard_errors(error.square() - (error - share * change).square(), places)
-    # Folds know four fifths of the samples and no defects: what nearly all of it is best for is best with all.
-    if share > _WHOLE:
-        share = 1.0
-    gain = 1 - (error - share * change).square().sum() / error.square().sum().clamp_min(1e-20)
-    proven = enough > _STANDARD_ERRORS and float(gain) > _LEAST_GAIN
-    return Evidence(share if proven else 0.0, ratio, enough)
+    # All of the lattice, and what helps of the rest; or a share of the lattice, and all of the rest.
+    whole_rest = _coefficient(error - change, rest)
+    whole = error - change - whole_rest * rest
+    share = _coefficient(error, change + rest)
+    left = error - share * (change + rest)
+    better = _standard_errors(whole.square() - left.square(), places)
+    if better < _WHOLE:
+        share, rest_share, left = 1.0, whole_rest, whole
+    else:
+        rest_share = 1.0
+    gain = error.square() - left.square()
+    enough = _standard_errors(gain, places)
+    proven = enough > _STANDARD_ERRORS and float(gain.sum() / error.square().sum().clamp_min(1e-20)) > _LEAST_GAIN
+    ratio = float((left.square().sum() / error.square().sum().clamp_min(1e-20)).sqrt())
+    log.debug("a share of %.2f is better than all by %.1f standard errors", share, better)
+    return Evidence(share if proven else 0.0, rest_share, ratio, enough)
+
+
+def _coefficient(error: Tensor, prediction: Tensor) -> float:
+    """The share, 0 to 1, of a prediction (n,) that leaves least of an error (n,)."""
+    return min(max(float((error * prediction).sum() / prediction.square().sum().clamp_min(1e-20)), 0.0), 1.0)
+
+
+def _standard_errors(gain: Tensor, stretch: Tensor) -> float:
+    """The sum of gains (n,) over its standard error, taken by stretches: neighbours on a path are alike."""
+    sums = torch.zeros(int(stretch.max()) + 1, device=gain.device).index_add_(0, stretch, gain)
+    return float(sums.sum() / (sums.std() * len(sums) ** 0.5).clamp_min(1e-20))
 
 
 def _foretelling(readings: Readings, fit: LatticeFit, profile: Profile | None) -> Tensor:
@@ -90,12 +114,6 @@ def _foretelling(readings: Readings, fit: LatticeFit, profile: Profile | None) -
     if heights is None:
         return picture
     return picture + heights.drawn(fit.coordinates(readings.positions), fit.amplitude_at(readings.positions))
-
-
-def _standard_errors(gain: Tensor, stretch: Tensor) -> float:
-    """The sum of gains (n,) over its standard error, taken by stretches: neighbours on a path are alike."""
-    sums = torch.zeros(int(stretch.max()) + 1, device=gain.device).index_add_(0, stretch, gain)
-    return float(sums.sum() / (sums.std() * len(sums) ** 0.5).clamp_min(1e-20))
 
 
 def foretold(readings: Readings, values: Tensor, weights: Tensor) -> Tensor:
