@@ -42,7 +42,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--on-interrupted",
         choices=("resume", "end"),
-        help="of the newest recording in the folder, if it was cut off: go on with it, or end it cleanly",
+        help="the newest of the recordings that were cut off: go on with it, or end it cleanly as all others",
     )
     parser.add_argument("--repeat", action="store_true", help="with --start: begin the plan again when it has ended")
     parser.add_argument("--keep-last", type=int, metavar="N", help="keep only the last N recordings of this run")

@@ -54,13 +54,16 @@ def add_parser(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Restore, and say what became of it."""
     with Recording.open(args.file) as recording:
-        frames = frame_numbers(args.frames, [frame.frame for frame in recording.frames if frame.received])
-        if not args.redo:
+        with_samples = [frame.frame for frame in recording.frames if frame.received]
+        if not with_samples:
+            raise InvalidInput("frames", "none", f"of {args.file} has a sample", "restore one that was scanned into")
+        frames = frame_numbers(args.frames, with_samples)
+        if not args.redo and args.out is None:  # a copy is made to be restored into
             stored = recording.stored("restoration")
             done = {frame.frame for frame, there in zip(recording.frames, stored, strict=True) if there}
             frames = [frame for frame in frames if frame not in done]
         if not frames:
-            print(f"{args.file}: every frame has its restoration; --redo makes them anew")
+            print(f"{args.file}: every frame has its restoration; --redo makes them anew, --out FILE in a copy")
             return 0
         target = _target(args, recording, frames)
     if args.out is not None:

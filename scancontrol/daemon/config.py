@@ -116,7 +116,9 @@ class DaemonConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     fsync: bool = False  # wait for the disk itself, not only for the operating system, before acknowledging
     keep_last: int = 0  # recordings to keep of a plan that is repeated without end; 0 keeps all
     connect_timeout_s: float = 5.0
-    on_interrupted: Literal["resume", "end"] = "end"  # of the newest recording, where a crash cut it off
+    on_interrupted: Literal["resume", "end"] = (
+        "end"  # what is done with the newest recording that was cut off; older ones are ended
+    )
     specimen: SpecimenConfig = SpecimenConfig()
     ledger: Path | None = None  # folder of the dose ledgers; "ledger" in the output folder where it is not given
     status_port: int = 0  # of loopback, for scancontrol status and Prometheus; 0 takes any free one

@@ -116,6 +116,17 @@ def test_a_recording_without_places_is_restored_into_a_copy(tmp_path: Path, caps
         assert all(read.restoration(frame) is not None for frame in range(3))
     assert main(["restore", str(place), "--out", str(copy)]) == 2
     assert "never overwrites" in capsys.readouterr().err
+    anew = tmp_path / "c.hspy"
+    assert main(["restore", str(copy), "--out", str(anew), "--method", "harmonic", "--device", "cpu"]) == 0
+    with Recording.open(anew) as read, Recording.open(copy) as before_it:
+        assert [read.restoration(frame).made_by.method for frame in range(3)] == ["harmonic"] * 3
+        assert before_it.restoration(0).made_by.method == "nearest"
+
+
+def test_a_recording_without_a_frame_is_said_to_have_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    record_plan(tmp_path / "empty.hspy", PlannedScan(PLAN, MICROSCOPE)).close("aborted")
+    assert main(["restore", str(tmp_path / "empty.hspy")]) == 2
+    assert "frames = none of" in capsys.readouterr().err
 
 
 def test_a_restorer_that_cannot_is_one_message_and_exit_code_2(
