@@ -6,8 +6,8 @@ __all__ = ["explanation"]
 
 _SAID = {
     "completed": ("all frames are recorded", ""),
-    "aborted": ("aborted", "what was exposed is recorded; start again when ready"),
-    "operator_blank": ("the beam was blanked", "what was exposed is recorded; Start lifts the hold"),
+    "aborted": ("ended by the operator", "what was exposed is recorded; start again when ready"),
+    "operator_blank": ("ended by a blank", "what was exposed is recorded; Start lifts the hold"),
     "dose_limit": ("a dose limit was reached", "move to a fresh area, or lower dwell or coverage"),
     "overrun": ("the microscope lost samples", "raise the dwell, or see in its log what held it up; then start again"),
     "fault": ("the microscope failed", "mend what failed (the microscope's log says more), then start again"),

@@ -81,7 +81,7 @@ class Closing:
         wait_s, path = _AGAIN_S[0], run.recording.path
         while True:
             try:
-                run.recording.close(status.finish_reason or "completed")
+                run.recording.close(status.finish_reason or "completed", status.explanation)
                 break
             except (RecordingError, StorageError) as error:  # the disk takes not even the end
                 if self._give_up():

@@ -123,10 +123,11 @@ TABLES = {
     "asked_of": np.dtype("S64"),
     "restored": RESTORATION_ROW,
     "provenance": np.dtype(("S", Provenance.LIMIT_BYTES)),
+    "why_ended": np.dtype("S1000"),
 }
-LATER = ("asked_of", "provenance")
+LATER = ("asked_of", "provenance", "why_ended")
 """What the first recordings did not have."""
-RESERVED = ("raw samples", "chunks", "frames", "paths", "recipes", "status", "asked_of")
+RESERVED = ("raw samples", "chunks", "frames", "paths", "recipes", "status", "asked_of", "why_ended")
 """What must not run out of room during a scan."""
 EXPERIMENTS = ("raw samples", "partial frames", "restorations", "intervals")
 
@@ -251,6 +252,7 @@ class Header(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             "asked_of": (room.frames,),
             "restored": (self.restorations,),
             "provenance": (self.restorations,),
+            "why_ended": (1,),
         }[name]
 
     def experiment_shape(self, name: str) -> tuple[int, ...]:

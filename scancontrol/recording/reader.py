@@ -116,6 +116,13 @@ class RecordingReader:
         return _text(self._rows["status"]["reason"][0])
 
     @property
+    def why_ended(self) -> str:
+        """One sentence on why the recording ended, as page and terminal said it; empty where it does not tell."""
+        if "why_ended" not in self._regions:
+            return ""
+        return _text(self._read("why_ended", 0, 0, TABLES["why_ended"].itemsize).rstrip(b"\0"))
+
+    @property
     def electrons(self) -> float:
         """Electrons spent, as the microscope last stated them."""
         return float(self._rows["status"]["electrons"][0])

@@ -349,9 +349,10 @@ class RecordingWriter:
             return False
         return self._images.restoration(row, frame, estimate, interval, made_by, utc_ns)
 
-    def close(self, reason: str = "completed") -> None:
+    def close(self, reason: str = "completed", why: str = "") -> None:
         """End the recording cleanly and give back the room of what was planned but never scanned.
 
+        ``why`` says in one sentence why it ended, and what to do about it.
         If the disk does not take the end, the file stays open, and this may be called again.
         """
         with self._lock:
@@ -364,6 +365,10 @@ class RecordingWriter:
             self._status["images_not_stored"] = self._images.not_stored
             self._back_in_place()
             self._end_open_frames(reason)
+            if why and "why_ended" in self._file.regions:
+                size = TABLES["why_ended"].itemsize
+                text = why.encode()[:size].decode("utf-8", "ignore").encode()
+                self._file.write("why_ended", 0, 0, text.ljust(size, b"\0"))
             self._file.write_row("status", 0, self._status)
             self._file.sync()
             room = self.header.capacity

@@ -14,6 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from steered_beam import PLANS, SteeredBeam
 
 from scancontrol.daemon.page.messages import Abort, EmergencyBlank, Pause, Resume, Start
+from scancontrol.recording import RecordingReader
 
 
 @pytest.fixture
@@ -85,6 +86,20 @@ def test_a_blank_that_nobody_heard_is_repeated_until_it_is_and_nothing_goes_on(
     start(beam, "survey")
     beam.until(lambda: free(beam))
     assert len(beam.pair.exposures) == exposed + 256, "a later Start is obeyed"
+
+
+def test_why_it_ended_is_one_sentence_on_the_page_and_in_the_recording(beam: SteeredBeam) -> None:
+    start(beam)
+    beam.until(lambda: len(beam.pair.exposures) > 100)
+    beam.command(EmergencyBlank())
+    beam.until(lambda: free(beam))
+    (run, status), *_ = beam.catching_up
+    assert status.explanation == (
+        "ended by a blank: the beam was blanked from the page; what was exposed is recorded; Start lifts the hold"
+    )
+    beam.caught_up()
+    with RecordingReader(run.recording.path) as read:
+        assert (read.reason, read.why_ended) == ("operator_blank", status.explanation)
 
 
 def test_a_blank_from_a_terminal_takes_back_what_the_daemon_was_about_to_do(beam: SteeredBeam) -> None:

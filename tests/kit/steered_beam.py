@@ -292,7 +292,7 @@ class SteeredBeam:
     def caught_up(self) -> None:
         while self.catching_up:
             run, status = self.catching_up.pop(0)
-            run.recording.close(status.finish_reason or "completed")
+            run.recording.close(status.finish_reason or "completed", status.explanation)
 
     def kill_daemon(self) -> None:
         """SIGKILL: nothing more is said, nothing is tidied up."""
