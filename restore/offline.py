@@ -46,7 +46,8 @@ def restore_frames(file: Path, frames: Sequence[int], engine: Engine, shutdown: 
     """
     done = 0
     with Recording.open(file) as recording, Annotator(file) as target:
-        coil, detector = recording.capabilities.coil, recording.capabilities.detectors[0]
+        coil = recording.capabilities.coil
+        detector = recording.capabilities.detector(recording.header.channels[0])
         for number, frame in enumerate(frames, 1):
             if shutdown is not None and shutdown.requested():
                 break

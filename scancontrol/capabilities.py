@@ -70,6 +70,14 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     origin: Literal["simulation", "experiment"] = "simulation"
     sample_dtype: Literal["<u2", "<f4"] = "<u2"  # of every sample; a recording holds no other
 
+    def detector(self, name: str) -> DetectorChannel:
+        """The detector of that name. Raises :class:`InvalidInput` where there is none."""
+        for channel in self.detectors:
+            if channel.name == name:
+                return channel
+        known = ", ".join(channel.name for channel in self.detectors)
+        raise InvalidInput("detector", name, "is no detector of this microscope", f"choose of {known}")
+
     def check(self) -> None:
         """Raise :class:`InvalidInput` if the microscope states something that cannot be."""
         remedy = "mend the microscope's configuration"

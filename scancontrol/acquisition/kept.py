@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from scancontrol.acquisition.channels import chosen_channels
 from scancontrol.acquisition.contracts import MicroscopeLike
 from scancontrol.errors import LinkError
 from scancontrol.recording import RecordingWriter
@@ -22,6 +23,7 @@ def collect_kept(
     keep: Callable[[Chunk], int],
     wanted: Callable[[], bool],
     *,
+    sent: tuple[str, ...] = (),
     patience_s: float,
     clock: Callable[[], float],
 ) -> None:
@@ -29,6 +31,8 @@ def collect_kept(
 
     What is of this recording goes through ``keep``; what is of ``others``, by their series, which wait to be ended
     after it, goes to those: the microscope says what it kept only once, and in the order in which it was exposed.
+
+    ``sent`` are the detectors that the microscope sends, of which each recording takes its own.
 
     Then it is known how far every frame came that this server was asked for, and they may go on. Not so where
     samples are missing: the server let them go, because another client was connected, or the disk lost them.
@@ -49,10 +53,11 @@ def collect_kept(
                 missing.add(whose.header.series_id)
             _ended(whose, event)
         elif event is not None and not isinstance(event, Start | Notice):
+            chunk = chosen_channels(event, sent, recordings.get(event.series_id, recording).header.channels)
             if event.series_id in others:
-                _keep(link, others[event.series_id], event)
+                _keep(link, others[event.series_id], chunk)
             else:
-                keep(event)
+                keep(chunk)
         elif event is None and link.drained:
             for series_id, whose in recordings.items():
                 if not (series_id in missing or link.lost_samples):

@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 from scancontrol.acquisition import contracts
 from scancontrol.acquisition.ahead import PathsAhead
+from scancontrol.acquisition.channels import chosen_channels
 from scancontrol.acquisition.contracts import FrameEnd, FrameStart, MicroscopeLike, Sink
 from scancontrol.acquisition.kept import collect_kept
 from scancontrol.acquisition.phases import TRANSITIONS, AcquisitionStatus, Happening, Phase, step
@@ -48,7 +49,8 @@ class Acquisition:
     reason, and the message with it, of one that nothing else ends; ``on_turn`` is called often, in the same thread.
     ``area`` names the area of the specimen for the microscope's own limit; ``dose`` is told of every scan before the
     microscope is. ``recording`` may be a resumed one, with a link that was told what it ``have``: what the microscope
-    still keeps is collected first, for it and for the ``others`` that were cut off, by their series.
+    still keeps is collected first, for it and for the ``others`` that were cut off, by their series. ``detectors`` are
+    the channels that the microscope sends, of which a recording takes its own; empty, they are the same.
 
     The recording stays open at the end: close it with the finish reason, or abandon it where it is ``resumable``.
     """
@@ -69,13 +71,14 @@ class Acquisition:
         permit: contracts.Permit | None = None,
         completed_as: tuple[str, str] = ("completed", ""),
         others: Mapping[int, RecordingWriter] | None = None,
+        detectors: tuple[str, ...] = (),
         on_status: Callable[[AcquisitionStatus], None] | None = None,
         on_notice: Callable[[Notice], None] | None = None,
         on_turn: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._link = link
-        self._recording, self._others = recording, others or {}
+        self._recording, self._others, self._detectors = recording, others or {}, detectors
         self._recipes = recipes
         self._tell = Fanout(sinks, clock).tell
         self._dose = dose or contracts.NoAccount()
@@ -197,6 +200,7 @@ class Acquisition:
             self._others,
             self._keep,
             wanted,
+            sent=self._detectors,
             patience_s=self._link_patience_s,
             clock=self._clock,
         )
@@ -286,7 +290,8 @@ class Acquisition:
             FrameStart(start.series_id, start.frame, path, start.first_index, start.monotonic_ns, start.utc_ns),
         )
 
-    def _sampled(self, chunk: Chunk) -> None:
+    def _sampled(self, sent: Chunk) -> None:
+        chunk = chosen_channels(sent, self._detectors, self._recording.header.channels)
         if self._disk_failed:
             return  # never acknowledged: the microscope keeps it
         self._count(chunk)

@@ -354,6 +354,7 @@ class BeamThread:
             area=self._dose.area,
             dose=self._dose.series(recording.header.series_unique_id, planned),
             others=others,
+            detectors=tuple(channel.name for channel in link.capabilities.detectors),
             permit=self,
             completed_as=(self._ends_as or ("interrupted", "")) if frames == 0 else ("completed", ""),
             on_notice=lambda notice: self._notice(notice.message, "warning"),

@@ -64,10 +64,10 @@ class Interrupted:
 
     def check(self, capabilities: Capabilities) -> None:
         """Raise :class:`InvalidInput` if this is not the microscope that the recording was begun at."""
-        stated = tuple(detector.name for detector in capabilities.detectors)
+        begun_at = self.planned.capabilities
         for quantity, ours, its in (
-            ("microscope", capabilities.name, self.planned.capabilities.name),
-            ("detectors", ", ".join(stated), ", ".join(self.header.channels)),
+            ("microscope", capabilities.name, begun_at.name),
+            ("detectors", _names(capabilities), _names(begun_at)),
         ):
             if ours != its:
                 raise InvalidInput(
@@ -76,6 +76,10 @@ class Interrupted:
                     f"is not that of {self.path.name}, {its}",
                     "go on at the microscope that it was begun at",
                 )
+
+
+def _names(capabilities: Capabilities) -> str:
+    return ", ".join(detector.name for detector in capabilities.detectors)
 
 
 class Waiting:

@@ -45,8 +45,7 @@ class RunOutputs:
         self._restorations = restorations
         self._pictures = Background(PartialFrames(recording, capabilities.coil, show))
         self._restoring = restorations.sink_for(recording, capabilities)
-        names = tuple(channel.name for channel in capabilities.detectors)
-        watch = SignalWatch(names, lambda text: say(text, "warning"))
+        watch = SignalWatch(recording.header.channels, lambda text: say(text, "warning"))
         self.sinks: tuple[Sink, ...] = (self._pictures, self._restoring, watch)
 
     def finish(self, restore_s: float, draw_s: float, give_up: Callable[[], bool]) -> None:

@@ -42,7 +42,8 @@ class RunSink:
         self.progress = threading.Event()
         self.scan_ended = False  # whether the frames left are being caught up with
         self._process, self._recording, self._enabled = process, recording, enabled
-        self._coil, self._detector = capabilities.coil, capabilities.detectors[0]
+        self._coil = capabilities.coil
+        self._detector = capabilities.detector(recording.header.channels[0])  # the first of the plan's is restored
         self._lock = threading.RLock()
         self._open: set[int] = set()  # frames that were handed in and are not settled
         self._newest_shown = -1

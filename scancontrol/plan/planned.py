@@ -132,6 +132,11 @@ class PlannedScan:
         asked = self.plan.beam_current_pa
         return self.capabilities.beam_current_pa if asked is None else asked
 
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """The detectors that are recorded: those that the plan names, in its order, or all of the microscope's."""
+        return self.plan.detectors or tuple(channel.name for channel in self.capabilities.detectors)
+
     def recipe(self, frame: int) -> PathRecipe:
         """The solved recipe of frame ``frame``, counted from 0."""
         turn, number = divmod(frame, len(self.plan.patterns))
@@ -175,7 +180,7 @@ class PlannedScan:
     @property
     def figures(self) -> PlanFigures:
         """What page and status say of it."""
-        first, detector = self.patterns[0], self.capabilities.detectors[0]
+        first, detector = self.patterns[0], self.capabilities.detector(self.channels[0])
         return PlanFigures(
             plan=self.plan.name,
             pattern=first.title,
@@ -195,7 +200,9 @@ class PlannedScan:
 
     def _check_detectors(self) -> None:
         known = [channel.name for channel in self.capabilities.detectors]
-        for name in self.plan.detectors:
+        for at, name in enumerate(self.plan.detectors):
+            if name in self.plan.detectors[:at]:
+                raise InvalidInput("detectors", name, "is named twice", "name each detector once")
             if name not in known:
                 raise InvalidInput(
                     "detectors", name, "is no detector of this microscope", f"choose of {', '.join(known)}"

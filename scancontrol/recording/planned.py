@@ -85,7 +85,7 @@ def record_plan(
 ) -> RecordingWriter:
     """Make the recording of a plan on its microscope, with the disk space of every sample reserved.
 
-    ``channels`` are the detectors' names in the order of the stream: all of the microscope's by default.
+    ``channels`` are the detectors' names in the order of the samples' rows: those of the plan by default.
     Raises:
         RecordingError: the disk has no room.
     """
@@ -100,7 +100,7 @@ def record_plan(
         fov_nm=plan.fov_nm,
         dwell_us=plan.dwell_us,
         beam_current_pa=planned.beam_current_pa,
-        channels=channels or tuple(detector.name for detector in capabilities.detectors),
+        channels=channels or planned.channels,
         sample_dtype=sample_dtype,
         started_utc_ns=time.time_ns() if started_utc_ns is None else started_utc_ns,
         series_id=series_id,
