@@ -83,17 +83,24 @@ class Engine:
         device: on which.
         paths_limit: how many paths stay registered.
         memory: how many frames of a stream a picture is made from at most; 1: each from its own samples alone.
+        model: without it every reading is believed as it is, for comparison.
 
     Raises:
         InvalidInput: ``memory`` is outside 1 to ``MEMORY_LIMIT``.
     """
 
     def __init__(
-        self, restorer: Restorer, device: torch.device | str = "cpu", paths_limit: int = 64, memory: int = 1
+        self,
+        restorer: Restorer,
+        device: torch.device | str = "cpu",
+        paths_limit: int = 64,
+        memory: int = 1,
+        model: bool = True,
     ) -> None:
         if not 1 <= memory <= MEMORY_LIMIT:
             raise InvalidInput("memory", memory, f"is outside 1 to {MEMORY_LIMIT} frames", "give 1 for none")
         self.restorer = restorer
+        self.model = model
         self.device = torch.device(device)
         self._memory = memory
         self._warm: dict[tuple[tuple[int, int], int], tuple[str, float]] = {}  # what restores, and how long it takes
@@ -184,10 +191,10 @@ class Engine:
                 "send the first samples of the registered path",
             )
         geometry = prepared.first(count, self.restorer)
-        judged = judge(samples if sound is None else np.where(sound, samples, np.nan), geometry)
+        judged = judge(samples if sound is None else np.where(sound, samples, np.nan), geometry, self.model)
         if not judged.all_used:
             geometry = geometry.weighted(judged.weights)
-        delay = prepared.delays.look(judged) if count == prepared.geometry.count else None
+        delay = prepared.delays.look(judged) if self.model and count == prepared.geometry.count else None
         noise_variance = prepared.noise_variance(samples, judged)
         afterglow = prepared.afterglow(count)
         if afterglow is not None and prepared.detector is not None:

@@ -15,6 +15,9 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
+
+from restore.evaluation.faults import evaluate_faults, format_faults
 from restore.evaluation.figures import draw_all
 from restore.evaluation.run import PATTERNS, Remaining, evaluate, restorers_named
 from restore.evaluation.subjects import SPECIMEN_KINDS, STANDARD_SPECIMENS, Subject, read_micrographs, read_specimens
@@ -23,6 +26,7 @@ from restore.fills.registry import FILLS
 from restore.generator.resident import PRECISIONS
 from restore.loading import pick_device
 from restore.process.memory import keep_freed_memory
+from restore.restorer import Restorer
 from restore.training.card import with_evaluation
 from scancontrol.errors import InvalidInput, ScanControlError
 from scancontrol.files import read_text, write_text
@@ -60,6 +64,9 @@ def _parser() -> argparse.ArgumentParser:
         "--crystals", choices=("each", "off"), default="each", help="whether the generator looks for one"
     )
     parser.add_argument("--card", type=Path, help="a model card to end with the tables")
+    parser.add_argument(
+        "--faults", action="store_true", help="what faults of the readings do, at the first coverage; OUT/faults.md"
+    )
     parser.add_argument("--no-figures", action="store_true", help="write no figures")
     return parser
 
@@ -132,6 +139,9 @@ def run(options: argparse.Namespace) -> None:
     weights = [Path(text) for text in options.weights.split(",")] if options.weights else []
     restorers = restorers_named(names, weights, device, options.share, options.precision, options.crystals)
     options.out.mkdir(parents=True, exist_ok=True)
+    if options.faults:
+        _faults(options, sets, restorers, patterns, coverages[0], device)
+        return
     rows, pictures = [], {}
     remaining = Remaining([r.name for r in restorers], len(sets) * len(patterns) * len(coverages))
     since = time.monotonic()
@@ -163,6 +173,23 @@ def run(options: argparse.Namespace) -> None:
         write_text(options.card, with_evaluation(card, _described(options, sets), table))
     if not options.no_figures:
         draw_all(options.out, rows, pictures)
+
+
+def _faults(
+    options: argparse.Namespace,
+    sets: dict[str, list[Subject]],
+    restorers: Sequence[Restorer],
+    patterns: Sequence[str],
+    coverage: float,
+    device: torch.device,
+) -> None:
+    rows = []
+    for row in evaluate_faults(sets, restorers, patterns, coverage, device):
+        rows.append(row)
+        log.info("%s, %s, %s, %s", row["pattern"], row["method"], row["set"], row["fault"])
+        (options.out / "faults.json").write_text(json.dumps(rows, indent=1) + "\n")
+        (options.out / "faults.md").write_text(format_faults(rows))
+    sys.stdout.write(format_faults(rows))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

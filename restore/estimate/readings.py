@@ -82,8 +82,10 @@ class Judged:
         return tuple(found)
 
 
-def judge(samples: np.ndarray, geometry: FrameGeometry) -> Judged:
+def judge(samples: np.ndarray, geometry: FrameGeometry, suspect: bool = True) -> Judged:
     """Judge the readings (n,) of any real dtype that were taken along ``geometry``.
+
+    Without ``suspect`` every number is believed, however large.
 
     Raises:
         InvalidInput: the samples are complex, are not the path's, or hardly any of them is a reading.
@@ -99,12 +101,16 @@ def judge(samples: np.ndarray, geometry: FrameGeometry) -> Judged:
     # Powers of two change no digit; first by what most readings are, so that no square overflows or underflows.
     unit = _unit(values[finite & inside])
     values = torch.where(finite, values / unit, 0.0).clamp(-_HUGE, _HUGE)
-    lost = ~finite | lost_readings(torch.where(finite, values, torch.nan), geometry)
+    lost = ~finite
+    if suspect:
+        lost |= lost_readings(torch.where(finite, values, torch.nan), geometry)
     _enough(~lost & inside)
     centre, spread = _level(values[~lost & inside])
     values = (values - centre) / spread
     around = _among_neighbours(values, lost, geometry)
-    left_out = lost | outlying(values, around, nearest(geometry), ~lost & inside)
+    left_out = lost.clone()
+    if suspect:
+        left_out |= outlying(values, around, nearest(geometry), ~lost & inside)
     if bool((left_out & ~lost).any()):  # where several fell together, they hid each other
         around = _among_neighbours(values, left_out, geometry)
         left_out |= outlying(values, around, nearest(geometry), ~left_out & inside)
@@ -114,7 +120,7 @@ def judge(samples: np.ndarray, geometry: FrameGeometry) -> Judged:
     within, relative = _level(values[~left_out & inside])  # once more, without what was found
     values = torch.where(left_out, around, values)
     values = ((values - within) / relative).nan_to_num(0.0)
-    bounded = values.clamp(-_BOUND, _BOUND)
+    bounded = values.clamp(-_BOUND, _BOUND) if suspect else values
     excess = None if bool((bounded == values).all()) else (values - bounded).clamp(-1e30, 1e30).float()
     scale = relative * spread * unit
     return Judged(

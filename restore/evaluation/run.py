@@ -28,13 +28,14 @@ from restore.generator.weights import shipped
 from restore.loading import generator_ships, weights_file
 from restore.restorer import Restorer
 from scancontrol.errors import InvalidInput
-from scancontrol.paths import Archimedean, CoverageGoal, Fermat, JitteredGrid, PathRecipe, ScanPath, expand
+from scancontrol.paths import Archimedean, CoverageGoal, Crossed, Fermat, JitteredGrid, PathRecipe, ScanPath, expand
 from scancontrol.paths.recipe import AnyPattern
 
 __all__ = ["PATTERNS", "Remaining", "evaluate", "restorers_named", "scan_path"]
 
 PATTERNS: dict[str, Callable[[CoverageGoal], AnyPattern]] = {
     "spiral": lambda goal: Archimedean(coverage=goal),
+    "crossed_spiral": lambda goal: Crossed(pattern=Archimedean(coverage=goal)),
     "jittered_grid": lambda goal: JitteredGrid(coverage=goal, seed=1),
     "spiral_angular": lambda goal: Archimedean(coverage=goal, speed="angular"),
     "fermat": lambda goal: Fermat(coverage=goal),

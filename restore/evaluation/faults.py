@@ -1,0 +1,217 @@
+"""What faults of the readings do to a picture, with the model of the readings off and on: the table of ``--faults``.
+
+Each fault has a true constant and is applied to the readings of every frame. With the model off every reading is
+believed as it is. With it on, outliers and lost readings are found from the frame, a delay is found from the frame and
+corrected as offline, and of the afterglow the constant is stated, as a calibrated microscope does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.ndimage import uniform_filter1d
+
+from restore.engine import Engine
+from restore.estimate.memory import Afterglow
+from restore.evaluation.run import scan_path
+from restore.evaluation.scoring import score_image
+from restore.evaluation.subjects import Subject
+from restore.restorer import Restorer
+from scancontrol.capabilities import CoilModel, DetectorChannel
+from scancontrol.paths import ScanPath
+
+__all__ = ["FAULTS", "Fault", "evaluate_faults", "format_faults"]
+
+Values = NDArray[np.float64]
+
+_MAINS_HZ = 50.0
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A fault of the readings (n,), whose sizes are shares of the truth's range.
+
+    Attributes:
+        name: with its constant.
+        spoil: from readings, their path and a generator, with a range of 1, to what is handed over.
+        decay_us: of the afterglow that is stated when the model is on.
+    """
+
+    name: str
+    spoil: Callable[[Values, ScanPath, np.random.Generator], Values]
+    decay_us: float = 0.0
+
+
+def _afterglow(decay_us: float) -> Fault:
+    def spoil(values: Values, path: ScanPath, random: np.random.Generator) -> Values:
+        return Afterglow(decay_us, path.dwell_us, path.move_us).read(values)
+
+    return Fault(f"afterglow, τ = {decay_us:g} samples", spoil, decay_us)
+
+
+def _late(samples: int) -> Fault:
+    def spoil(values: Values, path: ScanPath, random: np.random.Generator) -> Values:
+        return values[np.maximum(np.arange(len(values)) - samples, 0)]
+
+    return Fault(f"readings {samples} samples late", spoil)
+
+
+def _amplifier(values: Values, path: ScanPath, random: np.random.Generator) -> Values:
+    return uniform_filter1d(values, 4, origin=1, mode="nearest")
+
+
+def _drift(values: Values, path: ScanPath, random: np.random.Generator) -> Values:
+    return values + np.linspace(0, 0.3, len(values))
+
+
+def _mains(values: Values, path: ScanPath, random: np.random.Generator) -> Values:
+    time_us = np.cumsum(path.dwell_us + path.move_us)
+    return values + 0.05 * np.sin(2e-6 * np.pi * _MAINS_HZ * time_us)
+
+
+def _spikes(share: float, both: bool) -> Fault:
+    def spoil(values: Values, path: ScanPath, random: np.random.Generator) -> Values:
+        hit = random.random(len(values)) < share
+        sign = np.where(random.random(len(values)) < 0.5, -1, 1) if both else 1
+        return np.where(hit, 10 * sign * random.uniform(0.9, 1.1, len(values)), values)
+
+    return Fault(f"{100 * share:g} % spikes of ten times the range{', both signs' if both else ''}", spoil)
+
+
+def _stretches(value: float | None) -> Fault:
+    def spoil(values: Values, path: ScanPath, random: np.random.Generator) -> Values:
+        found = values.copy()
+        while (lost := _changed(found, values)) < 0.3 * len(values):
+            start = int(random.integers(len(values) - 40))
+            found[start : start + 40] = found[start] if value is None else value
+            if lost > 0.29 * len(values) and value == 0:
+                break  # where the specimen itself is 0, it does not show
+        return found
+
+    names = {None: "a converter that sticks for 40 samples, 30 % in all", 0.0: "30 % lost, as zeros, 40 in a row"}
+    return Fault(names.get(value, "30 % lost, as NaN, 40 in a row"), spoil)
+
+
+def _changed(found: Values, values: Values) -> int:
+    return int((~(found == values)).sum())
+
+
+def _strewn(values: Values, path: ScanPath, random: np.random.Generator) -> Values:
+    return np.where(random.random(len(values)) < 0.3, 0.0, values)
+
+
+def _charging(values: Values, path: ScanPath, random: np.random.Generator) -> Values:
+    away = path.positions - path.positions[int(np.argmax(values))]
+    return values + np.exp(-(away**2).sum(1) / (2 * 0.15**2))
+
+
+def _electrons(count: float) -> Fault:
+    def spoil(values: Values, path: ScanPath, random: np.random.Generator) -> Values:
+        return random.poisson(np.clip(values, 0, None) * count) / count
+
+    return Fault(f"{count:g} electrons a sample", spoil)
+
+
+FAULTS: tuple[Fault, ...] = (
+    Fault("none", lambda values, path, random: values),
+    *(_afterglow(decay_us) for decay_us in (1.0, 3.0, 10.0)),
+    Fault("amplifier: moving average of 4", _amplifier),
+    *(_late(samples) for samples in (1, 3, 10)),
+    Fault("baseline drifts by 30 % over the frame", _drift),
+    Fault("mains, 5 %, 50 Hz at 1 µs", _mains),
+    _spikes(0.001, False),
+    _spikes(0.01, True),
+    _spikes(0.05, True),
+    _stretches(0.0),
+    _stretches(np.nan),
+    _stretches(None),
+    Fault("30 % lost, strewn zeros", _strewn),
+    Fault("charging halo of the whole range", _charging),
+    *(_electrons(count) for count in (10.0, 3.0, 1.0, 0.3)),
+)
+"""In the order of the table; dwells are 1 µs."""
+
+
+def evaluate_faults(
+    sets: Mapping[str, Sequence[Subject]],
+    restorers: Sequence[Restorer],
+    patterns: Sequence[str],
+    coverage: float,
+    device: torch.device,
+    faults: Sequence[Fault] = FAULTS,
+) -> Iterator[dict[str, Any]]:
+    """A row for each pattern, restorer, set and fault: errors and intervals with the model of the readings off and on.
+
+    Rows hold ``pattern``, ``method``, ``set``, ``fault`` and, beginning with ``off_`` and ``on_``: ``rmse_pct`` of the
+    truth as it is and ``rmse_lowpass_pct`` of the truth low-passed, ``interval_pct`` that holds the truth,
+    ``expected_ratio`` of the frame's own expected error to the true one, ``noticed_pct`` of frames that say something.
+    """
+    for pattern in patterns:
+        for restorer in restorers:
+            engines = (Engine(restorer, device, model=False), Engine(restorer, device))
+            for name, subjects in sets.items():
+                for fault in faults:
+                    row: dict[str, Any] = {
+                        "pattern": pattern,
+                        "method": restorer.name,
+                        "set": name,
+                        "fault": fault.name,
+                    }
+                    for engine in engines:
+                        found = [_one(engine, pattern, coverage, subject, fault) for subject in subjects]
+                        mean = {key: float(np.nanmean([one[key] for one in found])) for key in found[0]}
+                        row |= {f"{'on' if engine.model else 'off'}_{key}": value for key, value in mean.items()}
+                    yield row
+
+
+def _one(engine: Engine, pattern: str, coverage: float, subject: Subject, fault: Fault) -> dict[str, float]:
+    path = scan_path(pattern, coverage, subject.pixels.shape)
+    if path.path_id not in engine:
+        engine.register(path)
+    geometry = engine.path(path.path_id).geometry
+    low, high = np.percentile(subject.pixels, (0.1, 99.9))
+    values = (subject.read(geometry.index.cpu().numpy()).astype(np.float64) - low) / (high - low)
+    samples = fault.spoil(values, path, np.random.default_rng(len(values)))
+    delay = None
+    if not engine.model:
+        samples = np.nan_to_num(samples)
+    elif fault.decay_us:
+        engine = Engine(engine.restorer, engine.device)
+        engine.register(path, None, DetectorChannel(name="HAADF", decay_us=fault.decay_us))
+    elif (delay := engine.delay_of(path, None, [samples])) is not None:
+        engine = Engine(engine.restorer, engine.device)
+        engine.register(path, CoilModel(delay_us=delay.samples * float(path.dwell_us.mean())))
+    found = engine.restore(samples, path.path_id)
+    truth = (subject.pixels - low) / (high - low)
+    score = score_image(subject.name, subject.modality, truth, geometry.distance.cpu().numpy(), found, 0.0)
+    expected = np.nan if score.expected_rmse is None else score.expected_rmse / max(score.rmse, 1e-12)
+    held = np.nan if score.interval_coverage is None else 100 * score.interval_coverage
+    return {
+        "rmse_pct": 100 * score.rmse,
+        "rmse_lowpass_pct": 100 * score.rmse_lowpass,
+        "interval_pct": held,
+        "expected_ratio": expected,
+        "noticed_pct": 100.0 * (delay is not None or bool(found.made_by.notices)),
+    }
+
+
+def format_faults(rows: Sequence[dict[str, Any]]) -> str:
+    """A table for each pattern, method and set: error in per cent of the range, with the interval's share of truth."""
+    out: list[str] = []
+    for key in dict.fromkeys((row["pattern"], row["method"], row["set"]) for row in rows):
+        group = [row for row in rows if (row["pattern"], row["method"], row["set"]) == key]
+        clean = group[0]["on_rmse_lowpass_pct"]
+        out.append(f"\n### {', '.join(key)}\n")
+        out.append("| fault of the readings | off | on | of clean | expected / true | noticed |")
+        out.append("|---|---|---|---|---|---|")
+        for row in group:
+            off, on = (f"{row[f'{m}_rmse_lowpass_pct']:.1f} ({row[f'{m}_interval_pct']:.0f})" for m in ("off", "on"))
+            share = row["on_rmse_lowpass_pct"] / clean
+            told = f"{row['on_expected_ratio']:.2f} | {row['on_noticed_pct']:.0f} %"
+            out.append(f"| {row['fault']} | {off} | {on} | {share:.2f} | {told} |")
+    return "\n".join(out) + "\n"
