@@ -24,7 +24,12 @@ __all__ = ["Detector", "DetectorConfig"]
 
 
 class DetectorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One channel. ``counts = offset + gain · electrons``, with noise, clipped to ``adc_bits``."""
+    """One channel. ``counts = offset + gain · electrons``, with noise, clipped to ``adc_bits``.
+
+    Faults of real detectors have their true constants here, any of them together: afterglow (``decay_us``), readings
+    that come ``late_samples`` after the beam, a baseline that drifts from the start of each frame, the mains' hum,
+    spikes, and runs of samples that are lost and come as zeros. Saturation is ``adc_bits`` too few.
+    """
 
     name: str = "HAADF"
     kind: str = "HAADF"  # which electrons it collects: HAADF, ADF or BF
@@ -34,6 +39,14 @@ class DetectorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     pulse_spread: float = 0.0  # relative rms of the height of one electron's pulse
     decay_us: float = 0.0  # of the scintillator
     adc_bits: int = 16
+    late_samples: int = 0
+    drift_counts_per_ms: float = 0.0
+    hum_counts: float = 0.0  # amplitude
+    hum_hz: float = 50.0
+    spike_share: float = 0.0  # of the samples
+    spike_counts: float = 0.0  # added to them, or taken off, by turns of chance
+    lost_share: float = 0.0
+    lost_run: int = 40  # samples that are lost together
     condition: Literal["good", "dead", "saturated"] = "good"
 
     def check(self) -> None:
@@ -49,6 +62,14 @@ class DetectorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
             ("pulse_spread", 0.0, 5.0),
             ("decay_us", 0.0, 1e6),
             ("adc_bits", 1, 16),
+            ("late_samples", 0, 10_000),
+            ("drift_counts_per_ms", -1e6, 1e6),
+            ("hum_counts", 0.0, 1e6),
+            ("hum_hz", 1.0, 1e5),
+            ("spike_share", 0.0, 0.5),
+            ("spike_counts", 0.0, 1e6),
+            ("lost_share", 0.0, 0.9),
+            ("lost_run", 1, 1_000_000),
         ):
             within(f"detectors.{quantity}", getattr(self, quantity), low, high, "mend the configuration")
 
@@ -79,10 +100,15 @@ class Detector:
         self.config = config
         self._rate = np.array([1 / config.decay_us]) if config.decay_us > 0 else np.zeros(0)
         self._glow = np.zeros((1, 1), np.float32)  # electrons whose light is still to come
+        self._late = np.zeros(config.late_samples, np.float32)  # electrons whose readings are still to come
+        self._frame_us = self._time_us = 0.0
+        self._lost = 0  # samples that are still to be lost of the last run
 
     def dark(self) -> None:
-        """Forget the afterglow, as after a long time without beam."""
+        """Forget the afterglow and set the baseline right, as after a long time without beam."""
         self._glow = np.zeros((1, 1), np.float32)
+        self._late = np.zeros(self.config.late_samples, np.float32)
+        self._frame_us = 0.0
 
     def counts(
         self,
@@ -103,11 +129,42 @@ class Detector:
             signal += spread
         if config.decay_us > 0:
             signal = self._streaked(signal, dwell_us, move_us)
+        if config.late_samples > 0:
+            queued = np.concatenate([self._late, signal])
+            signal, self._late = queued[: len(signal)].copy(), queued[len(signal) :]
         signal *= np.float32(config.counts_per_electron)
         signal += np.float32(config.offset_counts + 0.5)  # truncation below then rounds
         if config.read_noise_counts > 0:
             signal += normal(len(signal), config.read_noise_counts, generator)
+        if config.drift_counts_per_ms != 0 or config.hum_counts > 0:
+            signal += self._baseline(dwell_us, move_us)
+        if config.spike_share > 0:
+            hit = np.flatnonzero(generator.random(len(signal)) < config.spike_share)
+            signal[hit] += np.float32(config.spike_counts) * generator.choice([-1, 1], len(hit)).astype(np.float32)
+        if config.lost_share > 0:
+            signal[self._lost_now(len(signal), generator)] = 0
         return np.asarray(np.clip(signal, 0, top, out=signal).astype(np.uint16))
+
+    def _baseline(self, dwell_us: NDArray[np.float64], move_us: NDArray[np.float64] | None) -> NDArray[np.float32]:
+        config = self.config
+        end_us = np.cumsum(dwell_us if move_us is None else dwell_us + move_us)
+        baseline = 1e-3 * config.drift_counts_per_ms * (self._frame_us + end_us)
+        baseline += config.hum_counts * np.sin(2e-6 * np.pi * config.hum_hz * (self._time_us + end_us))
+        self._frame_us += float(end_us[-1])
+        self._time_us += float(end_us[-1])
+        return baseline.astype(np.float32)
+
+    def _lost_now(self, count: int, generator: np.random.Generator) -> NDArray[np.bool_]:
+        """Which of the next samples are lost; a run may go on into the next block."""
+        run, share = self.config.lost_run, self.config.lost_share
+        starts = np.flatnonzero(generator.random(count) < share / (run * (1 - share)))
+        lost = np.zeros(count, np.bool_)
+        lost[: self._lost] = True
+        for start in starts:
+            lost[start : start + run] = True
+        ends = [self._lost - count, *(start + run - count for start in starts)]
+        self._lost = max(0, int(max(ends)))
+        return lost
 
     def _streaked(
         self, electrons: NDArray[np.float32], dwell_us: NDArray[np.float64], move_us: NDArray[np.float64] | None

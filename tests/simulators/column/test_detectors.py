@@ -116,6 +116,46 @@ def test_the_streak_goes_on_into_the_next_block():
     np.testing.assert_allclose(second[:10], whole[200:210], rtol=0.01)
 
 
+def in_blocks(electrons: np.ndarray, config: DetectorConfig, size: int = 500) -> np.ndarray:
+    detector, generator = Detector(config), rng()
+    parts = [electrons[k : k + size] for k in range(0, len(electrons), size)]
+    return np.concatenate([detector.counts(part, np.ones(len(part)), None, generator) for part in parts])
+
+
+PLAIN = {"counts_per_electron": 1.0, "offset_counts": 0.0, "read_noise_counts": 0.0}
+
+
+def test_readings_come_as_many_samples_late_as_is_stated_across_blocks_too():
+    electrons = np.where(np.arange(2000) >= 495, 4e4, 0.0).astype(np.float32)
+    found = in_blocks(electrons, DetectorConfig(**PLAIN, late_samples=7))
+    assert (found[:502] == 0).all()
+    assert (found[502:] > 3e4).all()
+
+
+def test_the_baseline_drifts_from_the_start_of_a_frame_and_the_mains_hum_on():
+    config = DetectorConfig(
+        **{**PLAIN, "offset_counts": 500.0}, drift_counts_per_ms=30.0, hum_counts=50.0, hum_hz=1000.0
+    )
+    found = in_blocks(np.zeros(4000, np.float32), config)
+    time_us = np.arange(1, 4001)
+    assert np.allclose(found, 500 + 0.03 * time_us + 50 * np.sin(2e-3 * np.pi * time_us), atol=0.6)
+
+
+def test_spikes_go_up_and_down_as_often_as_is_stated():
+    found = in_blocks(np.full(50_000, 100.0, np.float32), DetectorConfig(**PLAIN, spike_share=0.01, spike_counts=90.0))
+    up, down = (found > 150).mean(), (found < 50).mean()
+    assert up == pytest.approx(0.005, rel=0.2)
+    assert down == pytest.approx(0.005, rel=0.2)
+
+
+def test_lost_samples_come_as_zeros_in_runs_that_go_on_from_block_to_block():
+    found = in_blocks(np.full(100_000, 1e4, np.float32), DetectorConfig(**PLAIN, lost_share=0.2, lost_run=300))
+    lost = found == 0
+    assert lost.mean() == pytest.approx(0.2, abs=0.04)
+    edges = np.flatnonzero(np.diff(np.r_[False, lost, False].astype(int)))
+    assert (np.diff(edges)[::2] >= 300)[:-1].all()
+
+
 def test_the_converter_clips_and_rounds():
     assert counts(1000.0, adc_bits=8).max() == 255
     assert counts(0.0, offset_counts=-50.0).max() == 0
@@ -136,6 +176,12 @@ def test_a_broken_channel_says_one_thing_whatever_arrives(condition, value):
         {"decay_us": -1.0},
         {"read_noise_counts": math.nan},
         {"pulse_spread": 9.0},
+        {"late_samples": -1},
+        {"drift_counts_per_ms": math.inf},
+        {"hum_counts": -1.0},
+        {"spike_share": 0.9},
+        {"lost_share": 1.0},
+        {"lost_run": 0},
     ],
 )
 def test_a_detector_that_cannot_be_is_refused_by_name(change):
