@@ -162,8 +162,8 @@ class Detector:
         lost[: self._lost] = True
         for start in starts:
             lost[start : start + run] = True
-        ends = [self._lost - count, *(start + run - count for start in starts)]
-        self._lost = max(0, int(max(ends)))
+        last = int(starts[-1]) + run if len(starts) else 0
+        self._lost = max(0, self._lost - count, last - count)
         return lost
 
     def _streaked(
