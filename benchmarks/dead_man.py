@@ -3,7 +3,8 @@
 A simulated microscope in its own process, and a real daemon in another, scanning without end. The daemon gets SIGKILL,
 SIGSTOP, or its network cut (a relay between the two stops passing bytes and closes nothing, as a pulled cable does).
 The latency is from just before that to the instant at which the instrument's blanker has acted. After a freeze and a
-cut the beam has to stay off until they are over. Bar: no blank later than 250 ms.
+cut the beam has to stay off until they are over. The same, and a Blank from a terminal, while peers that mean no good
+(:mod:`benchmarks._hostile`) are at the microscope's door. Bar: no blank later than 250 ms.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from typing import Any
 
 import zmq
 
+from benchmarks._hostile import ATTACKS, blanked_by, under
 from benchmarks._watched_microscope import beam_record
 from scancontrol.processes.parent import ChildProcess
 from scancontrol.wire.framing import SERVER_CONTROL, encode
@@ -31,7 +33,12 @@ from scancontrol.wire.messages import PROTOCOL_VERSION, Goodbye, Hello, Welcome
 __all__ = ["Relay", "data_port", "run"]
 
 BAR_MS = 250.0
-KINDS = {"SIGKILL": 12, "SIGSTOP": 20, "network cut": 20}
+KINDS = {
+    "SIGKILL": 12,
+    "SIGSTOP": 20,
+    "network cut": 20,
+    **{f"{what} under {attack}": 4 for what in ("SIGKILL", "Blank") for attack in ATTACKS},
+}
 DWELLS_US = {"short": 16.0, "long": 40000.0}
 """Samples of 16 µs use the credit up within tens of milliseconds, and the beam goes off for want of it; one sample of
 40 ms a chunk leaves credit for longer than the dead man waits, so that it is the heartbeat that counts."""
@@ -71,8 +78,14 @@ def run(kinds: dict[str, int] | None = None, seed: int = 1) -> dict[str, Any]:
         for kind in todo:
             _until_lit(log, daemon)
             time.sleep(random_.uniform(0.02, 0.12))  # any phase of the heartbeat
+            attack = stack.enter_context(ExitStack())
+            if " under " in kind:
+                attack.enter_context(under(kind.split(" under ")[1], port))
+                _until_lit(log, daemon)  # an attack may have had it blank and begin again
             at_ns = time.monotonic_ns()
-            if kind == "SIGKILL":
+            if kind.startswith("Blank"):
+                at_ns = blanked_by(port)
+            elif kind.startswith("SIGKILL"):
                 os.kill(daemon.pid, signal.SIGKILL)
             elif kind == "SIGSTOP":
                 os.kill(daemon.pid, signal.SIGSTOP)
@@ -82,7 +95,8 @@ def run(kinds: dict[str, int] | None = None, seed: int = 1) -> dict[str, Any]:
             latencies.setdefault(f"{kind}, {dwell} dwell", []).append((off_ns - at_ns) * 1e-6)
             time.sleep(0.15)
             relit += _lit(log)
-            if kind == "SIGKILL":
+            attack.close()
+            if kind.startswith(("SIGKILL", "Blank")):
                 daemon.stop(1.0)
                 dwell = "short" if dwell == "long" else "long"
                 daemon = _daemon(folder, f"tcp://127.0.0.2:{port}", dwell)
