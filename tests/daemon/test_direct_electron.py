@@ -5,8 +5,6 @@ What the wheel's server lacks, scan positions and the stop, ``tests/kit/de_serve
 
 from __future__ import annotations
 
-import os
-import signal
 import subprocess
 import sys
 import time
@@ -92,28 +90,42 @@ def test_frames_are_recorded_once_with_their_electrons_and_read_back(tmp_path, m
     assert len(server.positions) == SIDE**2
 
 
-def test_an_aborted_frame_keeps_its_samples_and_electrons_and_goes_on_from_the_file(tmp_path, microscope):
+@pytest.fixture
+def scanning(tmp_path, microscope):
+    """A daemon that has been in its first frame, of 5.8 s, for a second."""
     address, server = microscope
-    plan = plan_file(tmp_path, 10_000.0)  # 5.8 s a frame
-    process = subprocess.Popen(daemon(tmp_path, address, "--plan", plan, "--start"))
+    process = subprocess.Popen(daemon(tmp_path, address, "--plan", plan_file(tmp_path, 10_000.0), "--start"))
     try:
         deadline = time.monotonic() + 60
         while server.server is None or server.server.end_time - time.time() < 1.0:
             assert time.monotonic() < deadline, "nothing is scanned"
             time.sleep(0.05)
         time.sleep(1.0)
-        os.kill(process.pid, signal.SIGTERM)
-        assert process.wait(30) == 0
+        yield process
     finally:
         process.kill()
         process.wait()
-    assert server.stops >= 1
-    file = recording_of(tmp_path)
-    with Recording.open(file) as recording:
+
+
+def test_an_aborted_frame_keeps_its_samples_and_electrons(tmp_path, microscope, scanning):
+    scanning.terminate()
+    assert scanning.wait(30) == 0
+    assert microscope[1].stops >= 1
+    with Recording.open(recording_of(tmp_path)) as recording:
         (frame, *_) = recording.frames
         assert 20 < frame.received < SIDE**2
         of_samples = frame.received * 10_000.0 * recording.header.beam_current_pa * ELECTRONS_PER_PA_US
         assert of_samples <= frame.electrons <= 1.5 * of_samples
+
+
+def test_what_a_killed_daemon_began_is_stopped_by_the_dead_man_kept_and_gone_on_with(tmp_path, microscope, scanning):
+    address, server = microscope
+    scanning.kill()
+    deadline = time.monotonic() + 10
+    while not server.stops:
+        assert time.monotonic() < deadline, "nobody stopped the server"
+        time.sleep(0.01)
+    file = recording_of(tmp_path)
     again = subprocess.Popen(daemon(tmp_path, address, "--resume", str(file)))
     try:
         deadline = time.monotonic() + 90
