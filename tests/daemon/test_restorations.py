@@ -47,7 +47,8 @@ def path():
 
 
 def sink(handed: Handed) -> RunSink:
-    header = SimpleNamespace(series_unique_id="s", series_id=1, keep_restorations="all")
+    names = tuple(channel.name for channel in Capabilities(name="m").detectors)
+    header = SimpleNamespace(series_unique_id="s", series_id=1, keep_restorations="all", channels=names)
     recording = SimpleNamespace(header=header, path=Path("r.hspy"), wants_restoration=lambda frame: True)
     return RunSink(handed, recording, Capabilities(name="m"), True)
 
