@@ -29,7 +29,7 @@ from scancontrol.daemon.dry_run import leave_figures, read_truth
 from scancontrol.daemon.health import HealthServer
 from scancontrol.daemon.interrupted import Interrupted, find_unfinished
 from scancontrol.daemon.order_file import OrderFile
-from scancontrol.daemon.orders import Orders, OrdersSnapshot
+from scancontrol.daemon.orders import Orders, OrdersSnapshot, StartOrder
 from scancontrol.daemon.outputs import RunOutputs
 from scancontrol.daemon.page.hub import LiveHub
 from scancontrol.daemon.page.messages import PAGE_PROTOCOL, Notice
@@ -84,6 +84,7 @@ class Daemon:
         self._output = base / config.output
         self._plans = _load_plans(config.plans, base)
         self._first = self._first_plan()
+        self._started: StartOrder | None = None  # this process's own
         self._hub = LiveHub()
         self._started_utc_ns = time.time_ns()
         self._page_url: str | None = None
@@ -199,7 +200,8 @@ class Daemon:
                     closed = self._closing.closed.get_nowait()
                 except queue.Empty:
                     continue
-                if launch.frames is not None and closed.status.finish_reason != "interrupted":
+                ours = closed.run.order is self._started or closed.status.finish_reason != "interrupted"
+                if launch.frames is not None and ours:
                     progress.end()
                     print_line(f"recording   {closed.run.recording.path}")
                     return leave_figures(self._output, closed, self._restorations)
@@ -212,7 +214,7 @@ class Daemon:
         if self._orders.snapshot.start is not None:
             return False  # an interrupted acquisition is ended first
         try:
-            self._orders.start(self._first or "", number, self._beam.hold)
+            self._started = self._orders.start(self._first or "", number, self._beam.hold)
         except OrderRefused as refused:
             self._say(str(refused), "warning")  # somebody blanked or aborted meanwhile
         return True

@@ -16,7 +16,7 @@ from scancontrol.capabilities import Capabilities
 from scancontrol.daemon.beam import BeamThread
 from scancontrol.daemon.config import DaemonConfig, PageConfig, RestorerConfig
 from scancontrol.daemon.service import Daemon, Launch
-from scancontrol.errors import LinkError
+from scancontrol.errors import LinkError, RecordingError
 from scancontrol.link.link import MicroscopeLink
 from scancontrol.microscope.host import serve
 from scancontrol.paths import CoverageGoal, JitteredGrid
@@ -224,3 +224,34 @@ def test_keeping_only_the_last_recordings_never_deletes_what_a_crash_had_cut_off
     assert cut_off.path.exists()
     assert is_closed(cut_off.path)
     assert len(list(tmp_path.glob("*.hspy"))) < len(seen)
+
+
+def test_a_run_that_was_to_end_by_itself_and_lost_its_file_ends_with_an_error_and_its_samples(
+    microscope: tuple[str, Capabilities], tmp_path: Path
+) -> None:
+    address, _ = microscope
+    plan = msgspec.structs.replace(PLAN, name="deleted", dwell_us=200.0)
+    (tmp_path / "plan.yaml").write_bytes(msgspec.yaml.encode(plan))
+    config = DaemonConfig(
+        microscope=address,
+        plans=("plan.yaml",),
+        output="runs",
+        page=PageConfig(enabled=False),
+        restorer=RestorerConfig(enabled=False),
+    )
+    deleted: list[Path] = []
+
+    def delete_once() -> bool:
+        found = sorted((tmp_path / "runs").glob("*.hspy"))
+        if found and not deleted and RecordingReader(found[0]).frames:
+            deleted.append(found[0])
+            found[0].unlink()
+        return False
+
+    launch = Launch(start=True, frames=100)
+    with pytest.raises(RecordingError, match=r"the acquisition ended early \(interrupted\)"):
+        Daemon(config, tmp_path, launch, Until(delete_once)).run()  # type: ignore[arg-type]
+    with RecordingReader(deleted[0]) as read:
+        assert (read.closed, read.reason) == (True, "interrupted")
+        assert read.examine().samples > 0
+        assert read.examine().damaged == ()
