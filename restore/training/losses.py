@@ -29,7 +29,8 @@ class LossConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     Attributes:
         base: ``rms`` is each image's root mean square error in per cent, so that the average of the metric itself
-            is descended; ``mse`` is the author's 200·MSE on [-1, 1]; ``l1`` his √200·mean|·|; ``charbonnier``
+            is descended; ``mse`` is the author's 200·MSE on [-1, 1]; ``quartic`` 200 times
+            fourth powers of the same; ``l1`` his √200·mean|·|; ``charbonnier``
             √(e² + 0.001²) in per cent.
         lowpass_target: compare with the truth low-passed as the author does (5×5 Gaussian, σ 2.5).
         lowpass_output: low-pass the output too, which leaves high frequencies free (the author's second stage); the
@@ -47,7 +48,7 @@ class LossConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         r1_weight: gradient penalty on real crops, for ``hinge`` and ``relativistic``.
     """
 
-    base: Literal["rms", "mse", "l1", "charbonnier"] = "rms"
+    base: Literal["rms", "mse", "quartic", "l1", "charbonnier"] = "rms"
     lowpass_target: bool = False
     lowpass_output: bool = False
     raw_weight: float = 0.0
@@ -85,6 +86,8 @@ def reconstruction_error(error: Tensor, base: str, weight: Tensor | None = None)
         return 200**0.5 * (2 * error).abs().mean((1, 2, 3))
     if base == "charbonnier":
         return 100 * (error.square() + 1e-6).sqrt().mean((1, 2, 3))
+    if base == "quartic":
+        return 200 * (2 * error).pow(4).mean((1, 2, 3))
     square = error.square() if weight is None else error.square() * weight
     if base == "mse":
         return 200 * 4 * square.mean((1, 2, 3))

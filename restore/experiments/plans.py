@@ -1,0 +1,166 @@
+"""What the poster varied, as frozen values: each experiment is a few changes to one configuration.
+
+References: Ede & Beanland 2020, https://doi.org/10.1038/s41598-020-65261-0, and the poster of the same work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from restore.generator.ede2020 import EdeConfig
+from restore.training.config import Crop, OptimiserConfig, ScheduleConfig, TrainConfig
+from restore.training.drawing import DrawConfig
+from restore.training.losses import LossConfig
+
+__all__ = ["BASE", "CLAIMS", "EXPERIMENTS", "Claim", "Experiment", "Scale", "configuration"]
+
+BASE = "alrc"
+_NOTHING: Mapping[str, Any] = {}
+
+
+@dataclass(frozen=True)
+class Scale:
+    """The size at which all experiments of a run are done; 1, 512 and 500,000 are the author's."""
+
+    width: float = 1 / 8
+    size: int = 128
+    steps: int = 1500
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """Changes to the base configuration, in parts ``generator``, ``draw``, ``loss``, ``optimiser``, ``train``.
+
+    Attributes:
+        name: under which it is asked for and listed.
+        figure: in which its learning curve is drawn.
+        changes: by part, field and value.
+        stages: networks that move, in parts of the steps; each stage starts from the one before.
+        after: an experiment whose weights, of the same seed, it starts from.
+    """
+
+    name: str
+    figure: str
+    changes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    stages: tuple[tuple[tuple[str, ...], float], ...] = ((("inner", "trainer", "outer"), 1.0),)
+    after: str | None = None
+
+
+def _clipping(name: str, clip: str, huberise: bool, weight: bool = False, base: str = "mse") -> Experiment:
+    loss = {"clip": clip, "huberise": huberise, "running_error_weight": weight, "base": base}
+    return Experiment(name, "quartic" if base == "quartic" else "clipping", {"loss": loss})
+
+
+def _coverage(one_in: int) -> Experiment:
+    return Experiment(f"coverage_1_{one_in}", "coverage", {"draw": {"coverage": (1 / one_in, 1 / one_in)}})
+
+
+EXPERIMENTS: tuple[Experiment, ...] = (
+    _clipping(BASE, "code", False),
+    _clipping("huber", "off", True),
+    _clipping("alrc_huber", "code", True),
+    _clipping("squared_error", "off", False),
+    _clipping("alrc_weighted", "code", False, weight=True),
+    _clipping("squared_error_weighted", "off", False, weight=True),
+    Experiment(
+        "two_stages",
+        "training",
+        stages=((("inner", "trainer"), 0.5), (("outer",), 0.25), (("inner", "trainer", "outer"), 0.25)),
+    ),
+    Experiment("no_path", "information", {"generator": {"path_information": False}}),
+    Experiment("extra_residuals", "information", {"generator": {"extra_residuals": True}}),
+    Experiment("rmsprop", "optimisers", {"optimiser": {"kind": "rmsprop", "momentum": 0.0}}),
+    Experiment("nesterov", "optimisers", {"optimiser": {"kind": "nesterov"}}),
+    Experiment("momentum", "optimisers", {"optimiser": {"kind": "momentum"}}),
+    _coverage(10),
+    _coverage(40),
+    _coverage(100),
+    _clipping("quartic", "off", False, base="quartic"),
+    _clipping("quartic_alrc", "code", False, base="quartic"),
+    Experiment(
+        "binary_infilled",
+        "inputs",
+        {"generator": {"path_information": False, "infill": True}, "draw": {"patterns": {"ede_spiral_binary": 1.0}}},
+    ),
+    Experiment("grid", "inputs", {"draw": {"patterns": {"ede_grid": 1.0}}}),
+    Experiment(
+        "adversarial",
+        "adversarial",
+        {
+            "loss": {"adversarial": "least_squares", "lowpass_output": True},
+            "train": {"conditional_discriminators": False},
+        },
+        stages=((("inner", "trainer", "outer"), 0.25),),
+        after=BASE,
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A sentence of the poster, and the two experiments whose held-out errors it puts in an order (lower first)."""
+
+    text: str
+    lower: str
+    higher: str
+
+
+CLAIMS = (
+    Claim("Adaptive learning rate clipping results in lower errors than Huberisation.", BASE, "huber"),
+    Claim("Clipping results in lower errors than squared errors alone.", BASE, "squared_error"),
+    Claim("Weighting errors by their running means has little effect.", "alrc_weighted", BASE),
+    Claim("Guided training reaches a lower error than two stages with fine-tuning.", BASE, "two_stages"),
+    Claim("Errors are lower with path information.", BASE, "no_path"),
+    Claim("Errors are higher with extra residual connections.", BASE, "extra_residuals"),
+    Claim("More coverage decreases errors: 1/10 below 1/20.", "coverage_1_10", BASE),
+    Claim("More coverage decreases errors: 1/20 below 1/40.", BASE, "coverage_1_40"),
+    Claim("More coverage decreases errors: 1/40 below 1/100.", "coverage_1_40", "coverage_1_100"),
+    Claim("ADAM outperforms RMSProp.", BASE, "rmsprop"),
+    Claim("RMSProp outperforms Nesterov's momentum.", "rmsprop", "nesterov"),
+    Claim("RMSProp outperforms momentum.", "rmsprop", "momentum"),
+    Claim("Clipping stabilises a quartic loss (its author's follow-up).", "quartic_alrc", "quartic"),
+)
+
+
+def configuration(
+    experiment: Experiment, scale: Scale, seed: int, holdout_groups: tuple[str, ...], stage: int = 0
+) -> TrainConfig:
+    """The training configuration of one stage of an experiment; seeds pair initial weights and draws."""
+    moving, share = experiment.stages[stage]
+    changed = experiment.changes.get
+    steps = max(2, round(scale.steps * share))
+    draw = DrawConfig(
+        patterns={"ede_spiral": 1.0},
+        path="fixed",
+        coverage=(0.05, 0.05),
+        zoom_share=0,
+        gamma_share=0,
+        invert_share=0,
+        subpixel_share=0,
+        poisson_share=0,
+        lag_share=0,
+        stated_share=0,
+    )
+    loss = LossConfig(
+        base="mse", lowpass_target=True, trainer_weight=2.0, half_truth="strided", interval_weight=0, clip="code"
+    )
+    if "trainer" not in moving:
+        loss = msgspec.structs.replace(loss, trainer_weight=0.0)
+    adam = OptimiserConfig(kind="adam", learning_rate=1e-4, betas=(0.9, 0.999), clip_gradient=None)
+    return TrainConfig(
+        generator=EdeConfig(width=scale.width, **changed("generator", _NOTHING)),
+        draw=msgspec.structs.replace(draw, **changed("draw", _NOTHING)),
+        loss=msgspec.structs.replace(loss, **changed("loss", _NOTHING)),
+        optimiser=msgspec.structs.replace(adam, **changed("optimiser", _NOTHING)),
+        schedule=ScheduleConfig(kind="ede2020", steps=2 * steps, last_step=steps),
+        crops=(Crop(size=scale.size, batch=1),),
+        trains=moving,  # type: ignore[arg-type]
+        group_exponent=1.0,
+        holdout_groups=holdout_groups,
+        seed=seed,
+        **changed("train", _NOTHING),
+    )
