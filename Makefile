@@ -6,7 +6,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/installed
 
-.PHONY: install demo test test-fast lint bench chaos soak lock audit clean
+.PHONY: install demo test test-fast lint bench poster chaos soak lock audit clean
 
 install: $(STAMP)
 
@@ -36,6 +36,10 @@ test: lint
 
 bench: install
 	$(BIN)/python -m benchmarks
+
+# The poster's experiments on IMAGES (a manifest or folder; simulated specimens if none), into runs/poster; goes on where it was.
+poster: install
+	$(BIN)/python -m restore.experiments $(if $(IMAGES),--images $(IMAGES)) --out runs/poster --jobs $(or $(JOBS),1)
 
 chaos: install
 	$(BIN)/python -m benchmarks.chaos --scans 210 --orders 3

@@ -27,7 +27,7 @@ _CROPS = 48  # held-out crops in each
 
 @torch.no_grad()
 def held_out_error(training: Training, crops: int = _CROPS) -> tuple[float, float]:
-    """Mean RMSE of the present weights in per cent on fixed crops: against low-passed truth, as the author, and truth."""
+    """Mean RMSE of the present weights in per cent on fixed crops, against low-passed truth (his way) and truth."""
     network, config = training.network.train(), training.config  # his code never leaves training mode
     found: list[tuple[float, float]] = []
     for number in range(crops):

@@ -1,0 +1,112 @@
+"""The poster's experiments: paired, resumable, and told apart by their seeds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from training_tools import specimens
+
+from restore.experiments.__main__ import main
+from restore.experiments.plans import BASE, CLAIMS, EXPERIMENTS, Claim, Scale, configuration
+from restore.experiments.results import Point, append_point, final, gather, points_of, verdict, verdicts_table
+
+SCALE = Scale(width=1 / 32, size=64, steps=8)
+
+
+def _point(experiment: str, seed: int, step: int, error: float) -> Point:
+    return Point(experiment, seed, step, error, error + 1, 0.1, 1000, 64)
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS, ids=lambda e: e.name)
+def test_every_experiment_is_a_configuration_and_only_what_it_names_differs(experiment) -> None:
+    base = next(e for e in EXPERIMENTS if e.name == BASE)
+    ordinary = configuration(base, SCALE, 3, ("a",))
+    for stage in range(len(experiment.stages)):
+        config = configuration(experiment, SCALE, 3, ("a",), stage)
+        assert config.seed == 3
+        assert config.crops == ordinary.crops
+        if len(experiment.stages) == 1 and "draw" not in experiment.changes:
+            assert config.draw == ordinary.draw
+    assert sum(share for _, share in experiment.stages) <= 1
+
+
+def test_the_parts_of_two_stages_take_as_many_steps_as_one() -> None:
+    two = next(e for e in EXPERIMENTS if e.name == "two_stages")
+    steps = [configuration(two, SCALE, 0, (), stage).schedule.last_step for stage in range(3)]
+    assert sum(step for step in steps if step is not None) == SCALE.steps
+
+
+def test_every_claim_is_about_experiments_that_exist() -> None:
+    names = {experiment.name for experiment in EXPERIMENTS}
+    assert {claim.lower for claim in CLAIMS} | {claim.higher for claim in CLAIMS} <= names
+
+
+@pytest.mark.parametrize(
+    ("lower", "higher", "word"),
+    [
+        ((10.0, 20.0, 30.0), (12.0, 22.1, 31.9), "held"),
+        ((12.0, 22.1, 31.9), (10.0, 20.0, 30.0), "not held"),
+        ((10.0, 20.0, 30.0), (14.0, 17.0, 31.0), "not to be told"),
+        ((10.0,), (12.0,), "not run"),
+    ],
+)
+def test_a_claim_is_judged_by_the_differences_of_paired_seeds(lower, higher, word: str) -> None:
+    points = [_point("a", seed, 5, error) for seed, error in enumerate(lower)]
+    points += [_point("b", seed, 5, error) for seed, error in enumerate(higher)]
+    found = verdict(points, Claim("b is worse", "a", "b"))
+    assert found.word == word
+    if word == "held":
+        assert found.difference_pct == pytest.approx(2.0)
+        assert found.half_width_pct == pytest.approx(4.303 * 0.1 / 3**0.5, rel=1e-3)
+
+
+def test_a_run_that_did_not_go_as_far_is_not_compared() -> None:
+    points = [_point("a", 0, 5, 1.0), _point("a", 0, 10, 0.5), _point("a", 1, 5, 2.0)]
+    assert final(points, "a") == {0: 0.5}
+
+
+def test_the_table_is_gathered_from_all_runs(tmp_path: Path) -> None:
+    for seed in (0, 1):
+        append_point(tmp_path / "alrc" / f"seed-{seed}", _point("alrc", seed, 5, 3.0))
+    assert points_of(tmp_path / "alrc" / "seed-0") == [_point("alrc", 0, 5, 3.0)]
+    assert len(gather(tmp_path)) == 2
+    assert (tmp_path / "results.csv").read_text().count("\n") == 3
+    assert "`alrc` 3.00" in verdicts_table(gather(tmp_path))
+
+
+def test_an_unknown_experiment_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--out", str(tmp_path), "--only", "magic"]) == 2
+    assert "choose from alrc" in capsys.readouterr().err
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    """Four small pictures in two groups."""
+    folder = tmp_path / "images"
+    drawn = specimens(4)
+    for number, (image, group) in enumerate(zip(drawn.images, drawn.groups, strict=True)):
+        (folder / group).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image.numpy()).save(folder / group / f"{number}.png")
+    return folder
+
+
+@pytest.mark.slow
+def test_runs_fail_alone_resume_and_are_drawn_again_without_training(images: Path, tmp_path: Path) -> None:
+    group = sorted(path.name for path in images.iterdir())[0]
+    out = tmp_path / "out"
+    options = ["--images", str(images), "--holdout", group, "--out", str(out), "--seeds", "1"]
+    options += ["--steps", "8", "--size", "96", "--width", str(1 / 32)]
+    assert main([*options, "--only", "alrc", "--minutes", "0.0"]) == 0
+    assert not list(out.glob("*/seed-0/points.csv"))
+    # Without the base's weights the adversarial stage cannot begin; the other one runs all the same.
+    assert main([*options, "--only", "adversarial", "huber"]) == 1
+    assert points_of(out / "huber" / "seed-0")[-1].step == 8
+    assert not points_of(out / "adversarial" / "seed-0")
+    assert main([*options, "--only", "alrc", "adversarial"]) == 0
+    before = (out / "results.csv").read_text()
+    (out / "results.csv").unlink()
+    assert main([*options, "--only", "none"]) == 0
+    assert (out / "results.csv").read_text() == before
+    assert (out / "poster-clipping.png").stat().st_size > 1000
