@@ -116,32 +116,38 @@ def _all(options: argparse.Namespace, arguments: Sequence[str]) -> int:
     began, total, failed = time.monotonic(), len(waiting), 0
     running: list[tuple[subprocess.Popen[bytes], str]] = []
     left = list(waiting)
-    while left or running:
-        spent_min = (time.monotonic() - began) / 60
-        while left and len(running) < options.jobs and (options.minutes is None or spent_min < options.minutes):
-            experiment, seed = left.pop(0)
-            name = f"{experiment.name} seed {seed}"
-            command = [sys.executable, "-m", "restore.experiments", *arguments, "--run", experiment.name, str(seed)]
-            if options.minutes is not None:
-                command += ["--minutes", str(options.minutes - spent_min)]
-            with (options.out / f"{experiment.name}-{seed}.log").open("ab") as file:
-                running.append((subprocess.Popen(command, stdout=file, stderr=file), name))
-        if not running:
-            break
-        for process, name in list(running):
-            if process.poll() is None:
-                continue
-            running.remove((process, name))
-            done = total - len(left) - len(running)
-            if process.returncode not in (0, _UNFINISHED):
-                failed += 1
-                log.error("%s failed; see its log in %s", name, options.out)
-            minutes = (time.monotonic() - began) / 60
-            log.info("%d of %d runs, about %.0f min left: %s", done, total, minutes / done * (total - done), name)
-            _report(options.out)
-        time.sleep(0.2)
+    try:
+        while left or running:
+            spent_min = (time.monotonic() - began) / 60
+            while left and len(running) < options.jobs and (options.minutes is None or spent_min < options.minutes):
+                experiment, seed = left.pop(0)
+                limit = [] if options.minutes is None else ["--minutes", str(options.minutes - spent_min)]
+                run = ["--run", experiment.name, str(seed)]
+                command = [sys.executable, "-m", "restore.experiments", *arguments, *run, *limit]
+                with (options.out / f"{experiment.name}-{seed}.log").open("ab") as file:
+                    process = subprocess.Popen(command, stdout=file, stderr=file)
+                running.append((process, f"{experiment.name} seed {seed}"))
+            if not running:
+                break
+            for process, name in [(process, name) for process, name in running if process.poll() is not None]:
+                running.remove((process, name))
+                failed += process.returncode not in (0, _UNFINISHED)
+                done = total - len(left) - len(running)
+                _tell(name, process.returncode, done, total, (time.monotonic() - began) / 60)
+                _report(options.out)
+            time.sleep(0.2)
+    finally:
+        for process, _ in running:
+            process.terminate()
+            process.wait()
     _report(options.out)
     return 1 if failed else 0
+
+
+def _tell(name: str, code: int, done: int, total: int, minutes: float) -> None:
+    """One line on a run that ended."""
+    word = {0: "done", _UNFINISHED: "has to go on later"}.get(code, "failed, see its log")
+    log.info("%d of %d runs, about %.0f min left: %s %s", done, total, minutes / done * (total - done), name, word)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -22,6 +22,7 @@ _JACOBI = 0.8  # damping of a smoothing sweep
 _COARSEST = 4
 _STIFFNESSES = (1e3, 4.0, 1.0, 0.25, 0.06)  # of a spring, relative to the membrane; 1e3 goes through the samples
 _LEFT_OUT = 0.1
+_AS_GOOD = 1.03  # of the least squared error
 _ALL = (-3, -2, -1)
 
 
@@ -78,7 +79,7 @@ def _spread(coarse: Tensor, size: torch.Size) -> Tensor:
 
 
 def harmonic(mean: Tensor, weight: Tensor, tolerance: float = 1e-3, iterations: int = 100) -> Tensor:
-    """The membrane with the stiffness that best predicts a tenth of the measured pixels from the others.
+    """The membrane with the largest stiffness that about best predicts a tenth of the measured pixels from the others.
 
     Arguments:
         mean, weight: partial frames, shape ``(b, 1, h, w)``.
@@ -96,7 +97,9 @@ def harmonic(mean: Tensor, weight: Tensor, tolerance: float = 1e-3, iterations: 
         mean.repeat(tries, 1, 1, 1), (weight * (1 - held)).repeat(tries, 1, 1, 1), of_each, 10 * tolerance, iterations
     )
     error = ((trial.reshape(tries, *mean.shape) - mean).square() * held).sum(_ALL)
-    stiffness = mean.new_tensor(_STIFFNESSES)[error.argmin(0)]
+    # The stiffest that is as good as the best: a tenth of the samples may prefer a soft one by chance.
+    as_good = error <= _AS_GOOD * error.amin(0)
+    stiffness = mean.new_tensor(_STIFFNESSES)[as_good.int().argmax(0)]
     return membrane(mean, weight, stiffness.reshape(-1, 1, 1, 1), tolerance, iterations)
 
 

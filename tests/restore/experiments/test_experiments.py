@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,8 @@ from training_tools import specimens
 from restore.experiments.__main__ import main
 from restore.experiments.plans import BASE, CLAIMS, EXPERIMENTS, Claim, Scale, configuration
 from restore.experiments.results import Point, append_point, final, gather, points_of, verdict, verdicts_table
+from restore.experiments.runs import run_one
+from restore.training.images import ImageSet
 
 SCALE = Scale(width=1 / 32, size=64, steps=8)
 
@@ -93,18 +96,38 @@ def images(tmp_path: Path) -> Path:
 
 
 @pytest.mark.slow
-def test_runs_fail_alone_resume_and_are_drawn_again_without_training(images: Path, tmp_path: Path) -> None:
+def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(images: Path, tmp_path: Path) -> None:
+    pictures = ImageSet.read(images)
+    holdout = (sorted(set(pictures.groups))[0],)
+    two_stages = next(e for e in EXPERIMENTS if e.name == "two_stages")
+
+    def run(out: Path, stop: Callable[[], bool]) -> bool:
+        return run_one(two_stages, 1, SCALE, pictures, holdout, out, "cpu", stop)
+
+    assert run(tmp_path / "whole", lambda: False)
+    asked = iter([False] * 5 + [True] * 1000)
+    assert not run(tmp_path / "parts", lambda: next(asked))
+    assert run(tmp_path / "parts", lambda: False)
+    whole, parts = (points_of(tmp_path / name / "two_stages" / "seed-1") for name in ("whole", "parts"))
+    assert [(p.step, p.lowpass_pct) for p in whole] == [(p.step, pytest.approx(p.lowpass_pct, rel=1e-5)) for p in parts]
+    assert whole[-1].step == 8
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)  # four processes that import torch, on a busy machine
+def test_runs_fail_alone_and_are_drawn_again_without_training(images: Path, tmp_path: Path) -> None:
     group = sorted(path.name for path in images.iterdir())[0]
     out = tmp_path / "out"
     options = ["--images", str(images), "--holdout", group, "--out", str(out), "--seeds", "1"]
-    options += ["--steps", "8", "--size", "96", "--width", str(1 / 32)]
+    options += ["--steps", "4", "--size", "96", "--width", str(1 / 32)]
     assert main([*options, "--only", "alrc", "--minutes", "0.0"]) == 0
     assert not list(out.glob("*/seed-0/points.csv"))
     # Without the base's weights the adversarial stage cannot begin; the other one runs all the same.
     assert main([*options, "--only", "adversarial", "huber"]) == 1
-    assert points_of(out / "huber" / "seed-0")[-1].step == 8
+    assert points_of(out / "huber" / "seed-0")[-1].step == 4
     assert not points_of(out / "adversarial" / "seed-0")
     assert main([*options, "--only", "alrc", "adversarial"]) == 0
+    assert points_of(out / "adversarial" / "seed-0")
     before = (out / "results.csv").read_text()
     (out / "results.csv").unlink()
     assert main([*options, "--only", "none"]) == 0
