@@ -24,6 +24,7 @@ __all__ = ["Delay", "DelayFinder", "DelayWatch"]
 _FIRST, _LAST = -6, 16  # samples; one more at each end is looked at, for the least disagreement lies between
 _BESIDE = 3  # neighbours of each sample
 _CLOSE_PX = 0.5
+_CROSSING_PX = 1.5
 _PAIRS = 12288  # the closest are looked at
 _PIECES = 24
 _OFTEN, _SELDOM = 4, 8  # frames
@@ -65,6 +66,8 @@ class DelayFinder:
         places = places_px(geometry)
         distance_px = (places[one] - places[other]).square().sum(1).sqrt()
         closest = distance_px.argsort(stable=True)[:_PAIRS]
+        if geometry.is_drawn:  # turns lie so far apart that a lattice between them looks like a delay
+            closest = closest[distance_px[closest] <= _CROSSING_PX]
         self._one, self._other = one[closest], other[closest]
         self._say = 1 / (distance_px[closest] + _CLOSE_PX).square()  # far apart, the specimen itself differs
         # Of a crossing the later sample says where it is: a stroke itself is soon over.

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+from scipy.optimize import nnls
 
 from restore.estimate.memory import Afterglow
 from restore.estimate.readings import Judged
@@ -19,6 +20,7 @@ from restore.gridding import FrameGeometry
 __all__ = ["without_afterglow"]
 
 _LEAST_NOISE = 0.004  # of the readings' spread, standard deviation: converters round
+_BANDS = 24
 _BROADER = 2.0  # times the variance of its withheld samples that a picture is doubted: they are fewer than its pixels
 
 
@@ -37,7 +39,8 @@ def without_afterglow(
     spread = float(values[judged.weights.numpy() > 0].std())
     if spread == 0:
         return judged
-    noise = max(noise_variance or 0.0, (_LEAST_NOISE * spread) ** 2)
+    stated = _noise_floor(values, afterglow) if noise_variance is None else noise_variance
+    noise = max(stated, (_LEAST_NOISE * spread) ** 2)
     first = afterglow.specimen(values, np.full_like(values, values.mean()), noise, 2 * spread**2)
     there = torch.from_numpy(first + zero).float().to(geometry.device)
     picture = FillRestorer("spectral_fast").restore(there, geometry)
@@ -48,3 +51,20 @@ def without_afterglow(
     doubt = _BROADER * max(error, _LEAST_NOISE * spread) ** 2
     found = afterglow.specimen(values, expected, noise, doubt) + zero
     return replace(judged, values=torch.from_numpy(found).float())
+
+
+def _noise_floor(values: np.ndarray, afterglow: Afterglow) -> float:
+    """Variance of white noise on readings (n,): what of their fast half no specimen explains through the afterglow."""
+    count = len(values)
+    impulse = np.zeros(count)
+    impulse[count // 2] = 1.0
+    power = np.abs(np.fft.rfft(values - values.mean())) ** 2 / count
+    passed = np.abs(np.fft.rfft(afterglow.read(impulse))) ** 2
+    fast = slice(len(power) // 2, None)
+    bands = [
+        (float(p.mean()), float(h.mean()))
+        for p, h in zip(*(np.array_split(x[fast], _BANDS) for x in (power, passed)), strict=True)
+    ]
+    seen, gain = np.array(bands).T
+    found, _ = nnls(np.stack([gain, np.ones_like(gain)], 1) / seen[:, None], np.ones_like(seen))
+    return float(found[1])
