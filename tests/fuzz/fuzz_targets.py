@@ -25,7 +25,15 @@ from restore.generator.weights import _digest, load_weights, shipped
 from scancontrol.capabilities import Capabilities
 from scancontrol.daemon.config import DaemonConfig
 from scancontrol.daemon.page.messages import decode_from_page
-from scancontrol.errors import InvalidInput, ProtocolError, RecordingError, ScanControlError, VersionMismatch
+from scancontrol.dose.ledger import DoseLedger, read_ledger
+from scancontrol.errors import (
+    InvalidInput,
+    ProtocolError,
+    RecordingError,
+    ScanControlError,
+    StorageError,
+    VersionMismatch,
+)
 from scancontrol.files import config_file, load_yaml
 from scancontrol.microscope.obi.commands import (
     Abort,
@@ -38,7 +46,7 @@ from scancontrol.microscope.obi.commands import (
     VectorPixel,
 )
 from scancontrol.microscope.obi.replies import ReplyReader, encode_pixels, sync_frame
-from scancontrol.paths import Archimedean, CoverageGoal, PathRecipe, solve
+from scancontrol.paths import Archimedean, CoverageGoal, PathRecipe, expand, solve
 from scancontrol.plan.plan import ScanPlan, parse_plan
 from scancontrol.plan.planned import PlannedScan
 from scancontrol.recording import RecordingReader
@@ -88,7 +96,11 @@ _CONTROL = (
     m.Hello(protocol_version=m.PROTOCOL_VERSION, software="1", name="ada", role="operator"),
     m.Heartbeat(session=_TOKEN, number=4, client_ns=5),
     m.Register(request=1, path_id=RECIPE.path_id, recipe=msgspec.to_builtins(RECIPE)),
-    m.Scan(request=2, series_id=1, series_unique_id="u", frame=0, path_id=RECIPE.path_id, first_index=0),
+    m.Register(request=9, path_id="cd" * 16, recipe={"pattern": {"kind": "points", "data": b""}}, data_bytes=16),
+    m.Piece(path_id="cd" * 16, offset=0, data=b"12345678"),
+    m.Scan(
+        request=2, most_electrons=5.0, series_id=1, series_unique_id="u", frame=0, path_id=RECIPE.path_id, first_index=0
+    ),
     m.Pause(request=3),
     m.Abort(request=4, reason="so"),
     m.Blank(request=5, name="ada"),
@@ -275,6 +287,41 @@ def _page(data: bytes) -> bool:
     return True
 
 
+def _ledger(data: bytes) -> bool:
+    """A ledger's two files: the map's length first, then the map, then the journal."""
+    folder = _FOLDER / "ledger"
+    folder.mkdir(exist_ok=True)
+    length = int.from_bytes(data[:4], "big") if len(data) >= 4 else 0
+    files = {"map.npz": data[4 : 4 + length], "journal.jsonl": data[4 + length :]}
+    for name, content in files.items():
+        (folder / name).unlink(missing_ok=True)
+        if content:
+            (folder / name).write_bytes(content)
+    try:
+        assert read_ledger(folder).electrons >= 0
+    except InvalidInput as error:
+        return _readable(error)
+    except StorageError:
+        return False
+    return True
+
+
+def _ledger_seeds() -> tuple[bytes, ...]:
+    path, seeds = expand(RECIPE), []
+    for compacted in (False, True):
+        folder = Path(tempfile.mkdtemp(prefix="fuzz-ledger-"))
+        ledger = DoseLedger(folder, "grid")
+        ledger.spend(ledger.ask("s", 0, path, 0, 10.0, (0.0, 0.0)), path.count, 1e6)
+        if compacted:
+            ledger.close()
+            ledger = DoseLedger(folder, "grid")
+        ledger.ask("s", 1, path, 0, 10.0, (0.0, 0.0))
+        ledger._journal.close()
+        one = (folder / "grid" / "map.npz").read_bytes() if compacted else b""
+        seeds.append(len(one).to_bytes(4, "big") + one + (folder / "grid" / "journal.jsonl").read_bytes())
+    return tuple(seeds)
+
+
 _FOLDER = Path(tempfile.mkdtemp(prefix="fuzz-"))
 
 
@@ -431,5 +478,6 @@ TARGETS: dict[str, Target] = {
     "points_npy": Target(_points("npy"), (_npy(),)),
     "points_csv": Target(_points("csv"), (b"y,x\n0.1,0.2\n0.3,0.4 # so\n", b"0.1,0.2,3\n"), factor=512),
     "recording": Target(_recording, (_small_recording(),)),
+    "ledger": Target(_ledger, _ledger_seeds(), factor=4096),
     "weights_notes": Target(_weights_notes, (_true_notes(),), factor=4096),
 }

@@ -371,3 +371,14 @@ def test_a_full_disk_still_takes_the_account_of_what_was_exposed_and_no_new_scan
     monkeypatch.setattr(os, "write", write)
     ledger.ask("s", 1, path, 0, CURRENT_PA, HERE)
     ledger._journal.close()
+
+
+@pytest.mark.parametrize("place", [40, 120, 200, 300])
+def test_a_damaged_map_is_refused_by_name_wherever_the_damage_is(tmp_path: Path, place: int) -> None:
+    two_frames(tmp_path, compacted=1)
+    file = tmp_path / "grid" / MAP
+    content = bytearray(file.read_bytes())
+    content[place % len(content) : place % len(content) + 8] = b"\xff" * 8
+    file.write_bytes(content)
+    with pytest.raises(InvalidInput, match="dose ledger"):
+        DoseLedger(tmp_path, "grid")
