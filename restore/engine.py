@@ -140,7 +140,11 @@ class Engine:
         return method, 1e3 * (time.perf_counter() - started)
 
     def path(self, path_id: str) -> PreparedPath:
-        """A registered path. Raises :class:`InvalidInput` if it is not (or no longer) known."""
+        """A registered path.
+
+        Raises:
+            InvalidInput: it is not (or no longer) known.
+        """
         if path_id not in self._paths:
             raise InvalidInput("path_id", path_id, "is not registered", "register its recipe first")
         return self._paths[path_id]

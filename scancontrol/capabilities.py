@@ -71,7 +71,11 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     sample_dtype: Literal["<u2", "<f4"] = "<u2"  # of every sample; a recording holds no other
 
     def detector(self, name: str) -> DetectorChannel:
-        """The detector of that name. Raises :class:`InvalidInput` where there is none."""
+        """The detector of that name.
+
+        Raises:
+            InvalidInput: there is none.
+        """
         for channel in self.detectors:
             if channel.name == name:
                 return channel

@@ -90,7 +90,11 @@ class SimulatorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
 
 def load_simulator(path: Path) -> SimulatorConfig:
-    """Read and check one configuration file. Raises :class:`InvalidInput`."""
+    """Read and check one configuration file.
+
+    Raises:
+        InvalidInput: it cannot be read, or says something impossible.
+    """
     config = load_yaml(path, SimulatorConfig)
     config.check()
     return config

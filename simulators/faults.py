@@ -75,7 +75,11 @@ class FaultPlan:
         self._begun: list[Fault] = []
 
     def inject(self, fault: Fault) -> None:
-        """Add a fault while running. Raises :class:`InvalidInput`."""
+        """Add a fault while running.
+
+        Raises:
+            InvalidInput: it cannot be.
+        """
         fault.check()
         self._waiting.append(fault)
 

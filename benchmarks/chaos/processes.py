@@ -57,7 +57,11 @@ class _Process:
         return self._process.pid
 
     def wait_for(self, pattern: str, timeout_s: float = START_S) -> re.Match[str]:
-        """The first line that matches. Raises :class:`RuntimeError` with what it said instead."""
+        """The first line that matches.
+
+        Raises:
+            RuntimeError: there is none; with what it said instead.
+        """
         deadline = time.monotonic() + timeout_s
         seen = 0
         while time.monotonic() < deadline:

@@ -87,7 +87,11 @@ FILLS: dict[str, Fill] = {
 
 
 def fill_named(name: str) -> Fill:
-    """The fill of that name. Raises :class:`InvalidInput` if there is none."""
+    """The fill of that name.
+
+    Raises:
+        InvalidInput: there is none.
+    """
     try:
         return FILLS[name]
     except KeyError:

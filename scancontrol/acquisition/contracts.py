@@ -27,9 +27,12 @@ __all__ = [
 class MicroscopeLike(Protocol):
     """The client's end of the wire, used by one thread; :class:`scancontrol.link.link.MicroscopeLink` is one.
 
-    Every accepted ``start`` is answered by exactly one ``End``; one made up by the link itself, because the
-    microscope is gone, has a ``utc_ns`` of 0. ``drained`` is whether the microscope exposes nothing and everything
-    that it had to say was received. Raises :class:`~scancontrol.errors.LinkError` when the microscope is gone for good.
+    Every accepted ``start`` is answered by exactly one ``End``; one made up by the link itself, because the microscope
+    is gone, has a ``utc_ns`` of 0. ``drained`` is whether the microscope exposes nothing and everything that it had to
+    say was received.
+
+    Raises:
+        LinkError: the microscope is gone for good.
     """
 
     @property
@@ -133,7 +136,11 @@ class DoseAccount(Protocol):
         """
 
     def counted(self, chunk: Chunk) -> None:
-        """Samples came. Raises :class:`~scancontrol.errors.DoseLimitPassed` where the scan must not go on."""
+        """Samples came.
+
+        Raises:
+            DoseLimitPassed: the scan must not go on.
+        """
 
     def refused(self, frame: int) -> None:
         """The microscope would not do it: nothing of it is exposed."""

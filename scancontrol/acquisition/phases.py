@@ -45,7 +45,11 @@ TRANSITIONS: dict[Phase, dict[Happening, Phase]] = {
 
 
 def step(phase: Phase, happening: Happening) -> Phase:
-    """Where ``happening`` leads. Raises :class:`LocalProtocolError` if the table has no such step."""
+    """Where ``happening`` leads.
+
+    Raises:
+        LocalProtocolError: the table has no such step.
+    """
     following = TRANSITIONS[phase].get(happening)
     if following is None:
         raise LocalProtocolError(f"cannot {happening.value} an acquisition that is {phase.value}")

@@ -32,7 +32,7 @@ from scancontrol.wire.messages import End, Notice, Start
 
 __all__ = ["Acquisition"]
 
-_LOG = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 _ABORT_AGAIN_S = 0.2
 _TICK_S = 0.01  # how long a command from another thread may have to wait
 
@@ -233,10 +233,10 @@ class Acquisition:
         try:
             call()
         except RequestRefused as refused:
-            _LOG.warning("%s: %s", happening.value, refused)
+            log.warning("%s: %s", happening.value, refused)
             return True
         except LinkError as error:
-            _LOG.info("%s is not confirmed: %s", happening.value, error)
+            log.info("%s is not confirmed: %s", happening.value, error)
             return False
         self._step(happening)
         return True
@@ -262,7 +262,7 @@ class Acquisition:
         if isinstance(event, Notice):
             self._noticed(event)
         elif event.series_id != self._status.series_id:
-            _LOG.warning("frame %d of another series, %d, is not taken", event.frame, event.series_id)
+            log.warning("frame %d of another series, %d, is not taken", event.frame, event.series_id)
         elif isinstance(event, Start):
             self._started(event)
         elif isinstance(event, End):
@@ -275,7 +275,7 @@ class Acquisition:
             self._lost_since = self._clock()
         elif notice.kind in ("link_restored", "restarted"):
             self._lost_since = None
-        _LOG.info("microscope: %s: %s", notice.kind, notice.message)
+        log.info("microscope: %s: %s", notice.kind, notice.message)
         self._on_notice(notice)
 
     def _started(self, start: Start) -> None:
@@ -346,7 +346,7 @@ class Acquisition:
         if goes_on and self._failure is None:
             self._requests.ask_again(end.frame, path)
             self._update(interruptions=self._status.interruptions + 1)
-            _LOG.warning("frame %d was interrupted at sample %d and goes on", end.frame, end.next_index)
+            log.warning("frame %d was interrupted at sample %d and goes on", end.frame, end.next_index)
             return
         reason = end.reason if lost == 0 or end.reason != "completed" else "fault"
         if reason != "completed":
@@ -398,7 +398,7 @@ class Acquisition:
         """Note the finish reason; the first one stays."""
         if self._failure is None:
             self._failure = (reason, message)
-            _LOG.info("acquisition ends: %s: %s", reason, message)
+            log.info("acquisition ends: %s: %s", reason, message)
         self._update(message=self._failure[1])
 
     def _blank(self, reason: str) -> None:
@@ -410,7 +410,7 @@ class Acquisition:
         try:
             call()
         except ScanControlError as error:
-            _LOG.warning("the microscope did not answer as hoped: %s", error)
+            log.warning("the microscope did not answer as hoped: %s", error)
             return False
         return True
 

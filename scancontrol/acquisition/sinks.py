@@ -21,7 +21,7 @@ from scancontrol.recording import Recording, RecordingWriter
 
 __all__ = ["Background", "Fanout", "Partial", "PartialFrames"]
 
-_LOG = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 _POSITIONS_STEP = 1 << 18
 _GRIDDED_AT_ONCE = 1 << 14
 
@@ -42,10 +42,10 @@ class Fanout:
             try:
                 getattr(sink, method)(*arguments)
             except Exception:
-                _LOG.exception("%s failed and gets no more samples", type(sink).__name__)
+                log.exception("%s failed and gets no more samples", type(sink).__name__)
                 self._sinks.remove(sink)
             if self._clock() - began > _SLOW_SINK_S:
-                _LOG.warning("%s took %.0f ms for %s", type(sink).__name__, 1e3 * (self._clock() - began), method)
+                log.warning("%s took %.0f ms for %s", type(sink).__name__, 1e3 * (self._clock() - began), method)
 
 
 class Background:
@@ -116,7 +116,7 @@ class Background:
             try:
                 getattr(self._sink, method)(*arguments)
             except Exception:
-                _LOG.exception("%s.%s failed", type(self._sink).__name__, method)
+                log.exception("%s.%s failed", type(self._sink).__name__, method)
 
 
 @dataclass(frozen=True)

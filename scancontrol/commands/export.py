@@ -41,7 +41,8 @@ def run(args: argparse.Namespace) -> int:
 def frame_numbers(text: str | None, known: list[int]) -> list[int]:
     """The frames that ``text`` names (``0,4-7``), all of ``known`` for None.
 
-    Raises :class:`InvalidInput` for anything else, and for a frame that is not known.
+    Raises:
+        InvalidInput: it is anything else, or a frame that is not known.
     """
     if text is None:
         return known

@@ -100,7 +100,11 @@ def _target(args: argparse.Namespace, recording: RecordingReader, frames: list[i
 
 @contextmanager
 def _restorer(args: argparse.Namespace, target: Path, frames: list[int]) -> Iterator[Iterator[dict[str, Any]]]:
-    """The process, and what it says. Raises :class:`ScanControlError` with its last words if it fails."""
+    """The process, and what it says.
+
+    Raises:
+        ScanControlError: it fails; with its last words.
+    """
     command = [sys.executable, "-m", _MODULE, str(target), "--frames", _ranges(frames)]
     command += ["--method", args.method, "--device", args.device, "--memory", str(args.memory)]
     command.append("--follow-stdin")

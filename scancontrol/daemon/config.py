@@ -39,7 +39,11 @@ class KeysConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     microscope_key: Path  # the public key of the microscope's server
 
     def security(self, base: Path) -> ClientSecurity:
-        """The key files, relative to ``base``. Raises :class:`InvalidInput` where one cannot be used."""
+        """The key files, relative to ``base``.
+
+        Raises:
+            InvalidInput: one cannot be used.
+        """
         security = ClientSecurity(base / self.secret_key, base / self.microscope_key)
         security.check()
         return security

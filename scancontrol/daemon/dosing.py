@@ -103,7 +103,11 @@ class SeriesDose:
         self._running: dict[int, RunningDose] = {}  # of the frames whose electrons are limited
 
     def ask(self, frame: int, path: ScanPath, first_index: int) -> float | None:
-        """Write the scan down in full. Raises :class:`~scancontrol.errors.InvalidInput`."""
+        """Write the scan down in full.
+
+        Raises:
+            InvalidInput: the ledger cannot be written.
+        """
         ledger = self._keeper.ledger
         number = ledger.ask(
             self._series, frame, path, first_index, self._current_pa, self._keeper.stage_nm, self._limits

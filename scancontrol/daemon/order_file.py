@@ -36,7 +36,11 @@ class OrderFile:
             raise self._refused(error) from error
 
     def keep(self, wanted: Wanted) -> None:
-        """Put ``wanted`` in place of what was there. Raises :class:`StorageError` where the disk does not take it."""
+        """Put ``wanted`` in place of what was there.
+
+        Raises:
+            StorageError: the disk does not take it.
+        """
         try:
             os.pwrite(self._descriptor, f"{wanted} ".ljust(_BYTES - 1).encode() + b"\n", 0)
         except OSError as error:

@@ -63,7 +63,11 @@ class Restorations:
             self._process.start()
 
     def wait_ready(self, timeout_s: float) -> None:
-        """Wait until it can restore. Raises :class:`LinkError` with its own words if it cannot."""
+        """Wait until it can restore.
+
+        Raises:
+            LinkError: it cannot; with its own words.
+        """
         if self._enabled:
             self._process.wait_ready(timeout_s)
 

@@ -55,7 +55,11 @@ def electrons(beam_current_pa: float, time_us: float) -> float:
 
 
 def dwell_map_us(path: ScanPath) -> NDArray[np.float64]:
-    """Dwell in each pixel (rows, cols) in µs. Raises :class:`InvalidInput` for frames above ``MAX_MAP_PIXELS``."""
+    """Dwell in each pixel (rows, cols) in µs.
+
+    Raises:
+        InvalidInput: the frame has more pixels than ``MAX_MAP_PIXELS``.
+    """
     if path.shape[0] * path.shape[1] > MAX_MAP_PIXELS:
         raise InvalidInput(
             "shape", f"{path.shape[0]} x {path.shape[1]}", f"is above {MAX_MAP_PIXELS} pixels", "map a smaller frame"

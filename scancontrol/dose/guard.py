@@ -78,7 +78,8 @@ class DoseGuard:
         ``queued_electrons`` were promised to scans that wait; they count against the session's limit.
         ``most_electrons`` is what whoever asks allows this one.
 
-        :raises DoseLimitPassed: the scan would pass a limit; says by how much and what would fit
+        Raises:
+            DoseLimitPassed: the scan would pass a limit; says by how much and what would fit.
         """
         exposure_us = None
         if self.needs_cells:

@@ -21,7 +21,11 @@ _MARGIN = 0.06
 
 
 def save_ledger_figure(state: LedgerState, path: Path) -> None:
-    """Write :func:`draw_ledger`. Raises :class:`OSError` or :class:`ValueError` if it cannot be written."""
+    """Write :func:`draw_ledger`.
+
+    Raises:
+        OSError, ValueError: it cannot be written.
+    """
     draw_ledger(state).savefig(path, dpi=150)
 
 

@@ -28,7 +28,11 @@ MAPPED_CELLS = 128
 
 
 def save_plan_figure(planned: PlannedScan, path: Path) -> None:
-    """Write :func:`draw_plan` as an image. Raises :class:`OSError` or :class:`ValueError` if it cannot be written."""
+    """Write :func:`draw_plan` as an image.
+
+    Raises:
+        OSError, ValueError: it cannot be written.
+    """
     figure = draw_plan(planned)
     figure.savefig(path, dpi=150, facecolor=PAPER)
 

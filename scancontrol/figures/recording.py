@@ -229,7 +229,8 @@ def export(
 ) -> list[Path]:
     """Write every picture of ``frames`` (all by default) into ``folder``; returns the files.
 
-    Raises :class:`InvalidInput` if the folder cannot be written or there is nothing to write.
+    Raises:
+        InvalidInput: the folder cannot be written or there is nothing to write.
     """
     chosen = [frame.frame for frame in recording.frames] if frames is None else frames
     written = []

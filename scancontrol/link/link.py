@@ -56,7 +56,9 @@ class MicroscopeLink:
         Samples of other series that the microscope still keeps are let go
     :param may_light: asked before anything is sent, once and again, that may bring the beam on: a path, a scan, going
         on, releasing the blanker. What it says no to is refused with the code ``no_session``, as by a lost session
-    :raises InvalidInput: the address is not one, or is on the network and no keys are given
+
+    Raises:
+        InvalidInput: the address is not one, or is on the network and no keys are given.
     """
 
     def __init__(
@@ -87,10 +89,11 @@ class MicroscopeLink:
     def connect(self, timeout_s: float = 5.0) -> Capabilities:
         """Say hello and learn what the microscope can.
 
-        :raises LinkError: nobody answers at the address
-        :raises VersionMismatch: the microscope speaks another version of the protocol
-        :raises LeaseHeld: somebody else operates it (an abandoned lease is waited for, within the timeout)
-        :raises InvalidInput: it states capabilities that cannot be
+        Raises:
+            LinkError: nobody answers at the address.
+            VersionMismatch: the microscope speaks another version of the protocol.
+            LeaseHeld: somebody else operates it (an abandoned lease is waited for, within the timeout).
+            InvalidInput: it states capabilities that cannot be.
         """
         deadline = time.monotonic() + timeout_s
         first: m.Refused | None = None
@@ -127,12 +130,20 @@ class MicroscopeLink:
 
     @property
     def capabilities(self) -> Capabilities:
-        """What the microscope said that it can. Raises :class:`LinkError` before :meth:`connect`."""
+        """What the microscope said that it can.
+
+        Raises:
+            LinkError: before :meth:`connect`.
+        """
         return self._welcome().capabilities
 
     @property
     def limits(self) -> m.Limits:
-        """The bounds that the microscope's server works within. Raises :class:`LinkError` before :meth:`connect`."""
+        """The bounds that the microscope's server works within.
+
+        Raises:
+            LinkError: before :meth:`connect`.
+        """
         return self._welcome().limits
 
     @property
@@ -189,8 +200,9 @@ class MicroscopeLink:
     def register(self, recipe: PathRecipe, timeout_s: float = 30.0) -> str:
         """Make a path known to the microscope; returns its id. Knows by itself what it has registered before.
 
-        :raises InvalidInput: a quantity of the recipe is outside what the microscope takes
-        :raises LinkError: no answer in time
+        Raises:
+            InvalidInput: a quantity of the recipe is outside what the microscope takes.
+            LinkError: no answer in time.
         """
         path_id = recipe.path_id
         self._ask(m.Register, timeout_s, path_id=path_id, recipe=msgspec.to_builtins(recipe, builtin_types=(bytes,)))
@@ -214,9 +226,10 @@ class MicroscopeLink:
         Exactly one :class:`End` will come for it. ``area`` names the area of the specimen for the dose limit;
         the microscope trips by itself before the scan has spent ``most_electrons``.
 
-        :raises RequestRefused: not now; ``code`` is one of ``queue_full``, ``beam_held``, ``not_now``, ``unknown_path``
-        :raises InvalidInput: the scan would pass a dose limit, or ``first_index`` is not in the path
-        :raises LinkError: no answer in time, or the session ended before the answer came
+        Raises:
+            RequestRefused: not now; ``code`` is one of ``queue_full``, ``beam_held``, ``not_now``, ``unknown_path``.
+            InvalidInput: the scan would pass a dose limit, or ``first_index`` is not in the path.
+            LinkError: no answer in time, or the session ended before the answer came.
         """
         fields = {
             "series_id": series_id,
@@ -240,7 +253,11 @@ class MicroscopeLink:
         self._ask(m.Pause, timeout_s)
 
     def resume(self, timeout_s: float = 5.0) -> None:
-        """Go on at the next unexposed sample. Raises :class:`RequestRefused` where nothing is paused."""
+        """Go on at the next unexposed sample.
+
+        Raises:
+            RequestRefused: nothing is paused.
+        """
         self._ask(m.Resume, timeout_s)
 
     def abort(self, reason: str = "", timeout_s: float = 5.0) -> None:
@@ -258,7 +275,8 @@ class MicroscopeLink:
 
         With ``hold``, the count of blanks of a :class:`Status`, ``auto`` ends that hold and none that came after it.
 
-        :raises RequestRefused: ``unblank`` without a scan: the beam is never on while nothing is collected
+        Raises:
+            RequestRefused: ``unblank`` without a scan: the beam is never on while nothing is collected.
         """
         self._ask(m.SetBlanker, timeout_s, state=state, hold=hold)
 
@@ -267,8 +285,9 @@ class MicroscopeLink:
     def receive(self, timeout_s: float = 0.0) -> LinkEvent | None:
         """The next start, chunk, end or notice; None if there is none within ``timeout_s``.
 
-        :raises RemoteProtocolError: the microscope sent something malformed; nothing has changed
-        :raises VersionMismatch: it was replaced by one of another version
+        Raises:
+            RemoteProtocolError: the microscope sent something malformed; nothing has changed.
+            VersionMismatch: it was replaced by one of another version.
         """
         deadline = time.monotonic() + timeout_s
         self._alive()
@@ -286,7 +305,8 @@ class MicroscopeLink:
     def acknowledge(self, series_id: int, frame: int, next_index: int) -> None:
         """All samples of this frame below ``next_index`` are on disk: the microscope may forget them.
 
-        :raises LocalProtocolError: they were not all received
+        Raises:
+            LocalProtocolError: they were not all received.
         """
         self._alive()
         self._protocol.acknowledge(series_id, frame, next_index)

@@ -53,7 +53,8 @@ class ClientShell:
     def turn(self, wait_ms: int) -> None:
         """Send, wait, receive, look at the time, and connect anew where that is due.
 
-        :raises RemoteProtocolError, VersionMismatch: as the protocol says of what came
+        Raises:
+            RemoteProtocolError, VersionMismatch: as the protocol says of what came.
         """
         protocol = self._protocol
         now = time.monotonic()

@@ -32,7 +32,11 @@ class DriveConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     clients: Path | None = None  # folder of the public keys that may connect
 
     def security(self, base: Path) -> ServerSecurity | None:
-        """The keys, with paths relative to ``base``. Raises :class:`InvalidInput` if half of them is missing."""
+        """The keys, with paths relative to ``base``.
+
+        Raises:
+            InvalidInput: half of them is missing.
+        """
         if self.secret_key is None and self.clients is None:
             return None
         if self.secret_key is None or self.clients is None:
@@ -45,7 +49,11 @@ class DriveConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 def load_drive(path: Path) -> DriveConfig:
-    """Read one configuration. Raises :class:`InvalidInput`."""
+    """Read one configuration.
+
+    Raises:
+        InvalidInput: it cannot be read, or says something impossible.
+    """
     config = load_yaml(path, DriveConfig)
     config.microscope.check()
     return config

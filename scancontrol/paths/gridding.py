@@ -23,7 +23,10 @@ def partial_frame(
 
     ``values`` (n,) belong to samples ``first_index`` onwards of ``path``, which may be cut short, or to positions
     (n, 2) in fractions of the field. Returns ``mean`` (rows, cols), 0 where no sample fell, and ``weight`` (rows, cols)
-    in µs of dwell (in samples where positions come without dwell). Raises :class:`ValueError` if lengths differ.
+    in µs of dwell (in samples where positions come without dwell).
+
+    Raises:
+        ValueError: lengths differ.
     """
     values = np.asarray(values)
     if values.ndim != 1:

@@ -87,7 +87,11 @@ class ScanPath:
             yield self.chunk(first, min(max_samples, self.count - first))
 
     def chunk(self, first_index: int, count: int) -> PathChunk:
-        """Samples ``first_index`` to ``first_index + count``. Raises :class:`IndexError` outside the path."""
+        """Samples ``first_index`` to ``first_index + count``.
+
+        Raises:
+            IndexError: they are outside the path.
+        """
         if not (first_index >= 0 and count >= 0 and first_index + count <= self.count):
             raise IndexError(f"samples {first_index} to {first_index + count} of a path of {self.count}")
         if self.count <= KEPT_SAMPLES or "_whole" in self.__dict__:

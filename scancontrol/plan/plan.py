@@ -127,7 +127,11 @@ def load_plan_and_notes(path: str | Path) -> tuple[ScanPlan, tuple[str, ...]]:
 
 
 def parse_plan(text: str, source: str = "plan") -> ScanPlan:
-    """Read a plan from YAML text. Raises :class:`InvalidInput` like :func:`load_plan`."""
+    """Read a plan from YAML text.
+
+    Raises:
+        InvalidInput: like :func:`load_plan`.
+    """
     return _complete(convert(parse_yaml(text, source), ScanPlan, source), Path("plan"))[0]
 
 
@@ -144,7 +148,11 @@ def _complete(plan: ScanPlan, file: Path) -> tuple[ScanPlan, tuple[str, ...]]:
 
 
 def load_capabilities(path: str | Path) -> Capabilities:
-    """Read and check what a microscope states about itself from a YAML file. Raises :class:`InvalidInput`."""
+    """Read and check what a microscope states about itself from a YAML file.
+
+    Raises:
+        InvalidInput: it cannot be read, or states something impossible.
+    """
     capabilities = load_yaml(Path(path), Capabilities)
     capabilities.check()
     return capabilities

@@ -160,7 +160,11 @@ class PlannedScan:
         return self.patterns[frame % len(self.plan.patterns)].dose.electrons
 
     def recipe_of(self, pattern: AnyPattern) -> PathRecipe:
-        """The solved recipe of any pattern under this plan. Raises :class:`InvalidInput` if it cannot be."""
+        """The solved recipe of any pattern under this plan.
+
+        Raises:
+            InvalidInput: it cannot be.
+        """
         return solve(self.plan.recipe_of(pattern, self.capabilities))
 
     # -- what it comes to ---------------------------------------------------------------------------------

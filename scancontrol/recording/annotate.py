@@ -21,7 +21,8 @@ __all__ = ["Annotator"]
 class Annotator:
     """Writes restorations into the places that a recording has for them, and nothing else.
 
-    Raises :class:`RecordingError` if the file is no recording, or is being written.
+    Raises:
+        RecordingError: the file is no recording, or is being written.
     """
 
     def __init__(self, path: Path | str) -> None:
@@ -52,7 +53,8 @@ class Annotator:
     ) -> None:
         """Store a restoration, as :meth:`RecordingWriter.write_restoration` does.
 
-        Raises :class:`RecordingError` if the frame has no place for one, or the disk no room.
+        Raises:
+            RecordingError: the frame has no place for one, or the disk no room.
         """
         row = self.header.restoration_row(self._rows[frame]) if frame in self._rows else None
         if row is None:

@@ -27,7 +27,11 @@ def check_version(file: h5py.File) -> None:
 
 
 def read_head(file: h5py.File) -> tuple[Header, str, Capabilities]:
-    """Header, plan and capabilities. Raises :class:`RecordingError` if they are not those of a recording."""
+    """Header, plan and capabilities.
+
+    Raises:
+        RecordingError: they are not those of a recording.
+    """
     check_version(file)
     try:
         header = msgspec.yaml.decode(_read_text(file, "header"), type=Header)
@@ -49,7 +53,11 @@ def _read_text(file: h5py.File, name: str) -> bytes:
 
 
 def read_regions(file: h5py.File, header: Header) -> dict[str, Region]:
-    """Where each data set lies. Raises :class:`RecordingError` if one is not as the header says."""
+    """Where each data set lies.
+
+    Raises:
+        RecordingError: one is not as the header says.
+    """
     regions: dict[str, Region] = {}
     wanted = [(f"recording/{name}", name, header.table_shape(name), dtype.base) for name, dtype in TABLES.items()]
     wanted += [

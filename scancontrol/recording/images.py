@@ -24,7 +24,7 @@ from scancontrol.restoration import Provenance
 
 __all__ = ["ImageWriter"]
 
-_LOG = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 RESERVE_BYTES, RESERVE_SHARE = 256 << 20, 0.02
 """Pictures are not stored while less than this is free on the disk: the smaller of the two."""
 _LOOK_S = 0.25
@@ -147,7 +147,7 @@ class ImageWriter:
             self._regions[name].write(self._descriptor, 0, first, np.ascontiguousarray(data).tobytes())
         except OSError as error:
             if not self.not_stored:
-                _LOG.warning("%s; raw samples go on", disk_error(self._path, f"storing {name} in", error))
+                log.warning("%s; raw samples go on", disk_error(self._path, f"storing {name} in", error))
             self.not_stored += 1
             return False
         return True

@@ -77,9 +77,12 @@ class StoredRestoration:
 
 
 class RecordingReader:
-    """An open recording. Raises :class:`RecordingError` from every method that reads the file.
+    """An open recording.
 
     ``frames`` and ``paths`` are in the order of acquisition; ``plan_text`` is the plan's YAML.
+
+    Raises:
+        RecordingError: the file cannot be read; from every method that reads it.
     """
 
     def __init__(self, path: Path | str) -> None:
@@ -181,8 +184,9 @@ class RecordingReader:
     def samples(self, frame: int, first: int = 0, count: int | None = None) -> NDArray[Any]:
         """Samples (channels, n) of a frame from index ``first``: at most those received.
 
-        Raises :class:`RecordingError` that names the frame and the chunk if the disk damaged any of them;
-        :meth:`read_samples` gives the others.
+        Raises:
+            RecordingError: the disk damaged any of them; names the frame and the chunk; :meth:`read_samples`
+                gives the others.
         """
         read = self.read_samples(frame, first, count)
         if read.damaged:
@@ -275,7 +279,8 @@ class RecordingReader:
     def verify(self) -> int:
         """Read every sample against the checksum of its chunk; return how many chunks carried one.
 
-        Raises :class:`RecordingError` naming the chunks that do not match.
+        Raises:
+            RecordingError: chunks do not match; names them.
         """
         found = self.examine()
         if found.damaged:

@@ -46,7 +46,8 @@ class Region:
     def of(cls, data_set: h5py.Dataset) -> Region:
         """Note where an allocated, unfiltered data set lies.
 
-        Raises :class:`RecordingError` if it is not allocated, or not stored plainly.
+        Raises:
+            RecordingError: it is not allocated, or not stored plainly.
         """
         lanes = data_set.shape[0] if data_set.chunks and data_set.ndim == 2 else 1
         itemsize = data_set.dtype.itemsize
@@ -91,7 +92,11 @@ class Region:
             count -= length
 
     def write(self, descriptor: int, lane: int, first: int, data: memoryview | bytes) -> None:
-        """Put ``data`` (bytes) at byte ``first`` of ``lane``. Raises :class:`OSError`."""
+        """Put ``data`` (bytes) at byte ``first`` of ``lane``.
+
+        Raises:
+            OSError: the disk fails.
+        """
         view = memoryview(data).cast("B")
         done = 0
         for address, length in self.pieces(lane, first, len(view)):
@@ -99,11 +104,19 @@ class Region:
             done += length
 
     def read(self, descriptor: int, lane: int, first: int, count: int) -> bytes:
-        """Get ``count`` bytes from byte ``first`` of ``lane``. Raises :class:`OSError`."""
+        """Get ``count`` bytes from byte ``first`` of ``lane``.
+
+        Raises:
+            OSError: the disk fails.
+        """
         return b"".join(pread_all(descriptor, length, at) for at, length in self.pieces(lane, first, count))
 
     def read_into(self, descriptor: int, lane: int, first: int, target: memoryview) -> None:
-        """Fill ``target`` (bytes) from byte ``first`` of ``lane``, without a copy. Raises :class:`OSError`."""
+        """Fill ``target`` (bytes) from byte ``first`` of ``lane``, without a copy.
+
+        Raises:
+            OSError: the disk fails.
+        """
         done = 0
         for address, length in self.pieces(lane, first, len(target)):
             end = done + length
@@ -136,7 +149,11 @@ def pread_all(descriptor: int, count: int, address: int) -> bytes:
 
 
 def reserve(descriptor: int, region: Region) -> None:
-    """Allocate ``region`` on the disk now, so that it cannot run out later. Raises :class:`OSError`."""
+    """Allocate ``region`` on the disk now, so that it cannot run out later.
+
+    Raises:
+        OSError: the disk fails.
+    """
     for lane in range(region.offsets.shape[0]):
         run_first, run_count = -1, 0
         for address, length in region.pieces(lane, 0, region.lane_bytes):

@@ -83,8 +83,11 @@ class RecordingWriter:
     ) -> Self:
         """Make the file and reserve the disk space of every raw sample of the plan.
 
-        ``fsync`` makes :meth:`write_chunk` wait for the disk itself: a sample acknowledged then survives
-        the loss of power, not only of the process. Raises :class:`RecordingError`; no file is left then.
+        ``fsync`` makes :meth:`write_chunk` wait for the disk itself: a sample acknowledged then survives the loss of
+        power, not only of the process.
+
+        Raises:
+            RecordingError: the disk has no room, or a file is there already; none is left then.
         """
         path = Path(path)
         status = new_row(STATUS_ROW, reason=b"recording")
@@ -93,7 +96,11 @@ class RecordingWriter:
 
     @classmethod
     def resume(cls, path: Path | str, *, fsync: bool = False) -> Self:
-        """Go on with a recording whose writer died. Raises :class:`RecordingError` if it ended cleanly."""
+        """Go on with a recording whose writer died.
+
+        Raises:
+            RecordingError: it ended cleanly.
+        """
         path = Path(path)
         descriptor = open_exclusively(path)  # before anything is read: its writer may be about to replace it
         try:
@@ -115,7 +122,8 @@ class RecordingWriter:
     def begin_frame(self, frame: int, path: ScanPath) -> None:
         """Give frame ``frame`` its place, along ``path``. Beginning a frame again changes nothing.
 
-        Raises :class:`RecordingError` if the recording was not made large enough for it.
+        Raises:
+            RecordingError: the recording was not made large enough for it.
         """
         with self._lock:
             if self._rows.get(frame) is not None:
@@ -174,9 +182,12 @@ class RecordingWriter:
     ) -> int:
         """Put samples of a frame on the disk and return the next index wanted: all before it is safe.
 
-        ``values`` is (channels, n); ``electrons`` the dose so far as the microscope states it. What is on
-        the disk already is counted and not written again. A chunk from beyond the next index wanted is
-        not kept: the answer tells where to send from. Raises :class:`RecordingError`.
+        ``values`` is (channels, n); ``electrons`` the dose so far as the microscope states it. What is on the disk
+        already is counted and not written again. A chunk from beyond the next index wanted is not kept: the answer
+        tells where to send from.
+
+        Raises:
+            RecordingError: the disk does not take it.
         """
         with self._lock:
             progress = self._known(frame)
@@ -276,7 +287,10 @@ class RecordingWriter:
     def note_asked(self, frame: int, server_id: str) -> None:
         """Note whom a frame is about to be asked of; with ``""``, that its end has told how far it came.
 
-        While it is noted, nobody but that server knows which samples were exposed. Raises :class:`RecordingError`.
+        While it is noted, nobody but that server knows which samples were exposed.
+
+        Raises:
+            RecordingError: the disk does not take it.
         """
         with self._lock:
             progress = self._known(frame)
@@ -293,7 +307,11 @@ class RecordingWriter:
         return self._frames[frame].asked_of if frame in self._frames else ""
 
     def settle(self, server_id: str) -> None:
-        """This server has told of every frame that it was asked for how far it came. Raises :class:`RecordingError`."""
+        """This server has told of every frame that it was asked for how far it came.
+
+        Raises:
+            RecordingError: the disk does not take it.
+        """
         for frame, progress in self._frames.items():
             if progress.asked_of == server_id:
                 self.note_asked(frame, "")

@@ -54,7 +54,8 @@ def check_address(address: str, security: ServerSecurity | ClientSecurity | None
 def bind(socket: zmq.Socket[Any], address: str) -> str:
     """Bind, and return the endpoint with the port that was found (port 0 or ``*`` is any free one).
 
-    :raises InvalidInput: the port is in use, or is not this machine's to bind
+    Raises:
+        InvalidInput: the port is in use, or is not this machine's to bind.
     """
     socket.setsockopt(zmq.IPV6, int("[" in address))
     try:
@@ -74,7 +75,8 @@ def bind(socket: zmq.Socket[Any], address: str) -> str:
 def bind_again(socket: zmq.Socket[Any], endpoint: str, key: tuple[bytes, bytes]) -> None:
     """Listen at the same endpoint with another key (public, secret). All who are connected have to come again.
 
-    :raises InvalidInput: another process took the port meanwhile
+    Raises:
+        InvalidInput: another process took the port meanwhile.
     """
     socket.unbind(endpoint)
     use_key(socket, key)

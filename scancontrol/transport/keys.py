@@ -181,7 +181,8 @@ class KeyWatch:
 def make_keys(folder: Path, name: str) -> tuple[Path, Path]:
     """Write a new key pair; returns the public and the secret file. Never writes over a file.
 
-    :raises InvalidInput: the name is not a plain one, a file is there already, or the folder cannot be written
+    Raises:
+        InvalidInput: the name is not a plain one, a file is there already, or the folder cannot be written.
     """
     if not _NAME.fullmatch(name):
         raise InvalidInput(
@@ -211,14 +212,19 @@ def _write(path: Path, mode: int, text: str) -> None:
 
 
 def load_public_key(path: Path) -> bytes:
-    """The public key (Z85) of a key file. Raises :class:`InvalidInput`."""
+    """The public key (Z85) of a key file.
+
+    Raises:
+        InvalidInput: it cannot be read, or is no key file.
+    """
     return _keys(path, _read(path, secret=False))["public"]
 
 
 def load_secret_key(path: Path) -> tuple[bytes, bytes]:
     """The public and secret key (Z85) of a secret key file that nobody else can read.
 
-    :raises InvalidInput: no such file, not a key file, or its mode lets others read or write it
+    Raises:
+        InvalidInput: there is no such file, it is no key file, or its mode lets others read or write it.
     """
     keys = _keys(path, _read(path, secret=True))
     if "secret" not in keys:

@@ -22,7 +22,11 @@ def dealer(
     max_message_bytes: int,
     high_water: int = 4096,
 ) -> zmq.Socket[bytes]:
-    """A connected DEALER with every bound set. Raises :class:`InvalidInput` for an address that is none."""
+    """A connected DEALER with every bound set.
+
+    Raises:
+        InvalidInput: an address that is none.
+    """
     socket: zmq.Socket[bytes] = context.socket(zmq.DEALER)
     socket.linger = 0
     socket.sndhwm = high_water

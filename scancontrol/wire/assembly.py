@@ -126,7 +126,8 @@ class Assembly:
     def put(self, message: Start | ChunkHeader | End, payload: Part | None) -> bool:
         """Take a message in. False if messages before it are missing; a repeated one is dropped.
 
-        :raises RemoteProtocolError: its samples do not follow on those before
+        Raises:
+            RemoteProtocolError: its samples do not follow on those before.
         """
         if self.expected is None or message.sequence > self.expected:
             return False

@@ -139,7 +139,8 @@ class ClientProtocol:
     def acknowledge(self, series_id: int, frame: int, next_index: int) -> None:
         """All samples of this frame below ``next_index`` are safe; the microscope may forget them.
 
-        :raises LocalProtocolError: they were not all taken with :meth:`next_event`
+        Raises:
+            LocalProtocolError: they were not all taken with :meth:`next_event`.
         """
         self._assembly.acknowledge(series_id, frame, next_index)
 
@@ -184,8 +185,9 @@ class ClientProtocol:
     def receive_control(self, parts: Sequence[Part], now_ns: int) -> None:
         """One multipart message from the control connection.
 
-        :raises RemoteProtocolError: malformed; nothing has changed
-        :raises VersionMismatch: the microscope speaks another version of the protocol
+        Raises:
+            RemoteProtocolError: malformed; nothing has changed.
+            VersionMismatch: the microscope speaks another version of the protocol.
         """
         message, _ = SERVER_CONTROL.decode(parts)
         self._heard_ns = now_ns
@@ -216,7 +218,8 @@ class ClientProtocol:
     def receive_data(self, parts: Sequence[Part], now_ns: int) -> None:
         """One multipart message from the data connection.
 
-        :raises RemoteProtocolError: malformed, or samples that do not follow on those before
+        Raises:
+            RemoteProtocolError: malformed, or samples that do not follow on those before.
         """
         message, payload = SERVER_DATA.decode(parts)
         self._heard_ns = now_ns

@@ -51,7 +51,11 @@ _probe = msgspec.msgpack.Decoder(_Probe)
 
 
 def _refuse_other_version(header: Part) -> None:
-    """Raises VersionMismatch if the sender of a header says that it speaks another version."""
+    """Look only at the version that the sender of a header says that it speaks.
+
+    Raises:
+        VersionMismatch: it is another one than ours.
+    """
     try:
         probe = _probe.decode(header)
     except UNREADABLE:

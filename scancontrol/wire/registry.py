@@ -19,8 +19,9 @@ def expand_recipe(path_id: str, recipe: Mapping[str, Any], samples_limit: int) -
 
     Costs time in proportion to the path, so the shell may do it outside its loop; needs no state.
 
-    :raises RemoteProtocolError: not a recipe, or not the one whose hash is ``path_id``
-    :raises InvalidInput: a quantity in it cannot be, or the path is longer than the microscope takes
+    Raises:
+        RemoteProtocolError: not a recipe, or not the one whose hash is ``path_id``.
+        InvalidInput: a quantity in it cannot be, or the path is longer than the microscope takes.
     """
     try:
         typed = msgspec.convert(recipe, PathRecipe)

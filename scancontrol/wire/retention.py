@@ -67,7 +67,8 @@ class Retention:
     def acknowledge(self, next_sequence: int, credit_limit: int) -> None:
         """Forget what is safe, and take credit.
 
-        :raises RemoteProtocolError: what was never sent is said to be safe
+        Raises:
+            RemoteProtocolError: what was never sent is said to be safe.
         """
         if next_sequence > self._sent:
             raise RemoteProtocolError(
@@ -82,7 +83,8 @@ class Retention:
     def rewind(self, next_sequence: int) -> int:
         """Send again from this number on, or from the oldest that is kept; returns the number.
 
-        :raises RemoteProtocolError: the number is beyond the log
+        Raises:
+            RemoteProtocolError: the number is beyond the log.
         """
         if next_sequence > self.next_sequence:
             raise RemoteProtocolError(f"data message {next_sequence} asked for; the next is {self.next_sequence}")

@@ -149,7 +149,8 @@ class Scanner:
     def step(self, event: Event, text: str, now_ns: int) -> None:
         """Take one step of the table.
 
-        :raises LocalProtocolError: the table has no such step; nothing has changed
+        Raises:
+            LocalProtocolError: the table has no such step; nothing has changed.
         """
         step = MICROSCOPE[self.state].get(event)
         if step is None:
@@ -182,9 +183,10 @@ class Scanner:
     def enqueue(self, request: Scan, path: ScanPath, now_ns: int) -> None:
         """Accept a scan.
 
-        :raises InvalidInput: nothing of it is left to expose, or it would pass a dose limit
-        :raises LocalProtocolError: the table does not allow a scan now, or whoever asks has not heard that the one
-            before it was cut off
+        Raises:
+            InvalidInput: nothing of it is left to expose, or it would pass a dose limit.
+            LocalProtocolError: the table does not allow a scan now, or whoever asks has not heard that the one before
+                it was cut off.
         """
         if self.trouble:
             raise LocalProtocolError(f"the beam may be on: {self.trouble}; see that it goes off")
@@ -208,7 +210,8 @@ class Scanner:
     def exposed(self, values: Any, electrons: float, monotonic_ns: int, now_ns: int) -> None:
         """Log samples, ``(channels, n)`` of ``<u2`` or ``<f4``. A block that cannot be right is a fault.
 
-        :raises LocalProtocolError: no frame is open
+        Raises:
+            LocalProtocolError: no frame is open.
         """
         scan = self.scan
         if scan is None or self.read_budget() == 0:

@@ -58,7 +58,11 @@ class Upload:
         return len(self._data) == self.register.data_bytes
 
     def recipe(self) -> dict[str, Any]:
-        """The recipe with its positions. Raises :class:`RemoteProtocolError` if it has no place for them."""
+        """The recipe with its positions.
+
+        Raises:
+            RemoteProtocolError: it has no place for them.
+        """
         recipe = self.register.recipe
         pattern = recipe.get("pattern")
         if not isinstance(pattern, dict):

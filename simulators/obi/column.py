@@ -57,7 +57,10 @@ class _AveragingDetector(Detector):
 class MicroscopeColumn:
     """Implements :class:`simulators.obi.device.Column` for the first detector of ``config``.
 
-    ``field_nm`` is the width that the DACs' full range covers. Raises :class:`InvalidInput` if it cannot be.
+    ``field_nm`` is the width that the DACs' full range covers.
+
+    Raises:
+        InvalidInput: it cannot be.
     """
 
     def __init__(self, config: SimulatorConfig, field_nm: float = 20.0) -> None:

@@ -32,11 +32,15 @@ DETECTOR = DetectorConfig(counts_per_electron=500.0, offset_counts=300.0, read_n
 _PACKET = 512
 _OUT_LIMIT = 1 << 20  # the device's buffers: when the client does not read, the device waits
 _IN_LIMIT = 1 << 16
-_log = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 
 def parse_address(address: str) -> tuple[str, int]:
-    """``tcp://HOST:PORT`` as host and port. Raises :class:`InvalidInput`."""
+    """``tcp://HOST:PORT`` as host and port.
+
+    Raises:
+        InvalidInput: it is not of that form.
+    """
     host, _, port = address.removeprefix("tcp://").rpartition(":")
     if not address.startswith("tcp://") or not host or not port.isdigit() or int(port) > 65535:
         raise InvalidInput("address", address, "is not tcp://HOST:PORT", "give for example tcp://127.0.0.1:2224")
@@ -126,13 +130,13 @@ class ObiServer:
     def _accept(self) -> None:
         client, peer = self._listener.accept()
         if self._client is not None:
-            _log.warning("OBI client %s:%s takes the place of the one before", *peer[:2])
+            log.warning("OBI client %s:%s takes the place of the one before", *peer[:2])
         self._drop_client()
         client.setblocking(False)
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._client = client
         self._selector.register(client, selectors.EVENT_READ)
-        _log.info("OBI client %s:%s", *peer[:2])
+        log.info("OBI client %s:%s", *peer[:2])
 
     def _drop_client(self) -> None:
         if self._client is None:
@@ -143,7 +147,7 @@ class ObiServer:
         self._device.reset_pipe()
         self._forget()
         if self._device.lit:
-            _log.warning("the OBI client left while the beam is on the specimen")
+            log.warning("the OBI client left while the beam is on the specimen")
 
     def _exchange(self, events: int) -> None:
         client = self._client

@@ -30,7 +30,11 @@ class Stretch:
 
 
 class ExposureLog:
-    """Appends to ``path``. Raises :class:`InvalidInput` if it cannot be written."""
+    """Appends to ``path``.
+
+    Raises:
+        InvalidInput: it cannot be written.
+    """
 
     def __init__(self, path: Path) -> None:
         try:

@@ -371,7 +371,11 @@ def _points(suffix: str) -> Callable[[bytes], bool]:
 
 
 def read_all(path: Path) -> None:
-    """Read everything that a recording holds. Raises :class:`RecordingError`."""
+    """Read everything that a recording holds.
+
+    Raises:
+        RecordingError: it cannot be read.
+    """
     with RecordingReader(path) as read:
         read.verify()
         for frame in read.frames:

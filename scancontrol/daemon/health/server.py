@@ -188,7 +188,11 @@ def _loopback_name(host: str) -> bool:
 
 
 def find_daemon(folder: Path) -> Endpoint:
-    """How to reach the daemon that records into ``folder``. Raises :class:`LinkError` if none does."""
+    """How to reach the daemon that records into ``folder``.
+
+    Raises:
+        LinkError: none does.
+    """
     path = folder / ENDPOINT_FILE
     try:
         with path.open("rb") as file:
@@ -202,7 +206,9 @@ def find_daemon(folder: Path) -> Endpoint:
 def ask(address: str, timeout_s: float = 2.0) -> Snapshot:
     """The snapshot of the daemon at ``host:port`` of loopback, or at the ``http://host:port/status`` that it prints.
 
-    Raises :class:`InvalidInput` for an address that is none, and :class:`LinkError` if no daemon answers there.
+    Raises:
+        InvalidInput: an address that is none.
+        LinkError: no daemon answers there.
     """
     host, _, port = address.removeprefix("http://").removesuffix("/").removesuffix("/status").rpartition(":")
     if not _loopback_name(f"{host}:{port}") or not port.isdecimal() or not 0 < int(port) < 65536:

@@ -111,7 +111,8 @@ class LiveHub:
     def publish_partial(self, view: PartialView) -> None:
         """Show the samples of a frame so far; a complete frame is also what differences are taken against.
 
-        Raises :class:`~scancontrol.errors.InvalidInput` if image and weight are not 2-D and alike.
+        Raises:
+            InvalidInput: image and weight are not 2-D and alike.
         """
         _check_images(image=view.image, weight=view.weight)
         if view.complete:
@@ -120,7 +121,11 @@ class LiveHub:
             self._put("partial", view)
 
     def publish_restoration(self, view: RestorationView) -> None:
-        """Show a restoration. Raises :class:`~scancontrol.errors.InvalidInput` if its images are not alike."""
+        """Show a restoration.
+
+        Raises:
+            InvalidInput: its images are not alike.
+        """
         if view.interval is None:
             _check_images(estimate=view.estimate)
         else:

@@ -111,8 +111,9 @@ class Refusal(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="
 def decode_from_page(text: str | bytes) -> Command | Acknowledge:
     """Return the message in ``text``.
 
-    Raises :class:`~scancontrol.errors.RemoteProtocolError` if it is binary, longer than
-    :data:`MAX_COMMAND_BYTES` characters, malformed, of an unknown type, or has unknown or ill-typed fields.
+    Raises:
+        RemoteProtocolError: it is binary, longer than :data:`MAX_COMMAND_BYTES` characters, malformed, of an unknown
+            type, or has unknown or ill-typed fields.
     """
     if not isinstance(text, str):
         raise RemoteProtocolError("the page sent a binary message; commands are JSON text")

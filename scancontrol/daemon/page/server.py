@@ -43,7 +43,7 @@ from scancontrol.errors import InvalidInput, LocalProtocolError, RemoteProtocolE
 
 __all__ = ["LiveServer"]
 
-_log = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 MAX_CONNECTIONS = 48  # TCP connections in all, handshakes and file requests among them
 MAX_WATCHERS = 8  # open websockets with pictures
@@ -59,8 +59,9 @@ class LiveServer:
     own. ``certificate`` and ``key`` are PEM files, and with them the page is served over TLS;
     ``public_names`` are further ``host`` names under which a browser may address it.
 
-    Raises :class:`~scancontrol.errors.InvalidInput` for a bad token, unreadable certificate files, or a
-    ``host`` beyond loopback without TLS; :meth:`start` raises it when the address cannot be had.
+    Raises:
+        InvalidInput: a bad token, unreadable certificate files, or a ``host`` beyond loopback without TLS;
+            :meth:`start` raises it when the address cannot be had.
     """
 
     def __init__(
@@ -108,7 +109,11 @@ class LiveServer:
         return self._link(self._observer_token)
 
     def start(self) -> str:
-        """Serve from now on; return the operator's link. Raises InvalidInput if the address cannot be had."""
+        """Serve from now on; return the operator's link.
+
+        Raises:
+            InvalidInput: the address cannot be had.
+        """
         if self._thread is not None:
             raise LocalProtocolError("the page's server was started before")
         started = threading.Event()
@@ -119,7 +124,7 @@ class LiveServer:
                 asyncio.run(self._serve(started))
             except BaseException as error:  # the thread that waits for start reports it
                 if started.is_set():
-                    _log.exception("the page's server has failed; the scan goes on without it")
+                    log.exception("the page's server has failed; the scan goes on without it")
                 failure.append(error)
             finally:
                 started.set()

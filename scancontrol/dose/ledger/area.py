@@ -64,7 +64,8 @@ class Patch:
 def patch_of(path: ScanPath, stage_nm: tuple[float, float], first: int = 0, stop: int | None = None) -> Patch:
     """Where samples ``first`` to ``stop`` of a path fall, with the centre of the field at ``stage_nm``, (y, x).
 
-    Raises :class:`InvalidInput` for a stage position that cannot be.
+    Raises:
+        InvalidInput: a stage position that cannot be.
     """
     for axis, at in zip("yx", stage_nm, strict=True):
         if not (math.isfinite(at) and abs(at) <= _FARTHEST_NM):
@@ -118,7 +119,11 @@ class AreaMap:
         return len(self.tiles) + new <= MAX_TILES
 
     def add(self, patch: Patch, electrons: float) -> None:
-        """Count a patch that got so many electrons. Raises :class:`InvalidInput` where the map is full."""
+        """Count a patch that got so many electrons.
+
+        Raises:
+            InvalidInput: the map is full.
+        """
         if not self.room_for(patch):
             raise InvalidInput("dose map", f"{len(self.tiles)} tiles", "is full", "name a new specimen")
         dose = patch.dose_e_per_a2(electrons)

@@ -55,7 +55,11 @@ class LedgerTotals:
 
 
 def check_specimen(name: str) -> str:
-    """``name`` if it is a plain one, safe as the name of a folder. Raises :class:`InvalidInput`."""
+    """``name`` if it is a plain one, safe as the name of a folder.
+
+    Raises:
+        InvalidInput: it is not a plain one.
+    """
     if not _NAME.fullmatch(name) or ".." in name:
         raise InvalidInput(
             "specimen",
@@ -324,7 +328,11 @@ class DoseLedger:
 
 
 def read_ledger(folder: Path) -> LedgerState:
-    """What the ledger in ``folder`` says, without opening it for writing. Raises :class:`InvalidInput`."""
+    """What the ledger in ``folder`` says, without opening it for writing.
+
+    Raises:
+        InvalidInput: there is none, or it is damaged.
+    """
     if not (folder / JOURNAL).exists():
         raise InvalidInput("dose ledger", folder, "holds no ledger", f"give the folder with {JOURNAL} in it")
     for _ in range(8):

@@ -73,7 +73,11 @@ class LedgerState:
     _patches: Recent[tuple[Any, ...], Patch] = field(default_factory=lambda: Recent(_PATCHES_KEPT))
 
     def apply(self, record: dict[str, Any]) -> None:
-        """Take one record in. Raises :class:`InvalidInput` for one that this program did not write."""
+        """Take one record in.
+
+        Raises:
+            InvalidInput: for one that this program did not write.
+        """
         try:
             self._apply(record)
         except (KeyError, TypeError, ValueError, msgspec.ValidationError) as error:

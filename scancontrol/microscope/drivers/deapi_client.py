@@ -40,7 +40,12 @@ class ScanGenerator(Protocol):
 
 
 class DeapiClient:
-    """The real one. Raises :class:`InvalidInput` without the package, :class:`LinkError` without a server."""
+    """The real one.
+
+    Raises:
+        InvalidInput: the package is not installed.
+        LinkError: no server answers.
+    """
 
     def __init__(self, host: str, port: int, camera: str | None, package: Any = None) -> None:
         try:

@@ -114,7 +114,11 @@ class DirectElectronInstrument:
         new.start()
 
     def read(self, max_samples: int) -> Block | None:
-        """See :class:`scancontrol.microscope.instrument.Instrument`. Raises LinkError when the server is late."""
+        """See :class:`scancontrol.microscope.instrument.Instrument`.
+
+        Raises:
+            LinkError: the server is late.
+        """
         frame = self._frame
         if frame is None:
             return None
@@ -160,7 +164,11 @@ class DirectElectronInstrument:
 
 
 class _Frame(threading.Thread):
-    """One frame at the server, from upload to images. Raises :class:`InvalidInput` for a path that cannot be."""
+    """One frame at the server, from upload to images.
+
+    Raises:
+        InvalidInput: the path cannot be.
+    """
 
     def __init__(
         self,
@@ -191,7 +199,11 @@ class _Frame(threading.Thread):
             )
 
     def stop(self) -> None:
-        """End the frame; from any thread. Raises :class:`LinkError` while the server does not confirm it."""
+        """End the frame; from any thread.
+
+        Raises:
+            LinkError: the server does not confirm it.
+        """
         self.stopping.set()
         if self._begun.is_set() and not self._stopped.is_set():
             self._halt()
@@ -273,7 +285,11 @@ class _Frame(threading.Thread):
         self._stopped.set()
 
     def _wait(self) -> None:
-        """Until the server has finished, or was stopped. Raises :class:`LinkError` where it does neither in time."""
+        """Until the server has finished, or was stopped.
+
+        Raises:
+            LinkError: it does neither in time.
+        """
         seen_busy = False
         while not self.stopping.wait(_POLL_S):
             elapsed_s = (time.monotonic_ns() - self._start_ns) * 1e-9
@@ -317,7 +333,10 @@ class _Frame(threading.Thread):
 def grid_positions(positions: NDArray[np.float64], shape: tuple[int, int]) -> tuple[NDArray[np.int32], tuple[int, int]]:
     """Whole positions ``(n, 2)`` as (x, y), and the (width, height) of the coarsest grid that visits none twice.
 
-    ``positions`` (n, 2) are (y, x) in fractions of the field. Raises :class:`InvalidInput` if no grid is fine enough.
+    ``positions`` (n, 2) are (y, x) in fractions of the field.
+
+    Raises:
+        InvalidInput: no grid is fine enough.
     """
     for finer in range(1, _FINEST + 1):
         size = np.array(shape) * finer

@@ -52,7 +52,12 @@ class Wiring(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class TaskLayer(Protocol):
-    """Raises :class:`Starved` for the errors of streaming, :class:`LinkError` for every other one of the hardware."""
+    """The hardware's tasks, as the driver needs them.
+
+    Raises:
+        Starved: the outputs ran out of samples, or the inputs were not read in time; from every method.
+        LinkError: any other error of the hardware; from every method.
+    """
 
     def coerced_rate_hz(self, rate_hz: float) -> float:
         """The rate that the hardware's clock makes of ``rate_hz``."""

@@ -59,7 +59,11 @@ class Stretch:
 
 
 def cycles_of(time_us: NDArray[np.float64], quantity: str) -> Ints:
-    """Times as whole ADC cycles. Raises :class:`InvalidInput` where that leaves none, or is not finite."""
+    """Times as whole ADC cycles.
+
+    Raises:
+        InvalidInput: that leaves none, or is not finite.
+    """
     cycles = np.rint(np.asarray(time_us, dtype=np.float64) / CYCLE_US)
     if not np.all(np.isfinite(cycles)) or (cycles.size and cycles.min() < 1):
         raise InvalidInput(quantity, f"{np.min(time_us):g}", f"is below one ADC cycle, {CYCLE_US}", "raise it")
@@ -70,7 +74,9 @@ def field_codes(positions: NDArray[np.float64], shape: tuple[int, int], fov_nm: 
     """DAC codes ``(n, 2)`` as (x, y) for ``positions`` (n, 2) as (y, x) in fractions of the field.
 
     ``full_nm`` is the width that the DACs' full range covers; with None the frame's longer side fills the range.
-    Raises :class:`InvalidInput` if the frame is larger than the range.
+
+    Raises:
+        InvalidInput: the frame is larger than the range.
     """
     rows, cols = shape
     height_nm = fov_nm * rows / cols
@@ -90,9 +96,11 @@ def field_codes(positions: NDArray[np.float64], shape: tuple[int, int], fov_nm: 
 def encode(codes: Ints, dwell: Ints, move: Ints, *, split: bool) -> Stretch:
     """Commands for ``codes`` (n, 2) as (x, y), ``dwell`` and ``move`` (n,) in ADC cycles; a move is blanked.
 
-    ``split`` gives every dwell as pixels of a power of two of cycles each, because the device averages only the
-    first power of two of a longer one; it costs as many pixels as the dwell has binary ones.
-    Raises :class:`InvalidInput` if a dwell does not fit its field.
+    ``split`` gives every dwell as pixels of a power of two of cycles each, because the device averages only the first
+    power of two of a longer one; it costs as many pixels as the dwell has binary ones.
+
+    Raises:
+        InvalidInput: a dwell does not fit its field.
     """
     if dwell.size and dwell.max() > MAX_RUN:
         raise InvalidInput("dwell_us", dwell.max() * CYCLE_US, f"is above {MAX_RUN * CYCLE_US:g}", "lower it")

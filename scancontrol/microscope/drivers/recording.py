@@ -32,7 +32,8 @@ _STRETCH = 1 << 16
 class Replay:
     """Plays ``path`` back at ``speed`` times the beam's own pace; infinity is as fast as it is read.
 
-    Raises :class:`RecordingError` if the file is no recording, or holds no sample.
+    Raises:
+        RecordingError: the file is no recording, or holds no sample.
     """
 
     def __init__(
@@ -68,7 +69,11 @@ class Replay:
         return self._exposing and self._blanked_ns is None and self._next < self._end
 
     def begin(self, path: ScanPath, first_index: int, frame: int) -> None:
-        """See :class:`~scancontrol.microscope.instrument.Instrument`. Raises RecordingError for a path it lacks."""
+        """See :class:`~scancontrol.microscope.instrument.Instrument`.
+
+        Raises:
+            RecordingError: a path it lacks.
+        """
         blanks = self._blanks
         recorded = self._frames.get(path.path_id)
         if recorded is None:

@@ -97,7 +97,7 @@ class Beam(enum.IntEnum):
 
 @dataclass(frozen=True)
 class Command:
-    """One command. :meth:`encode` raises :class:`InvalidInput` where a field does not fit its word."""
+    """One command; :meth:`encode` refuses a field that does not fit its word with :class:`InvalidInput`."""
 
     opcode: ClassVar[int]
 

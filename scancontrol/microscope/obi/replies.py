@@ -71,7 +71,11 @@ class ReplyReader:
         self._advance()
 
     def feed(self, data: bytes | bytearray | memoryview) -> None:
-        """Take bytes from the peer. Raises :class:`RemoteProtocolError` where a sync frame had to be and is not."""
+        """Take bytes from the peer.
+
+        Raises:
+            RemoteProtocolError: a sync frame had to be and is not.
+        """
         self._buffer += data
         self._advance()
 
@@ -114,7 +118,8 @@ class ReplyReader:
     def take(self, count: int) -> NDArray[np.uint16]:
         """The next ``count`` pixels (at most :meth:`available`) as 16-bit counts: ``adc << 2``, or ``byte << 8``.
 
-        Raises :class:`RemoteProtocolError` if a 16-bit value has its low bits set, which no pixel has.
+        Raises:
+            RemoteProtocolError: a 16-bit value has its low bits set, which no pixel has.
         """
         count = min(count, self.available())
         size = count * self.bytes_per_pixel
