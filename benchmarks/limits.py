@@ -26,7 +26,7 @@ from scancontrol.dose.limits import DoseLimits
 from scancontrol.errors import InvalidInput
 from scancontrol.paths import PathRecipe, Raster, ScanPath
 from scancontrol.paths.geometry import Region
-from scancontrol.paths.path import ELECTRONS_PER_PA_US
+from scancontrol.units import ELECTRONS_PER_PA_US
 from scancontrol.wire.messages import Limits, Scan
 from scancontrol.wire.retention import Retention
 from scancontrol.wire.scanner import BeginScan, BlankBeam, Scanner

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scancontrol.paths import ScanPath
-from scancontrol.paths.path import ELECTRONS_PER_PA_US
+from scancontrol.units import ELECTRONS_PER_PA_US
 from simulators.column.beam import Beam
 from simulators.column.coils import Coils
 from simulators.column.damage import Damage, DoseMap

@@ -7,12 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from scancontrol.dose.electrons import per_a2
 from scancontrol.errors import InvalidInput
 from scancontrol.files import config_file
 from scancontrol.plan.notes import notes, quantisation
 from scancontrol.plan.plan import load_capabilities, load_plan_and_notes
 from scancontrol.plan.planned import PathFigures, PlannedScan
+from scancontrol.units import per_a2
 
 __all__ = ["add_parser", "run", "table"]
 

@@ -7,8 +7,9 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from scancontrol.dose.electrons import A2_PER_NM2, AREA_CELLS
+from scancontrol.dose.electrons import AREA_CELLS
 from scancontrol.paths import ScanPath
+from scancontrol.units import A2_PER_NM2
 
 __all__ = ["CELLS", "PathCells"]
 

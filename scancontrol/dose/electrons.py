@@ -15,21 +15,10 @@ from numpy.typing import NDArray
 
 from scancontrol.errors import InvalidInput
 from scancontrol.paths.geometry import pixel_index
-from scancontrol.paths.path import ELECTRONS_PER_PA_US, ScanPath
+from scancontrol.paths.path import ScanPath
+from scancontrol.units import A2_PER_NM2, ELECTRONS_PER_PA_US
 
-__all__ = [
-    "A2_PER_NM2",
-    "AREA_CELLS",
-    "ELECTRONS_PER_PA_US",
-    "FrameDose",
-    "area_map_e_per_a2",
-    "dwell_map_us",
-    "electrons",
-    "frame_dose",
-    "per_a2",
-]
-
-A2_PER_NM2 = 100.0
+__all__ = ["AREA_CELLS", "FrameDose", "area_map_e_per_a2", "dwell_map_us", "electrons", "frame_dose"]
 
 AREA_CELLS = 64
 """Cells across the field's width over which a dose is averaged before it is held against a limit."""
@@ -105,10 +94,3 @@ def frame_dose(path: ScanPath, beam_current_pa: float) -> FrameDose:
         worst_area_e_per_a2=float(area_map_e_per_a2(path, beam_current_pa).max()),
         worst_pixel_e_per_a2=worst_pixel,
     )
-
-
-def per_a2(dose_e_per_a2: float) -> str:
-    """A dose as people write it: ``0.0123 e/Å²``, ``12.3 e/Å²``, ``4,909 e/Å²``."""
-    if 100 <= dose_e_per_a2 < 1e7:
-        return f"{dose_e_per_a2:,.0f} e/Å²"
-    return f"{dose_e_per_a2:.3g} e/Å²"

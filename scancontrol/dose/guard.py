@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 
 from scancontrol.capabilities import Capabilities
 from scancontrol.dose.cells import CELLS, PathCells
-from scancontrol.dose.electrons import ELECTRONS_PER_PA_US
 from scancontrol.dose.limits import DoseLimits
 from scancontrol.errors import DoseLimitPassed, InvalidInput
 from scancontrol.paths import ScanPath
+from scancontrol.units import ELECTRONS_PER_PA_US
 
 __all__ = ["DoseGuard"]
 

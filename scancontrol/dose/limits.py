@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from scancontrol.errors import DoseLimitPassed, InvalidInput
+from scancontrol.units import rounded_down
 
 __all__ = ["DoseLimits", "check_fits", "check_limit"]
 
@@ -100,15 +101,7 @@ def _what_fits(factor: float, dwell_us: float, coverage: float, frames: int) -> 
     """What a person may type in as printed, and it fits: rounded down."""
     fewer = int(frames * factor * (1 + 1e-12))
     return (
-        f"lower dwell_us from {dwell_us:g} to {_down(dwell_us * factor)}, or the coverage (by dose) from "
-        f"{coverage:.4g} to {_down(coverage * factor)}"
+        f"lower dwell_us from {dwell_us:g} to {rounded_down(dwell_us * factor)}, or the coverage (by dose) from "
+        f"{coverage:.4g} to {rounded_down(coverage * factor)}"
         + (f", or take {fewer} frames instead of {frames}" if frames > 1 and fewer >= 1 else "")
     )
-
-
-def _down(value: float) -> str:
-    """``value`` with three digits, never above it."""
-    if value <= 0:
-        return "0"
-    digit = 10.0 ** (math.floor(math.log10(value)) - 2)
-    return f"{math.floor(value / digit + 1e-9) * digit:.3g}"

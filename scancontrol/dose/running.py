@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 
-from scancontrol.dose.electrons import ELECTRONS_PER_PA_US
 from scancontrol.errors import DoseLimitPassed
 from scancontrol.paths import ScanPath
+from scancontrol.units import ELECTRONS_PER_PA_US
 
 __all__ = ["RunningDose", "electrons_of"]
 

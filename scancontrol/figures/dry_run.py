@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from scancontrol.units import length_label, scale_bar_nm
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["FrameFigures", "Summary", "draw_summary", "error_by_distance", "frame_figures", "scale_bar_nm"]
+__all__ = ["FrameFigures", "Summary", "draw_summary", "error_by_distance", "frame_figures"]
 
 Image = NDArray[np.float32]
 
@@ -74,20 +76,6 @@ def error_by_distance(
     total = np.bincount(index.ravel(), squared.ravel(), minlength=max_bins + 1)
     seen = count > 20  # fewer pixels than this say nothing about a distance
     return np.flatnonzero(seen).astype(np.float64), 100 * np.sqrt(total[seen] / count[seen])
-
-
-def scale_bar_nm(fov_nm: float, share: float = 0.25) -> float:
-    """The longest 1, 2 or 5 × 10ⁿ nm that is at most ``share`` of the field of view."""
-    limit = fov_nm * share
-    decade = 10.0 ** math.floor(math.log10(limit))
-    return max(step * decade for step in (1, 2, 5) if step * decade <= limit * (1 + 1e-9))
-
-
-def length_label(length_nm: float) -> str:
-    """``0.5 nm``, ``20 nm``, ``2 µm``: the unit that keeps the number short."""
-    if length_nm >= 1000:
-        return f"{length_nm / 1000:g} µm"
-    return f"{length_nm:g} nm" if length_nm >= 0.1 else f"{length_nm * 1000:g} pm"
 
 
 def _draw_scale_bar(axes: Axes, shape: tuple[int, int], fov_nm: float) -> None:

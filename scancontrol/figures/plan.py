@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from scancontrol.dose.electrons import dwell_map_us, per_a2
+from scancontrol.dose.electrons import dwell_map_us
 from scancontrol.paths.path import ScanPath
 from scancontrol.paths.pattern import CONTINUOUS
 from scancontrol.plan.planned import PathFigures, PlannedScan
+from scancontrol.units import per_a2
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

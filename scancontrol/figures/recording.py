@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont, TiffImagePlugin
 
 from scancontrol.errors import InvalidInput
-from scancontrol.figures.dry_run import length_label, scale_bar_nm
 from scancontrol.paths import expand, partial_frame
 from scancontrol.recording.hyperspy import describe
 from scancontrol.recording.reader import RecordingReader
+from scancontrol.units import length_label, scale_bar_nm
 
 __all__ = ["Picture", "export", "partial_of", "pictures_of", "write_png", "write_tiff"]
 

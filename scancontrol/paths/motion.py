@@ -14,6 +14,7 @@ from scancontrol.paths.path import ScanPath
 from scancontrol.paths.pattern import CONTINUOUS, Pattern
 from scancontrol.paths.patterns.spirals import Archimedean
 from scancontrol.paths.recipe import PathRecipe
+from scancontrol.units import rounded_up
 
 __all__ = ["Motion", "check_slew", "motion"]
 
@@ -80,7 +81,7 @@ def check_slew(asked: Motion, recipe: PathRecipe, limit_fields_per_us: float) ->
         "speed",
         f"{fastest:.4g} fields of view per µs",
         f"is above the coils' slew limit, {limit:.4g}",
-        f"raise dwell_us from {dwell_us:g} to {fits:.4g}"
+        f"raise dwell_us from {dwell_us:g} to {rounded_up(fits)}"
         + _velocity_limited(recipe.pattern, limit * recipe.shape[1] * dwell_us),
     )
 

@@ -19,11 +19,9 @@ from scancontrol.paths.geometry import Canvas, Placement, on_dac, pixel_index
 from scancontrol.paths.pattern import FLYBACK, Layout, Pattern
 from scancontrol.paths.recipe import PathRecipe
 from scancontrol.paths.timing import quantised_dwell_us
+from scancontrol.units import ELECTRONS_PER_PA_US
 
-__all__ = ["ELECTRONS_PER_PA_US", "Coverage", "PathChunk", "ScanPath"]
-
-ELECTRONS_PER_PA_US = 1e-18 / 1.602176634e-19
-"""Electrons in one picoampere during one microsecond: 6.2415."""
+__all__ = ["Coverage", "PathChunk", "ScanPath"]
 
 CHUNK = 1 << 14
 

@@ -24,6 +24,7 @@ from scancontrol.paths.patterns.rasters import Raster
 from scancontrol.paths.recipe import AnyPattern, PathRecipe
 from scancontrol.plan.plan import ScanPlan
 from scancontrol.recent import Recent
+from scancontrol.units import rounded_down, rounded_up
 
 __all__ = ["PathFigures", "PlanFigures", "PlannedScan", "pattern_title"]
 
@@ -221,14 +222,14 @@ class PlannedScan:
                 f"dwell_us{which}",
                 f"{dwell_us:g}",
                 f"is below the microscope's shortest dwell, {shortest:g}",
-                f"raise dwell_us to {asked * shortest / dwell_us:.4g} or more",
+                f"raise dwell_us to {rounded_up(asked * shortest / dwell_us)} or more",
             )
         if dwell_us > longest * (1 + 1e-9):
             raise InvalidInput(
                 f"dwell_us{which}",
                 f"{dwell_us:g}",
                 f"is above the microscope's longest dwell, {longest:g}",
-                f"lower dwell_us to {asked * longest / dwell_us:.4g} or less",
+                f"lower dwell_us to {rounded_down(asked * longest / dwell_us, 4)} or less",
             )
 
     def _check_lag(self) -> None:

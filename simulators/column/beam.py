@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scancontrol.errors import InvalidInput, within
-from scancontrol.paths.path import ELECTRONS_PER_PA_US
+from scancontrol.units import ELECTRONS_PER_PA_US
 from simulators.numerics.recurrence import solve
 
 __all__ = ["Beam", "BeamConfig"]

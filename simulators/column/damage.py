@@ -23,11 +23,10 @@ from numpy.typing import NDArray
 from scipy import fft
 
 from scancontrol.errors import InvalidInput, within
+from scancontrol.units import A2_PER_NM2
 from simulators.specimens.scene import Field, wrap
 
 __all__ = ["Damage", "DamageConfig", "DoseMap", "KnockOn"]
-
-A2_PER_NM2 = 100.0
 
 
 class KnockOn(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from scancontrol.units import length_label, scale_bar_nm
 from simulators.probe import Probe
 from simulators.specimens.library import AnySpecimen, Crystal, GoldOnCarbon, GrainBoundary
 from simulators.specimens.lowmag import Fibres, Particles, Vesicles
@@ -122,14 +123,12 @@ def draw(path: Path) -> None:
         axes.imshow(image, cmap="gray", vmin=low, vmax=high, extent=(0, fov_nm, fov_nm, 0), interpolation="antialiased")
         axes.set_title(f"{title}  ·  {kind}", fontsize=10.5, loc="left")
         axes.set_axis_off()
-        decade = 10.0 ** np.floor(np.log10(fov_nm * 0.3))
-        bar = max(step * decade for step in (1, 2, 5) if step * decade <= fov_nm * 0.3)
-        label = f"{bar:g} nm" if bar < 1000 else f"{bar / 1000:g} µm"
+        bar = scale_bar_nm(fov_nm, 0.3)
         axes.plot([0.05 * fov_nm, 0.05 * fov_nm + bar], [0.94 * fov_nm] * 2, color="white", lw=4, solid_capstyle="butt")
         axes.text(
             0.05 * fov_nm + bar / 2,
             0.915 * fov_nm,
-            label,
+            length_label(bar),
             color="white",
             ha="center",
             va="bottom",

@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from scancontrol.paths.path import ELECTRONS_PER_PA_US
 from scancontrol.processes.parent import ChildProcess
 from scancontrol.recording import Recording
+from scancontrol.units import ELECTRONS_PER_PA_US
 
 pytest.importorskip("deapi")
 from de_server import SimulatedDirectElectron

@@ -16,7 +16,7 @@ from scancontrol.dose.guard import DoseGuard, _highest_under
 from scancontrol.dose.limits import DoseLimits
 from scancontrol.errors import InvalidInput
 from scancontrol.paths import Region, ScanPath
-from scancontrol.paths.path import ELECTRONS_PER_PA_US
+from scancontrol.units import ELECTRONS_PER_PA_US
 
 CAPABILITIES = Capabilities(name="x", beam_current_pa=10.0)
 ELECTRONS_PER_SAMPLE = 62.415  # 10 pA for 1 µs

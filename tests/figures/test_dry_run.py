@@ -13,28 +13,9 @@ from PIL import Image
 from scancontrol.daemon.dry_run import read_truth
 from scancontrol.daemon.latency import LatencyWindow
 from scancontrol.errors import RecordingError
-from scancontrol.figures.dry_run import (
-    Summary,
-    draw_summary,
-    error_by_distance,
-    frame_figures,
-    length_label,
-    scale_bar_nm,
-)
+from scancontrol.figures.dry_run import Summary, draw_summary, error_by_distance, frame_figures
 
 RNG = np.random.default_rng(7)
-
-
-@given(fov_nm=st.floats(1e-3, 1e7))
-def test_a_scale_bar_is_a_round_number_that_fits_in_a_quarter_of_the_field(fov_nm: float) -> None:
-    length = scale_bar_nm(fov_nm)
-    assert 0.25 * fov_nm / 2.5 * 0.999 <= length <= 0.25 * fov_nm * 1.001
-    mantissa = length / 10 ** np.floor(np.log10(length) + 1e-9)
-    assert min(abs(mantissa - step) for step in (1, 2, 5, 10)) < 1e-6
-
-
-def test_lengths_are_written_in_the_unit_that_keeps_them_short() -> None:
-    assert [length_label(nm) for nm in (0.05, 0.5, 20, 2000)] == ["50 pm", "0.5 nm", "20 nm", "2 µm"]
 
 
 @given(gain=st.floats(0.01, 1e4), offset=st.floats(-1e4, 1e4))

@@ -25,9 +25,10 @@ import pytest
 
 from scancontrol.microscope.instrument import LONGEST_CALL_S, Block, Instrument, Overrun
 from scancontrol.paths import expand
-from scancontrol.paths.path import ELECTRONS_PER_PA_US, ScanPath
+from scancontrol.paths.path import ScanPath
 from scancontrol.paths.patterns.rasters import Raster
 from scancontrol.paths.recipe import PathRecipe
+from scancontrol.units import ELECTRONS_PER_PA_US
 
 __all__ = ["InstrumentDuties", "Stand", "Timed"]
 

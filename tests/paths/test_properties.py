@@ -14,8 +14,8 @@ from path_strategies import GIVEN, recipes
 
 from scancontrol.errors import InvalidInput
 from scancontrol.paths import PathRecipe, Raster, expand
-from scancontrol.paths.path import ELECTRONS_PER_PA_US
 from scancontrol.paths.pattern import CONTINUOUS
+from scancontrol.units import ELECTRONS_PER_PA_US
 
 every = settings(
     max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much]

@@ -11,7 +11,7 @@ from simulator_tools import path
 from scancontrol.capabilities import CoilModel
 from scancontrol.errors import InvalidInput
 from scancontrol.paths import achieved_positions
-from scancontrol.paths.path import ELECTRONS_PER_PA_US
+from scancontrol.units import ELECTRONS_PER_PA_US
 from simulators.column.beam import Beam, BeamConfig
 from simulators.column.coils import CoilConfig, Coils
 from simulators.numerics.recurrence import linger, play

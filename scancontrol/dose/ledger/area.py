@@ -14,9 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from scancontrol.dose.electrons import A2_PER_NM2
 from scancontrol.errors import InvalidInput
 from scancontrol.paths import ScanPath
+from scancontrol.units import A2_PER_NM2
 
 __all__ = ["TILE", "AreaMap", "Patch", "patch_of"]
 

@@ -31,7 +31,7 @@ from scancontrol.dose.ledger.state import Asked, LedgerState
 from scancontrol.dose.limits import DoseLimits, check_fits, check_limit
 from scancontrol.errors import InvalidInput, StorageError
 from scancontrol.paths import ScanPath
-from scancontrol.paths.path import ELECTRONS_PER_PA_US
+from scancontrol.units import ELECTRONS_PER_PA_US
 
 __all__ = ["DoseLedger", "LedgerTotals", "check_specimen", "read_ledger"]
 

@@ -22,7 +22,8 @@ from scancontrol.capabilities import Capabilities, CoilModel, DetectorChannel
 from scancontrol.errors import InvalidInput, LinkError, within
 from scancontrol.microscope.drivers.deapi_client import DeapiClient, ScanGenerator
 from scancontrol.microscope.instrument import Block
-from scancontrol.paths.path import ELECTRONS_PER_PA_US, ScanPath
+from scancontrol.paths.path import ScanPath
+from scancontrol.units import ELECTRONS_PER_PA_US
 
 __all__ = ["DirectElectronConfig", "DirectElectronInstrument", "grid_positions"]
 

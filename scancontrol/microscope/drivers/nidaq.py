@@ -18,7 +18,8 @@ from scancontrol.microscope.drivers.nidaq_config import NidaqConfig
 from scancontrol.microscope.drivers.nidaq_generation import Generation
 from scancontrol.microscope.drivers.nidaq_tasks import NidaqmxTasks, TaskLayer
 from scancontrol.microscope.instrument import Block
-from scancontrol.paths.path import ELECTRONS_PER_PA_US, ScanPath
+from scancontrol.paths.path import ScanPath
+from scancontrol.units import ELECTRONS_PER_PA_US
 
 __all__ = ["NidaqConfig", "NidaqInstrument"]
 

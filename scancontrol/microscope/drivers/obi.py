@@ -26,7 +26,8 @@ from scancontrol.microscope.drivers.obi_stretches import MAX_SAMPLES, Stretch, c
 from scancontrol.microscope.instrument import Block
 from scancontrol.microscope.obi import commands as obi
 from scancontrol.microscope.obi.commands import CYCLE_US, MAX_RUN, Beam, OutputMode
-from scancontrol.paths.path import ELECTRONS_PER_PA_US, PathChunk, ScanPath
+from scancontrol.paths.path import PathChunk, ScanPath
+from scancontrol.units import ELECTRONS_PER_PA_US
 
 __all__ = ["ObiConfig", "ObiInstrument"]
 

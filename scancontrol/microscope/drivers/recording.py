@@ -18,8 +18,8 @@ import numpy as np
 from scancontrol.errors import RecordingError
 from scancontrol.microscope.instrument import Block
 from scancontrol.paths import ScanPath
-from scancontrol.paths.path import ELECTRONS_PER_PA_US
 from scancontrol.recording import DamagedChunk, Recording
+from scancontrol.units import ELECTRONS_PER_PA_US
 
 __all__ = ["Replay"]
 

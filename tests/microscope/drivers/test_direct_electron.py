@@ -18,13 +18,13 @@ from scancontrol.microscope.drivers.direct_electron import (
     grid_positions,
 )
 from scancontrol.paths import expand
-from scancontrol.paths.path import ELECTRONS_PER_PA_US
 from scancontrol.paths.patterns.jittered import JitteredGrid
 from scancontrol.paths.patterns.points import Points
 from scancontrol.paths.patterns.rasters import Raster
 from scancontrol.paths.patterns.spirals import Archimedean
 from scancontrol.paths.recipe import PathRecipe
 from scancontrol.paths.timing import Settle
+from scancontrol.units import ELECTRONS_PER_PA_US
 
 CONFIG = DirectElectronConfig(patience_s=0.3)
 

@@ -17,11 +17,11 @@ from scancontrol.microscope.drivers.nidaq_config import NidaqConfig
 from scancontrol.microscope.drivers.nidaq_tasks import AxisWiring, NidaqmxTasks, Wiring
 from scancontrol.microscope.instrument import Overrun
 from scancontrol.paths import expand
-from scancontrol.paths.path import ELECTRONS_PER_PA_US
 from scancontrol.paths.patterns.jittered import JitteredGrid
 from scancontrol.paths.patterns.rasters import Raster
 from scancontrol.paths.recipe import PathRecipe
 from scancontrol.paths.timing import Settle
+from scancontrol.units import ELECTRONS_PER_PA_US
 
 AXIS = AxisWiring(channel="Dev1/ao0", volts_per_field=6.0, lowest_volts=-3.0, highest_volts=3.5, park_volts=3.5)
 WIRING = Wiring(x=AXIS, y=msgspec.structs.replace(AXIS, channel="Dev1/ao1", park_volts=0.0), inputs=("Dev1/ai0",))

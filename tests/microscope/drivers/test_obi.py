@@ -17,10 +17,10 @@ from scancontrol.microscope.drivers.obi import ObiConfig, ObiInstrument
 from scancontrol.microscope.drivers.obi_stretches import encode, field_codes
 from scancontrol.microscope.obi.commands import averaged_cycles
 from scancontrol.microscope.obi.replies import sync_frame
-from scancontrol.paths.path import ELECTRONS_PER_PA_US
 from scancontrol.paths.patterns.jittered import JitteredGrid
 from scancontrol.paths.patterns.points import Points
 from scancontrol.paths.timing import Settle
+from scancontrol.units import ELECTRONS_PER_PA_US
 
 
 def x_counts(path):

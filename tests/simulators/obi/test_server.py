@@ -12,7 +12,7 @@ from scancontrol.errors import InvalidInput, LinkError
 from scancontrol.microscope.drivers.obi import ObiConfig, ObiInstrument
 from scancontrol.microscope.obi import commands as obi
 from scancontrol.microscope.obi.commands import averaged_cycles
-from scancontrol.paths.path import ELECTRONS_PER_PA_US
+from scancontrol.units import ELECTRONS_PER_PA_US
 from simulators.column.beam import BeamConfig
 from simulators.column.coils import CoilConfig
 from simulators.column.detectors import DetectorConfig
