@@ -95,7 +95,7 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     def half_width(self, scale: Tensor, distance: Tensor, touched: float, drawn: bool = False) -> Tensor:
         """Half-width of the 90 % interval from the predicted scale, both (rows, cols), before any rescaling.
 
-        Factors are interpolated in the logarithm of coverage, so that a progressive frame's interval does not jump.
+        Factors are interpolated in the logarithm of coverage, so that a partial frame's interval does not jump.
         """
         centres = [math.log(COVERAGES[0] / 2)]
         centres += [0.5 * math.log(a * b) for a, b in pairwise(COVERAGES)]

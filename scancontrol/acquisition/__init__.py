@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from scancontrol.acquisition.contracts import DoseAccount, FrameEnd, FrameStart, MicroscopeLike, Permit, Sink, Stop
-from scancontrol.acquisition.phases import AcquisitionStatus, Happening, Phase
+from scancontrol.acquisition.phases import AcquisitionStatus, Event, Phase
 from scancontrol.acquisition.runner import Acquisition
 from scancontrol.acquisition.sinks import Background, Partial, PartialFrames
 
@@ -16,9 +16,9 @@ __all__ = [
     "AcquisitionStatus",
     "Background",
     "DoseAccount",
+    "Event",
     "FrameEnd",
     "FrameStart",
-    "Happening",
     "MicroscopeLike",
     "Partial",
     "PartialFrames",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from scancontrol.errors import LocalProtocolError
 
-__all__ = ["TRANSITIONS", "AcquisitionStatus", "Happening", "Phase", "step"]
+__all__ = ["TRANSITIONS", "AcquisitionStatus", "Event", "Phase", "step"]
 
 
 class Phase(enum.Enum):
@@ -21,7 +21,7 @@ class Phase(enum.Enum):
     ENDED = "ended"  # with a finish reason
 
 
-class Happening(enum.Enum):
+class Event(enum.Enum):
     """What can happen to it."""
 
     ARM = "arm"
@@ -32,27 +32,27 @@ class Happening(enum.Enum):
     FINISH = "finish"
 
 
-_P, _H = Phase, Happening
+_P, _E = Phase, Event
 
-TRANSITIONS: dict[Phase, dict[Happening, Phase]] = {
-    _P.IDLE: {_H.ARM: _P.ARMING, _H.FINISH: _P.ENDED},
-    _P.ARMING: {_H.BEGIN: _P.SCANNING, _H.ABORT: _P.ABORTING, _H.FINISH: _P.ENDED},
-    _P.SCANNING: {_H.PAUSE: _P.PAUSED, _H.ABORT: _P.ABORTING, _H.FINISH: _P.ENDED},
-    _P.PAUSED: {_H.RESUME: _P.SCANNING, _H.ABORT: _P.ABORTING, _H.FINISH: _P.ENDED},
-    _P.ABORTING: {_H.FINISH: _P.ENDED},
+TRANSITIONS: dict[Phase, dict[Event, Phase]] = {
+    _P.IDLE: {_E.ARM: _P.ARMING, _E.FINISH: _P.ENDED},
+    _P.ARMING: {_E.BEGIN: _P.SCANNING, _E.ABORT: _P.ABORTING, _E.FINISH: _P.ENDED},
+    _P.SCANNING: {_E.PAUSE: _P.PAUSED, _E.ABORT: _P.ABORTING, _E.FINISH: _P.ENDED},
+    _P.PAUSED: {_E.RESUME: _P.SCANNING, _E.ABORT: _P.ABORTING, _E.FINISH: _P.ENDED},
+    _P.ABORTING: {_E.FINISH: _P.ENDED},
     _P.ENDED: {},
 }
 
 
-def step(phase: Phase, happening: Happening) -> Phase:
-    """Where ``happening`` leads.
+def step(phase: Phase, event: Event) -> Phase:
+    """Where ``event`` leads.
 
     Raises:
         LocalProtocolError: the table has no such step.
     """
-    following = TRANSITIONS[phase].get(happening)
+    following = TRANSITIONS[phase].get(event)
     if following is None:
-        raise LocalProtocolError(f"cannot {happening.value} an acquisition that is {phase.value}")
+        raise LocalProtocolError(f"cannot {event.value} an acquisition that is {phase.value}")
     return following
 
 

@@ -1,5 +1,7 @@
 """Asking the microscope for frames: which were asked for, which wait to be, and of which nobody knows.
 
+What an earlier process asked for and never acknowledged is collected before anything else is exposed.
+
 Of whom a frame is asked is on the disk before it is asked, until its end has told how far it came. A frame of which
 that is not known is never asked for again: the server that knew is gone, and may have exposed more than it could send.
 """
@@ -7,10 +9,11 @@ that is not known is never asked for again: the server that knew is gone, and ma
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from scancontrol.acquisition.ahead import PathsAhead
+from scancontrol.acquisition.channels import chosen_channels
 from scancontrol.acquisition.contracts import DoseAccount, MicroscopeLike
 from scancontrol.errors import (
     DoseLimitPassed,
@@ -24,9 +27,12 @@ from scancontrol.errors import (
 from scancontrol.paths import ScanPath
 from scancontrol.recent import Recent
 from scancontrol.recording import RecordingWriter
+from scancontrol.wire.assembly import Chunk
+from scancontrol.wire.messages import End, Notice, Start
 
-__all__ = ["FrameRequests", "Outcome", "finish_reason_of"]
+__all__ = ["FrameRequests", "Outcome", "collect_asked_before", "finish_reason_of"]
 
+_TICK_S = 0.01
 _PATHS_REGISTERED = 32  # the microscope forgets the oldest of 64
 _RETRY = ("queue_full", "not_now", "no_session", "unknown_path")  # refusals that pass by themselves
 _UNKNOWN = "frame {} was begun at a microscope's server that is gone, or lost samples of it: none is exposed again"
@@ -195,3 +201,71 @@ def finish_reason_of(error: ScanControlError) -> str:
         case InvalidInput():
             return "planning"
     return "fault"
+
+
+def collect_asked_before(
+    link: MicroscopeLike,
+    recording: RecordingWriter,
+    others: Mapping[int, RecordingWriter],
+    keep: Callable[[Chunk], int],
+    wanted: Callable[[], bool],
+    *,
+    sent: tuple[str, ...] = (),
+    patience_s: float,
+    clock: Callable[[], float],
+) -> None:
+    """Take all that an earlier process asked for and the microscope still keeps, until nothing is left.
+
+    It ends sooner where it is not ``wanted`` any more. What is of this recording goes through ``keep``; what is of
+    ``others``, by their series, which wait to be ended after it, goes to those: the microscope says what it kept only
+    once, and in the order in which it was exposed.
+
+    ``sent`` are the detectors that the microscope sends, of which each recording takes its own.
+
+    Then it is known how far every frame came that this server was asked for, and they may go on. Not so where
+    samples are missing: the server let them go, because another client was connected, or the disk lost them.
+
+    Raises:
+        LinkError: nothing came for ``patience_s``.
+        RecordingError: the disk does not take it.
+    """
+    recordings = {**others, recording.header.series_id: recording}
+    deadline, missing = clock() + patience_s, set[int]()
+    while wanted():
+        event = link.receive(_TICK_S)
+        if event is not None:
+            deadline = clock() + patience_s
+        if isinstance(event, End):
+            whose = recordings.get(event.series_id, recording)
+            if whose.next_index(event.frame) < event.next_index:
+                missing.add(whose.header.series_id)
+            _ended(whose, event)
+        elif event is not None and not isinstance(event, Start | Notice):
+            chunk = chosen_channels(event, sent, recordings.get(event.series_id, recording).header.channels)
+            if event.series_id in others:
+                _keep(link, others[event.series_id], chunk)
+            else:
+                keep(chunk)
+        elif event is None and link.drained:
+            for series_id, whose in recordings.items():
+                if not (series_id in missing or link.lost_samples):
+                    whose.settle(link.server_id)
+            return
+        elif clock() > deadline:
+            raise LinkError("the microscope still keeps samples of this recording and does not send them")
+
+
+def _keep(link: MicroscopeLike, recording: RecordingWriter, chunk: Chunk) -> None:
+    """Write, then acknowledge."""
+    following = recording.write_chunk(
+        chunk.frame, chunk.first_index, chunk.values, chunk.monotonic_ns, chunk.utc_ns, chunk.session_electrons
+    )
+    if following >= chunk.first_index:
+        link.acknowledge(chunk.series_id, chunk.frame, following)
+
+
+def _ended(recording: RecordingWriter, end: End) -> None:
+    """A frame that came to its end is ended here, too; one that was cut off goes on instead."""
+    whole = end.reason == "completed" and recording.next_index(end.frame) == end.next_index
+    if whole and end.series_id == recording.header.series_id:
+        recording.end_frame(end.frame, end.reason, exposed=end.next_index, electrons=end.electrons, utc_ns=end.utc_ns)

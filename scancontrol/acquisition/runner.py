@@ -19,10 +19,9 @@ from scancontrol.acquisition import contracts
 from scancontrol.acquisition.ahead import PathsAhead
 from scancontrol.acquisition.channels import chosen_channels
 from scancontrol.acquisition.contracts import FrameEnd, FrameStart, MicroscopeLike, Sink
-from scancontrol.acquisition.kept import collect_kept
-from scancontrol.acquisition.phases import TRANSITIONS, AcquisitionStatus, Happening, Phase, step
+from scancontrol.acquisition.phases import TRANSITIONS, AcquisitionStatus, Event, Phase, step
 from scancontrol.acquisition.reasons import explanation
-from scancontrol.acquisition.requests import FrameRequests, finish_reason_of
+from scancontrol.acquisition.requests import FrameRequests, collect_asked_before, finish_reason_of
 from scancontrol.acquisition.sinks import Fanout
 from scancontrol.errors import LinkError, RecordingError, RequestRefused, ScanControlError
 from scancontrol.paths import PathRecipe
@@ -95,7 +94,7 @@ class Acquisition:
         self._on_notice = on_notice or (lambda notice: None)
         self._clock = clock
         self._lock = threading.Lock()
-        self._commands: deque[tuple[Happening, str]] = deque()
+        self._commands: deque[tuple[Event, str]] = deque()
         self._stamps: dict[int, int] = {}  # of the last chunk of each open frame
         self._lost_since: float | None = None
         self._disk_failed = False
@@ -117,30 +116,30 @@ class Acquisition:
 
     def pause(self) -> bool:
         """Blank and keep the frame open; False if there is nothing to pause."""
-        return self._ask(Happening.PAUSE, "")
+        return self._ask(Event.PAUSE, "")
 
     def resume(self) -> bool:
         """Go on after :meth:`pause`; False if it is not paused."""
-        return self._ask(Happening.RESUME, "")
+        return self._ask(Event.RESUME, "")
 
     def abort(self, reason: str = "asked for") -> bool:
         """Blank, and end once everything that was exposed is safe; False if it has ended or is ending."""
-        return self._ask(Happening.ABORT, reason)
+        return self._ask(Event.ABORT, reason)
 
     def wait(self, timeout_s: float | None = None) -> bool:
         """Wait for the end; whether it came."""
         return self._finished.wait(timeout_s)
 
-    def _ask(self, happening: Happening, reason: str) -> bool:
+    def _ask(self, event: Event, reason: str) -> bool:
         with self._lock:
             phase = self._status.phase
             for waiting, _ in self._commands:
                 phase = TRANSITIONS[phase].get(waiting, phase)
-            if happening not in TRANSITIONS[phase]:
+            if event not in TRANSITIONS[phase]:
                 return False
-            if happening is Happening.ABORT:
+            if event is Event.ABORT:
                 self._commands.clear()  # nothing that was asked for before outlives it
-            self._commands.append((happening, reason))
+            self._commands.append((event, reason))
             return True
 
     def run(self) -> AcquisitionStatus:
@@ -149,11 +148,11 @@ class Acquisition:
         Errors of the disk, of the link and of the recipes end the acquisition with the beam blanked; they are
         in the status, not raised.
         """
-        self._step(Happening.ARM)
+        self._step(Event.ARM)
         ahead = PathsAhead(self._recipes, self._frames_ahead)
         try:
             if self._recording.counts["frames"] or self._others:
-                self._collect_what_is_kept(ahead)
+                self._collect_asked_before(ahead)
             while not self._done(ahead):
                 self._obey(ahead)
                 self._ask_for_frames(ahead)
@@ -175,7 +174,7 @@ class Acquisition:
             ahead.stop()
             reason, message = self._failure or self._completed_as
             self._step(
-                Happening.FINISH,
+                Event.FINISH,
                 finish_reason=reason,
                 message=message,
                 explanation=explanation(reason, message),
@@ -189,12 +188,12 @@ class Acquisition:
             return False
         return self._failure is not None or (ahead.exhausted and not self._requests.any_again)
 
-    def _collect_what_is_kept(self, ahead: PathsAhead) -> None:
+    def _collect_asked_before(self, ahead: PathsAhead) -> None:
         def wanted() -> bool:
             self._obey(ahead)
             return not (self._cut_short or self._disk_failed)  # what was exposed is taken, whatever is wanted now
 
-        collect_kept(
+        collect_asked_before(
             self._link,
             self._recording,
             self._others,
@@ -215,38 +214,36 @@ class Acquisition:
         if self._abort_at is not None and self._requests.any_open and self._clock() >= self._abort_at:
             self._blank(self._status.message)
         while self._commands:
-            happening, reason = self._commands[0]
-            if happening in TRANSITIONS[self._status.phase]:
-                if happening is Happening.ABORT:
+            event, reason = self._commands[0]
+            if event in TRANSITIONS[self._status.phase]:
+                if event is Event.ABORT:
                     self._cut_short = True
                     self._end_early(ahead, "aborted", reason)
-                elif not self._told(
-                    self._link.resume if happening is Happening.RESUME else self._link.pause, happening
-                ):
+                elif not self._told(self._link.resume if event is Event.RESUME else self._link.pause, event):
                     return  # not heard: asked again, so that this end and the other come to one opinion
             with self._lock:
-                if self._commands and self._commands[0] == (happening, reason):
+                if self._commands and self._commands[0] == (event, reason):
                     self._commands.popleft()
 
-    def _told(self, call: Callable[[], None], happening: Happening) -> bool:
+    def _told(self, call: Callable[[], None], event: Event) -> bool:
         """Have the microscope pause or go on; False where it has not answered."""
         try:
             call()
         except RequestRefused as refused:
-            log.warning("%s: %s", happening.value, refused)
+            log.warning("%s: %s", event.value, refused)
             return True
         except LinkError as error:
-            log.info("%s is not confirmed: %s", happening.value, error)
+            log.info("%s is not confirmed: %s", event.value, error)
             return False
-        self._step(happening)
+        self._step(event)
         return True
 
     def _end_early(self, ahead: PathsAhead, reason: str, message: str) -> None:
         ahead.stop()
         self._requests.forget_again()
         self.failed(reason, message)
-        if Happening.ABORT in TRANSITIONS[self._status.phase]:
-            self._step(Happening.ABORT)
+        if Event.ABORT in TRANSITIONS[self._status.phase]:
+            self._step(Event.ABORT)
         self._blank(message)
 
     def _ask_for_frames(self, ahead: PathsAhead) -> None:
@@ -283,7 +280,7 @@ class Acquisition:
         if path is None:
             return
         if self._status.phase is Phase.ARMING:
-            self._step(Happening.BEGIN)
+            self._step(Event.BEGIN)
         self._update(frame=start.frame, sample_count=path.count, next_index=start.first_index)
         self._tell(
             "frame_started",
@@ -414,8 +411,8 @@ class Acquisition:
             return False
         return True
 
-    def _step(self, happening: Happening, **changes: Any) -> None:
-        self._update(phase=step(self._status.phase, happening), **changes)
+    def _step(self, event: Event, **changes: Any) -> None:
+        self._update(phase=step(self._status.phase, event), **changes)
         self._on_status(self._status)
 
     def _update(self, **changes: Any) -> None:

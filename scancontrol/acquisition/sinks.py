@@ -134,7 +134,7 @@ class Partial:
 class PartialFrames:
     """Grids one detector's samples as they come, shows them, and puts finished frames into the recording.
 
-    Put it behind :class:`Background`. ``show`` is called with a progressive :class:`Partial` at most every
+    Put it behind :class:`Background`. ``show`` is called with an unfinished :class:`Partial` at most every
     ``interval_s``, less often where gridding itself takes long, and with the finished one. The first time a
     path is scanned its nominal and achieved positions are recorded, too.
     """

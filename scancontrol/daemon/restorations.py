@@ -130,7 +130,7 @@ class Restorations:
         if sink is None:
             return
         self.made_by = result.made_by
-        shown = sink is self._newest  # frames of earlier runs are caught up with, and not looked at any more
+        shown = sink is self._newest  # frames of earlier runs are caught up with, and not shown any more
         newest = shown and result.complete and sink.is_newest(result.frame)
         if newest or (shown and not result.complete):
             self._hub.publish_restoration(
@@ -141,11 +141,11 @@ class Restorations:
                     interval=result.interval,
                     made_by=result.made_by,
                     latency_ms=result.turnaround_ms if result.complete else None,
-                    progressive=not result.complete,
+                    partial=not result.complete,
                 )
             )
         if not result.complete:
-            sink.looked(result)
+            sink.partial_restored(result)
             return
         self.frames_restored += 1
         self.compute.add(result.compute_ms)

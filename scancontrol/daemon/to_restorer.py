@@ -26,8 +26,8 @@ __all__ = ["RunSink"]
 
 log = logging.getLogger(__name__)
 
-_LOOK_S = 0.25  # how often an unfinished frame is looked at, while the restorer has nothing better to do
-_LOOKS_KEPT = 1024  # times that are remembered
+_PARTIAL_S = 0.25  # how often a partial frame is handed in, while the restorer has nothing better to do
+_TIMES_REMEMBERED = 1024
 _FEWEST_SAMPLES = 64
 
 
@@ -51,8 +51,8 @@ class RunSink:
         self._path: ScanPath | None = None
         self._frame = -1
         self._filled = 0
-        self._began = self._next_look = 0.0
-        self._look_s: dict[tuple[str, int], float] = {}  # what a look took, by path and samples
+        self._began = self._next_partial = 0.0
+        self._partial_s: dict[tuple[str, int], float] = {}  # what restoring one took, by path and samples
         self._damaged = False  # samples of this frame that an earlier process recorded
         self._closed = False
 
@@ -75,7 +75,7 @@ class RunSink:
             self._buffer = np.empty(start.path.count, before.dtype)
             self._buffer[: len(before)] = before
         self._began = time.monotonic()
-        self._next_look = self._began + _LOOK_S
+        self._next_partial = self._began + _PARTIAL_S
         self._process.register(start.path.recipe, self._coil, self._detector)
 
     def samples(self, frame: int, first_index: int, values: NDArray[Any]) -> None:
@@ -91,25 +91,25 @@ class RunSink:
         if end == path.count:
             self._hand_in(path)  # that the frame has ended follows, and adds nothing
         else:
-            self._look(path)
+            self._hand_in_partial(path)
 
     def frame_ended(self, end: FrameEnd) -> None:
         """See :class:`scancontrol.acquisition.Sink`."""
         if end.frame == self._frame and self._path is not None:
             self._hand_in(self._path)
 
-    def _look(self, path: ScanPath) -> None:
-        """Have the unfinished frame restored, if there is time for it before it is finished."""
+    def _hand_in_partial(self, path: ScanPath) -> None:
+        """Have the partial frame restored, if there is time for it before it is finished."""
         now = time.monotonic()
         # At the same places of every frame, because the restorer prepares each length of a path once.
-        step = max(_FEWEST_SAMPLES, round(path.count * 1e6 * _LOOK_S / path.duration_us))
+        step = max(_FEWEST_SAMPLES, round(path.count * 1e6 * _PARTIAL_S / path.duration_us))
         count = self._filled - self._filled % step
-        if self._buffer is None or now < self._next_look or count == 0:
+        if self._buffer is None or now < self._next_partial or count == 0:
             return
-        self._next_look = now + _LOOK_S
+        self._next_partial = now + _PARTIAL_S
         left_s = (now - self._began) * (path.count - self._filled) / self._filled
-        likely_s = self._look_s.get((path.path_id, count)) or max(self._look_s.values(), default=_LOOK_S)
-        # A finished frame is worth more than a look at an unfinished one, which must not stand in its way.
+        likely_s = self._partial_s.get((path.path_id, count)) or max(self._partial_s.values(), default=_PARTIAL_S)
+        # A finished frame is worth more than a partial one, which must not stand in its way.
         if not self._open and left_s > 1.5 * likely_s:
             self._process.restore(self._frame, path.path_id, self._buffer[:count], stream=self.stream, complete=False)
 
@@ -140,11 +140,11 @@ class RunSink:
             self._newest_shown = frame
             return True
 
-    def looked(self, result: RestoredFrame) -> None:
-        """A look at an unfinished frame is done: the next one of its length takes about as long."""
-        if len(self._look_s) >= _LOOKS_KEPT:
-            self._look_s.clear()
-        self._look_s[result.path_id, result.made_by.samples_used] = result.turnaround_ms / 1e3
+    def partial_restored(self, result: RestoredFrame) -> None:
+        """A partial frame is restored: the next one of its length takes about as long."""
+        if len(self._partial_s) >= _TIMES_REMEMBERED:
+            self._partial_s.clear()
+        self._partial_s[result.path_id, result.made_by.samples_used] = result.turnaround_ms / 1e3
 
     def settled(self, frame: int) -> None:
         """A frame was restored, and stored if it has a place; or it is missed."""

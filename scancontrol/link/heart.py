@@ -45,9 +45,9 @@ class Heart(threading.Thread):
         socket = dealer(self._context, self._address, self._security, MAX_HEADER_BYTES, high_water=4)
         try:
             while not self._ending.is_set():
-                beat = self.pulse.beat(time.monotonic_ns(), self.owner_alive_ns)
-                if beat is not None:
-                    send(socket, beat)
+                heartbeat = self.pulse.heartbeat(time.monotonic_ns(), self.owner_alive_ns)
+                if heartbeat is not None:
+                    send(socket, heartbeat)
                 wait_ms = max(1, self.pulse.due_in_ns(time.monotonic_ns()) // 1_000_000)
                 while socket.poll(wait_ms):
                     self.pulse.receive(socket.recv_multipart(), time.monotonic_ns())

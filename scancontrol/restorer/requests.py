@@ -1,6 +1,6 @@
 """Which frame is restored next, and which give way: the one queue before the restorer. No sockets, clocks or threads.
 
-The newest complete frame of a stream is always next: somebody is looking at it. After it come a look at the
+The newest complete frame of a stream is always next: somebody is looking at it. After it come the
 unfinished frame, and then the frames that are to be stored, oldest first. A frame that is not to be stored gives way
 to a newer one. Every complete frame that is handed in comes out exactly once: answered, or missed with a reason. One
 request at a time is out, for what has been sent cannot be overtaken.
@@ -85,14 +85,14 @@ class Requests:
         self._limit_bytes = waiting_bytes
         self._number = 0
         self._newest: OrderedDict[str, Asked] = OrderedDict()  # the newest complete frame of each stream
-        self._looks: OrderedDict[str, Asked] = OrderedDict()  # the unfinished one
+        self._partial: OrderedDict[str, Asked] = OrderedDict()  # the partial frame
         self._stored: deque[Asked] = deque()  # to be stored, and overtaken by a newer frame
         self._out: Asked | None = None
         self._ahead: Register | None = None  # a path that may be prepared before its first frame
         self._out_forgotten = False  # its answer interests nobody any more
 
     def __len__(self) -> int:
-        return len(self._newest) + len(self._looks) + len(self._stored) + (self._out is not None)
+        return len(self._newest) + len(self._partial) + len(self._stored) + (self._out is not None)
 
     def waiting(self, stream: str) -> int:
         """Complete frames of a stream that have not come out yet."""
@@ -114,9 +114,9 @@ class Requests:
         asked = Asked(self._number, stream, frame, path, samples, complete, read_again, now_ns)
         self._number += 1
         if not complete:
-            self._looks[stream] = asked
+            self._partial[stream] = asked
             return []
-        self._looks.pop(stream, None)
+        self._partial.pop(stream, None)
         overtaken = self._newest.pop(stream, None)
         self._newest[stream] = asked
         if overtaken is None:
@@ -132,8 +132,8 @@ class Requests:
             return None
         if self._newest:
             asked = self._newest.popitem(last=False)[1]
-        elif self._looks:
-            asked = self._looks.popitem(last=False)[1]
+        elif self._partial:
+            asked = self._partial.popitem(last=False)[1]
         elif self._stored:
             asked = self._stored.popleft()
         else:
@@ -152,7 +152,7 @@ class Requests:
     def again(self, asked: Asked) -> list[MissedFrame]:
         """What was answered was not done through no fault of its own: it waits again, unless it gave way meanwhile."""
         if not asked.complete:
-            self._looks.setdefault(asked.stream, asked)
+            self._partial.setdefault(asked.stream, asked)
         elif asked.stream not in self._newest:
             self._newest[asked.stream] = asked
         elif asked.read_again is not None:
@@ -167,7 +167,7 @@ class Requests:
 
     def ahead(self) -> Register | None:
         """The path to prepare now, which is then done with; None while a frame waits."""
-        if self._out is not None or self._newest or self._looks:
+        if self._out is not None or self._newest or self._partial:
             return None
         path, self._ahead = self._ahead, None
         return path
@@ -186,7 +186,7 @@ class Requests:
         """Let go of a stream; returns how many complete frames of it will not come out."""
         left = self.waiting(stream)
         self._newest.pop(stream, None)
-        self._looks.pop(stream, None)
+        self._partial.pop(stream, None)
         self._stored = deque(asked for asked in self._stored if asked.stream != stream)
         self._out_forgotten |= self._out is not None and self._out.stream == stream
         return left
@@ -198,7 +198,7 @@ class Requests:
             waiting.insert(0, self._out)
         self._out = None
         self._newest.clear()
-        self._looks.clear()
+        self._partial.clear()
         self._stored.clear()
         return [MissedFrame(asked.stream, asked.frame, reason) for asked in waiting if asked.complete]
 

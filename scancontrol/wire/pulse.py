@@ -1,4 +1,4 @@
-"""The heartbeat: when it may beat, and what its answers say about the other end's clock."""
+"""The heartbeat: when it may be sent, and what its answers say about the other end's clock."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _KEPT_ROUND_TRIPS = 64
 class Pulse:
     """One session's heartbeat.
 
-    It beats only while its owner shows signs of life: after ``patience_ns`` without one it stops, and the
+    It is sent only while its owner shows signs of life: after ``patience_ns`` without one it stops, and the
     microscope blanks. The clock offset is Cristian's: the microscope's time in an answer belongs to the middle of
     the round trip, and the shortest of the last 64 round trips bounds the error by half its length (Cristian,
     Distributed Computing 3:146, 1989).
@@ -45,10 +45,10 @@ class Pulse:
         return (min(self._round_trips)[0] + 1) // 2 if self._round_trips else None
 
     def due_in_ns(self, now_ns: int) -> int:
-        """How long until the next beat."""
+        """How long until the next heartbeat, ns."""
         return max(0, self._next_ns - now_ns)
 
-    def beat(self, now_ns: int, owner_alive_ns: int) -> list[Part] | None:
+    def heartbeat(self, now_ns: int, owner_alive_ns: int) -> list[Part] | None:
         """The heartbeat to send now, if one is due and the owner was alive lately."""
         if now_ns < self._next_ns:
             return None
@@ -59,7 +59,7 @@ class Pulse:
         return encode(Heartbeat(session=self._session, number=self._number, client_ns=now_ns))
 
     def receive(self, parts: Sequence[Part], now_ns: int) -> None:
-        """An answer. What cannot be read, or does not echo a beat of ours, changes nothing."""
+        """An answer. What cannot be read, or does not echo a heartbeat of ours, changes nothing."""
         try:
             message, _ = SERVER_CONTROL.decode(parts)
         except (RemoteProtocolError, VersionMismatch):

@@ -16,7 +16,7 @@ from acquisition_tools import MICROSCOPE, MemoryMicroscope, RememberingSink, pla
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scancontrol.acquisition import Acquisition, Background, Happening, PartialFrames, Phase
+from scancontrol.acquisition import Acquisition, Background, Event, PartialFrames, Phase
 from scancontrol.acquisition.contracts import NoAccount
 from scancontrol.acquisition.phases import TRANSITIONS, step
 from scancontrol.dose.running import RunningDose
@@ -399,15 +399,15 @@ def test_every_phase_leads_to_the_end_and_nothing_leads_out_of_it() -> None:
     assert TRANSITIONS[Phase.ENDED] == {}
     for phase in Phase:
         if phase is not Phase.ENDED:
-            assert TRANSITIONS[phase][Happening.FINISH] is Phase.ENDED
+            assert TRANSITIONS[phase][Event.FINISH] is Phase.ENDED
     with pytest.raises(LocalProtocolError, match="cannot pause an acquisition that is ended"):
-        step(Phase.ENDED, Happening.PAUSE)
+        step(Phase.ENDED, Event.PAUSE)
 
 
 @pytest.mark.slow
 @settings(max_examples=20, deadline=None)
 @given(
-    happenings=st.lists(
+    events=st.lists(
         st.tuples(st.integers(1, 400), st.sampled_from(["pause", "resume", "abort", "heartbeat_lost", "fault"])),
         max_size=6,
     ),
@@ -415,14 +415,14 @@ def test_every_phase_leads_to_the_end_and_nothing_leads_out_of_it() -> None:
     frames_ahead=st.integers(0, 2),
 )
 def test_whatever_happens_in_whatever_order_nothing_is_exposed_twice_or_lost(
-    tmp_path_factory: pytest.TempPathFactory, happenings: list[tuple[int, str]], step_size: int, frames_ahead: int
+    tmp_path_factory: pytest.TempPathFactory, events: list[tuple[int, str]], step_size: int, frames_ahead: int
 ) -> None:
     plan = plan_of(3)
     place = tmp_path_factory.mktemp("any") / "a.hspy"
     writer = record_plan(place, PlannedScan(plan, MICROSCOPE), series_id=1)
     microscope, sink = MemoryMicroscope(step=step_size), RememberingSink()
     acquisition = Acquisition(microscope, writer, recipes_of(plan), [sink], frames_ahead=frames_ahead)
-    waiting, idle = sorted(happenings), [0]
+    waiting, idle = sorted(events), [0]
 
     def script(m: MemoryMicroscope) -> None:
         idle[0] = idle[0] + 1 if acquisition.status.phase is Phase.PAUSED else 0

@@ -105,6 +105,6 @@ def test_a_look_that_would_not_be_done_before_the_frame_is_not_asked_for(clock, 
         waited_ms=0.0,
         turnaround_ms=path.duration_us / 1e3,
     )
-    run.looked(slow)
+    run.partial_restored(slow)
     scan(run, path, 0, clock)
     assert handed.frames == [(0, path.count, True)]

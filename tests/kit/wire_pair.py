@@ -275,7 +275,7 @@ class Pair:
         if welcome is not None and (client.pulse is None or client.pulse._session != welcome.session):
             client.pulse = Pulse(welcome.session, self.limits.heartbeat_ms * MS, 3_000 * MS)
         if client.pulse is not None and client.beats:
-            beat = client.pulse.beat(self.now_ns, self.now_ns)
+            beat = client.pulse.heartbeat(self.now_ns, self.now_ns)
             if beat is not None:
                 self.network.to_server.append(("control", client.heart, beat))
 

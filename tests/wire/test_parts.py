@@ -140,15 +140,15 @@ def status(number: int, client_ns: int, monotonic_ns: int) -> list:
 
 def test_the_heart_beats_at_its_interval_while_its_owner_lives():
     pulse = Pulse("0" * 16, 40 * MS, 200 * MS)
-    beats = [now for now in range(0, 1000 * MS, 10 * MS) if pulse.beat(now, owner_alive_ns=now)]
+    beats = [now for now in range(0, 1000 * MS, 10 * MS) if pulse.heartbeat(now, owner_alive_ns=now)]
     assert beats == list(range(0, 1000 * MS, 40 * MS))
 
 
 def test_the_heart_stops_when_its_owner_hangs_and_beats_again_after():
     pulse = Pulse("0" * 16, 40 * MS, 200 * MS)
-    beats = [now for now in range(0, 1000 * MS, 40 * MS) if pulse.beat(now, owner_alive_ns=100 * MS)]
+    beats = [now for now in range(0, 1000 * MS, 40 * MS) if pulse.heartbeat(now, owner_alive_ns=100 * MS)]
     assert max(beats) <= 300 * MS
-    assert pulse.beat(1000 * MS, owner_alive_ns=1000 * MS)
+    assert pulse.heartbeat(1000 * MS, owner_alive_ns=1000 * MS)
 
 
 @given(
@@ -159,7 +159,7 @@ def test_the_clock_offset_is_within_its_stated_bound_whatever_the_delays(offset,
     pulse = Pulse("0" * 16, 0, 1 << 62)
     now = 10**12
     for number, (there, back) in enumerate(trips, 1):
-        assert pulse.beat(now, now)
+        assert pulse.heartbeat(now, now)
         pulse.receive(status(number, now, now + there + offset), now + there + back)
         now += there + back
     assert abs(pulse.clock_offset_ns - offset) <= pulse.clock_error_ns
@@ -169,7 +169,7 @@ def test_the_clock_offset_is_within_its_stated_bound_whatever_the_delays(offset,
 @pytest.mark.parametrize("parts", [[b"\xc1"], [], encode(MESSAGES["done"]), status(99, 0, 0), status(1, 1 << 60, 0)])
 def test_answers_that_are_none_change_nothing(parts):
     pulse = Pulse("0" * 16, 0, 1 << 62)
-    pulse.beat(1000, 1000)
+    pulse.heartbeat(1000, 1000)
     pulse.receive(parts, 2000)
     assert pulse.clock_offset_ns is None
     assert pulse.status is None

@@ -95,7 +95,7 @@ def encode_frame(kind: str, seq: int, view: PartialView | RestorationView | Trut
             "frame": view.frame,
             "made_by": view.made_by,
             "latency_ms": view.latency_ms,
-            "progressive": view.progressive,
+            "partial": view.partial,
         }
     elif view.image is None:
         shape, binning, image = (0, 0), 1, np.zeros((0, 0), np.float32)

@@ -64,7 +64,7 @@ class RestorationView:
     interval: Image | None
     made_by: Provenance
     latency_ms: float | None
-    progressive: bool = False  # made before the frame's last sample
+    partial: bool = False  # made before the frame's last sample
 
 
 @dataclass(frozen=True, eq=False)

@@ -147,7 +147,7 @@ class SyntheticDaemon:
                 self.recording = "2026-11-23T1532-spiral-20.h5" if on else None
 
     def scan_frame(self) -> None:
-        """One frame in ``steps`` parts, a progressive restoration half way, and the final one."""
+        """One frame in ``steps`` parts, a partial restoration half way, and the final one."""
         noisy = self.rng.poisson(self.truth).astype(np.float32)
         image = np.zeros((self.side, self.side), np.float32)
         weight = np.zeros((self.side, self.side), np.uint8)
@@ -179,7 +179,7 @@ class SyntheticDaemon:
                             expected_rmse=withheld,
                         ),
                         self.latencies[-1],
-                        progressive=not complete,
+                        partial=not complete,
                     )
                 )
             self.publish_status()

@@ -93,7 +93,7 @@ def test_every_measured_pixel_is_marked_however_short_its_dwell() -> None:
 
 def test_the_header_carries_what_the_page_says() -> None:
     image = np.zeros((3, 5), np.float32)
-    view = RestorationView(9, 4, image, image + 2, LITE, 7.5, progressive=True)
+    view = RestorationView(9, 4, image, image + 2, LITE, 7.5, partial=True)
     header, planes = decode(encode_frame("restoration", 17, view))
     assert list(planes) == ["estimate", "interval"]
     wanted = {
@@ -103,7 +103,7 @@ def test_the_header_carries_what_the_page_says() -> None:
         "frame": 4,
         "made_by": msgspec.to_builtins(LITE),
         "latency_ms": 7.5,
-        "progressive": True,
+        "partial": True,
         "rows": 3,
         "cols": 5,
     }

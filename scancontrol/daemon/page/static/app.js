@@ -159,8 +159,8 @@ function rightView(restoration) {
       watermark: [truth ? 'RESTORED − TRUTH' : 'RESTORED − NEAREST MEASURED', '#ffc46b'] };
   }
   const { face, method, weights_hash: weights, frames } = restoration.made_by;
-  const parts = ['RESTORED', face, method, (weights ?? '').slice(0, 8), frames && `${frames} frames`, restoration.progressive && 'frame in progress'];
-  return { ...grey, values: estimate, watermark: [parts.filter(Boolean).join(' · '), restoration.progressive ? '#ffb454' : '#63c7f2'] };
+  const parts = ['RESTORED', face, method, (weights ?? '').slice(0, 8), frames && `${frames} frames`, restoration.partial && 'frame in progress'];
+  return { ...grey, values: estimate, watermark: [parts.filter(Boolean).join(' · '), restoration.partial ? '#ffb454' : '#63c7f2'] };
 }
 
 function drawRight() {
@@ -189,7 +189,7 @@ function drawRight() {
   if (chosen.overlay && measured && alike(measured, shape)) markMeasured(pixels, measured.planes.weight);
   panel.draw({ fovNm: measured?.fov_nm, watermark: view.watermark, bar: view.bar });
   const latency = restoration.latency_ms == null ? '' : ` · ${duration(restoration.latency_ms)} after its last sample`;
-  byId('right-caption').textContent = `frame ${restoration.frame + 1}${restoration.progressive ? ', in progress' : ''}${latency}`;
+  byId('right-caption').textContent = `frame ${restoration.frame + 1}${restoration.partial ? ', in progress' : ''}${latency}`;
 }
 
 function drawReadout() {
