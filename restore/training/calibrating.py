@@ -18,7 +18,7 @@ from torch import Tensor
 
 from restore.estimate.lattice.crystal import find_crystal
 from restore.generator.intervals import LEVEL, Calibration, CalibrationCounts, conformal_quantile
-from restore.generator.restorer import restored_with
+from restore.generator.restorer import about_specimen, restored_with
 from restore.generator.weights import Weights
 from restore.gridding import FrameGeometry
 from restore.training.images import ImageSet
@@ -51,7 +51,7 @@ def _scans(images: ImageSet, specimens: Sequence[str], seed: int) -> Iterator[_S
     """Every image, then every kind of noise-free specimen, along every kind of path at every coverage.
 
     A micrograph is its own truth, noise and all, and is read as it is; specimens are read with counting noise, which is
-    stated for every second one.
+    stated.
     """
     for number, (image, group) in enumerate(zip(images.images, images.groups, strict=True)):
         size = min(image.shape)
@@ -64,7 +64,7 @@ def _scans(images: ImageSet, specimens: Sequence[str], seed: int) -> Iterator[_S
             truth = torch.from_numpy(draw(kind, geometry.shape, rng).image)
             electrons = float(_ELECTRONS[(number + name) % len(_ELECTRONS)])
             readings = draw_reading(truth.flatten()[geometry.index].numpy(), electrons, rng)
-            noise = float(truth.flatten()[geometry.index].mean()) / electrons if name % 2 else None
+            noise = float(truth.flatten()[geometry.index].mean()) / electrons
             yield _Scan(f"specimen {kind}", truth, torch.from_numpy(readings).float(), geometry, noise)
 
 
@@ -146,7 +146,7 @@ def _restored(weights: Weights, images: ImageSet, specimens: Sequence[str], seed
         used = samples if held is None else samples[held.kept]
         crystal = find_crystal(used, kept)
         estimate, scale = restored_with(weights.network, used, kept, crystal, noise)
-        residual = None if held is None else held.residual(samples, estimate).abs()
+        residual = None if held is None else about_specimen(held.residual(samples, estimate), noise).abs()
         least = None if crystal is None else crystal.half_width
         yield _Frame(group, (truth - estimate).abs(), scale.clamp_min(1e-6), least, kept, held, residual)
 
