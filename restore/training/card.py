@@ -39,10 +39,12 @@ def model_card(
         "## Use and limits",
         "For live and offline restoration of electron micrographs. Not a measurement: where the interval is wide the "
         "frame is a guess, and rare structure far from the path is lost or smoothed. Intervals were calibrated on the "
-        "held-out groups below; on a specimen unlike any of them only the rescaling by withheld samples protects them.",
+        "held-out groups below and on simulated specimens without noise; on a specimen unlike any of them only the "
+        "rescaling by withheld samples protects them.",
         "## Training",
         f"{notes['steps_done']} steps, {notes['minutes']:.0f} minutes on {notes.get('machine', 'a machine')}, "
-        f"{notes['images_drawn']} crops. Learning curve: held-out groups, low-passed error in per cent.",
+        f"{notes['images_drawn']} crops. Learning curve: error against the truth as it is, in per cent, on held-out "
+        f"groups and on noise-free specimens.",
         _curve(run / "validation.csv"),
         "## Data",
         _data(images, config),
@@ -71,7 +73,7 @@ def _curve(path: Path) -> str:
     for row in rows:
         values = " | ".join(f"{float(row[name]):.2f} ({float(row[name[:-4] + '_start']):.2f})" for name in names)
         lines.append(f"| {float(row['minutes']):.0f} | {float(row['step']):.0f} | {values} |")
-    return "\n".join(lines) + "\n\nIn brackets: the spectral start that the network corrects, low-passed."
+    return "\n".join(lines) + "\n\nIn brackets: the spectral start that the network corrects."
 
 
 def _data(images: Path, config: TrainConfig) -> str:
