@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import time
-from pathlib import Path
 
 import numpy as np
 import zmq
@@ -14,9 +13,10 @@ from scancontrol.capabilities import Capabilities
 from scancontrol.microscope.host import serve
 from scancontrol.microscope.instrument import Block
 from scancontrol.paths import ScanPath
-from scancontrol.processes.child import Shutdown, announce
+from scancontrol.processes.child import Shutdown, add_follow_stdin, announce
 from scancontrol.transport.endpoints import bind
 from scancontrol.transport.keys import Gatekeeper, ServerSecurity, secure_server
+from scancontrol.transport.options import add_server_keys, server_security
 from scancontrol.wire.messages import Limits
 
 HEADER_BYTES = 400  # about that of a chunk's header
@@ -76,11 +76,11 @@ def main() -> None:
     parser.add_argument("--bare", action="store_true")
     parser.add_argument("--chunk-samples", type=int, default=65536)
     parser.add_argument("--dose-limit", type=float)
-    parser.add_argument("--secret-key", type=Path)
-    parser.add_argument("--clients", type=Path)
+    add_server_keys(parser)
+    add_follow_stdin(parser)
     arguments = parser.parse_args()
-    security = ServerSecurity(arguments.secret_key, arguments.clients) if arguments.secret_key else None
-    shutdown = Shutdown(follow_stdin=True)
+    security = server_security(arguments.secret_key, arguments.clients)
+    shutdown = Shutdown(follow_stdin=arguments.follow_stdin)
     if arguments.bare:
         bare(security, arguments.chunk_samples, shutdown)
     else:

@@ -15,7 +15,7 @@ from scancontrol.dose.limits import DoseLimits
 from scancontrol.microscope.host import serve
 from scancontrol.microscope.instrument import Block
 from scancontrol.paths import ScanPath
-from scancontrol.processes.child import Shutdown, announce
+from scancontrol.processes.child import Shutdown, add_follow_stdin, announce
 from simulators.config import SimulatorConfig, Stated
 from simulators.microscope import SimulatedMicroscope
 
@@ -75,7 +75,7 @@ def main() -> None:
     parser.add_argument("log", type=Path)
     parser.add_argument("--session-electrons", type=float)
     parser.add_argument("--area", type=float, help="e/Å²")
-    parser.add_argument("--follow-stdin", action="store_true")
+    add_follow_stdin(parser)
     arguments = parser.parse_args()
     shutdown = Shutdown(follow_stdin=arguments.follow_stdin)
     serve(

@@ -11,14 +11,10 @@ from __future__ import annotations
 
 import os
 import random
-import selectors
 import signal
-import socket
 import tempfile
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +22,12 @@ import zmq
 
 from benchmarks._hostile import ATTACKS, blanked_by, under
 from benchmarks._watched_microscope import beam_record
+from benchmarks.chaos.relay import RELAY_HOST, Relay
 from scancontrol.processes.parent import ChildProcess
 from scancontrol.wire.framing import SERVER_CONTROL, encode
 from scancontrol.wire.messages import PROTOCOL_VERSION, Goodbye, Hello, Welcome
 
-__all__ = ["Relay", "data_port", "run"]
+__all__ = ["data_port", "run"]
 
 BAR_MS = 250.0
 KINDS = {
@@ -69,9 +66,10 @@ def run(kinds: dict[str, int] | None = None, seed: int = 1) -> dict[str, Any]:
         stack.callback(microscope.stop, 2.0)
         address = str(microscope.wait_ready(60)["address"])
         port = int(address.rsplit(":", 1)[1])
-        relay = stack.enter_context(Relay.between("127.0.0.2", "127.0.0.1", (port, data_port(address))))
+        relay = stack.enter_context(closing(Relay()))
+        relay.listen({port, data_port(address)})
         dwell = "long"
-        daemon = _daemon(folder, f"tcp://127.0.0.2:{port}", dwell)
+        daemon = _daemon(folder, f"tcp://{RELAY_HOST}:{port}", dwell)
         stack.callback(lambda: daemon.stop(3.0))
         todo = [kind for kind, count in wanted.items() for _ in range(count)]
         random_.shuffle(todo)
@@ -90,7 +88,7 @@ def run(kinds: dict[str, int] | None = None, seed: int = 1) -> dict[str, Any]:
             elif kind == "SIGSTOP":
                 os.kill(daemon.pid, signal.SIGSTOP)
             else:
-                relay.cut()
+                relay.stall()
             off_ns = _next_off(log, at_ns)
             latencies.setdefault(f"{kind}, {dwell} dwell", []).append((off_ns - at_ns) * 1e-6)
             time.sleep(0.15)
@@ -99,7 +97,7 @@ def run(kinds: dict[str, int] | None = None, seed: int = 1) -> dict[str, Any]:
             if kind.startswith(("SIGKILL", "Blank")):
                 daemon.stop(1.0)
                 dwell = "short" if dwell == "long" else "long"
-                daemon = _daemon(folder, f"tcp://127.0.0.2:{port}", dwell)
+                daemon = _daemon(folder, f"tcp://{RELAY_HOST}:{port}", dwell)
             elif kind == "SIGSTOP":
                 os.kill(daemon.pid, signal.SIGCONT)
             else:
@@ -177,70 +175,3 @@ def data_port(address: str) -> int:
         assert isinstance(welcome, Welcome)
         control.send_multipart(encode(Goodbye(session=welcome.session)))
     return int(welcome.data_address.rsplit(":", 1)[1])
-
-
-class Relay:
-    """Passes bytes between two loopback addresses, port for port, until :meth:`cut`; then it keeps them."""
-
-    def __init__(self, listeners: dict[socket.socket, tuple[str, int]]) -> None:
-        self._listeners = listeners
-        self._flowing = threading.Event()
-        self._flowing.set()
-        self._ending = threading.Event()
-        self._thread = threading.Thread(target=self._work, name="relay", daemon=True)
-
-    @classmethod
-    @contextmanager
-    def between(cls, here: str, there: str, ports: tuple[int, ...]) -> Iterator[Relay]:
-        """Listen at these ports of ``here``; whoever connects is joined to the same port of ``there``."""
-        listeners = {socket.create_server((here, port)): (there, port) for port in ports}
-        relay = cls(listeners)
-        relay._thread.start()
-        try:
-            yield relay
-        finally:
-            relay._ending.set()
-            relay._flowing.set()
-            relay._thread.join()
-
-    def cut(self) -> None:
-        """Not a byte passes from now on, and nobody is told."""
-        self._flowing.clear()
-
-    def mend(self) -> None:
-        """What was held passes, and so does all that follows."""
-        self._flowing.set()
-
-    def _work(self) -> None:
-        with selectors.DefaultSelector() as selector, ExitStack() as stack:
-            for listener in self._listeners:
-                stack.callback(listener.close)
-                selector.register(listener, selectors.EVENT_READ)
-            while not self._ending.is_set():
-                self._flowing.wait()
-                for key, _ in selector.select(0.01):
-                    if key.data is None:
-                        near, _ = key.fileobj.accept()  # type: ignore[union-attr]
-                        far = socket.create_connection(self._listeners[key.fileobj])  # type: ignore[index]
-                        for one, other in ((near, far), (far, near)):
-                            stack.callback(one.close)
-                            one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                            selector.register(one, selectors.EVENT_READ, other)
-                    elif not self._flowing.is_set():
-                        break
-                    else:
-                        self._pass(selector, key)
-
-    def _pass(self, selector: selectors.BaseSelector, key: selectors.SelectorKey) -> None:
-        here, other = key.fileobj, key.data
-        if here.fileno() < 0:  # type: ignore[union-attr]
-            return  # closed a moment ago, with the other end
-        try:
-            content = here.recv(1 << 16)  # type: ignore[union-attr]
-            other.sendall(content)
-        except OSError:
-            content = b""
-        if not content:
-            for end in (here, other):
-                selector.unregister(end)
-                end.close()  # type: ignore[union-attr]

@@ -13,8 +13,6 @@ from __future__ import annotations
 import json
 import os
 import statistics
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -28,6 +26,7 @@ from scancontrol.link.link import Chunk, End, MicroscopeLink
 from scancontrol.paths import Raster
 from scancontrol.plan.plan import ScanPlan
 from scancontrol.plan.planned import PlannedScan
+from scancontrol.processes.parent import ChildProcess
 from scancontrol.recording import record_plan
 from scancontrol.transport.keys import ClientSecurity, ServerSecurity, make_keys, secure_client
 
@@ -91,18 +90,14 @@ def _keys(folder: Path) -> tuple[ServerSecurity, ClientSecurity]:
 
 @contextmanager
 def _far_end(security: ServerSecurity | None, *arguments: str) -> Iterator[tuple[int, str]]:
-    command = [sys.executable, "-m", "benchmarks._ramp", *arguments]
+    command = list(arguments)
     if security is not None:
         command += ["--secret-key", str(security.secret_key_file), "--clients", str(security.allowed_clients)]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    assert process.stdin is not None
-    assert process.stdout is not None
+    process = ChildProcess("far end", "benchmarks._ramp", command)
     try:
-        yield process.pid, json.loads(process.stdout.readline())["address"]
+        yield process.pid, process.wait_ready(60)["address"]
     finally:
-        process.stdin.close()
-        process.wait(10)
-        process.stdout.close()
+        process.stop(10)
 
 
 def _cpu_s(pid: int) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 
 import torch
@@ -9,13 +10,33 @@ import torch
 from restore.estimate.lattice.following import CrystalSearch
 from restore.fills.registry import FILLS
 from restore.fills.restorer import FillRestorer
-from restore.generator.resident import Precision
+from restore.generator.resident import PRECISIONS, Precision
 from restore.generator.restorer import GeneratorRestorer
 from restore.generator.weights import shipped
 from restore.restorer import Restorer
 from scancontrol.errors import InvalidInput
 
-__all__ = ["generator_ships", "load_restorer", "pick_device", "weights_file"]
+__all__ = ["add_restorer_options", "generator_ships", "load_restorer", "pick_device", "weights_file"]
+
+
+def add_restorer_options(parser: argparse.ArgumentParser) -> None:
+    """Add what :func:`load_restorer` and the engine around it are made from."""
+    parser.add_argument("--method", default="auto", help="auto, generator, or the name of a classical fill")
+    parser.add_argument("--weights", type=Path, help="weights of the generator, in place of those that ship")
+    parser.add_argument(
+        "--memory",
+        type=int,
+        default=1,
+        metavar="K",
+        help="frames that a picture is made from at most, older ones moved",
+    )
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 …")
+    parser.add_argument(
+        "--precision",
+        choices=PRECISIONS,
+        default="auto",
+        help="of the generator; single gives the same frame on every machine, auto is the fastest here",
+    )
 
 
 def generator_ships() -> bool:

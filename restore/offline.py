@@ -19,16 +19,16 @@ import msgspec
 import torch
 
 from restore.engine import Engine
-from restore.generator.resident import PRECISIONS
 from restore.gridding import MIN_SAMPLES
-from restore.loading import generator_ships, load_restorer, pick_device
+from restore.loading import add_restorer_options, generator_ships, load_restorer, pick_device
 from restore.process.memory import keep_freed_memory
 from scancontrol.capabilities import CoilModel
-from scancontrol.errors import InvalidInput, ScanControlError
+from scancontrol.errors import ScanControlError
 from scancontrol.paths import expand
-from scancontrol.processes.child import Shutdown
+from scancontrol.processes.child import Shutdown, add_follow_stdin
 from scancontrol.recording import Recording
 from scancontrol.recording.annotate import Annotator
+from scancontrol.recording.frame_lists import add_frames, frame_numbers
 from scancontrol.recording.reader import RecordingReader
 
 __all__ = ["main", "restore_frames"]
@@ -95,44 +95,19 @@ def _say(**facts: Any) -> None:
     sys.stdout.flush()
 
 
-def _frames(text: str) -> list[int]:
-    frames: list[int] = []
-    for part in text.split(","):
-        first, dash, last = part.partition("-")
-        if not first.isdecimal() or (dash and not last.isdecimal()):
-            raise InvalidInput("frames", text, "is not a list of frames", "write it like 0,4-7")
-        frames += range(int(first), int(last or first) + 1)
-    return frames
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m restore.offline", description=__doc__)
     parser.add_argument("file", type=Path, help="a recording with places for restorations")
-    parser.add_argument("--frames", required=True, metavar="N,N-N", help="which frames, such as 0,4-7")
-    parser.add_argument("--method", default="auto", help="auto, generator, or the name of a classical fill")
-    parser.add_argument("--weights", type=Path, help="weights of the generator, in place of those that ship")
-    parser.add_argument(
-        "--memory",
-        type=int,
-        default=1,
-        metavar="K",
-        help="frames that a picture is made from at most, older ones moved",
-    )
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 …")
-    parser.add_argument(
-        "--precision",
-        choices=PRECISIONS,
-        default="auto",
-        help="of the generator; single gives the same frame on every machine, auto is the fastest here",
-    )
+    add_frames(parser)
+    add_restorer_options(parser)
     parser.add_argument(
         "--crystals",
         choices=("first", "each", "off"),
         default="first",
         help="when the generator looks for a lattice: before the first frame, in each frame by itself, or not",
     )
-    parser.add_argument("--follow-stdin", action="store_true", help="end when standard input ends")
+    add_follow_stdin(parser)
     options = parser.parse_args(arguments)
     shutdown = Shutdown(follow_stdin=options.follow_stdin)
     try:
@@ -144,7 +119,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         restorer = load_restorer(method, options.weights, device, options.precision, options.crystals)
         engine = Engine(restorer, device, memory=options.memory)
         _say(ready="offline", method=engine.restorer.name, device=str(device), threads=torch.get_num_threads())
-        restore_frames(options.file, _frames(options.frames), engine, shutdown)
+        with Recording.open(options.file) as recording:
+            frames = frame_numbers(options.frames, [frame.frame for frame in recording.frames])
+        restore_frames(options.file, frames, engine, shutdown)
     except ScanControlError as error:
         sys.stderr.write(f"restore.offline: {error}\n")
         return 2

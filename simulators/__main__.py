@@ -17,9 +17,9 @@ from scancontrol.errors import InvalidInput, ScanControlError
 from scancontrol.files import load_yaml
 from scancontrol.microscope.host import serve
 from scancontrol.processes import logs
-from scancontrol.processes.child import Shutdown, announce
+from scancontrol.processes.child import Shutdown, add_follow_stdin, announce
 from scancontrol.transport.endpoints import check_address
-from scancontrol.transport.keys import ServerSecurity
+from scancontrol.transport.options import add_server_keys, server_security
 from scancontrol.wire import messages
 from simulators.config import SimulatorConfig
 from simulators.faults import Fault, FaultPlan, LinkFaults
@@ -65,9 +65,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--exposure-log", type=Path, metavar="FILE", help="note every stretch of samples that is exposed here"
     )
-    parser.add_argument("--secret-key", type=Path, metavar="FILE", help="CURVE secret key; needed off loopback")
-    parser.add_argument("--clients", type=Path, metavar="DIR", help="public keys of the clients that may connect")
-    parser.add_argument("--follow-stdin", action="store_true", help="end when standard input ends")
+    add_server_keys(parser)
+    add_follow_stdin(parser)
     return parser
 
 
@@ -97,7 +96,7 @@ def _run(arguments: argparse.Namespace) -> None:
         if not all(1 <= side <= 16384 for side in shape):
             raise InvalidInput("truth-shape", shape, "is outside 1 to 16384 a side", "give rows and columns")
     truth = TruthFile(arguments.truth, arguments.truth_every, shape) if arguments.truth else None
-    security = _security(arguments)
+    security = server_security(arguments.secret_key, arguments.clients)
     check_address(arguments.address, security)
     shutdown = Shutdown(follow_stdin=arguments.follow_stdin)
     bound: list[str] = []
@@ -125,18 +124,6 @@ def _run(arguments: argparse.Namespace) -> None:
         security=security,
         transport_faults=LinkFaults(plan) if config.faults else None,
     )
-
-
-def _security(arguments: argparse.Namespace) -> ServerSecurity | None:
-    if arguments.secret_key is None and arguments.clients is None:
-        return None
-    if arguments.secret_key is None or arguments.clients is None:
-        raise InvalidInput(
-            "--secret-key and --clients", "only one of them", "is not enough", "give both; scancontrol keys makes them"
-        )
-    security = ServerSecurity(arguments.secret_key, arguments.clients)
-    security.check()
-    return security
 
 
 def _restart(arguments: argparse.Namespace, address: str, after_s: float) -> None:

@@ -12,7 +12,7 @@ from scancontrol.daemon.config import DaemonConfig
 from scancontrol.daemon.service import Daemon, Launch
 from scancontrol.errors import InvalidInput
 from scancontrol.files import load_yaml
-from scancontrol.processes.child import Shutdown
+from scancontrol.processes.child import Shutdown, add_follow_stdin
 
 __all__ = ["add_parser", "run"]
 
@@ -48,7 +48,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--keep-last", type=int, metavar="N", help="keep only the last N recordings of this run")
     parser.add_argument("--store", choices=("all", "last", "none"), help="which restorations the recordings keep")
     parser.add_argument("--truth", type=Path, metavar="FILE", help="dry runs: the simulator's truth, for the page")
-    parser.add_argument("--follow-stdin", action="store_true", help="end when standard input ends")
+    add_follow_stdin(parser)
     parser.set_defaults(run=run)
 
 

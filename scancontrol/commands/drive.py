@@ -8,7 +8,7 @@ from typing import Any
 
 from scancontrol.microscope.configuration import load_drive, open_instrument
 from scancontrol.microscope.host import serve
-from scancontrol.processes.child import Shutdown, announce
+from scancontrol.processes.child import Shutdown, add_follow_stdin, announce
 
 __all__ = ["add_parser", "run"]
 
@@ -18,7 +18,7 @@ def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser("drive", help="host a real instrument", description=__doc__)
     parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="YAML, such as config/obi.yaml")
     parser.add_argument("--address", metavar="ADDRESS", help="where clients connect, instead of the configured one")
-    parser.add_argument("--follow-stdin", action="store_true", help="end when standard input ends")
+    add_follow_stdin(parser)
     parser.set_defaults(run=run)
 
 

@@ -6,10 +6,10 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from scancontrol.errors import InvalidInput
 from scancontrol.recording import Recording
+from scancontrol.recording.frame_lists import add_frames, frame_numbers
 
-__all__ = ["add_parser", "frame_numbers", "run"]
+__all__ = ["add_parser", "run"]
 
 KINDS = ("partial", "restoration", "interval")
 
@@ -22,7 +22,7 @@ def add_parser(subparsers: Any) -> None:
     format_.add_argument("--tiff", action="store_true", help="float32 in counts, pixel size in microns, for measuring")
     format_.add_argument("--png", action="store_true", help="8-bit with scale bar, marked where it is restored")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write into")
-    parser.add_argument("--frames", metavar="N,N-N", help="which frames, such as 0,4-7 (default: all)")
+    add_frames(parser)
     parser.add_argument("--what", choices=KINDS, action="append", help="which pictures; may be repeated (default: all)")
     parser.set_defaults(run=run)
 
@@ -36,25 +36,3 @@ def run(args: argparse.Namespace) -> int:
         written = export(recording, args.out, "tiff" if args.tiff else "png", frames, tuple(args.what or KINDS))
     print(f"{len(written)} pictures of {len(frames)} frames in {args.out}")
     return 0
-
-
-def frame_numbers(text: str | None, known: list[int]) -> list[int]:
-    """The frames that ``text`` names (``0,4-7``), all of ``known`` for None.
-
-    Raises:
-        InvalidInput: it is anything else, or a frame that is not known.
-    """
-    if text is None:
-        return known
-    chosen: list[int] = []
-    for part in text.split(","):
-        first, dash, last = part.strip().partition("-")
-        if not first.isdecimal() or (dash and not last.isdecimal()):
-            raise InvalidInput("frames", text, "is not a list of frames", "write it like 0,4-7")
-        low, high = int(first), int(last or first)
-        wanted = [frame for frame in known if low <= frame <= high]
-        if low not in known or high not in known or high < low:
-            there = f"{known[0]} to {known[-1]}" if known else "none"
-            raise InvalidInput("frames", part.strip(), "is not in the recording", f"choose of its frames: {there}")
-        chosen += wanted
-    return chosen

@@ -11,8 +11,8 @@ from scancontrol.errors import InvalidInput, StorageError
 from scancontrol.files import write_text
 from scancontrol.microscope.drivers.recording import Replay
 from scancontrol.microscope.host import serve
-from scancontrol.processes.child import Shutdown, announce
-from scancontrol.transport.keys import ServerSecurity
+from scancontrol.processes.child import Shutdown, add_follow_stdin, announce
+from scancontrol.transport.options import add_server_keys, server_security
 
 __all__ = ["add_parser", "run"]
 
@@ -24,9 +24,8 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--speed", default="1", help="times the beam's own pace, or max (default: 1)")
     parser.add_argument("--address", default="tcp://127.0.0.1:0", help="where to listen (default: a free local port)")
     parser.add_argument("--save-plan", type=Path, metavar="FILE", help="write the recorded plan here")
-    parser.add_argument("--secret-key", type=Path, metavar="FILE", help="CURVE secret key; needed off loopback")
-    parser.add_argument("--clients", type=Path, metavar="DIR", help="public keys of the clients that may connect")
-    parser.add_argument("--follow-stdin", action="store_true", help="end when standard input ends")
+    add_server_keys(parser)
+    add_follow_stdin(parser)
     parser.set_defaults(run=run)
 
 
@@ -49,7 +48,13 @@ def run(args: argparse.Namespace) -> int:
             name = instrument.capabilities.name
             print(f"microscope  {address}  {name}, played back from {args.file}; Ctrl-C ends it", flush=True)
 
-    serve(instrument, args.address, shutdown=shutdown.requested, on_ready=ready, security=_security(args))
+    serve(
+        instrument,
+        args.address,
+        shutdown=shutdown.requested,
+        on_ready=ready,
+        security=server_security(args.secret_key, args.clients),
+    )
     return 0
 
 
@@ -63,15 +68,3 @@ def _speed(text: str) -> float:
     if not 0 < speed < math.inf:
         raise InvalidInput("speed", text, "is not a pace", "give a number above 0, or max")
     return speed
-
-
-def _security(args: argparse.Namespace) -> ServerSecurity | None:
-    if args.secret_key is None and args.clients is None:
-        return None
-    if args.secret_key is None or args.clients is None:
-        raise InvalidInput(
-            "--secret-key and --clients", "only one of them", "is not enough", "give both; scancontrol keys makes them"
-        )
-    security = ServerSecurity(args.secret_key, args.clients)
-    security.check()
-    return security

@@ -10,25 +10,24 @@ Its standard output is one JSON object a line: ``{"ready": "offline", "method": 
 from __future__ import annotations
 
 import argparse
-import json
-import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, TextIO
+from typing import Any, TextIO
 
-from scancontrol.commands.export import frame_numbers
-from scancontrol.errors import InvalidInput, ScanControlError
+from scancontrol.errors import InvalidInput
+from scancontrol.processes.parent import ChildProcess
 from scancontrol.recording import Recording, RecordingReader
 from scancontrol.recording.compact import copy_recording
+from scancontrol.recording.frame_lists import add_frames, frame_list, frame_numbers
 
 __all__ = ["Progress", "add_parser", "run"]
 
 _BAR = 32
-_MODULE = "restore.offline"
+_FRAME_S = 600.0
+"""Longer than the strongest fill takes for the largest frame that is recorded."""
 
 
 def add_parser(subparsers: Any) -> None:
@@ -36,7 +35,7 @@ def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser("restore", help="restore a recording offline", description=__doc__)
     parser.add_argument("file", type=Path, metavar="FILE", help="a recording; restorations are put into it")
     parser.add_argument("--out", type=Path, metavar="FILE", help="leave FILE as it is and restore into a copy")
-    parser.add_argument("--frames", metavar="N,N-N", help="which frames, such as 0,4-7 (default: all)")
+    add_frames(parser)
     parser.add_argument("--redo", action="store_true", help="also frames that have a restoration already")
     parser.add_argument("--method", default="auto", help="a classical fill, generator, or auto")
     parser.add_argument("--weights", type=Path, metavar="FILE", help="weights of the generator")
@@ -70,8 +69,8 @@ def run(args: argparse.Namespace) -> int:
         copy_recording(args.file, args.out, restorations="room for all")
     progress = Progress(len(frames), sys.stderr)
     method = "?"
-    with _restorer(args, target, frames) as lines:
-        for line in lines:
+    with _restorer(args, target, frames) as process:
+        for line in process.reports():
             method = str(line.get("made_by", line).get("method", method))
             if "damaged" in line:
                 print(f"\n{target}: {line['damaged']} differ from their checksum and are left out", file=sys.stderr)
@@ -99,54 +98,17 @@ def _target(args: argparse.Namespace, recording: RecordingReader, frames: list[i
 
 
 @contextmanager
-def _restorer(args: argparse.Namespace, target: Path, frames: list[int]) -> Iterator[Iterator[dict[str, Any]]]:
-    """The process, and what it says.
-
-    Raises:
-        ScanControlError: it fails; with its last words.
-    """
-    command = [sys.executable, "-m", _MODULE, str(target), "--frames", _ranges(frames)]
+def _restorer(args: argparse.Namespace, target: Path, frames: list[int]) -> Iterator[ChildProcess]:
+    """The process that restores. It is given time to end: a frame that it has begun is put into the file whole."""
+    command = [str(target), "--frames", frame_list(frames)]
     command += ["--method", args.method, "--device", args.device, "--memory", str(args.memory)]
-    command.append("--follow-stdin")
     if args.weights is not None:
         command += ["--weights", str(args.weights)]
-    with tempfile.TemporaryFile("w+") as errors:
-        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True)
-        try:
-            yield _said(process.stdout)
-            process.wait()
-        finally:
-            process.terminate()
-            process.wait()
-            for stream in (process.stdin, process.stdout):
-                if stream is not None:
-                    stream.close()
-        if process.returncode:
-            errors.seek(0)
-            words = [line.strip() for line in errors if line.strip()]
-            last = words[-1] if words else f"exit code {process.returncode}"
-            raise ScanControlError(last.removeprefix("restore.offline: "))
-
-
-def _said(stream: IO[str] | None) -> Iterator[dict[str, Any]]:
-    for line in stream or ():
-        try:
-            facts = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(facts, dict):
-            yield facts
-
-
-def _ranges(frames: list[int]) -> str:
-    """``0,4-7`` for [0, 4, 5, 6, 7]."""
-    parts: list[list[int]] = []
-    for frame in frames:
-        if parts and frame == parts[-1][-1] + 1:
-            parts[-1][1:] = [frame]
-        else:
-            parts.append([frame])
-    return ",".join("-".join(map(str, part)) for part in parts)
+    process = ChildProcess("restore.offline", "restore.offline", command, reports=True)
+    try:
+        yield process
+    finally:
+        process.stop(_FRAME_S)
 
 
 class Progress:

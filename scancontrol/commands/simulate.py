@@ -11,6 +11,7 @@ from scancontrol.errors import InvalidInput
 from scancontrol.files import config_file
 from scancontrol.processes.child import Shutdown
 from scancontrol.processes.parent import ChildProcess
+from scancontrol.transport.options import add_server_keys
 
 __all__ = ["add_parser", "run"]
 
@@ -35,8 +36,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--fast", action="store_true", help="as fast as it goes, instead of in real time")
     parser.add_argument("--faults", type=Path, metavar="FILE", help="a schedule of faults to inject")
     parser.add_argument("--truth", type=Path, metavar="FILE.npz", help="write the first frame's ground truth here")
-    parser.add_argument("--secret-key", type=Path, metavar="FILE", help="CURVE secret key; needed off loopback")
-    parser.add_argument("--clients", type=Path, metavar="DIR", help="public keys of the clients that may connect")
+    add_server_keys(parser)
     parser.set_defaults(run=run)
 
 

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import msgspec
 
-from scancontrol.errors import InvalidInput
 from scancontrol.files import load_yaml
 from scancontrol.microscope.drivers.direct_electron import DirectElectronConfig, DirectElectronInstrument
 from scancontrol.microscope.drivers.nidaq import NidaqConfig, NidaqInstrument
 from scancontrol.microscope.drivers.obi import ObiConfig, ObiInstrument
 from scancontrol.microscope.instrument import Instrument
 from scancontrol.transport.keys import ServerSecurity
+from scancontrol.transport.options import server_security
 
 __all__ = ["DriveConfig", "load_drive", "open_instrument"]
 
@@ -35,17 +35,10 @@ class DriveConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         """The keys, with paths relative to ``base``.
 
         Raises:
-            InvalidInput: half of them is missing.
+            InvalidInput: half of them is missing, or cannot be used.
         """
-        if self.secret_key is None and self.clients is None:
-            return None
-        if self.secret_key is None or self.clients is None:
-            raise InvalidInput(
-                "secret_key and clients", "only one of them", "is not enough", "give both; scancontrol keys makes them"
-            )
-        security = ServerSecurity(base / self.secret_key, base / self.clients)
-        security.check()
-        return security
+        secret_key, clients = (None if file is None else base / file for file in (self.secret_key, self.clients))
+        return server_security(secret_key, clients, "secret_key and clients")
 
 
 def load_drive(path: Path) -> DriveConfig:

@@ -7,6 +7,7 @@ ready (:func:`announce`) and ends when it gets SIGINT or SIGTERM, or when its pa
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import signal
@@ -14,13 +15,18 @@ import sys
 import threading
 from types import FrameType
 
-__all__ = ["Shutdown", "announce"]
+__all__ = ["Shutdown", "add_follow_stdin", "announce"]
 
 
 def announce(role: str, **facts: object) -> None:
     """Print the one line by which the parent learns that ``role`` is ready, and where it listens."""
     sys.stdout.write(json.dumps({"ready": role, "pid": os.getpid(), **facts}) + "\n")
     sys.stdout.flush()
+
+
+def add_follow_stdin(parser: argparse.ArgumentParser) -> None:
+    """Add ``--follow-stdin``, which every :class:`~scancontrol.processes.parent.ChildProcess` is started with."""
+    parser.add_argument("--follow-stdin", action="store_true", help="end when standard input ends")
 
 
 class Shutdown:

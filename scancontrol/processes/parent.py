@@ -16,7 +16,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from scancontrol.errors import LinkError
@@ -41,6 +41,7 @@ class ChildProcess:
         arguments: its command line.
         environment: added to this process's environment.
         pass_output: its output goes to this process's terminal instead of being read for the ready line.
+        reports: the JSON objects that it prints are kept for :meth:`reports`.
     """
 
     def __init__(
@@ -51,9 +52,11 @@ class ChildProcess:
         *,
         environment: Mapping[str, str] | None = None,
         pass_output: bool = False,
+        reports: bool = False,
     ) -> None:
         self.role = role
         self._ready: queue.Queue[dict[str, Any] | None] = queue.Queue()
+        self._reports: queue.Queue[dict[str, Any] | None] | None = queue.Queue() if reports else None
         self._stderr: deque[str] = deque(maxlen=STDERR_LINES_KEPT)
         self._process = subprocess.Popen(
             [sys.executable, "-m", module, *arguments, "--follow-stdin"],
@@ -86,7 +89,11 @@ class ChildProcess:
                 continue
             if isinstance(facts, dict) and "ready" in facts:
                 self._ready.put(facts)
+            if isinstance(facts, dict) and self._reports is not None:
+                self._reports.put(facts)
         self._ready.put(None)
+        if self._reports is not None:
+            self._reports.put(None)
 
     def _read_errors(self) -> None:
         assert self._process.stderr is not None  # noqa: S101 - asked for in the constructor
@@ -105,11 +112,29 @@ class ChildProcess:
         except queue.Empty:
             raise ChildFailed(f"the {self.role} said nothing within {timeout_s:g} s; see --verbose") from None
         if facts is None:
-            self._process.wait()
-            for thread in self._readers:
-                thread.join(timeout=1)
+            self._ended()
             raise ChildFailed(f"the {self.role} did not start: {self.last_words()}")
         return facts
+
+    def reports(self) -> Iterator[dict[str, Any]]:
+        """What it says, a JSON object a line with the ready line first, as it says it, to its end.
+
+        Raises:
+            ChildFailed: it ended with another exit code than 0; its own last words are the message.
+        """
+        if self._reports is None:
+            raise RuntimeError("the reports of this process are not kept; start it with reports=True")
+        while (facts := self._reports.get()) is not None:
+            yield facts
+        if self._ended():
+            raise ChildFailed(self.last_words())
+
+    def _ended(self) -> int:
+        """Its exit code, once it has closed its output and all of that was read."""
+        code = self._process.wait()
+        for thread in self._readers:
+            thread.join(timeout=1)
+        return code
 
     def last_words(self) -> str:
         """Its last line on standard error, without the prefix of its own command."""
@@ -144,9 +169,7 @@ class ChildProcess:
             if code is not None:
                 break
             end()
-        code = self._process.wait()
-        for thread in self._readers:
-            thread.join(timeout=1)
+        code = self._ended()
         for stream in (self._process.stdout, self._process.stderr):
             if stream is not None:
                 stream.close()

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from scancontrol.errors import InvalidInput, LinkError, ScanControlError
 from scancontrol.microscope.obi.commands import CommandParser
-from scancontrol.processes.child import Shutdown, announce
+from scancontrol.processes.child import Shutdown, add_follow_stdin, announce
 from simulators.column.detectors import DetectorConfig
 from simulators.config import SimulatorConfig, load_simulator
 from simulators.obi.column import MicroscopeColumn
@@ -217,7 +217,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--field-nm", type=float, default=20.0, help="width of the DACs' full range (%(default)s)")
     parser.add_argument("--relay-ms", type=float, default=0.0, help="time of the external control's relay")
     parser.add_argument("--fast", action="store_true", help="do not keep to the device's own time")
-    parser.add_argument("--follow-stdin", action="store_true", help="end when standard input ends")
+    add_follow_stdin(parser)
     args = parser.parse_args(argv)
     try:
         device = ObiDevice(Loopback() if args.loopback else _column(args), relay_ms=args.relay_ms)

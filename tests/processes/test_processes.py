@@ -36,6 +36,16 @@ FAILING = """
     print("failing: dwell_us = 0 is not above 0; raise it", file=sys.stderr)
     raise SystemExit(2)
 """
+REPORTING = """
+    import json, sys
+    from scancontrol.processes.child import announce
+    announce("reporting")
+    for done in range(3):
+        print(json.dumps({"done": done}), flush=True)
+    print("not JSON")
+    if "fail" in sys.argv:
+        sys.exit("reporting: the disk is full")
+"""
 PARENT = """
     import sys, time
     from scancontrol.processes.parent import ChildProcess
@@ -48,7 +58,13 @@ PARENT = """
 
 @pytest.fixture
 def modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    for name, text in {"obedient": OBEDIENT, "stubborn": STUBBORN, "failing": FAILING, "parent": PARENT}.items():
+    for name, text in {
+        "obedient": OBEDIENT,
+        "stubborn": STUBBORN,
+        "failing": FAILING,
+        "reporting": REPORTING,
+        "parent": PARENT,
+    }.items():
         (tmp_path / f"{name}.py").write_text(textwrap.dedent(text))
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     return tmp_path
@@ -76,6 +92,24 @@ def test_a_child_that_cannot_start_is_quoted_in_its_own_words() -> None:
     with pytest.raises(ChildFailed, match="dwell_us = 0 is not above 0; raise it"):
         child.wait_ready(20)
     assert child.stop() == 2
+
+
+@pytest.mark.usefixtures("modules")
+def test_a_child_s_reports_are_heard_one_by_one_to_its_end() -> None:
+    child = ChildProcess("reporting", "reporting", reports=True)
+    ready, *said = child.reports()
+    assert ready["ready"] == "reporting"
+    assert said == [{"done": 0}, {"done": 1}, {"done": 2}]
+    assert child.stop() == 0
+
+
+@pytest.mark.usefixtures("modules")
+def test_a_child_that_fails_after_its_reports_is_quoted() -> None:
+    child = ChildProcess("reporting", "reporting", ["fail"], reports=True)
+    heard = []
+    with pytest.raises(ChildFailed, match=r"^the disk is full$"):
+        heard.extend(child.reports())
+    assert child.stop() == 1
 
 
 def test_no_child_outlives_a_parent_that_is_killed(modules: Path) -> None:

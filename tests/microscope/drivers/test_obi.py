@@ -5,13 +5,14 @@ from __future__ import annotations
 import socket
 import threading
 import time
+from contextlib import closing
 
 import numpy as np
 import pytest
 from instrument_duties import InstrumentDuties, Stand, Timed
 from instrument_tools import path_of, read_all
 
-from benchmarks.dead_man import Relay
+from benchmarks.chaos.relay import RELAY_HOST, Relay
 from scancontrol.errors import InvalidInput, LinkError, RemoteProtocolError
 from scancontrol.microscope.drivers.obi import ObiConfig, ObiInstrument
 from scancontrol.microscope.drivers.obi_stretches import encode, field_codes
@@ -255,9 +256,10 @@ class TestDuties(InstrumentDuties):
     def stand(self, obi_server):
         address, device = obi_server(realtime=True)
         port = int(address.rsplit(":", 1)[1])
-        with Relay.between("127.0.0.2", "127.0.0.1", (port,)) as relay:
-            instrument = ObiInstrument(ObiConfig(address=f"tcp://127.0.0.2:{port}", answer_timeout_s=1.0))
-            yield Stand(instrument, lambda: device.lit, relay.cut, lambda path: x_counts(path)[None])
+        with closing(Relay()) as relay:
+            relay.listen({port})
+            instrument = ObiInstrument(ObiConfig(address=f"tcp://{RELAY_HOST}:{port}", answer_timeout_s=1.0))
+            yield Stand(instrument, lambda: device.lit, relay.stall, lambda path: x_counts(path)[None])
             relay.mend()
             instrument.close()
 
