@@ -33,8 +33,9 @@ def build_parser(command: str | None = None) -> argparse.ArgumentParser:
     parser.add_argument("-v", "--verbose", action="store_true", help="log what every part does")
     parser.add_argument("--log-json", type=Path, metavar="FILE", help="append the log of every process as JSON lines")
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    names = [module.name for module in pkgutil.iter_modules(commands.__path__)]
-    for name in [command] if command in names else names:
+    # A command that is a word of Python's own, such as import, has an underscore behind its module's name.
+    modules = {module.name.rstrip("_"): module.name for module in pkgutil.iter_modules(commands.__path__)}
+    for name in [modules[command]] if command in modules else modules.values():
         importlib.import_module(f"{commands.__name__}.{name}").add_parser(subparsers)
     return parser
 

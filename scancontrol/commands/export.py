@@ -1,4 +1,4 @@
-"""``scancontrol export``: pictures out of a recording, calibrated TIFF or PNG with a scale bar."""
+"""``scancontrol export``: a recording for other programs: pictures (TIFF, PNG) or arrays (CSV, NPZ, HDF5)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from scancontrol.errors import InvalidInput
 from scancontrol.recording import Recording
+from scancontrol.recording.arrays import ARRAY_FORMATS, frame_arrays, write_arrays
 from scancontrol.recording.frame_lists import add_frames, frame_numbers
 
 __all__ = ["add_parser", "run"]
@@ -16,11 +18,14 @@ KINDS = ("partial", "restoration", "interval")
 
 def add_parser(subparsers: Any) -> None:
     """Add this command to the command line."""
-    parser = subparsers.add_parser("export", help="write pictures of a recording", description=__doc__)
+    parser = subparsers.add_parser("export", help="write pictures or arrays of a recording", description=__doc__)
     parser.add_argument("file", type=Path, metavar="FILE", help="a recording")
     format_ = parser.add_mutually_exclusive_group(required=True)
     format_.add_argument("--tiff", action="store_true", help="float32 in counts, pixel size in microns, for measuring")
     format_.add_argument("--png", action="store_true", help="8-bit with scale bar, marked where it is restored")
+    format_.add_argument("--csv", action="store_true", help="the samples: y_nm, x_nm, dwell_us and each detector")
+    format_.add_argument("--npz", action="store_true", help="samples, positions, dwell and every picture, for NumPy")
+    format_.add_argument("--h5", action="store_true", help="the same as HDF5")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write into")
     add_frames(parser)
     parser.add_argument("--what", choices=KINDS, action="append", help="which pictures; may be repeated (default: all)")
@@ -28,11 +33,23 @@ def add_parser(subparsers: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write the pictures and say how many there are."""
+    """Write the files and say how many there are."""
     from scancontrol.figures.recording import export
 
+    arrays = next((ending for ending in ARRAY_FORMATS if getattr(args, ending)), None)
     with Recording.open(args.file) as recording:
         frames = frame_numbers(args.frames, [frame.frame for frame in recording.frames])
-        written = export(recording, args.out, "tiff" if args.tiff else "png", frames, tuple(args.what or KINDS))
-    print(f"{len(written)} pictures of {len(frames)} frames in {args.out}")
+        if arrays is None:
+            written = export(recording, args.out, "tiff" if args.tiff else "png", frames, tuple(args.what or KINDS))
+            print(f"{len(written)} pictures of {len(frames)} frames in {args.out}")
+            return 0
+        if args.what:
+            raise InvalidInput("what", ", ".join(args.what), f"chooses pictures, not {arrays}", "leave it out")
+        try:
+            args.out.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InvalidInput("out", args.out, f"is no folder ({error.strerror})", "give one to write into") from error
+        for frame in frames:
+            write_arrays(frame_arrays(recording, frame), args.out / f"frame_{frame:06d}.{arrays}")
+    print(f"{len(frames)} frames in {args.out}, a .{arrays} each")
     return 0

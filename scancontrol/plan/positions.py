@@ -22,7 +22,7 @@ from scancontrol.files import read_bytes
 from scancontrol.paths.patterns.points import Points
 from scancontrol.plan.table import MAX_TABLE_BYTES, Table, read_table
 
-__all__ = ["Field", "Positions", "column_named", "positions_in", "read_positions"]
+__all__ = ["Field", "Positions", "column_named", "plain_name", "positions_in", "read_positions"]
 
 _AXES = {
     "y": ("y", "ypos", "yposition", "posy", "positiony", "ycoord", "row", "rows", "slow", "line"),
@@ -114,7 +114,7 @@ def positions_in(table: Table, path: Path, field: Field, others: tuple[str, ...]
         return _of_array(table.values, path, field)
     found: dict[str, tuple[int, Unit]] = {}
     for at, name in enumerate(table.header):
-        if _plain(name)[0] in others:
+        if plain_name(name)[0] in others:
             continue
         if name.strip() == "" or name.lower().startswith("unnamed"):
             raise InvalidInput(
@@ -137,11 +137,12 @@ def positions_in(table: Table, path: Path, field: Field, others: tuple[str, ...]
 
 def column_named(name: str) -> tuple[str | None, Unit]:
     """What a column is, by its name: (y, x, dwell, time, flag or None, unit or an empty string)."""
-    plain, unit = _plain(name)
+    plain, unit = plain_name(name)
     return next((axis for axis, names in _AXES.items() if plain in names), None), unit
 
 
-def _plain(name: str) -> tuple[str, Unit]:
+def plain_name(name: str) -> tuple[str, Unit]:
+    """A column's name in small letters without blanks and signs, and the unit that it ends in."""
     words = [word for word in re.split(r"[^0-9a-zµμ]+", name.strip().lower()) if word]
     unit: Unit = ""
     if len(words) > 1 and words[-1] in _UNITS:
