@@ -45,17 +45,30 @@ VALUE_NAMES = (
 )
 _MAX_BYTES = 1 << 31
 _CHUNK = 1 << 16
+_LONGEST_NAME = 80
 _UNIT_KEYS = {"positions": "fraction", "positions_px": "px", "positions_nm": "nm", "positions_um": "um"}
 
 
 @dataclass(frozen=True)
 class ForeignSamples:
-    """Readings (channels, n), their ``points`` (n, 2 or 3) as a pattern takes them, and how they were understood."""
+    """Readings (channels, n), their ``points`` (n, 2 or 3) as a pattern takes them, and how they were understood.
+
+    Raises:
+        InvalidInput: a channel's name is given twice, or cannot be that of a group in HDF5.
+    """
 
     channels: tuple[str, ...]
     values: NDArray[Any]
     points: NDArray[np.float64]
     said: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        for at, name in enumerate(self.channels):
+            if not 1 <= len(name) <= _LONGEST_NAME or set(name) <= {"."} or "/" in name or "\0" in name:
+                remedy = f"give 1 to {_LONGEST_NAME} letters without a slash"
+                raise InvalidInput("channel", repr(name[:_LONGEST_NAME]), "is no name of a detector", remedy)
+            if name in self.channels[:at]:
+                raise InvalidInput("channel", repr(name), "is given twice", "name each column of readings once")
 
 
 def read_samples(path: Path, field: Field, columns: Sequence[str] = ()) -> ForeignSamples:
@@ -86,6 +99,9 @@ def read_samples(path: Path, field: Field, columns: Sequence[str] = ()) -> Forei
 
 
 def _of_arrays(arrays: Mapping[str, NDArray[Any]], path: Path, field: Field) -> ForeignSamples:
+    for name, array in arrays.items():
+        if name != "channels" and array.dtype.kind not in "fiubc":
+            raise InvalidInput("samples file", f"{path}, {name} of {array.dtype}", "holds no numbers", "give numbers")
     values = _one_of(arrays, ("values", "samples"), path)
     key = next((name for name in _UNIT_KEYS if name in arrays), None)
     if key is None:

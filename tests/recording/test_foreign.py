@@ -117,6 +117,7 @@ def test_a_number_that_float32_cannot_hold_is_told_or_refused(tmp_path: Path) ->
         ({"values": VALUES, "positions": PLACES.T}, "do not fit"),
         ({"values": VALUES, "mask": np.ones((3, 3), bool)}, "is not \\(20, 32\\)"),
         ({"values": VALUES, "positions": PLACES, "dwell_us": VALUES[:9]}, "give one a sample"),
+        ({"values": VALUES, "positions": PLACES.astype("U9")}, "holds no numbers"),
         ({"values": np.array([{}]), "positions": PLACES}, "cannot be read"),
     ],
 )
@@ -136,6 +137,12 @@ def test_arrays_that_do_not_say_what_is_what_are_refused(tmp_path: Path, arrays:
 def test_a_table_that_does_not_say_what_is_what_is_refused(tmp_path: Path, header: str, why: str) -> None:
     with pytest.raises(InvalidInput, match=why):
         read_samples(_table(tmp_path / "a.csv", header, [*(PLACES * SHAPE).T, VALUES]), FIELD)
+
+
+@pytest.mark.parametrize("channels", [("a", "a"), ("a", "."), ("a", "b/c"), ("a", ""), ("a", "b" * 81)])
+def test_channels_that_a_recording_cannot_tell_apart_are_refused(channels: tuple[str, ...]) -> None:
+    with pytest.raises(InvalidInput, match="channel"):
+        ForeignSamples(channels, np.stack([VALUES, VALUES]), PLACES, ())
 
 
 @pytest.mark.parametrize("ending", ["npz", "h5"])
