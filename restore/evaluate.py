@@ -30,10 +30,9 @@ from restore.restorer import Restorer
 from restore.training.card import with_evaluation
 from scancontrol.errors import InvalidInput, ScanControlError
 from scancontrol.files import read_text, write_text
+from scancontrol.processes.progress import progress, say_beside
 
 __all__ = ["main"]
-
-log = logging.getLogger(__name__)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -145,27 +144,23 @@ def run(options: argparse.Namespace) -> None:
     rows, pictures = [], {}
     remaining = Remaining([r.name for r in restorers], len(sets) * len(patterns) * len(coverages))
     since = time.monotonic()
-    for row, drawn in evaluate(sets, restorers, patterns, coverages, device):
-        rows.append(row)
-        if not options.no_figures:
-            pictures[row["set"], row["pattern"], row["coverage"], row["method"]] = drawn
-        now = time.monotonic()
-        left_s, since = remaining.after(row["method"], now - since), now
-        log.info(
-            "%d of %d, about %.1f min left: %s 1/%.4g, %s, %s: rmse %.2f %%, %.3f s",
-            remaining.done,
-            remaining.rows,
-            left_s / 60,
-            row["pattern"],
-            1 / row["coverage"],
-            row["set"],
-            row["method"],
-            row["rmse_pct"],
-            row["seconds_per_frame"],
-        )
-        # After every row, so that a long run that is stopped has said what it knows.
-        write_text(options.json or options.out / "rows.json", json.dumps(rows, indent=1) + "\n")
-        write_text(options.out / "table.md", format_table(rows))
+    with progress(remaining.rows, "rows") as bar:
+        for row, drawn in evaluate(sets, restorers, patterns, coverages, device):
+            rows.append(row)
+            if not options.no_figures:
+                pictures[row["set"], row["pattern"], row["coverage"], row["method"]] = drawn
+            now = time.monotonic()
+            left_s, since = remaining.after(row["method"], now - since), now
+            say_beside(
+                bar,
+                f"{row['pattern']} 1/{1 / row['coverage']:.4g}, {row['set']}, {row['method']}: "
+                f"rmse {row['rmse_pct']:.2f} %, {row['seconds_per_frame']:.3f} s",
+            )
+            bar.set_postfix_str(f"by method about {left_s / 60:.1f} min", refresh=False)
+            bar.update()
+            # After every row, so that a long run that is stopped has said what it knows.
+            write_text(options.json or options.out / "rows.json", json.dumps(rows, indent=1) + "\n")
+            write_text(options.out / "table.md", format_table(rows))
     table = format_table(rows)
     sys.stdout.write(table)
     if options.card is not None:
@@ -186,7 +181,7 @@ def _faults(
     rows = []
     for row in evaluate_faults(sets, restorers, patterns, coverage, device):
         rows.append(row)
-        log.info("%s, %s, %s, %s", row["pattern"], row["method"], row["set"], row["fault"])
+        say_beside(None, f"{row['pattern']}, {row['method']}, {row['set']}, {row['fault']}")
         (options.out / "faults.json").write_text(json.dumps(rows, indent=1) + "\n")
         (options.out / "faults.md").write_text(format_faults(rows))
     sys.stdout.write(format_faults(rows))

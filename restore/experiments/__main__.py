@@ -26,10 +26,10 @@ from restore.training.images import ImageSet
 from restore.training.simulated import simulated_images
 from scancontrol.errors import InvalidInput, ScanControlError
 from scancontrol.files import write_text
+from scancontrol.processes.progress import progress, say_beside
 
 __all__ = ["main"]
 
-log = logging.getLogger(__name__)
 _UNFINISHED = 3  # exit code of a run that had to stop
 
 
@@ -116,6 +116,7 @@ def _all(options: argparse.Namespace, arguments: Sequence[str]) -> int:
     began, total, failed = time.monotonic(), len(waiting), 0
     running: list[tuple[subprocess.Popen[bytes], str]] = []
     left = list(waiting)
+    bar = progress(total, "runs")
     try:
         while left or running:
             spent_min = (time.monotonic() - began) / 60
@@ -132,22 +133,18 @@ def _all(options: argparse.Namespace, arguments: Sequence[str]) -> int:
             for process, name in [(process, name) for process, name in running if process.poll() is not None]:
                 running.remove((process, name))
                 failed += process.returncode not in (0, _UNFINISHED)
-                done = total - len(left) - len(running)
-                _tell(name, process.returncode, done, total, (time.monotonic() - began) / 60)
+                word = {0: "done", _UNFINISHED: "has to go on later"}.get(process.returncode, "failed, see its log")
+                say_beside(bar, f"{name} {word}")
+                bar.update()
                 _report(options.out)
             time.sleep(0.2)
     finally:
+        bar.close()
         for process, _ in running:
             process.terminate()
             process.wait()
     _report(options.out)
     return 1 if failed else 0
-
-
-def _tell(name: str, code: int, done: int, total: int, minutes: float) -> None:
-    """One line on a run that ended."""
-    word = {0: "done", _UNFINISHED: "has to go on later"}.get(code, "failed, see its log")
-    log.info("%d of %d runs, about %.0f min left: %s %s", done, total, minutes / done * (total - done), name, word)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

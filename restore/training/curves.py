@@ -1,13 +1,16 @@
-"""Learning curves as CSV, as a plot that is redrawn while the run goes on, and as one line on the terminal."""
+"""Learning curves as CSV, as a plot that is redrawn while the run goes on, and as a bar on the terminal."""
 
 from __future__ import annotations
 
 import csv
-import sys
 from collections import deque
 from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
 
 from scancontrol.files import read_csv, writing
+from scancontrol.processes.progress import progress, say_beside
 
 __all__ = ["Curves"]
 
@@ -19,18 +22,18 @@ class Curves:
         self.out = out
         self.recent: deque[float] = deque(maxlen=200)
         self.pending: list[dict[str, float]] = []
+        self._bar: tqdm[Any] | None = None  # from the first step of a run to its end
 
-    def add(self, row: dict[str, float], steps: int, progress: bool) -> None:
-        """One training step. Rows reach the disk in groups of 20."""
+    def add(self, row: dict[str, float], steps: int, quiet: bool) -> None:
+        """One training step of ``steps`` in all. Rows reach the disk in groups of 20."""
         self.recent.append(row["rmse_pct"])
         self.pending.append(row)
+        if self._bar is None:
+            self._bar = progress(steps, "steps", done=int(row["step"]) - 1, quiet=quiet)
+        self._bar.set_postfix_str(self._line(row), refresh=False)
+        self._bar.update(int(row["step"]) - self._bar.n)
         if len(self.pending) == 20:
             self.flush()
-            if progress and sys.stderr.isatty():
-                sys.stderr.write("\r" + self.line(row, steps))
-            elif progress and int(row["step"]) % 200 < 20:
-                sys.stderr.write(self.line(row, steps) + "\n")
-                sys.stderr.flush()
 
     def forget_after(self, step: int) -> None:
         """Drop what a killed run wrote after the checkpoint that is now resumed."""
@@ -41,14 +44,18 @@ class Curves:
                 (self.out / name).unlink()
                 _append(self.out / name, kept)
 
-    def line(self, row: dict[str, float], steps: int) -> str:
-        """A progress bar with the running mean error."""
-        done = int(24 * row["step"] / steps)
+    def _line(self, row: dict[str, float]) -> str:
+        """What the bar says beside the steps: the running mean error, and how busy the run is."""
         return (
-            f"[{'█' * done}{'·' * (24 - done)}] {int(row['step'])}/{steps}  {row['minutes']:.1f} min  "
             f"rmse {sum(self.recent) / len(self.recent):.2f} %  interval {row['interval_loss']:.3f}  "
             f"{row['samples_per_s']:.1f} samples/s  waiting {row['waiting_pct']:.0f} %"
         )
+
+    def end(self) -> None:
+        """The run ends: leave its bar as it is."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
 
     def flush(self) -> None:
         """Write what is pending."""
@@ -61,8 +68,7 @@ class Curves:
         _append(self.out / "validation.csv", [row])
         self.plot()
         shown = "  ".join(f"{k} {v:.2f}" for k, v in row.items() if k not in ("step", "minutes"))
-        sys.stderr.write(f"\nvalidation at step {int(row['step'])}: {shown}\n")
-        sys.stderr.flush()
+        say_beside(self._bar, f"validation at step {int(row['step'])}: {shown}")
 
     def plot(self) -> None:
         """Training error (running mean) and validation errors against minutes."""

@@ -275,7 +275,7 @@ class Training:
                 break
             row = self.step(spent)
             if self.curves is not None:
-                self.curves.add(row, self.config.schedule.steps, progress)
+                self.curves.add(row, self.config.schedule.steps, quiet=not progress)
             if self.rank == 0 and time.monotonic() - saved > 60 * self.config.checkpoint_minutes:
                 self.save()
                 saved = time.monotonic()
@@ -285,6 +285,8 @@ class Training:
         self.save()
         if self.rank == 0:
             self.validate()
+        if self.curves is not None:
+            self.curves.end()
 
     def validate(self) -> dict[str, float]:
         """Error of the averaged weights, and of their start, on the held-out groups; also into the curves."""

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from scancontrol.errors import InvalidInput
+from scancontrol.processes.progress import progress
 from scancontrol.recording import Recording
 from scancontrol.recording.arrays import ARRAY_FORMATS, frame_arrays, write_arrays
 from scancontrol.recording.frame_lists import add_frames, frame_numbers
@@ -40,7 +41,9 @@ def run(args: argparse.Namespace) -> int:
     with Recording.open(args.file) as recording:
         frames = frame_numbers(args.frames, [frame.frame for frame in recording.frames])
         if arrays is None:
-            written = export(recording, args.out, "tiff" if args.tiff else "png", frames, tuple(args.what or KINDS))
+            kinds = tuple(args.what or KINDS)
+            with progress(len(frames), "frames") as bar:
+                written = export(recording, args.out, "tiff" if args.tiff else "png", frames, kinds, bar.update)
             print(f"{len(written)} pictures of {len(frames)} frames in {args.out}")
             return 0
         if args.what:
@@ -49,7 +52,9 @@ def run(args: argparse.Namespace) -> int:
             args.out.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InvalidInput("out", args.out, f"is no folder ({error.strerror})", "give one to write into") from error
-        for frame in frames:
-            write_arrays(frame_arrays(recording, frame), args.out / f"frame_{frame:06d}.{arrays}")
+        with progress(len(frames), "frames") as bar:
+            for frame in frames:
+                write_arrays(frame_arrays(recording, frame), args.out / f"frame_{frame:06d}.{arrays}")
+                bar.update()
     print(f"{len(frames)} frames in {args.out}, a .{arrays} each")
     return 0

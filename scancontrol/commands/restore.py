@@ -4,28 +4,27 @@ The restorer runs as a process of its own, ``python -m restore.offline``, which 
 restorations into the file; here is the choice of frames, the copy where one is needed, and the progress bar.
 Its standard output is one JSON object a line: ``{"ready": "offline", "method": ...}``, then
 ``{"restored": n, "of": total, "frame": ..., "made_by": {...}}`` for each frame, the fields of a
-``Provenance``; before that, ``{"damaged": ..., "frame": ...}`` for each chunk of it that the disk damaged.
+``Provenance``; before that, ``{"damaged": ..., "frame": ...}`` for each chunk of it that the disk damaged, and
+``{"notice": ...}`` for what is corrected in the readings.
 """
 
 from __future__ import annotations
 
 import argparse
-import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from scancontrol.errors import InvalidInput
 from scancontrol.processes.parent import ChildProcess
+from scancontrol.processes.progress import progress, say_beside
 from scancontrol.recording import Recording, RecordingReader
 from scancontrol.recording.compact import copy_recording
 from scancontrol.recording.frame_lists import add_frames, frame_list, frame_numbers
 
-__all__ = ["Progress", "add_parser", "run"]
+__all__ = ["add_parser", "run"]
 
-_BAR = 32
 _FRAME_S = 600.0
 """Longer than the strongest fill takes for the largest frame that is recorded."""
 
@@ -67,16 +66,16 @@ def run(args: argparse.Namespace) -> int:
         target = _target(args, recording, frames)
     if args.out is not None:
         copy_recording(args.file, args.out, restorations="room for all")
-    progress = Progress(len(frames), sys.stderr)
     method = "?"
-    with _restorer(args, target, frames) as process:
+    with _restorer(args, target, frames) as process, progress(len(frames), "frames") as bar:
         for line in process.reports():
             method = str(line.get("made_by", line).get("method", method))
             if "damaged" in line:
-                print(f"\n{target}: {line['damaged']} differ from their checksum and are left out", file=sys.stderr)
+                say_beside(bar, f"{target}: {line['damaged']} differ from their checksum and are left out")
+            if "notice" in line:
+                say_beside(bar, f"{target}: {line['notice']}")
             if "restored" in line:
-                progress.show(int(line["restored"]))
-    progress.end()
+                bar.update(int(line["restored"]) - bar.n)
     print(f"{len(frames)} frames of {target} restored by {method}")
     return 0
 
@@ -109,33 +108,3 @@ def _restorer(args: argparse.Namespace, target: Path, frames: list[int]) -> Iter
         yield process
     finally:
         process.stop(_FRAME_S)
-
-
-class Progress:
-    """A bar with the time left: redrawn in place on a terminal, one line each tenth of the way elsewhere."""
-
-    def __init__(self, total: int, stream: TextIO) -> None:
-        self._total = total
-        self._stream = stream
-        self._began = time.monotonic()
-        self._tenth = 0
-        self._live = stream.isatty()
-
-    def show(self, done: int) -> None:
-        """``done`` of the total are done."""
-        spent_s = time.monotonic() - self._began
-        left_s = spent_s / done * (self._total - done) if done else 0.0
-        filled = _BAR * done // self._total
-        text = f"{done}/{self._total} frames, {done / max(spent_s, 1e-9):.1f}/s, {left_s:.0f} s left"
-        if self._live:
-            self._stream.write(f"\r[{'#' * filled}{'.' * (_BAR - filled)}] {text}\x1b[K")
-        elif 10 * done // self._total > self._tenth:
-            self._tenth = 10 * done // self._total
-            self._stream.write(text + "\n")
-        self._stream.flush()
-
-    def end(self) -> None:
-        """Leave the terminal on a line of its own."""
-        if self._live:
-            self._stream.write("\n")
-            self._stream.flush()

@@ -8,6 +8,7 @@ not measured says so in the picture.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -226,8 +227,11 @@ def export(
     format_: Literal["tiff", "png"],
     frames: list[int] | None = None,
     kinds: tuple[str, ...] = ("partial", "restoration", "interval"),
+    after_frame: Callable[[], object] = lambda: None,
 ) -> list[Path]:
     """Write every picture of ``frames`` (all by default) into ``folder``; returns the files.
+
+    ``after_frame`` is called when those of a frame are written.
 
     Raises:
         InvalidInput: the folder cannot be written or there is nothing to write.
@@ -243,6 +247,7 @@ def export(
                     path = folder / f"frame_{frame:06d}_{picture.kind}.{suffix}"
                     write(picture, path)
                     written.append(path)
+            after_frame()
     except OSError as error:
         raise InvalidInput(
             "out", folder, f"cannot be written ({error.strerror or error})", "give a folder that can, with room in it"
