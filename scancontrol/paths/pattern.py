@@ -27,6 +27,7 @@ __all__ = [
     "Layout",
     "Pattern",
     "Samples",
+    "check_points",
     "check_seed",
     "frame_seed",
 ]
@@ -135,6 +136,14 @@ class Pattern(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
             return self
         changed: dict[str, Any] = {"seed": frame_seed(seed, frame), "seed_per_frame": False}
         return msgspec.structs.replace(self, **changed)
+
+
+def check_points(points: int | None, coverage: CoverageGoal | None) -> None:
+    """Raise :class:`InvalidInput` unless ``points`` is a number of points, or a coverage is given to solve it for."""
+    if points is None and coverage is None:
+        raise InvalidInput("points", None, "is missing", "give it, or the coverage to solve it for")
+    if points is not None and points < 1:
+        raise InvalidInput("points", points, "is below 1", "give the number of points")
 
 
 def check_seed(seed: int) -> None:

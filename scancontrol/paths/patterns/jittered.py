@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from scancontrol.errors import InvalidInput
 from scancontrol.paths.geometry import Canvas, finite
-from scancontrol.paths.pattern import FLYBACK, JUMP, FunctionLayout, Layout, Pattern, Samples, check_seed
+from scancontrol.paths.pattern import FLYBACK, JUMP, FunctionLayout, Layout, Pattern, Samples, check_points, check_seed
 from scancontrol.paths.patterns.hashing import uniform
 
 __all__ = ["JitteredGrid"]
@@ -33,10 +33,7 @@ class JitteredGrid(Pattern, frozen=True, kw_only=True, tag="jittered_grid"):
         finite("jitter", self.jitter)
         if not 0 <= self.jitter <= 1:
             raise InvalidInput("jitter", self.jitter, "is outside 0 to 1", "1 draws from the whole cell")
-        if self.points is None and self.coverage is None:
-            raise InvalidInput("points", None, "is missing", "give it, or the coverage to solve it for")
-        if self.points is not None and self.points < 1:
-            raise InvalidInput("points", self.points, "is below 1", "give the number of points")
+        check_points(self.points, self.coverage)
         check_seed(self.seed)
 
     @property

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from scancontrol.errors import InvalidInput
 from scancontrol.paths.geometry import Canvas
-from scancontrol.paths.pattern import FLYBACK, JUMP, Layout, Pattern, Samples, check_seed
+from scancontrol.paths.pattern import FLYBACK, JUMP, Layout, Pattern, Samples, check_points, check_seed
 from scancontrol.paths.patterns.blocks import BlockLayout
 from scancontrol.paths.patterns.hashing import uniform
 from scancontrol.paths.patterns.hilbert import hilbert_cells
@@ -35,10 +35,7 @@ class UniformRandom(Pattern, frozen=True, kw_only=True, tag="uniform_random"):
 
     def __post_init__(self) -> None:
         check_seed(self.seed)
-        if self.points is None and self.coverage is None:
-            raise InvalidInput("points", None, "is missing", "give it, or the coverage to solve it for")
-        if self.points is not None and self.points < 1:
-            raise InvalidInput("points", self.points, "is below 1", "give the number of points")
+        check_points(self.points, self.coverage)
 
     @property
     def solved(self) -> bool:

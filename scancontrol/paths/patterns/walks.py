@@ -15,7 +15,17 @@ from numpy.typing import NDArray
 
 from scancontrol.errors import InvalidInput
 from scancontrol.paths.geometry import LAST_FRACTION, Canvas, finite
-from scancontrol.paths.pattern import CONTINUOUS, FLYBACK, JUMP, FunctionLayout, Layout, Pattern, Samples, check_seed
+from scancontrol.paths.pattern import (
+    CONTINUOUS,
+    FLYBACK,
+    JUMP,
+    FunctionLayout,
+    Layout,
+    Pattern,
+    Samples,
+    check_points,
+    check_seed,
+)
 from scancontrol.paths.patterns.blocks import BlockLayout
 from scancontrol.paths.patterns.hashing import uniform
 
@@ -38,10 +48,7 @@ class LineHop(Pattern, frozen=True, kw_only=True, tag="line_hop"):
 
     def __post_init__(self) -> None:
         check_seed(self.seed)
-        if self.points is None and self.coverage is None:
-            raise InvalidInput("points", None, "is missing", "give it, or the coverage to solve it for")
-        if self.points is not None and self.points < 1:
-            raise InvalidInput("points", self.points, "is below 1", "give the number of points")
+        check_points(self.points, self.coverage)
         if not 1 <= self.hop_px <= 1000:
             raise InvalidInput("hop_px", self.hop_px, "is outside 1 to 1000", "give the longest hop in rows")
 
