@@ -7,64 +7,38 @@ each frame. The Blank alone goes another way, :mod:`~scancontrol.daemon.blanker`
 
 from __future__ import annotations
 
-import itertools
 import logging
-import secrets
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Literal
+from dataclasses import replace
 
-from scancontrol.acquisition import Acquisition, AcquisitionStatus, Stop
+from scancontrol.acquisition import AcquisitionStatus, Stop
 from scancontrol.capabilities import Capabilities
+from scancontrol.daemon.arming import Arming
+from scancontrol.daemon.beam_settings import BeamSettings
 from scancontrol.daemon.closing import Closing
 from scancontrol.daemon.dosing import DoseKeeper
+from scancontrol.daemon.hold_watch import HoldWatch
 from scancontrol.daemon.interrupted import Interrupted, Waiting
 from scancontrol.daemon.orders import Orders, StartOrder
 from scancontrol.daemon.outputs import RunOutputs
 from scancontrol.daemon.run import Run
 from scancontrol.daemon.snapshot import BeamSnapshot
-from scancontrol.errors import (
-    InvalidInput,
-    LinkError,
-    OrderRefused,
-    RecordingError,
-    RecordingInUse,
-    RequestRefused,
-    ScanControlError,
-    StorageError,
-)
+from scancontrol.errors import InvalidInput, LinkError, RecordingError, RecordingInUse, ScanControlError, StorageError
 from scancontrol.link.link import MicroscopeLink
 from scancontrol.plan.plan import ScanPlan
 from scancontrol.plan.planned import PlannedScan
 from scancontrol.processes.logs import set_scan
-from scancontrol.recording import About, RecordingWriter, file_name, record_plan
-from scancontrol.transport.keys import ClientSecurity
+from scancontrol.recording import RecordingWriter
 
-__all__ = ["BeamSettings", "BeamThread"]
+__all__ = ["BeamThread"]
 
 log = logging.getLogger(__name__)
 
 _IDLE_S = 0.05
 _TELL_S = 0.05  # how often the thread says how it is
 _RETRY_S = (0.5, 10.0)  # shortest and longest wait before a disk or a microscope that failed is tried again
-
-
-@dataclass(frozen=True)
-class BeamSettings:
-    """What the beam's thread is told of the configuration."""
-
-    address: str  # of the microscope
-    operator: str  # whose lease it is
-    about: About  # what every recording says of itself
-    security: ClientSecurity | None  # keys, where the address is not loopback
-    output: Path  # folder of the recordings
-    keep_restorations: Literal["all", "last", "none"]
-    fsync: bool
-    on_interrupted: Literal["resume", "end"]  # what is done with an acquisition whose disk or link failed
-    connect_timeout_s: float = 5.0
 
 
 class BeamThread:
@@ -101,16 +75,28 @@ class BeamThread:
         clock: Callable[[], float] = time.monotonic,
         wait: Callable[[float], bool] | None = None,
     ) -> None:
-        self._settings, self._orders, self._plans = settings, orders, plans
-        self._outputs, self._closing, self._dose, self._notice = outputs, closing, dose, notice
+        self._settings, self._orders = settings, orders
+        self._closing, self._dose, self._notice = closing, dose, notice
         self._new_link = link
         self._stopping = threading.Event()
         self._clock, self._wait = clock, wait or self._stopping.wait
         self._ready = threading.Event()
         self._given_up = threading.Event()  # what waits to be gone on with need not be
         self._retry_s = 0.0
-        begun = max((each.series_id for each in interrupted), default=-1)
-        self._series = itertools.count(max(int(time.time()) & 0x3FFFFFFF, begun + 1))
+        self._holds = HoldWatch(orders, notice)
+        self._arming = Arming(
+            settings,
+            orders,
+            plans,
+            outputs,
+            dose,
+            self._holds,
+            self,
+            notice,
+            on_turn=self._look,
+            clock=clock,
+            begun=[each.series_id for each in interrupted],
+        )
         # Of this thread alone:
         self._order: StartOrder | None = None  # the one that is carried out
         self._waiting, self._newest_ends_as = Waiting(interrupted, notice), ends_as
@@ -119,9 +105,6 @@ class BeamThread:
         self._ends_as: tuple[str, str] | None = None
         self._next_unfinished()
         self._running = False
-        self._planned: dict[str, PlannedScan] = {}
-        self._seen_hold: tuple[str, int] | None = None  # (server id, its count of blanks) that the orders know of
-        self._held = False  # whether the microscope was seen to hold the beam and nobody here has lifted that
         self._tell_at = 0.0
         # Replaced by this thread as a whole, and read by any:
         self._told = BeamSnapshot(address=settings.address)
@@ -262,116 +245,13 @@ class BeamThread:
             return
         self._order = order
         try:
-            run = self._arm(link, order)
+            run = self._arming.new(link, order)
         except ScanControlError as error:
             self._refusal = error
             self._notice(str(error), "error")
             self._finished(order)
             return
         self._carry_out(link, run)
-
-    def _arm(self, link: MicroscopeLink, order: StartOrder) -> Run:
-        """Everything that an acquisition needs, made before the beam moves. Raises why it cannot or must not be."""
-        self._check_hold(link, order)
-        planned = self._on_microscope(order.plan, link.capabilities)
-        self._dose.check(planned)
-        stated, meant = link.capabilities.beam_current_pa, planned.beam_current_pa
-        if abs(meant - stated) > 0.01 * stated:
-            told = f"the plan counts dose with {meant:g} pA, the microscope states {stated:g} pA"
-            self._notice(f"{told}; set one of them right", "warning")
-        series_id = next(self._series)
-        unique = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(4)}"  # two daemons may share folder and second
-        self._still_wanted(order)
-        recording = record_plan(
-            self._settings.output / file_name(planned.plan, unique),
-            planned,
-            series_id=series_id,
-            series_unique_id=unique,
-            specimen=self._dose.config.id,
-            stage_nm=self._dose.stage_nm,
-            about=self._settings.about,
-            keep_restorations=self._settings.keep_restorations,
-            fsync=self._settings.fsync,
-            sample_dtype=link.capabilities.sample_dtype,
-        )
-        try:
-            self._lift(link, order)
-            return self._run_of(link, order, planned, recording, planned.plan.frames)
-        except BaseException:
-            recording.close("aborted")
-            recording.path.unlink(missing_ok=True)
-            raise
-
-    def _on_microscope(self, name: str, capabilities: Capabilities) -> PlannedScan:
-        planned = self._planned.get(name)
-        if planned is None or planned.plan != self._plans[name] or planned.capabilities != capabilities:
-            planned = self._planned[name] = PlannedScan(self._plans[name], capabilities)
-        return planned
-
-    def _still_wanted(self, order: StartOrder) -> None:
-        stop = self._orders.stopped(order)
-        if stop is not None:
-            raise OrderRefused(f"{order.plan} is not begun: {stop.message}")
-
-    def _check_hold(self, link: MicroscopeLink, order: StartOrder) -> None:
-        """Raise :class:`OrderRefused` where the beam was blanked after the Start was given."""
-        self._still_wanted(order)
-        status = link.status
-        if status is not None and status.blanker == "blank" and (status.server_id, status.blanks) != order.lifts:
-            raise OrderRefused(f"{order.plan} is not begun: the beam was blanked after that was asked for; start again")
-
-    def _lift(self, link: MicroscopeLink, order: StartOrder) -> None:
-        """End the hold that the operator had seen when giving the Start, and none that came later."""
-        self._check_hold(link, order)
-        if order.lifts is None or order.lifts[0] != link.server_id:
-            return
-        try:
-            link.set_blanker("auto", hold=order.lifts[1])
-        except RequestRefused as refused:
-            self._still_wanted(order)
-            raise OrderRefused(f"{order.plan} is not begun: {refused}") from refused
-        self._seen_hold, self._held = order.lifts, False
-        self._orders.lifted(order)
-        self._notice("the hold of the blank is lifted by this start", "warning")
-
-    def _run_of(
-        self,
-        link: MicroscopeLink,
-        order: StartOrder,
-        planned: PlannedScan,
-        recording: RecordingWriter,
-        frames: int,
-        others: Mapping[int, RecordingWriter] | None = None,
-    ) -> Run:
-        self._dose.under(planned.path(0))
-        outputs = self._outputs(planned, recording)
-        acquisition = Acquisition(
-            link,
-            recording,
-            map(planned.recipe, range(frames)),
-            outputs.sinks,
-            frames_planned=planned.plan.frames,
-            area=self._dose.area,
-            dose=self._dose.series(recording.header.series_unique_id, planned),
-            others=others,
-            detectors=tuple(channel.name for channel in link.capabilities.detectors),
-            permit=self,
-            completed_as=(self._ends_as or ("interrupted", "")) if frames == 0 else ("completed", ""),
-            on_notice=lambda notice: self._notice(notice.message, "warning"),
-            on_turn=lambda: self._look(link),
-            clock=self._clock,
-        )
-        opened = () if others is None else tuple(others.values())
-        return Run(
-            order,
-            planned,
-            recording,
-            outputs,
-            acquisition,
-            only_collects=frames == 0,
-            others=opened,
-            taken_up=others is not None,
-        )
 
     def _carry_out(self, link: MicroscopeLink, run: Run) -> None:
         self._run, self._running = run, True
@@ -437,13 +317,15 @@ class BeamThread:
     # -- going on with what was cut off ----------------------------------------------------------------------
 
     def _carry_on(self, link: MicroscopeLink, unfinished: Interrupted) -> None:
-        """Go on with an acquisition, or end it, as was chosen. Raises what is to be tried again."""
+        """Go on with an acquisition, or end it, as was chosen. What is raised is to be tried again."""
         if self._order is None:
             self._order = self._orders.carry_on(unfinished.planned.plan.name)
-        order = self._order
+        order, stop = self._order, self._orders.stopped(self._order)
         try:
             unfinished.check(link.capabilities)
-            run = self._rearm(link, order, unfinished)
+            if stop is not None and self._ends_as is None:
+                self._ends_as = (stop.reason, stop.message)
+            run = self._arming.again(link, order, unfinished, self._waiting, self._ends_as)
         except (InvalidInput, RecordingInUse) as error:
             self._notice(f"{unfinished.path.name} cannot be gone on with: {error}", "error")
             self._next_unfinished()
@@ -455,23 +337,6 @@ class BeamThread:
     def _next_unfinished(self) -> None:
         self._unfinished = self._waiting.next()
         self._ends_as = self._newest_ends_as if self._unfinished is not None and not self._waiting else None
-
-    def _rearm(self, link: MicroscopeLink, order: StartOrder, unfinished: Interrupted) -> Run:
-        planned, stop, name = unfinished.planned, self._orders.stopped(order), unfinished.path.name
-        if stop is not None and self._ends_as is None:
-            self._ends_as = (stop.reason, stop.message)
-        ends = self._settings.on_interrupted == "end" or self._ends_as is not None or bool(self._waiting)
-        if not ends:
-            try:
-                planned = PlannedScan(planned.plan, link.capabilities)
-                self._check_hold(link, order)
-            except (InvalidInput, OrderRefused) as error:
-                self._notice(f"{name} is ended, because it cannot go on: {error}", "error")
-                ends = True
-        recording = RecordingWriter.resume(unfinished.path, fsync=self._settings.fsync)
-        self._notice(f"{name} was interrupted and {'is ended' if ends else 'goes on'}", "warning")
-        others = self._waiting.open(fsync=self._settings.fsync)
-        return self._run_of(link, order, planned, recording, 0 if ends else planned.plan.frames, others)
 
     def _put_off(self, why: str) -> None:
         """Wait a little longer each time before what failed is tried again."""
@@ -496,18 +361,8 @@ class BeamThread:
             return
         self._tell_at = now + _TELL_S
         self._tell(link)
-        status = self._told.status
-        if status is None or not self._told.connected:
-            return
-        hold = (status.server_id, status.blanks)
-        if status.blanker == "blank" and hold != self._seen_hold:
-            self._seen_hold, self._held = hold, True
-            if self._orders.snapshot.blank == "off":
-                self._orders.blanked_elsewhere("somebody blanked the beam at the microscope or from another terminal")
-                self._notice("the beam was blanked elsewhere and is held; Start lifts it", "warning")
-        elif status.blanker != "blank" and self._held:
-            self._held = False
-            self._orders.not_held()  # another server than the one that had confirmed it, or somebody let go of it
+        if self._told.status is not None and self._told.connected:
+            self._holds.seen(self._told.status)
 
     def _tell(self, link: MicroscopeLink | None) -> None:
         capabilities, unfinished = self._capabilities, self._unfinished

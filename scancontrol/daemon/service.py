@@ -20,7 +20,8 @@ from pathlib import Path
 import msgspec
 
 from scancontrol.acquisition import AcquisitionStatus
-from scancontrol.daemon.beam import BeamSettings, BeamThread
+from scancontrol.daemon.beam import BeamThread
+from scancontrol.daemon.beam_settings import BeamSettings
 from scancontrol.daemon.blanker import Blanker
 from scancontrol.daemon.closing import Closing
 from scancontrol.daemon.config import UNNAMED, DaemonConfig

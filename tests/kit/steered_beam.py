@@ -18,7 +18,8 @@ import pytest
 from wire_pair import MS, Client, Pair
 
 from scancontrol.acquisition import AcquisitionStatus
-from scancontrol.daemon.beam import BeamSettings, BeamThread
+from scancontrol.daemon.beam import BeamThread
+from scancontrol.daemon.beam_settings import BeamSettings
 from scancontrol.daemon.config import UNNAMED, SpecimenConfig
 from scancontrol.daemon.dosing import DoseKeeper
 from scancontrol.daemon.interrupted import find_unfinished
@@ -214,7 +215,7 @@ class SteeredBeam:
         self.notices: list[str] = []
         self._blank_request = 0
         self._asked: dict[int, int] = {}
-        for module in ("scancontrol.link.link", "scancontrol.daemon.beam"):
+        for module in ("scancontrol.link.link", "scancontrol.daemon.beam", "scancontrol.daemon.arming"):
             monkeypatch.setattr(
                 f"{module}.time", SimpleNamespace(monotonic=self.now_s, time=self.now_s, strftime=self.stamp)
             )

@@ -1,0 +1,221 @@
+"""Arming: everything that an acquisition needs, made before the beam moves.
+
+The order is what keeps the beam off where it must be: first whether the Start still stands and nobody has blanked the
+beam since; then plan, dose and recording; then the hold that the operator had seen is lifted, and no later one.
+"""
+
+from __future__ import annotations
+
+import itertools
+import secrets
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+from scancontrol.acquisition import Acquisition, Permit
+from scancontrol.capabilities import Capabilities
+from scancontrol.daemon.beam_settings import BeamSettings
+from scancontrol.daemon.dosing import DoseKeeper
+from scancontrol.daemon.hold_watch import HoldWatch
+from scancontrol.daemon.interrupted import Interrupted, Waiting
+from scancontrol.daemon.orders import Orders, StartOrder
+from scancontrol.daemon.outputs import RunOutputs
+from scancontrol.daemon.run import Run
+from scancontrol.errors import InvalidInput, OrderRefused, RequestRefused
+from scancontrol.link.link import MicroscopeLink
+from scancontrol.plan.plan import ScanPlan
+from scancontrol.plan.planned import PlannedScan
+from scancontrol.recording import RecordingWriter, file_name, record_plan
+
+__all__ = ["Arming", "check_hold", "still_wanted"]
+
+_INTERRUPTED = ("interrupted", "")  # finish reason and message of what is only collected
+
+
+class Arming:
+    """Makes the runs, in the thread that owns the link.
+
+    Args:
+        settings: see there.
+        orders: what is wanted.
+        plans: what a Start may name.
+        outputs: made anew for each run: what its samples go to.
+        dose: keeps the specimen's dose ledger.
+        holds: is told of the hold that a Start lifts.
+        permit: taken back when the order does not stand any more.
+        notice: takes a line for the operator and its level.
+        on_turn: called often while an acquisition runs.
+        clock: monotonic time in s.
+        begun: series that were used before, whose numbers are not given again.
+    """
+
+    def __init__(
+        self,
+        settings: BeamSettings,
+        orders: Orders,
+        plans: Mapping[str, ScanPlan],
+        outputs: Callable[[PlannedScan, RecordingWriter], RunOutputs],
+        dose: DoseKeeper,
+        holds: HoldWatch,
+        permit: Permit,
+        notice: Callable[[str, str], None],
+        *,
+        on_turn: Callable[[MicroscopeLink], None],
+        clock: Callable[[], float],
+        begun: Sequence[int],
+    ) -> None:
+        self._settings, self._orders, self._plans, self._outputs = settings, orders, plans, outputs
+        self._dose, self._holds, self._permit, self._notice = dose, holds, permit, notice
+        self._on_turn, self._clock = on_turn, clock
+        self._series = itertools.count(max(int(time.time()) & 0x3FFFFFFF, max(begun, default=-1) + 1))
+        self._planned: dict[str, PlannedScan] = {}  # plans on the microscope that is there, by name
+
+    def new(self, link: MicroscopeLink, order: StartOrder) -> Run:
+        """The acquisition that an order asks for, with its recording; the hold that the order may lift is lifted.
+
+        Raises:
+            ScanControlError: why it cannot or must not be; nothing is left of it.
+        """
+        check_hold(self._orders, link, order)
+        planned = self._on_microscope(order.plan, link.capabilities)
+        self._dose.check(planned)
+        stated, meant = link.capabilities.beam_current_pa, planned.beam_current_pa
+        if abs(meant - stated) > 0.01 * stated:
+            told = f"the plan counts dose with {meant:g} pA, the microscope states {stated:g} pA"
+            self._notice(f"{told}; set one of them right", "warning")
+        series_id = next(self._series)
+        unique = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(4)}"  # two daemons may share folder and second
+        still_wanted(self._orders, order)
+        recording = record_plan(
+            self._settings.output / file_name(planned.plan, unique),
+            planned,
+            series_id=series_id,
+            series_unique_id=unique,
+            specimen=self._dose.config.id,
+            stage_nm=self._dose.stage_nm,
+            about=self._settings.about,
+            keep_restorations=self._settings.keep_restorations,
+            fsync=self._settings.fsync,
+            sample_dtype=link.capabilities.sample_dtype,
+        )
+        try:
+            self._lift(link, order)
+            return self._run_of(link, order, planned, recording)
+        except BaseException:
+            recording.close("aborted")
+            recording.path.unlink(missing_ok=True)
+            raise
+
+    def again(
+        self,
+        link: MicroscopeLink,
+        order: StartOrder,
+        unfinished: Interrupted,
+        others: Waiting,
+        ends_as: tuple[str, str] | None,
+    ) -> Run:
+        """An acquisition that was cut off, with its own recording, and with the ``others`` that wait after it.
+
+        With ``ends_as``, a finish reason and a message, it only collects what the microscope kept.
+
+        Raises:
+            InvalidInput: the recording cannot be gone on with.
+            RecordingInUse: another process goes on with it.
+        """
+        planned, name = unfinished.planned, unfinished.path.name
+        if ends_as is None and (self._settings.on_interrupted == "end" or others):
+            ends_as = _INTERRUPTED
+        if ends_as is None:
+            try:
+                planned = PlannedScan(planned.plan, link.capabilities)
+                check_hold(self._orders, link, order)
+            except (InvalidInput, OrderRefused) as error:
+                self._notice(f"{name} is ended, because it cannot go on: {error}", "error")
+                ends_as = _INTERRUPTED
+        recording = RecordingWriter.resume(unfinished.path, fsync=self._settings.fsync)
+        self._notice(f"{name} was interrupted and {'goes on' if ends_as is None else 'is ended'}", "warning")
+        opened = others.open(fsync=self._settings.fsync)
+        return self._run_of(link, order, planned, recording, ends_as=ends_as, others=opened)
+
+    def _on_microscope(self, name: str, capabilities: Capabilities) -> PlannedScan:
+        planned = self._planned.get(name)
+        if planned is None or planned.plan != self._plans[name] or planned.capabilities != capabilities:
+            planned = self._planned[name] = PlannedScan(self._plans[name], capabilities)
+        return planned
+
+    def _lift(self, link: MicroscopeLink, order: StartOrder) -> None:
+        """End the hold that the operator had seen when giving the Start, and none that came later."""
+        check_hold(self._orders, link, order)
+        if order.lifts is None or order.lifts[0] != link.server_id:
+            return
+        try:
+            link.set_blanker("auto", hold=order.lifts[1])
+        except RequestRefused as refused:
+            still_wanted(self._orders, order)
+            raise OrderRefused(f"{order.plan} is not begun: {refused}") from refused
+        self._holds.lifted(order)
+        self._orders.lifted(order)
+        self._notice("the hold of the blank is lifted by this start", "warning")
+
+    def _run_of(
+        self,
+        link: MicroscopeLink,
+        order: StartOrder,
+        planned: PlannedScan,
+        recording: RecordingWriter,
+        *,
+        ends_as: tuple[str, str] | None = None,
+        others: Mapping[int, RecordingWriter] | None = None,
+    ) -> Run:
+        frames = planned.plan.frames if ends_as is None else 0
+        self._dose.under(planned.path(0))
+        outputs = self._outputs(planned, recording)
+        acquisition = Acquisition(
+            link,
+            recording,
+            map(planned.recipe, range(frames)),
+            outputs.sinks,
+            frames_planned=planned.plan.frames,
+            area=self._dose.area,
+            dose=self._dose.series(recording.header.series_unique_id, planned),
+            others=others,
+            detectors=tuple(channel.name for channel in link.capabilities.detectors),
+            permit=self._permit,
+            completed_as=ends_as or ("completed", ""),
+            on_notice=lambda notice: self._notice(notice.message, "warning"),
+            on_turn=lambda: self._on_turn(link),
+            clock=self._clock,
+        )
+        opened = () if others is None else tuple(others.values())
+        return Run(
+            order,
+            planned,
+            recording,
+            outputs,
+            acquisition,
+            only_collects=frames == 0,
+            others=opened,
+            taken_up=others is not None,
+        )
+
+
+def still_wanted(orders: Orders, order: StartOrder) -> None:
+    """Whether the order stands.
+
+    Raises:
+        OrderRefused: it does not any more; says why.
+    """
+    stop = orders.stopped(order)
+    if stop is not None:
+        raise OrderRefused(f"{order.plan} is not begun: {stop.message}")
+
+
+def check_hold(orders: Orders, link: MicroscopeLink, order: StartOrder) -> None:
+    """Whether the order stands, and the beam was not blanked after it was given.
+
+    Raises:
+        OrderRefused: one of them is not so.
+    """
+    still_wanted(orders, order)
+    status = link.status
+    if status is not None and status.blanker == "blank" and (status.server_id, status.blanks) != order.lifts:
+        raise OrderRefused(f"{order.plan} is not begun: the beam was blanked after that was asked for; start again")
