@@ -29,19 +29,18 @@ from scancontrol.paths import ScanPath
 from scancontrol.processes.printable import printable
 from scancontrol.wire import messages as m
 from scancontrol.wire.answers import refusal, status_of
+from scancontrol.wire.beam_requests import carry_out
 from scancontrol.wire.framing import CLIENT_CONTROL, CLIENT_DATA, Part, encode
+from scancontrol.wire.registering import Registrations
 from scancontrol.wire.registry import PathRegistry
 from scancontrol.wire.retention import Retention
-from scancontrol.wire.scanner import Action, ExpandRecipe, Scanner
+from scancontrol.wire.scanner import Action, Scanner
 from scancontrol.wire.sessions import Session, Sessions
 from scancontrol.wire.transitions import Event, State
-from scancontrol.wire.uploads import Upload
 
 __all__ = ["ServerProtocol"]
 
 Outgoing = tuple[bytes, list[Part]]  # routing id of the connection, and the parts
-
-_ASKED_FOR: dict[type[m.Message], Event] = {m.Pause: Event.PAUSE, m.Resume: Event.RESUME, m.Abort: Event.ABORT}
 
 
 class ServerProtocol:
@@ -67,14 +66,14 @@ class ServerProtocol:
         self._data_address = data_address
         self._sessions = Sessions(self.limits, new_token)
         self._paths = PathRegistry(self.limits.registered_paths)
-        self._expanding: dict[str, list[tuple[bytes, int]]] = {}  # path → (connection, request) that wait for it
         self._retention = Retention(self.limits.retained_bytes, self.limits.window_chunks)
         self._guard = DoseGuard(dose_limits or DoseLimits(), capabilities)
+        self._registrations = Registrations(
+            self._paths, capabilities, self.limits.registered_paths, self._guard.needs_cells
+        )
         channels = tuple(detector.name for detector in capabilities.detectors)
         self._scanner = Scanner(self.limits, channels, self._guard, self._retention, capabilities.sample_dtype)
-        self._upload: Upload | None = None  # of an operator's own positions
         self._farewell = False  # whether the last operator took leave
-        self._expansions: list[Action] = []
         self._control_out: list[Outgoing] = []
         self._data_out: list[Outgoing] = []  # answers on the data connection, before any samples
 
@@ -113,8 +112,7 @@ class ServerProtocol:
 
     def actions(self) -> list[Action]:
         """What to do now, in order; the beam comes first."""
-        expansions, self._expansions = self._expansions, []
-        return [*self._scanner.actions(), *expansions]
+        return [*self._scanner.actions(), *self._registrations.expansions()]
 
     def control_to_send(self) -> list[Outgoing]:
         """(connection, parts) for the control socket."""
@@ -250,7 +248,7 @@ class ServerProtocol:
                 self._guard.prepare(cells)
             self._paths.add(path, frozenset(scan.request.path_id for scan in self._scanner.open_scans))
             self._guard.keep(self._paths.__contains__)
-        for connection, request in self._expanding.pop(path_id, []):
+        for connection, request in self._registrations.expanded(path_id):
             session = self._sessions.at(connection)
             if session is not None:
                 answer = m.Done(request=request) if path is not None else refusal(request, error, "path_mismatch")
@@ -292,10 +290,12 @@ class ServerProtocol:
             )
             return
         if isinstance(message, m.Register):
-            self._register(session, message)
+            registered = self._registrations.register(session.control, message)
+            if registered is not None:
+                self._reply(session, registered)
             return
         try:
-            answer = self._carry_out(message, session, now_ns)
+            answer = carry_out(message, session.name, self._scanner, self._paths, self.limits.queued_scans, now_ns)
         except InvalidInput as error:
             answer = refusal(message.request, error, "invalid")
         except LocalProtocolError as error:
@@ -303,111 +303,14 @@ class ServerProtocol:
         self._answer(session, answer or m.Done(request=message.request))
         self._scanner.advance(now_ns)
 
-    def _carry_out(self, message: Any, session: Session, now_ns: int) -> m.Refused | None:
-        """Do what was asked. None, or why not."""
-        scanner, request = self._scanner, message.request
-        if scanner.state is State.HELD and isinstance(message, m.Scan | m.Resume | m.Pause):
-            return m.Refused(
-                request=request, code="beam_held", message="the beam is held blanked", remedy="set the blanker to auto"
-            )
-        if isinstance(message, m.SetBlanker):
-            if message.state == "blank":
-                scanner.step(Event.HOLD, f"{session.name} blanked the beam", now_ns)
-            elif message.state == "unblank" and not scanner.beam_on:
-                return m.Refused(
-                    request=request,
-                    code="not_now",
-                    remedy="start a scan; it unblanks by itself",
-                    message="the beam is never on while nothing is collected",
-                )
-            elif message.state == "auto" and message.hold not in (None, scanner.blanks):
-                return m.Refused(
-                    request=request,
-                    code="beam_held",
-                    message="somebody blanked the beam after this was asked for",
-                    remedy="start again if the scan is still wanted",
-                )
-            elif message.state == "auto" and scanner.state is State.HELD:
-                scanner.step(Event.RELEASE, "", now_ns)
-            return None
-        if not isinstance(message, m.Scan):
-            text = printable(message.reason) if isinstance(message, m.Abort) else ""
-            scanner.step(_ASKED_FOR[type(message)], text, now_ns)
-            return None
-        path = self._paths.get(message.path_id)
-        if path is None:
-            return m.Refused(
-                request=request,
-                code="unknown_path",
-                remedy="register its recipe",
-                message=f"no path {message.path_id} is registered",
-            )
-        if len(scanner.queue) >= self.limits.queued_scans:
-            return m.Refused(
-                request=request,
-                code="queue_full",
-                remedy="wait for an end",
-                message=f"{len(scanner.queue)} scans wait already",
-            )
-        name = (message.series_unique_id, message.frame)
-        if any((scan.request.series_unique_id, scan.request.frame) == name for scan in scanner.open_scans):
-            return m.Refused(
-                request=request,
-                code="not_now",
-                remedy="wait for its end",
-                message=f"frame {message.frame} of this series is open already",
-            )
-        scanner.enqueue(message, path, now_ns)
-        return None
-
-    def _register(self, session: Session, message: m.Register) -> None:
-        waiting = (session.control, message.request)
-        if self._paths.get(message.path_id) is not None:
-            self._answer(session, m.Done(request=message.request))
-        elif message.path_id in self._expanding:
-            if waiting not in self._expanding[message.path_id]:
-                self._expanding[message.path_id].append(waiting)
-        elif len(self._expanding) >= self.limits.registered_paths:
-            self._answer(
-                session,
-                m.Refused(
-                    request=message.request,
-                    code="queue_full",
-                    remedy="wait for their answers",
-                    message=f"{len(self._expanding)} paths are being expanded",
-                ),
-            )
-        elif message.data_bytes == 0:
-            self._expand(message.path_id, message.recipe, waiting)
-        elif self._upload is not None and self._upload.register == message:
-            self._send(session.control, self._upload.wanted())  # asked again: a piece, or this, was lost
-        else:
-            self._upload = Upload(message)
-            self._send(session.control, self._upload.wanted())
-
-    def _expand(self, path_id: str, recipe: dict[str, Any], waiting: tuple[bytes, int]) -> None:
-        self._expanding[path_id] = [waiting]
-        stated = self._capabilities
-        dwell_us = (stated.shortest_dwell_us, stated.longest_dwell_us)
-        limit = stated.samples_per_path_limit
-        self._expansions.append(ExpandRecipe(path_id, recipe, limit, dwell_us, self._guard.needs_cells))
-
     def _take_piece(self, connection: bytes, piece: m.Piece, now_ns: int) -> None:
-        """A stretch of an operator's own path; anybody else's, and one that nobody waits for, is not looked at."""
-        session, upload = self._sessions.at(connection), self._upload
-        if session is None or not session.operator or upload is None:
-            return
+        session = self._sessions.at(connection)
+        if session is None or not session.operator or not self._registrations.uploading:
+            return  # nobody else's is looked at
         self._sessions.hear(session, now_ns)
-        try:
-            wanted = upload.take(piece)
-            if wanted is not None:
-                self._send(connection, wanted)
-            if upload.complete:
-                self._upload = None
-                self._expand(upload.register.path_id, upload.recipe(), (connection, upload.register.request))
-        except RemoteProtocolError as error:
-            self._upload = None
-            self._answer(session, m.Refused(request=upload.register.request, code="malformed", message=str(error)))
+        answer = self._registrations.take_piece(connection, piece)
+        if answer is not None:
+            self._reply(session, answer)
 
     def _emergency(self, connection: bytes, message: m.Blank, now_ns: int) -> None:
         """Nobody is asked who they are."""
@@ -472,7 +375,7 @@ class ServerProtocol:
 
     def _leave(self, session: Session, text: str, now_ns: int) -> None:
         if session.operator:
-            self._upload = None
+            self._registrations.forget_upload()
             self._happen(Event.ABORT, text, now_ns)
             self._retention.detach()
         self._sessions.drop(session)
@@ -489,6 +392,13 @@ class ServerProtocol:
             self._scanner.advance(now_ns)
 
     # -- answers --------------------------------------------------------------------------------------
+
+    def _reply(self, session: Session, answer: m.Done | m.Refused | m.Wanted) -> None:
+        """Answer a request, or ask for more of what it announced, which ends nothing."""
+        if isinstance(answer, m.Wanted):
+            self._send(session.control, answer)
+        else:
+            self._answer(session, answer)
 
     def _answer(self, session: Session, answer: m.Done | m.Refused) -> None:
         if answer.request is not None:

@@ -790,7 +790,7 @@ def test_an_observers_path_and_its_pieces_are_not_looked_at(pair, operator):
     answer = observer.does(m.Register, path_id=made.path_id, recipe=msgspec.to_builtins(made, builtin_types=(bytes,)))
     assert answer.code == "not_operator"
     pair.server.receive_control(observer.control, encode(m.Piece(path_id=made.path_id, offset=0, data=b"x")), 0)
-    assert pair.server._upload is None
+    assert not pair.server._registrations.uploading
     assert pair.server.actions() == []
 
 
