@@ -1,6 +1,7 @@
 """Fit a calibration on specimens that the network was not trained on, through the very restorer that will use it.
 
-Two kinds of truth: micrographs that were held out of training, and simulated specimens without noise, read with it.
+Two kinds of truth: micrographs that were held out of training and, if asked for, simulated specimens without noise,
+read with it. A micrograph is its own truth, noise and all, so an interval calibrated on it holds the noise too.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from restore.gridding import FrameGeometry
 from restore.training.images import ImageSet
 from restore.training.random_paths import draw_path
 from restore.withholding import Withheld, carried_over, withhold
-from simulators.specimens.truths.draws import KINDS, draw
+from simulators.specimens.truths.draws import draw
 from simulators.specimens.truths.readings import draw_reading
 
 __all__ = ["calibrate"]
@@ -103,9 +104,7 @@ class _Judged:
     rms_share: float
 
 
-def calibrate(
-    weights: Weights, images: ImageSet, specimens: Sequence[str] | None = None, seed: int = 11
-) -> Calibration:
+def calibrate(weights: Weights, images: ImageSet, specimens: Sequence[str] = (), seed: int = 11) -> Calibration:
     """Factors by coverage and distance, then how far a frame's withheld samples may be trusted to rescale them.
 
     What is promised has to hold on specimens that nobody has seen. So every frame is judged by factors from the other
@@ -113,10 +112,10 @@ def calibrate(
     withheld samples asked for, and the bias is what makes the mean coverage of those frames the promised one.
 
     Arguments:
-        images: micrographs that were held out of training. specimens: kinds of simulated ones; if not
-            given all of :data:`simulators.specimens.truths.draws.KINDS`.
+        images: micrographs that were held out of training. specimens: kinds of simulated ones
+            (:data:`simulators.specimens.truths.draws.KINDS`), read with a noise that is stated.
     """
-    frames = list(_restored(weights, images, tuple(KINDS) if specimens is None else specimens, seed))
+    frames = list(_restored(weights, images, specimens, seed))
     counts: dict[str, CalibrationCounts] = {}
     for frame in frames:
         where = frame.geometry

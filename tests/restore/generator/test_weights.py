@@ -207,7 +207,7 @@ def test_a_frame_that_is_harder_than_promised_gets_wider_intervals() -> None:
 def test_a_calibrated_interval_holds_on_frames_like_those_it_was_calibrated_on() -> None:
     images = specimens(6, 96)
     weights = Weights("tiny", _network(), None, "faithful", "")
-    calibrated = Weights("tiny", weights.network, calibrate(weights, images, ()), "faithful", "")
+    calibrated = Weights("tiny", weights.network, calibrate(weights, images), "faithful", "")
     restorer = GeneratorRestorer(calibrated)
     inside = []
     for number, image in enumerate(images.images):
