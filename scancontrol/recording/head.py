@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import h5py
@@ -14,7 +16,7 @@ from scancontrol.errors import RecordingError
 from scancontrol.recording.layout import EXPERIMENTS, LATER, TABLES, VERSION, Header
 from scancontrol.recording.regions import Region, pread_all
 
-__all__ = ["TEXT_LIMIT_BYTES", "check_version", "read_data_set", "read_head", "read_regions"]
+__all__ = ["TEXT_LIMIT_BYTES", "check_version", "hdf5_of", "read_data_set", "read_head", "read_regions"]
 
 TEXT_LIMIT_BYTES = 1 << 24
 
@@ -26,30 +28,36 @@ def check_version(file: h5py.File) -> None:
         raise RecordingError(f"this HDF5 file is not a scancontrol recording of version 1 to {VERSION}")
 
 
-def read_head(file: h5py.File) -> tuple[Header, str, Capabilities]:
-    """Header, plan and capabilities.
+@contextmanager
+def hdf5_of(descriptor: int) -> Iterator[h5py.File]:
+    """The HDF5 structure of the very file that ``descriptor`` reads, whatever takes its place meanwhile."""
+    with os.fdopen(os.dup(descriptor), "rb", buffering=0) as raw, h5py.File(raw, "r") as file:
+        yield file
+
+
+def read_head(file: h5py.File, descriptor: int) -> tuple[Header, str, Capabilities]:
+    """Header, plan and capabilities of a file that :func:`hdf5_of` opened on ``descriptor``.
 
     Raises:
         RecordingError: they are not those of a recording.
     """
     check_version(file)
     try:
-        header = msgspec.yaml.decode(_read_text(file, "header"), type=Header)
+        header = msgspec.yaml.decode(_read_text(file, descriptor, "header"), type=Header)
         header.check()
-        capabilities = msgspec.yaml.decode(_read_text(file, "capabilities"), type=Capabilities)
+        capabilities = msgspec.yaml.decode(_read_text(file, descriptor, "capabilities"), type=Capabilities)
         capabilities.check()
     except msgspec.MsgspecError as error:
         raise RecordingError(f"its header is damaged: {error}") from error
-    return header, _read_text(file, "plan").decode("utf-8", "replace").strip("\n") + "\n", capabilities
+    return header, _read_text(file, descriptor, "plan").decode("utf-8", "replace").strip("\n") + "\n", capabilities
 
 
-def _read_text(file: h5py.File, name: str) -> bytes:
+def _read_text(file: h5py.File, descriptor: int, name: str) -> bytes:
     data_set = read_data_set(file, f"recording/{name}")
     if data_set.dtype != np.uint8 or data_set.ndim != 1 or data_set.size > TEXT_LIMIT_BYTES:
         raise RecordingError(f"recording/{name} is {data_set.shape} {data_set.dtype}, not a text")
     region = Region.of(data_set)
-    with Path(file.filename).open("rb", buffering=0) as raw:
-        return pread_all(raw.fileno(), data_set.size, int(region.offsets[0, 0]))
+    return pread_all(descriptor, data_set.size, int(region.offsets[0, 0]))
 
 
 def read_regions(file: h5py.File, header: Header) -> dict[str, Region]:

@@ -14,14 +14,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-import h5py
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from scancontrol.errors import InvalidInput, RecordingError
 from scancontrol.recording.frame_samples import DamagedChunk, FrameSamples, SampleChecks, Verification
-from scancontrol.recording.head import TEXT_LIMIT_BYTES, read_head, read_regions
+from scancontrol.recording.head import TEXT_LIMIT_BYTES, hdf5_of, read_head, read_regions
 from scancontrol.recording.layout import TABLES
 from scancontrol.recording.regions import Region
 from scancontrol.restoration import Provenance
@@ -89,14 +88,10 @@ class RecordingReader:
         self.path = Path(path)
         self._descriptor = -1
         try:
-            while True:
-                self._descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
-                with h5py.File(self.path, "r", locking=False) as file:
-                    self.header, self.plan_text, self.capabilities = read_head(file)
-                    self._regions = read_regions(file, self.header)
-                if os.path.samestat(os.fstat(self._descriptor), self.path.stat()):
-                    break
-                self.close()  # its compact copy took its place meanwhile: what was read is of two files
+            self._descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+            with hdf5_of(self._descriptor) as file:
+                self.header, self.plan_text, self.capabilities = read_head(file, self._descriptor)
+                self._regions = read_regions(file, self.header)
             self._check_extent()
             self._read_tables()
         except FileNotFoundError:

@@ -5,15 +5,12 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import h5py
 import numpy as np
-from numpy.typing import NDArray
 
 from scancontrol.capabilities import Capabilities
 from scancontrol.errors import RecordingError
-from scancontrol.recording.head import check_version, read_data_set, read_head
+from scancontrol.recording.head import check_version, hdf5_of, read_data_set, read_head
 from scancontrol.recording.layout import STATUS_ROW, Header
 from scancontrol.recording.regions import Region, is_being_written
 
@@ -37,22 +34,18 @@ class RecordingState:
             RecordingError: it is no recording, or damaged.
         """
         try:
-            with h5py.File(path, "r", locking=False) as file:
-                check_version(file)
-                status = Region.of(read_data_set(file, "recording/status"))
-                if _row(path, status)["closed"][0]:
-                    return None
-                header, _, capabilities = read_head(file)
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                with hdf5_of(descriptor) as file:
+                    check_version(file)
+                    status = Region.of(read_data_set(file, "recording/status"))
+                    if np.frombuffer(status.read(descriptor, 0, 0, STATUS_ROW.itemsize), dtype=STATUS_ROW)["closed"][0]:
+                        return None
+                    header, _, capabilities = read_head(file, descriptor)
+            finally:
+                os.close(descriptor)
         except RecordingError as error:
             raise RecordingError(f"{path}: {error}") from error
         except Exception as error:  # h5py answers a damaged file with whatever its depths throw
             raise RecordingError(f"{path} is not a readable recording: {error}") from error
         return cls(path, header, capabilities, is_being_written(path))
-
-
-def _row(path: Path, status: Region) -> NDArray[Any]:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        return np.frombuffer(status.read(descriptor, 0, 0, STATUS_ROW.itemsize), dtype=STATUS_ROW)
-    finally:
-        os.close(descriptor)

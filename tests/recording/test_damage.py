@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from recording_tools import SHAPE, new_recording, samples_of, serpentine, spiral, write_frame
 
 from scancontrol.errors import RecordingError
-from scancontrol.recording import Capacity, Recording, reader
+from scancontrol.recording import Capacity, Recording
 from scancontrol.recording.compact import compact
 from scancontrol.restoration import Provenance
 
@@ -391,7 +391,7 @@ def test_a_recording_that_its_compact_copy_replaces_while_it_is_opened_is_read_w
             assert compact(path)
         return open_file(*arguments, **options)
 
-    monkeypatch.setattr(reader.h5py, "File", opened_after_the_replacement)
+    monkeypatch.setattr("scancontrol.recording.head.h5py.File", opened_after_the_replacement)
     with Recording.open(path) as read:
         assert raced
         assert path.stat().st_size < before, "the copy lies elsewhere in its file"
