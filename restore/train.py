@@ -72,6 +72,7 @@ def _train(args: argparse.Namespace) -> int:
     signal.signal(signal.SIGINT, stop)
     training.run(args.minutes, lambda: stopping, not args.quiet)
     if world > 1:
+        torch.distributed.barrier()  # the first process still saves and validates; who leaves before it ends it
         torch.distributed.destroy_process_group()
     return 0
 

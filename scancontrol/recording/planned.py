@@ -25,12 +25,12 @@ _FRAMES_EXPANDED = 64
 def capacity_of(planned: PlannedScan) -> Capacity:
     """Room for every frame of the plan.
 
-    Frames whose seed does not change are expanded once. Of plans where every frame is another path, the
+    Patterns that do not change from frame to frame are expanded once. Of plans where every frame is another path, the
     first few dozen are, and the rest is taken to be a tenth longer than the longest of them; what is not
     used is given back when the recording ends.
     """
     plan, cycle = planned.plan, len(planned.plan.patterns)
-    changing = any(getattr(pattern, "seed_per_frame", False) for pattern in plan.patterns)
+    changing = any(pattern.changes_per_frame for pattern in plan.patterns)
     if not changing:
         paths = [planned.path(frame) for frame in range(min(cycle, plan.frames))]
         one = Capacity.of(paths)

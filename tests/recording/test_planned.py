@@ -81,3 +81,16 @@ def test_whatever_a_plan_is_called_its_recording_stays_in_its_folder(name: str, 
 def _made(place: Path, plan: ScanPlan) -> Path:
     record_plan(place, PlannedScan(plan, MICROSCOPE)).abandon()
     return place
+
+
+@pytest.mark.parametrize("pattern", ["", "crossed "])
+def test_there_is_room_for_spirals_that_each_frame_turns_anew(pattern: str) -> None:
+    spiral = "{kind: archimedean, turn_deg: golden, coverage: {value: 0.1}}"
+    crossed = f"{{kind: crossed, crossings: 1, pattern: {spiral}}}"
+    plan = parse_plan(
+        "name: turned\nshape: [64, 64]\nfov_nm: 20.0\ndwell_us: 2.0\nframes: 3\n"
+        f"patterns: [{crossed if pattern else spiral}]\n"
+    )
+    planned = PlannedScan(plan, MICROSCOPE)
+    assert capacity_of(planned) == Capacity.of([planned.path(frame) for frame in range(3)])
+    assert capacity_of(planned).paths == 3

@@ -108,7 +108,8 @@ def test_a_running_daemon_tells_the_whole_of_itself_and_takes_no_orders_there(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with demo(tmp_path) as runs:
-        snapshot = _when(runs, lambda s: s.scan.phase.value == "ended")
+        # What the microscope says of itself comes with its next heartbeat.
+        snapshot = _when(runs, lambda s: s.scan.phase.value == "ended" and not s.microscope.status.beam_on)
         assert snapshot.scan.finish_reason == "completed"
         assert (snapshot.scan.samples_received, snapshot.scan.samples_lost) == (3 * 256 * 256, 0)
         assert snapshot.microscope.status.beam_on is False

@@ -296,7 +296,7 @@ def test_a_microscope_of_another_version_is_refused_by_both_ends(tmp_path):
     ("arguments", "said"),
     [
         (["--config", "absent.yaml"], "absent.yaml"),
-        (["--specimen", __file__], "cannot be read as an image"),
+        (["--specimen", __file__], "cannot be read"),
         (["--address", "tcp://0.0.0.0:0"], "0.0.0.0"),  # noqa: S104 - which is refused
         (["--address", "nowhere"], "nowhere"),
         (["--faults", __file__], "configuration"),

@@ -199,9 +199,16 @@ class Journal:
             raise
 
     def _note(self, number: int) -> None:
-        """The number reaches the lock's file after its record: that file never knows of more than there is."""
-        if number:
+        """The number reaches the lock's file after its record: that file never knows of more than there is.
+
+        A disk that refuses just that loses nothing: the record is written, and a lower number asks for less.
+        """
+        if not number:
+            return
+        try:
             os.pwrite(self._lock, b"%-31d\n" % number, 0)
+        except OSError as error:
+            log.warning("the ledger's last number, %d, could not be noted (%s); its record is written", number, error)
 
     def replace(self, records: Sequence[Record]) -> None:
         """Put these in place of all there are: the new file whole, or the old one."""

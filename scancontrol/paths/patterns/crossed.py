@@ -68,6 +68,10 @@ class Crossed(Pattern, frozen=True, kw_only=True, tag="crossed"):
     def in_any_order(self) -> Self:
         return msgspec.structs.replace(self, pattern=self.pattern.in_any_order())
 
+    @property
+    def changes_per_frame(self) -> bool:
+        return self.pattern.changes_per_frame
+
     def for_frame(self, frame: int) -> Self:
         return msgspec.structs.replace(self, pattern=self.pattern.for_frame(frame))
 

@@ -81,7 +81,7 @@ def test_a_run_writes_its_curves_while_it_goes_and_forgets_what_was_not_checkpoi
     longer = run_of(msgspec.structs.replace(config, schedule=ScheduleConfig(steps=100)), tmp_path)
     longer.resume()
     for _ in range(20):
-        longer.curves.add(longer.step(), 100, progress=False)
+        longer.curves.add(longer.step(), 100, quiet=True)
     again = run_of(config, tmp_path)
     again.resume()
     with (tmp_path / "curve.csv").open() as file:
