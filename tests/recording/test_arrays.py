@@ -88,6 +88,7 @@ def test_a_file_without_a_known_ending_is_refused(file: Path, tmp_path: Path) ->
         write_arrays(_arrays(file), tmp_path / "a.mat")
 
 
+@pytest.mark.slow
 def test_xarray_has_the_images_over_nanometres(file: Path) -> None:
     pytest.importorskip("xarray")
     found = _arrays(file).to_xarray()

@@ -74,6 +74,7 @@ def is_closed(peer: socket.socket, timeout_s: float = 5.0) -> bool:
     return True
 
 
+@pytest.mark.slow
 def test_a_message_without_end_is_ended_before_it_fills_the_memory(door):
     port, _, _, _ = door
     with stranger(port) as peer:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import socket
 import time
 
+import pytest
+
 from scancontrol.daemon import health
 from scancontrol.daemon.health import HealthServer
 from scancontrol.daemon.snapshot import Snapshot
 
 
+@pytest.mark.slow
 def test_readers_that_drip_delay_nobody_and_not_the_end() -> None:
     server = HealthServer(lambda: Snapshot(pid=7))
     address = server.start(7)

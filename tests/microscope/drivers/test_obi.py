@@ -135,6 +135,7 @@ def test_after_blanking_exposed_samples_are_handed_out_and_the_frame_goes_on_wit
     np.testing.assert_array_equal(ramp, (np.arange(300) * 64 + 31) % 16384 * 4)
 
 
+@pytest.mark.slow
 def test_the_beam_is_off_within_the_time_in_flight_when_the_host_falls_silent(obi_server):
     column = Recorder()
     address, device = obi_server(column, realtime=True)

@@ -62,6 +62,7 @@ def test_without_noise_the_specimen_comes_back_and_with_noise_it_is_never_worse_
     assert np.sqrt(np.mean((near - specimen) ** 2)) < 0.105
 
 
+@pytest.mark.slow
 def test_a_detector_that_states_its_afterglow_is_restored_nearly_as_if_it_had_none() -> None:
     path = expand(
         PathRecipe(pattern=JitteredGrid(coverage=CoverageGoal(value=0.1)), shape=(128, 128), fov_nm=9.0, dwell_us=2.0)

@@ -69,6 +69,7 @@ def test_a_still_specimen_is_seen_better_with_every_frame_up_to_the_memorys_leng
     assert max(errors[4:]) < 0.5 * errors[0]
 
 
+@pytest.mark.slow
 def test_older_samples_move_with_the_specimen() -> None:
     image = specimen()
     run, alone, ignoring = Run(4, 0.1), Run(1, 0.1), Run(4, 0.1)
@@ -121,6 +122,7 @@ def test_another_specimen_is_begun_anew() -> None:
     assert recalled.frames == 2
 
 
+@pytest.mark.slow
 def test_what_leaves_the_field_is_dropped_and_the_memory_stays_bounded() -> None:
     image = specimen()
     run = Run(8)

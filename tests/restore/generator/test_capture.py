@@ -26,6 +26,7 @@ def _launches(network: torch.nn.Module, side: int = 512) -> int:
     return capture.launches
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("config", "most"),
     [(PRESETS["lite"], 1700), (PRESETS["live"], 3100), (REALISTIC, 1710)],

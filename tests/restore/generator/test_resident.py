@@ -71,6 +71,7 @@ def test_in_single_precision_the_network_itself_is_called() -> None:
     assert torch.equal(Resident(copy.deepcopy(network), "single")(*given).frame, network(*given).frame)
 
 
+@pytest.mark.slow
 @torch.inference_mode()
 def test_bfloat16_moves_the_frame_by_less_than_the_correction_needs() -> None:
     network, given = _network(), _partial(96, 96)
@@ -87,6 +88,7 @@ def test_an_unknown_precision_is_refused_by_name() -> None:
         Resident(_network(), "double")  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 @torch.inference_mode()
 def test_a_recording_says_what_the_network_says_of_frame_after_frame_and_keeps_the_inputs_apart() -> None:
     network = _network()

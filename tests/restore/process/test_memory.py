@@ -34,6 +34,7 @@ def _frames(how: str) -> tuple[bool, int]:
     return kept == "True", int(faults)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the setting is glibc's")
 def test_a_frame_after_the_first_gets_no_new_pages_from_the_kernel() -> None:
     kept, faults = _frames("keep")

@@ -141,6 +141,7 @@ def test_running_errors_weigh_the_path_down_only_if_it_is_fixed(path: Literal["f
     assert (ratio < 0.85) == (path == "fixed"), ratio
 
 
+@pytest.mark.slow
 def test_a_narrower_network_has_the_authors_layers() -> None:
     full, small = Ede2020(EdeConfig()), Ede2020(EdeConfig(width=1 / 8))
     assert [n for n, _ in full.named_parameters()] == [n for n, _ in small.named_parameters()]
