@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping
-from typing import Protocol
 
 from scancontrol.acquisition.ahead import PathsAhead
 from scancontrol.acquisition.channels import chosen_channels
 from scancontrol.acquisition.contracts import DoseAccount, MicroscopeLike
+from scancontrol.acquisition.progress import Progress
 from scancontrol.errors import (
     DoseLimitPassed,
     InvalidInput,
@@ -30,7 +30,7 @@ from scancontrol.recording import RecordingWriter
 from scancontrol.wire.assembly import Chunk
 from scancontrol.wire.messages import End, Notice, Start
 
-__all__ = ["FrameRequests", "Outcome", "collect_asked_before", "finish_reason_of"]
+__all__ = ["FrameRequests", "collect_asked_before", "finish_reason_of"]
 
 _TICK_S = 0.01
 _PATHS_REGISTERED = 32  # the microscope forgets the oldest of 64
@@ -38,21 +38,11 @@ _RETRY = ("queue_full", "not_now", "no_session", "unknown_path")  # refusals tha
 _UNKNOWN = "frame {} was begun at a microscope's server that is gone, or lost samples of it: none is exposed again"
 
 
-class Outcome(Protocol):
-    """Who is told what came of asking."""
-
-    def failed(self, reason: str, message: str) -> None:
-        """Nothing more can be asked for; ``reason`` is a finish reason."""
-
-    def already_complete(self, frame: int) -> None:
-        """Nothing is lacking of a frame: it is not asked for."""
-
-
 class FrameRequests:
     """The frames that the microscope was asked for and has not ended, in the thread that owns the link.
 
-    ``ahead`` of them wait in its queue while one is scanned; ``area`` names the area of the specimen to it, and
-    ``dose`` is told of every scan before it is.
+    ``ahead`` of them wait in its queue while one is scanned; ``area`` names the area of the specimen to it,
+    ``dose`` is told of every scan before it is, and ``progress`` what came of asking.
     """
 
     def __init__(
@@ -62,10 +52,10 @@ class FrameRequests:
         dose: DoseAccount,
         ahead: int,
         area: str,
-        outcome: Outcome,
+        progress: Progress,
     ) -> None:
         self._link, self._recording, self._dose = link, recording, dose
-        self._ahead, self._area, self._outcome = ahead, area, outcome
+        self._ahead, self._area, self._progress = ahead, area, progress
         self._open: dict[int, ScanPath] = {}  # asked for, and no End has come
         self._again: deque[tuple[int, ScanPath]] = deque()  # to be asked for again
         self._doubtful: set[int] = set()  # of the open ones: asked for, and the answer was lost with the session
@@ -120,7 +110,7 @@ class FrameRequests:
                 try:
                     taken = ahead.take()
                 except ScanControlError as error:
-                    self._outcome.failed("planning", str(error))
+                    self._progress.failed("planning", str(error))
                     return
                 if taken is None:
                     return
@@ -135,14 +125,14 @@ class FrameRequests:
         try:
             self._recording.begin_frame(frame, path)
         except RecordingError as error:
-            self._outcome.failed("recording", str(error))
+            self._progress.failed("recording", str(error))
             return True
         first_index = self._recording.next_index(frame)
         if first_index == path.count:
-            self._outcome.already_complete(frame)
+            self._progress.already_complete(frame)
             return True
         if self._recording.asked_of(frame):
-            self._outcome.failed("fault", _UNKNOWN.format(frame))
+            self._progress.failed("fault", _UNKNOWN.format(frame))
             self._recording.end_frame(frame, "fault", exposed=first_index)
             return True
         asked = False
@@ -169,11 +159,11 @@ class FrameRequests:
                 self._withdraw(frame)
                 if refused.code in _RETRY:
                     return False
-                self._outcome.failed("operator_blank" if refused.code == "beam_held" else "link", str(refused))
+                self._progress.failed("operator_blank" if refused.code == "beam_held" else "link", str(refused))
                 return True
         except (InvalidInput, StorageError) as error:
             self._withdraw(frame)
-            self._outcome.failed(finish_reason_of(error), str(error))
+            self._progress.failed(finish_reason_of(error), str(error))
             return True
         self._open[frame] = path
         return True

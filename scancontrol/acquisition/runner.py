@@ -10,17 +10,16 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
-from typing import Any, Literal
+from typing import Literal
 
 from scancontrol.acquisition import contracts
 from scancontrol.acquisition.ahead import PathsAhead
 from scancontrol.acquisition.channels import chosen_channels
+from scancontrol.acquisition.commands import Commands
 from scancontrol.acquisition.contracts import FrameEnd, FrameStart, MicroscopeLike, Sink
-from scancontrol.acquisition.phases import TRANSITIONS, AcquisitionStatus, Event, Phase, step
-from scancontrol.acquisition.reasons import explanation
+from scancontrol.acquisition.phases import TRANSITIONS, AcquisitionStatus, Event, Phase
+from scancontrol.acquisition.progress import Progress
 from scancontrol.acquisition.requests import FrameRequests, collect_asked_before, finish_reason_of
 from scancontrol.acquisition.sinks import Fanout
 from scancontrol.errors import LinkError, RecordingError, RequestRefused, ScanControlError
@@ -86,61 +85,46 @@ class Acquisition:
         self._cut_short = False  # not even what the microscope keeps is waited for
         self._stopped = False  # the permit was taken back, and that was obeyed
         self._abort_at: float | None = None  # when the microscope is to be told to abort (again); None: it need not be
-        self._frames_ahead = frames_ahead
-        self._requests = FrameRequests(link, recording, self._dose, frames_ahead, area, self)
-        self._interrupted = interrupted
-        self._link_patience_s = link_patience_s
-        self._on_status = on_status or (lambda status: None)
-        self._on_notice = on_notice or (lambda notice: None)
-        self._clock = clock
-        self._lock = threading.Lock()
-        self._commands: deque[tuple[Event, str]] = deque()
-        self._stamps: dict[int, int] = {}  # of the last chunk of each open frame
-        self._lost_since: float | None = None
-        self._disk_failed = False
-        self._ended_at: deque[float] = deque(maxlen=32)
-        self._failure: tuple[str, str] | None = None  # the finish reason to come, and why
-        self._finished = threading.Event()
         header = recording.header
-        self._status = AcquisitionStatus(
+        status = AcquisitionStatus(
             series_id=header.series_id,
             series_unique_id=header.series_unique_id,
             frames_planned=frames_planned,
             recording=recording.path.name,
         )
+        self._progress = Progress(status, on_status or (lambda status: None), clock)
+        self._frames_ahead = frames_ahead
+        self._requests = FrameRequests(link, recording, self._dose, frames_ahead, area, self._progress)
+        self._interrupted = interrupted
+        self._link_patience_s = link_patience_s
+        self._on_notice = on_notice or (lambda notice: None)
+        self._clock = clock
+        self._commands = Commands(lambda: self._progress.phase)
+        self._stamps: dict[int, int] = {}  # of the last chunk of each open frame
+        self._lost_since: float | None = None
+        self._disk_failed = False
+        self._finished = threading.Event()
 
     @property
     def status(self) -> AcquisitionStatus:
         """Where the acquisition is: one consistent snapshot."""
-        return self._status
+        return self._progress.status
 
     def pause(self) -> bool:
         """Blank and keep the frame open; False if there is nothing to pause."""
-        return self._ask(Event.PAUSE, "")
+        return self._commands.ask(Event.PAUSE, "")
 
     def resume(self) -> bool:
         """Go on after :meth:`pause`; False if it is not paused."""
-        return self._ask(Event.RESUME, "")
+        return self._commands.ask(Event.RESUME, "")
 
     def abort(self, reason: str = "asked for") -> bool:
         """Blank, and end once everything that was exposed is safe; False if it has ended or is ending."""
-        return self._ask(Event.ABORT, reason)
+        return self._commands.ask(Event.ABORT, reason)
 
     def wait(self, timeout_s: float | None = None) -> bool:
         """Wait for the end; whether it came."""
         return self._finished.wait(timeout_s)
-
-    def _ask(self, event: Event, reason: str) -> bool:
-        with self._lock:
-            phase = self._status.phase
-            for waiting, _ in self._commands:
-                phase = TRANSITIONS[phase].get(waiting, phase)
-            if event not in TRANSITIONS[phase]:
-                return False
-            if event is Event.ABORT:
-                self._commands.clear()  # nothing that was asked for before outlives it
-            self._commands.append((event, reason))
-            return True
 
     def run(self) -> AcquisitionStatus:
         """Acquire until the recipes end, or something ends it; returns the last status.
@@ -148,7 +132,7 @@ class Acquisition:
         Errors of the disk, of the link and of the recipes end the acquisition with the beam blanked; they are
         in the status, not raised.
         """
-        self._step(Event.ARM)
+        self._progress.step(Event.ARM)
         ahead = PathsAhead(self._recipes, self._frames_ahead)
         try:
             if self._recording.counts["frames"] or self._others:
@@ -164,29 +148,22 @@ class Acquisition:
                 elif self._lost_since is not None and self._clock() - self._lost_since > self._link_patience_s:
                     raise LinkError(f"the microscope was silent for {self._link_patience_s:g} s")
         except ScanControlError as error:
-            self.failed(finish_reason_of(error), str(error))
+            self._progress.failed(finish_reason_of(error), str(error))
             self._blank(str(error))
         except BaseException as error:
-            self.failed("fault", f"{type(error).__name__}: {error}")
+            self._progress.failed("fault", f"{type(error).__name__}: {error}")
             self._blank("the acquisition failed")
             raise
         finally:
             ahead.stop()
-            reason, message = self._failure or self._completed_as
-            self._step(
-                Event.FINISH,
-                finish_reason=reason,
-                message=message,
-                explanation=explanation(reason, message),
-                owed=self._requests.any_open,
-            )
+            self._progress.finish(self._completed_as, owed=self._requests.any_open)
             self._finished.set()
-        return self._status
+        return self._progress.status
 
     def _done(self, ahead: PathsAhead) -> bool:
         if self._requests.any_open:
             return False
-        return self._failure is not None or (ahead.exhausted and not self._requests.any_again)
+        return self._progress.failure is not None or (ahead.exhausted and not self._requests.any_again)
 
     def _collect_asked_before(self, ahead: PathsAhead) -> None:
         def wanted() -> bool:
@@ -212,18 +189,16 @@ class Acquisition:
             self._stopped = True
             self._end_early(ahead, stop.reason, stop.message)
         if self._abort_at is not None and self._requests.any_open and self._clock() >= self._abort_at:
-            self._blank(self._status.message)
-        while self._commands:
-            event, reason = self._commands[0]
-            if event in TRANSITIONS[self._status.phase]:
+            self._blank(self._progress.status.message)
+        while (command := self._commands.first()) is not None:
+            event, reason = command
+            if event in TRANSITIONS[self._progress.phase]:
                 if event is Event.ABORT:
                     self._cut_short = True
                     self._end_early(ahead, "aborted", reason)
                 elif not self._told(self._link.resume if event is Event.RESUME else self._link.pause, event):
                     return  # not heard: asked again, so that this end and the other come to one opinion
-            with self._lock:
-                if self._commands and self._commands[0] == (event, reason):
-                    self._commands.popleft()
+            self._commands.done(command)
 
     def _told(self, call: Callable[[], None], event: Event) -> bool:
         """Have the microscope pause or go on; False where it has not answered."""
@@ -235,30 +210,26 @@ class Acquisition:
         except LinkError as error:
             log.info("%s is not confirmed: %s", event.value, error)
             return False
-        self._step(event)
+        self._progress.step(event)
         return True
 
     def _end_early(self, ahead: PathsAhead, reason: str, message: str) -> None:
         ahead.stop()
         self._requests.forget_again()
-        self.failed(reason, message)
-        if Event.ABORT in TRANSITIONS[self._status.phase]:
-            self._step(Event.ABORT)
+        self._progress.failed(reason, message)
+        if Event.ABORT in TRANSITIONS[self._progress.phase]:
+            self._progress.step(Event.ABORT)
         self._blank(message)
 
     def _ask_for_frames(self, ahead: PathsAhead) -> None:
         """Keep the microscope's queue filled."""
-        if self._status.phase in (Phase.ARMING, Phase.SCANNING):
-            self._requests.fill(ahead, lambda: self._failure is None and self._permit.stopped is None)
-
-    def already_complete(self, frame: int) -> None:
-        """All of a resumed recording's frame is on the disk."""
-        self._update(frames_completed=self._status.frames_completed + 1)
+        if self._progress.phase in (Phase.ARMING, Phase.SCANNING):
+            self._requests.fill(ahead, lambda: self._progress.failure is None and self._permit.stopped is None)
 
     def _take(self, event: Start | Chunk | End | Notice) -> None:
         if isinstance(event, Notice):
             self._noticed(event)
-        elif event.series_id != self._status.series_id:
+        elif event.series_id != self._progress.status.series_id:
             log.warning("frame %d of another series, %d, is not taken", event.frame, event.series_id)
         elif isinstance(event, Start):
             self._started(event)
@@ -279,9 +250,9 @@ class Acquisition:
         path = self._requests.path_of(start.frame)
         if path is None:
             return
-        if self._status.phase is Phase.ARMING:
-            self._step(Event.BEGIN)
-        self._update(frame=start.frame, sample_count=path.count, next_index=start.first_index)
+        if self._progress.phase is Phase.ARMING:
+            self._progress.step(Event.BEGIN)
+        self._progress.began(start, path)
         self._tell(
             "frame_started",
             FrameStart(start.series_id, start.frame, path, start.first_index, start.monotonic_ns, start.utc_ns),
@@ -302,8 +273,8 @@ class Acquisition:
         try:
             self._dose.counted(chunk)
         except ScanControlError as error:
-            if self._failure is None:
-                self.failed(finish_reason_of(error), str(error))
+            if self._progress.failure is None:
+                self._progress.failed(finish_reason_of(error), str(error))
                 self._blank(str(error))
 
     def _keep(self, chunk: Chunk) -> int:
@@ -316,16 +287,10 @@ class Acquisition:
             )
         except RecordingError as error:
             self._disk_failed = True
-            self.failed("recording", str(error))
+            self._progress.failed("recording", str(error))
             self._blank("the disk does not take the samples")
             return before
-        self._update(
-            next_index=following,
-            samples_received=self._status.samples_received + following - before,
-            samples_duplicate=self._status.samples_duplicate + max(0, before - chunk.first_index),
-            chunks_out_of_turn=self._status.chunks_out_of_turn + (following < chunk.first_index),
-            electrons=max(self._status.electrons, chunk.session_electrons),
-        )
+        self._progress.kept(chunk, before, following)
         if following >= chunk.first_index:
             self._link.acknowledge(chunk.series_id, chunk.frame, following)
         return following
@@ -340,15 +305,15 @@ class Acquisition:
         if lost == 0 and end.utc_ns:
             self._settled(end.frame)
         goes_on = end.reason == "heartbeat_lost" and self._interrupted == "resume" and lost == 0
-        if goes_on and self._failure is None:
+        if goes_on and self._progress.failure is None:
             self._requests.ask_again(end.frame, path)
-            self._update(interruptions=self._status.interruptions + 1)
+            self._progress.interrupted()
             log.warning("frame %d was interrupted at sample %d and goes on", end.frame, end.next_index)
             return
         reason = end.reason if lost == 0 or end.reason != "completed" else "fault"
         if reason != "completed":
-            was_well = self._failure is None
-            self.failed(reason, end.message or f"the microscope ended frame {end.frame}: {reason}")
+            was_well = self._progress.failure is None
+            self._progress.failed(reason, end.message or f"the microscope ended frame {end.frame}: {reason}")
             if was_well and self._requests.any_open:
                 self._blank(f"frame {end.frame} ended: {reason}")  # no time for the frames behind it
         try:
@@ -356,15 +321,8 @@ class Acquisition:
                 end.frame, reason, exposed=end.next_index, electrons=end.electrons, utc_ns=end.utc_ns
             )
         except RecordingError as error:
-            self.failed("recording", str(error))
-        self._ended_at.append(self._clock())
-        self._update(
-            frames_ended=self._status.frames_ended + 1,
-            frames_completed=self._status.frames_completed + (received == path.count),
-            samples_exposed=self._status.samples_exposed + end.samples,
-            samples_lost=self._status.samples_lost + lost,
-            frame_rate_hz=self._rate_hz(),
-        )
+            self._progress.failed("recording", str(error))
+        self._progress.ended(end, complete=received == path.count, lost=lost)
         self._tell(
             "frame_ended",
             FrameEnd(
@@ -378,25 +336,14 @@ class Acquisition:
                 self._stamps.pop(end.frame, None),
             ),
         )
-        self._on_status(self._status)
+        self._progress.tell()
 
     def _settled(self, frame: int) -> None:
         """The microscope said how far it came, and all of that is on the disk."""
         try:
             self._recording.note_asked(frame, "")
         except RecordingError as error:
-            self.failed("recording", str(error))
-
-    def _rate_hz(self) -> float:
-        times = self._ended_at
-        return (len(times) - 1) / (times[-1] - times[0]) if len(times) > 1 and times[-1] > times[0] else 0.0
-
-    def failed(self, reason: str, message: str) -> None:
-        """Note the finish reason; the first one stays."""
-        if self._failure is None:
-            self._failure = (reason, message)
-            log.info("acquisition ends: %s: %s", reason, message)
-        self._update(message=self._failure[1])
+            self._progress.failed("recording", str(error))
 
     def _blank(self, reason: str) -> None:
         """Tell the microscope to abort. Where it does not confirm that, it is told again while a frame is open."""
@@ -410,10 +357,3 @@ class Acquisition:
             log.warning("the microscope did not answer as hoped: %s", error)
             return False
         return True
-
-    def _step(self, event: Event, **changes: Any) -> None:
-        self._update(phase=step(self._status.phase, event), **changes)
-        self._on_status(self._status)
-
-    def _update(self, **changes: Any) -> None:
-        self._status = replace(self._status, **changes)

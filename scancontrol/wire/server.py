@@ -30,17 +30,17 @@ from scancontrol.processes.printable import printable
 from scancontrol.wire import messages as m
 from scancontrol.wire.answers import refusal, status_of
 from scancontrol.wire.beam_requests import carry_out
-from scancontrol.wire.framing import CLIENT_CONTROL, CLIENT_DATA, Part, encode
+from scancontrol.wire.framing import CLIENT_CONTROL, CLIENT_DATA, Part
+from scancontrol.wire.identity import Identity
 from scancontrol.wire.registering import Registrations
 from scancontrol.wire.registry import PathRegistry
+from scancontrol.wire.replies import Outgoing, Replies
 from scancontrol.wire.retention import Retention
 from scancontrol.wire.scanner import Action, Scanner
 from scancontrol.wire.sessions import Session, Sessions
 from scancontrol.wire.transitions import Event, State
 
 __all__ = ["ServerProtocol"]
-
-Outgoing = tuple[bytes, list[Part]]  # routing id of the connection, and the parts
 
 
 class ServerProtocol:
@@ -60,10 +60,7 @@ class ServerProtocol:
         capabilities.check()
         self.limits = limits or m.Limits()
         self.limits.check()
-        self._capabilities = capabilities
-        self._server_id = server_id
-        self._software = software
-        self._data_address = data_address
+        self._identity = Identity(server_id, software, data_address, capabilities, self.limits)
         self._sessions = Sessions(self.limits, new_token)
         self._paths = PathRegistry(self.limits.registered_paths)
         self._retention = Retention(self.limits.retained_bytes, self.limits.window_chunks)
@@ -74,8 +71,7 @@ class ServerProtocol:
         channels = tuple(detector.name for detector in capabilities.detectors)
         self._scanner = Scanner(self.limits, channels, self._guard, self._retention, capabilities.sample_dtype)
         self._farewell = False  # whether the last operator took leave
-        self._control_out: list[Outgoing] = []
-        self._data_out: list[Outgoing] = []  # answers on the data connection, before any samples
+        self._replies = Replies()
 
     # -- what the shell reads -------------------------------------------------------------------------
 
@@ -116,13 +112,11 @@ class ServerProtocol:
 
     def control_to_send(self) -> list[Outgoing]:
         """(connection, parts) for the control socket."""
-        out, self._control_out = self._control_out, []
-        return out
+        return self._replies.take_control()
 
     def data_to_send(self) -> Iterator[Outgoing]:
         """(connection, parts) for the data socket, as far as credit goes."""
-        out, self._data_out = self._data_out, []
-        yield from out
+        yield from self._replies.take_data()
         operator = self._sessions.operator
         if operator is not None and operator.data is not None:
             connection = operator.data
@@ -144,10 +138,10 @@ class ServerProtocol:
         try:
             message, _ = CLIENT_CONTROL.decode(parts)
         except VersionMismatch as error:
-            self._refuse(connection, None, "version", str(error))
+            self._replies.refuse(connection, None, "version", str(error))
             return
         except RemoteProtocolError as error:
-            self._refuse(connection, None, "malformed", str(error))
+            self._replies.refuse(connection, None, "malformed", str(error))
             self._distrust(self._sessions.at(connection), error, now_ns)
             return
         if isinstance(message, m.Hello):
@@ -157,7 +151,7 @@ class ServerProtocol:
         elif isinstance(message, m.Heartbeat | m.Goodbye):
             session = self._sessions.find(message.session)
             if session is None:
-                self._refuse(connection, None, "no_session", "say hello first")
+                self._replies.refuse(connection, None, "no_session", "say hello first")
             elif isinstance(message, m.Goodbye):
                 self._farewell |= session.operator
                 self._leave(session, f"{session.name} left", now_ns)
@@ -169,17 +163,17 @@ class ServerProtocol:
                     self._retention,
                     self._guard,
                     message,
-                    self._server_id,
+                    self._identity.server_id,
                     now_ns,
                     None if operator is None else operator.name,
                 )
-                self._send(connection, status)
+                self._replies.send(connection, status)
         elif isinstance(message, m.Piece):
             self._take_piece(connection, message, now_ns)
         else:
             session = self._sessions.at(connection)
             if session is None:
-                self._refuse(connection, message.request, "no_session", "say hello first")
+                self._replies.refuse(connection, message.request, "no_session", "say hello first")
             else:
                 self._sessions.hear(session, now_ns)
                 self._request(session, message, now_ns)
@@ -194,14 +188,14 @@ class ServerProtocol:
             self._distrust(operator if known else None, error, now_ns)
             return
         if operator is None or message.session != operator.token:
-            self._turn_away(connection, "no_session", "data go to the operator; say hello first")
+            self._replies.turn_away(connection, "no_session", "data go to the operator; say hello first")
             return
         self._sessions.hear(operator, now_ns)
         try:
             if isinstance(message, m.Attach):
                 self._attach(operator, connection, message)
             elif operator.data != connection:
-                self._turn_away(connection, "not_attached", "attach this connection first")
+                self._replies.turn_away(connection, "not_attached", "attach this connection first")
             elif isinstance(message, m.Acknowledge):
                 self._retention.acknowledge(message.next_sequence, message.credit_limit)
             else:
@@ -252,7 +246,7 @@ class ServerProtocol:
             session = self._sessions.at(connection)
             if session is not None:
                 answer = m.Done(request=request) if path is not None else refusal(request, error, "path_mismatch")
-                self._answer(session, answer)
+                self._replies.answer(session, answer)
 
     def tick(self, now_ns: int) -> None:
         """Time passed. To be called after what arrived was received, at least every 20 ms."""
@@ -261,7 +255,7 @@ class ServerProtocol:
             silence_ms = (now_ns - dead.heard_ns) / 1e6
             self._happen(Event.HEARTBEAT_LOST, f"nothing heard from {dead.name} for {silence_ms:.0f} ms", now_ns)
         for session in self._sessions.expired(now_ns):
-            self._send(session.control, m.Notice(kind="lease_expired", message="silent for too long"))
+            self._replies.send(session.control, m.Notice(kind="lease_expired", message="silent for too long"))
             self._leave(session, f"the lease of {session.name} expired", now_ns)
         self._scanner.advance(now_ns)
 
@@ -273,13 +267,15 @@ class ServerProtocol:
 
     def _request(self, session: Session, message: Any, now_ns: int) -> None:
         if message.request in session.answers:  # asked again after a lost connection: answered, not done, again
-            self._send(session.control, session.answers[message.request])
+            self._replies.send(session.control, session.answers[message.request])
             return
         if message.request in session.answered:  # so long ago that its answer is not kept: a replay
-            self._refuse(session.control, message.request, "not_now", f"request {message.request} was answered before")
+            self._replies.refuse(
+                session.control, message.request, "not_now", f"request {message.request} was answered before"
+            )
             return
         if not session.operator:
-            self._answer(
+            self._replies.answer(
                 session,
                 m.Refused(
                     request=message.request,
@@ -292,7 +288,7 @@ class ServerProtocol:
         if isinstance(message, m.Register):
             registered = self._registrations.register(session.control, message)
             if registered is not None:
-                self._reply(session, registered)
+                self._replies.answer(session, registered)
             return
         try:
             answer = carry_out(message, session.name, self._scanner, self._paths, self.limits.queued_scans, now_ns)
@@ -300,7 +296,7 @@ class ServerProtocol:
             answer = refusal(message.request, error, "invalid")
         except LocalProtocolError as error:
             answer = m.Refused(request=message.request, code="not_now", message=str(error))
-        self._answer(session, answer or m.Done(request=message.request))
+        self._replies.answer(session, answer or m.Done(request=message.request))
         self._scanner.advance(now_ns)
 
     def _take_piece(self, connection: bytes, piece: m.Piece, now_ns: int) -> None:
@@ -310,52 +306,33 @@ class ServerProtocol:
         self._sessions.hear(session, now_ns)
         answer = self._registrations.take_piece(connection, piece)
         if answer is not None:
-            self._reply(session, answer)
+            self._replies.answer(session, answer)
 
     def _emergency(self, connection: bytes, message: m.Blank, now_ns: int) -> None:
         """Nobody is asked who they are."""
         name = printable(message.name) or "somebody"
         self._happen(Event.HOLD, f"emergency blank by {name}", now_ns)
-        self._send(connection, m.Done(request=message.request))
+        self._replies.send(connection, m.Done(request=message.request))
         operator = self._sessions.operator
         if operator is not None and operator.control != connection:
-            self._send(operator.control, m.Notice(kind="blanked", message=f"{name} blanked the beam"))
+            self._replies.send(operator.control, m.Notice(kind="blanked", message=f"{name} blanked the beam"))
 
     # -- sessions -------------------------------------------------------------------------------------
 
     def _greet(self, connection: bytes, hello: m.Hello, now_ns: int) -> None:
-        if hello.protocol_version != m.PROTOCOL_VERSION:
-            self._refuse(
-                connection,
-                None,
-                "version",
-                (
-                    f"the client speaks version {hello.protocol_version} of the protocol, the microscope version"
-                    f" {m.PROTOCOL_VERSION}; install the same release of scancontrol on both"
-                ),
-            )
+        problem = self._identity.misunderstands(hello)
+        if problem:
+            self._replies.refuse(connection, None, "version", problem)
             return
         hello = msgspec.structs.replace(hello, name=printable(hello.name))
         greeted = self._sessions.greet(hello, connection, now_ns)
         if isinstance(greeted, m.Refused):
-            self._send(connection, greeted)
+            self._replies.send(connection, greeted)
             return
         session, resumed = greeted
         self._farewell &= not session.operator
         self._sessions.hear(session, now_ns)
-        self._send(
-            connection,
-            m.Welcome(
-                protocol_version=m.PROTOCOL_VERSION,
-                software=self._software,
-                server_id=self._server_id,
-                session=session.token,
-                resumed=resumed,
-                data_address=self._data_address,
-                capabilities=self._capabilities,
-                limits=self.limits,
-            ),
-        )
+        self._replies.send(connection, self._identity.welcome(session, resumed=resumed))
 
     def _attach(self, session: Session, connection: bytes, message: m.Attach) -> None:
         first, discarded, lost = message.next_sequence, 0, 0
@@ -369,9 +346,9 @@ class ServerProtocol:
         first = self._retention.attach(first, message.credit)
         session.data, session.attached_at = connection, first
         attached = m.Attached(
-            server_id=self._server_id, next_sequence=first, discarded_samples=discarded, lost_samples=lost
+            server_id=self._identity.server_id, next_sequence=first, discarded_samples=discarded, lost_samples=lost
         )
-        self._data_out.append((connection, encode(attached)))
+        self._replies.send_data(connection, attached)
 
     def _leave(self, session: Session, text: str, now_ns: int) -> None:
         if session.operator:
@@ -390,26 +367,3 @@ class ServerProtocol:
         if self._scanner.allows(event):
             self._scanner.step(event, text, now_ns)
             self._scanner.advance(now_ns)
-
-    # -- answers --------------------------------------------------------------------------------------
-
-    def _reply(self, session: Session, answer: m.Done | m.Refused | m.Wanted) -> None:
-        """Answer a request, or ask for more of what it announced, which ends nothing."""
-        if isinstance(answer, m.Wanted):
-            self._send(session.control, answer)
-        else:
-            self._answer(session, answer)
-
-    def _answer(self, session: Session, answer: m.Done | m.Refused) -> None:
-        if answer.request is not None:
-            session.remember(answer.request, answer)
-        self._send(session.control, answer)
-
-    def _refuse(self, connection: bytes, request: int | None, code: Any, message: str) -> None:
-        self._send(connection, m.Refused(request=request, code=code, message=message[:4000]))
-
-    def _turn_away(self, connection: bytes, code: Any, message: str) -> None:
-        self._data_out.append((connection, encode(m.Refused(request=None, code=code, message=message))))
-
-    def _send(self, connection: bytes, message: m.Message) -> None:
-        self._control_out.append((connection, encode(message)))
