@@ -6,7 +6,8 @@ decided in :mod:`~scancontrol.restorer.requests`, what is said in :mod:`~scancon
 
 from __future__ import annotations
 
+from scancontrol.restorer.launching import restorer_arguments
 from scancontrol.restorer.requests import MissedFrame, ReadAgain, RestoredFrame
-from scancontrol.restorer.supervisor import RestorerProcess, RestorerStatus, restorer_arguments
+from scancontrol.restorer.supervisor import RestorerProcess, RestorerStatus
 
 __all__ = ["MissedFrame", "ReadAgain", "RestoredFrame", "RestorerProcess", "RestorerStatus", "restorer_arguments"]

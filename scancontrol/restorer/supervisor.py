@@ -6,19 +6,15 @@ acquisition cannot be held up by a restorer that is slow, hung or gone; the call
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import logging
-import shutil
 import socket
-import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
@@ -28,16 +24,17 @@ from numpy.typing import NDArray
 from scancontrol.capabilities import CoilModel, DetectorChannel
 from scancontrol.errors import LinkError, LocalProtocolError, RemoteProtocolError, ScanControlError
 from scancontrol.paths import PathRecipe
-from scancontrol.processes.parent import ChildFailed, ChildProcess
+from scancontrol.processes.parent import ChildFailed
 from scancontrol.recent import Recent
 from scancontrol.restorer.conversation import Conversation, Event
+from scancontrol.restorer.launching import Child, launch_own, restorer_arguments
 from scancontrol.restorer.requests import Asked, MissedFrame, ReadAgain, Requests, RestoredFrame
 from scancontrol.transport.endpoints import check_address
 from scancontrol.transport.keys import ClientSecurity
 from scancontrol.transport.sockets import dealer as connected
 from scancontrol.wire import restoring as wire
 
-__all__ = ["Child", "RestorerProcess", "RestorerStatus", "restorer_arguments"]
+__all__ = ["RestorerProcess", "RestorerStatus"]
 
 log = logging.getLogger(__name__)
 
@@ -45,17 +42,6 @@ START_TIMEOUT_S = 60.0  # torch alone takes seconds to import on a cold disk
 BACKOFF_S = (0.1, 10.0)
 HEALTHY_AFTER_S = 30.0
 PATHS_LIMIT = 64
-RESTORE_MODULE = "restore.serve"
-
-
-class Child(Protocol):
-    """What is needed of a process; :class:`~scancontrol.processes.parent.ChildProcess` is one."""
-
-    @property
-    def pid(self) -> int: ...
-    def wait_ready(self, timeout_s: float) -> dict[str, Any]: ...
-    def poll(self) -> int | None: ...
-    def stop(self, timeout_s: float = 1.0) -> int: ...
 
 
 @dataclass(frozen=True)
@@ -73,25 +59,6 @@ class RestorerStatus:
     weights_hash: str = ""
     pid: int | None = None
     error: str | None = None  # why it is not ready
-
-
-def restorer_arguments(
-    *,
-    method: str = "auto",
-    weights: Path | str | None = None,
-    device: str = "auto",
-    threads: int | None = None,
-    memory: int = 1,
-) -> list[str]:
-    """The command line of the restorer's process."""
-    arguments = ["--method", method, "--device", device]
-    if weights is not None:
-        arguments += ["--weights", str(weights)]
-    if threads is not None:
-        arguments += ["--threads", str(threads)]
-    if memory != 1:
-        arguments += ["--memory", str(memory)]
-    return arguments
 
 
 class RestorerProcess:
@@ -124,7 +91,7 @@ class RestorerProcess:
         self._arguments = restorer_arguments() if arguments is None else arguments
         self._address = address
         self._security = security
-        self._launch = launch or _launch
+        self._launch = launch or launch_own
         self._child: Child | None = None
         self._lock = threading.Lock()
         self._requests = Requests()
@@ -395,16 +362,3 @@ def _read_again(asked: Asked) -> NDArray[Any] | str:
         return np.ascontiguousarray(asked.read_again()) if asked.read_again is not None else "was not kept"
     except ScanControlError as error:
         return str(error)
-
-
-def _local_address() -> str:
-    """Where a restorer of our own listens: a socket in a folder of ours alone, faster than tcp for whole images."""
-    if sys.platform != "linux":
-        return "tcp://127.0.0.1:0"
-    folder = tempfile.mkdtemp(prefix="scancontrol-")  # mode 0700: nobody else can connect
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return f"ipc://{folder}/restorer"
-
-
-def _launch(arguments: list[str]) -> Child:
-    return ChildProcess("restorer", RESTORE_MODULE, ["--address", _local_address(), *arguments])
