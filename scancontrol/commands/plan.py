@@ -85,7 +85,7 @@ def table(planned: PlannedScan) -> str:
     frames = "1 frame" if plan.frames == 1 else f"{plan.frames} frames"
     lines += [
         "",
-        f"{frames}: {planned.total_time_s:.4g} s of beam time, {per_a2(planned.total_dose_e_per_a2)} in the worst "
+        f"{frames}: {planned.total_time_s:.4g} s of beam time, {per_a2(planned.worst_area_e_per_a2)} in the worst "
         f"area; the same in full rasters {raster.duration_us * plan.frames * 1e-6:.4g} s, "
         f"{per_a2(raster.dose.worst_area_e_per_a2 * plan.frames)}",
     ]

@@ -63,7 +63,7 @@ class DoseKeeper:
         """The account of one series."""
         limits = planned.plan.dose_limits
         total = self.ledger.limits.tightest(limits).total_e_per_a2
-        headroom = math.inf if total is None else total / max(planned.total_dose_e_per_a2, 1e-300)
+        headroom = math.inf if total is None else total / max(planned.worst_area_e_per_a2, 1e-300)
         return SeriesDose(self, series_unique_id, _current_pa(planned), limits, headroom)
 
     def under(self, path: ScanPath) -> None:

@@ -47,7 +47,7 @@ class RunFigures(msgspec.Struct, frozen=True, kw_only=True):
     restore_overhead_ms: dict[str, float] | None  # and the rest: queues, links, disk
     made_by: Provenance | None  # of the restoration that came last
     coverage: dict[str, float]
-    dose_frame_e_per_a2: float
+    worst_area_frame_e_per_a2: float
     restorer_restarts: int
 
 
@@ -81,7 +81,7 @@ def leave_figures(folder: Path, closed: Closed, restored: Restorations) -> int:
             "touched": figures.coverage_touched,
             "dose": figures.coverage_dose,
         },
-        dose_frame_e_per_a2=figures.dose_frame_e_per_a2,
+        worst_area_frame_e_per_a2=figures.worst_area_frame_e_per_a2,
         restorer_restarts=restored.restarts,
     )
     write_text(folder / RUN_FILE, msgspec.json.format(msgspec.json.encode(written), indent=2).decode() + "\n")
@@ -184,7 +184,8 @@ def _summarise(
     latency = run.restore_latency_ms
     lines = [
         f"coverage   nominal 1/{1 / coverage['nominal']:.1f}   touched 1/{1 / coverage['touched']:.2f}"
-        f"   dose 1/{1 / coverage['dose']:.2f}        dose {run.dose_frame_e_per_a2:.3g} e/Å² a frame",
+        f"   dose 1/{1 / coverage['dose']:.2f}        dose {run.worst_area_frame_e_per_a2:.3g} e/Å² a frame"
+        " in the worst area",
         f"beam       {run.beam_frame_time_ms:.1f} ms a frame, {run.frame_rate_hz:.2f} frames/s"
         f"        samples sent {run.samples_sent}, received {run.samples_received}, lost {run.samples_lost}",
         f"restored   {run.frames_restored} of {run.frames} frames"

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from scancontrol.capabilities import Capabilities
 from scancontrol.dose.cells import CELLS, PathCells
-from scancontrol.dose.limits import DoseLimits
+from scancontrol.dose.limits import DoseLimits, frames_in_worst_area
 from scancontrol.errors import DoseLimitPassed, InvalidInput
 from scancontrol.paths import ScanPath
 from scancontrol.units import ELECTRONS_PER_PA_US
@@ -103,7 +103,7 @@ class DoseGuard:
                 )
             added = exposure_us * (self._foreseen(1.0) / cells.cell_a2)
             if self.limits.frame_e_per_a2 is not None and added.max() > self.limits.frame_e_per_a2:
-                self._refuse("frame dose (e/Å²)", 0.0, float(added.max()), self.limits.frame_e_per_a2)
+                self._refuse(f"{frames_in_worst_area(1)} (e/Å²)", 0.0, float(added.max()), self.limits.frame_e_per_a2)
             if self.limits.area_e_per_a2 is not None:
                 total = self._total(area, cells)
                 worst = int(np.argmax(np.where(added > 0, total + added, -1.0)))  # of the cells that would get more

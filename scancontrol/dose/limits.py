@@ -1,6 +1,7 @@
 """How much a specimen may get: one kind of limits for a plan, a specimen and a microscope, and how a refusal reads.
 
-Densities are means over the most exposed cell of the field cut into 64 across (:mod:`scancontrol.dose.cells`).
+Of frames, densities are means over the worst area, the most exposed cell of the field cut into 64 across
+(:mod:`scancontrol.dose.electrons`); ``area_e_per_a2`` is held against the ledger's own map of the specimen.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import msgspec
 from scancontrol.errors import DoseLimitPassed, InvalidInput
 from scancontrol.units import rounded_down
 
-__all__ = ["DoseLimits", "check_fits", "check_limit"]
+__all__ = ["DoseLimits", "check_fits", "check_limit", "frames_in_worst_area"]
 
 
 class DoseLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -43,6 +44,11 @@ class DoseLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
             values = [value for value in (getattr(self, name), getattr(other, name)) if value is not None]
             lower[name] = min(values, default=None)
         return DoseLimits(**lower)
+
+
+def frames_in_worst_area(frames: int) -> str:
+    """What the dose of so many frames over the most exposed cell is called, in every refusal."""
+    return f"dose of {'one frame' if frames == 1 else f'{frames} frames'} in the worst area"
 
 
 def check_limit(

@@ -32,7 +32,7 @@ def notes(planned: PlannedScan) -> list[str]:
     if limit is not None:
         found.append(
             f"dose limit of the microscope: {limit:.4g} e/Å²; the plan spends "
-            f"{planned.total_dose_e_per_a2 / limit:.1%} of it"
+            f"{planned.worst_area_e_per_a2 / limit:.1%} of it"
         )
     return found
 

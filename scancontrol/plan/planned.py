@@ -14,7 +14,7 @@ import numpy as np
 
 from scancontrol.capabilities import Capabilities, CoilModel
 from scancontrol.dose import electrons as dose
-from scancontrol.dose.limits import check_limit
+from scancontrol.dose.limits import check_limit, frames_in_worst_area
 from scancontrol.errors import InvalidInput
 from scancontrol.paths import expand, solve
 from scancontrol.paths.motion import Motion, check_slew, motion
@@ -85,7 +85,7 @@ class PlanFigures:
     dwell_us: float
     beam_current_pa: float
     beam_frame_time_ms: float
-    dose_frame_e_per_a2: float
+    worst_area_frame_e_per_a2: float
     dose_limit_e_per_a2: float | None
     coverage_nominal: float
     coverage_touched: float
@@ -122,7 +122,7 @@ class PlannedScan:
             patterns.append(self._checked(path))
             total = total + times * dose.area_map_e_per_a2(path, self.beam_current_pa)
         self.patterns: tuple[PathFigures, ...] = tuple(patterns)  # of the frames in which each is first taken
-        self.total_dose_e_per_a2 = float(total.max())  # of the most exposed area; new seeds are taken to be alike
+        self.worst_area_e_per_a2 = float(total.max())  # of all frames; new seeds are taken to be alike
         self._check_total()
 
     # -- what each frame is -------------------------------------------------------------------------------
@@ -193,7 +193,7 @@ class PlannedScan:
             dwell_us=first.dwell_per_pixel_us,
             beam_current_pa=self.beam_current_pa,
             beam_frame_time_ms=first.duration_us / 1e3,
-            dose_frame_e_per_a2=first.dose.region_e_per_a2,
+            worst_area_frame_e_per_a2=first.dose.worst_area_e_per_a2,
             dose_limit_e_per_a2=self.capabilities.dose_limit_e_per_a2,
             coverage_nominal=first.coverage.nominal,
             coverage_touched=first.coverage.touched,
@@ -258,19 +258,20 @@ class PlannedScan:
         check_slew(known.motion, path.recipe, self.capabilities.max_slew_fields_per_us)
         frame_limit = self.plan.dose_limits.frame_e_per_a2
         if frame_limit is not None:
-            self._check_dose("dose of one frame", known.dose.worst_area_e_per_a2, frame_limit, known.coverage.dose, 1)
+            self._check_dose(known.dose.worst_area_e_per_a2, frame_limit, known.coverage.dose, 1)
         return known
 
     def _check_total(self) -> None:
         frames = self.plan.frames
         coverage = sum(one.coverage.dose for one in self.patterns) / len(self.patterns)
-        quantity = f"dose of {frames} frames" if frames > 1 else "dose of 1 frame"
         for limit in (self.plan.dose_limits.total_e_per_a2, self.capabilities.dose_limit_e_per_a2):
             if limit is not None:
-                self._check_dose(quantity, self.total_dose_e_per_a2, limit, coverage, frames)
+                self._check_dose(self.worst_area_e_per_a2, limit, coverage, frames)
 
-    def _check_dose(self, quantity: str, spent: float, limit: float, coverage: float, frames: int) -> None:
-        check_limit(quantity, spent, limit, dwell_us=self.plan.dwell_us, coverage=coverage, frames=frames)
+    def _check_dose(self, spent: float, limit: float, coverage: float, frames: int) -> None:
+        check_limit(
+            frames_in_worst_area(frames), spent, limit, dwell_us=self.plan.dwell_us, coverage=coverage, frames=frames
+        )
 
 
 def pattern_title(pattern: Pattern) -> str:

@@ -98,7 +98,7 @@ def record_plan(
         name=plan.name,
         shape=plan.shape,
         fov_nm=plan.fov_nm,
-        dwell_us=plan.dwell_us,
+        dwell_us=planned.patterns[0].dwell_per_pixel_us,
         beam_current_pa=planned.beam_current_pa,
         channels=channels or planned.channels,
         sample_dtype=sample_dtype,

@@ -48,7 +48,7 @@ def test_the_maps_of_dwell_and_area_hold_every_electron():
 
 def test_a_dose_above_its_limit_is_refused_and_each_remedy_fits():
     plan = plan_with(frames=20)
-    spent = PlannedScan(plan, MICROSCOPE).total_dose_e_per_a2
+    spent = PlannedScan(plan, MICROSCOPE).worst_area_e_per_a2
     limit = spent / 3
     with pytest.raises(InvalidInput, match=r"\(3 times\)") as refused:
         PlannedScan(plan_with(frames=20, dose_limits={"total_e_per_a2": limit}), MICROSCOPE)
@@ -68,12 +68,12 @@ def test_a_million_frames_of_a_large_dose_are_refused_by_the_microscopes_limit()
 
     limited = msgspec.structs.replace(MICROSCOPE, dose_limit_e_per_a2=1e4)
     PlannedScan(plan_with(frames=4, dwell_us=1.0), limited)
-    with pytest.raises(InvalidInput, match="dose of 1000000 frames"):
+    with pytest.raises(InvalidInput, match="dose of 1000000 frames in the worst area"):
         PlannedScan(plan_with(frames=1_000_000, dwell_us=1.0), limited)
 
 
 def test_a_frame_limit_holds_for_each_pattern():
-    with pytest.raises(InvalidInput, match="dose of one frame"):
+    with pytest.raises(InvalidInput, match="dose of one frame in the worst area"):
         PlannedScan(plan_with(dose_limits={"frame_e_per_a2": 0.01}), MICROSCOPE)
 
 

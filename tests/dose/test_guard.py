@@ -47,7 +47,10 @@ def test_the_area_dose_of_a_full_raster_is_its_electrons_over_its_area():
 
 
 def test_the_refusal_says_by_how_much_and_what_would_fit():
-    with pytest.raises(InvalidInput, match=r"frame dose .* = 0\.6242 .*limit, 0\.3; scale dwell or coverage by 0\.481"):
+    with pytest.raises(
+        InvalidInput,
+        match=r"dose of one frame in the worst area .* = 0\.6242 .*limit, 0\.3; scale dwell or coverage by 0\.481",
+    ):
         guard(frame_e_per_a2=0.3).check(raster(), 0, "")
 
 

@@ -78,5 +78,5 @@ def test_the_figures_for_the_page_are_those_of_the_first_frame() -> None:
     assert figures.pattern == "archimedean, linear"
     assert figures.beam_frame_time_ms == pytest.approx(planned.path(0).duration_us / 1e3)
     assert figures.coverage_touched == first.coverage.touched
-    assert figures.dose_frame_e_per_a2 == first.dose.region_e_per_a2
+    assert figures.worst_area_frame_e_per_a2 == first.dose.worst_area_e_per_a2
     assert figures.saturation_counts == 65535

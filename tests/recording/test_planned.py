@@ -94,3 +94,16 @@ def test_there_is_room_for_spirals_that_each_frame_turns_anew(pattern: str) -> N
     planned = PlannedScan(plan, MICROSCOPE)
     assert capacity_of(planned) == Capacity.of([planned.path(frame) for frame in range(3)])
     assert capacity_of(planned).paths == 3
+
+
+@pytest.mark.parametrize(("asked_us", "done_us"), [(2.003, 2.0), (2.07, 2.125), (0.125, 0.125)])
+def test_the_header_names_the_dwell_that_the_beam_does_and_not_the_one_asked_for(
+    asked_us: float, done_us: float, tmp_path: Path
+) -> None:
+    plan = ScanPlan(name="ticks", shape=(32, 32), fov_nm=10.0, dwell_us=asked_us, patterns=(SPIRAL,))
+    microscope = Capabilities(name="bench", sample_clock_mhz=8.0, detectors=MICROSCOPE.detectors)
+    planned = PlannedScan(plan, microscope)
+    record_plan(tmp_path / "ticks.hspy", planned).abandon()
+    assert (planned.path(0).dwell_us == done_us).all()
+    with Recording.open(tmp_path / "ticks.hspy") as read:
+        assert read.header.dwell_us == done_us

@@ -22,21 +22,25 @@ from typing import Any
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
+from scancontrol.dose.electrons import area_map_e_per_a2
 from scancontrol.dose.ledger.area import MAX_TILES
 from scancontrol.dose.ledger.joining import head_of, joined
 from scancontrol.dose.ledger.journal import Journal, read_records
 from scancontrol.dose.ledger.map_file import VERSION, load_map, save_map
 from scancontrol.dose.ledger.state import Asked, LedgerState
-from scancontrol.dose.limits import DoseLimits, check_fits, check_limit
+from scancontrol.dose.limits import DoseLimits, check_fits, check_limit, frames_in_worst_area
 from scancontrol.errors import InvalidInput, StorageError
 from scancontrol.paths import ScanPath
+from scancontrol.recent import Recent
 from scancontrol.units import ELECTRONS_PER_PA_US
 
 __all__ = ["DoseLedger", "LedgerTotals", "check_specimen", "read_ledger"]
 
 JOURNAL, MAP = "journal.jsonl", "map.npz"
 _COMPACT_BYTES = 1 << 20
+_FRAME_MAPS_KEPT = 16
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 
@@ -93,6 +97,7 @@ class DoseLedger:
         self._utc_ns = utc_ns
         self._lock = threading.Lock()
         self._most: dict[int, float] = {}  # electrons that each open scan may spend
+        self._frame_maps: Recent[str, NDArray[np.float64]] = Recent(_FRAME_MAPS_KEPT)  # e/Å² for each pA, by path
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -146,20 +151,24 @@ class DoseLedger:
         frames = sum(times for _, times in paths)
         coverage = sum(path.coverage.dose * times for path, times in paths) / frames
         known: dict[str, Any] = {"dwell_us": paths[0][0].recipe.dwell_us, "coverage": coverage, "frames": frames}
-        electrons, wanted = 0.0, None
+        electrons, wanted, of_all_frames = 0.0, None, np.zeros((1, 1))
         for path, times in paths:
             patch = state.patch(path, stage_nm, first, path.count)
             if not state.area.room_for(patch):
                 raise InvalidInput("dose map", f"{MAX_TILES} tiles", "is full", "name a new specimen")
             spent = patch.total_us * per_us
             added = patch.dose_e_per_a2(spent)
-            if limits.frame_e_per_a2 is not None:
-                check_limit("dose of one frame", float(added.max()), limits.frame_e_per_a2, **{**known, "frames": 1})
-                headroom = min(headroom, limits.frame_e_per_a2 / max(float(added.max()), 1e-300))
+            if limits.frame_e_per_a2 is not None or limits.total_e_per_a2 is not None:
+                of_frame = self._of_frame_e_per_a2(path, beam_current_pa)
+                of_all_frames = of_all_frames + times * of_frame
+                if limits.frame_e_per_a2 is not None:
+                    worst_area, limit = float(of_frame.max()), limits.frame_e_per_a2
+                    check_limit(frames_in_worst_area(1), worst_area, limit, **{**known, "frames": 1})
+                    headroom = min(headroom, limit / max(worst_area, 1e-300))
             electrons += spent * times
             wanted = added * times if wanted is None else wanted + added * times
-        if limits.total_e_per_a2 is not None and wanted is not None:
-            check_limit(f"dose of {frames} frames", float(wanted.max()), limits.total_e_per_a2, **known)
+        if limits.total_e_per_a2 is not None:
+            check_limit(frames_in_worst_area(frames), float(of_all_frames.max()), limits.total_e_per_a2, **known)
         if limits.session_electrons is None and limits.area_e_per_a2 is None:
             return electrons, headroom
         promised_map, promised = state.promised()
@@ -185,6 +194,11 @@ class DoseLedger:
             )
             headroom = min(headroom, float(factor.flat[worst]))
         return electrons, headroom
+
+    def _of_frame_e_per_a2(self, path: ScanPath, beam_current_pa: float) -> NDArray[np.float64]:
+        """One whole frame over the cells that a plan's figures are of, as much as the instrument may count."""
+        per_pa = self._frame_maps.made(path.path_id, lambda: area_map_e_per_a2(path, 1.0))
+        return per_pa * (beam_current_pa * self._state.overcount)
 
     # -- accounts ---------------------------------------------------------------------------------------
 

@@ -203,7 +203,7 @@ class SyntheticDaemon:
                     dwell_us=2.0,
                     beam_current_pa=20.0,
                     beam_frame_time_ms=len(self.path) * 2e-3,
-                    dose_frame_e_per_a2=e_per_a2,
+                    worst_area_frame_e_per_a2=e_per_a2,
                     dose_limit_e_per_a2=50_000.0,
                     coverage_nominal=self.coverage,
                     coverage_touched=touched,

@@ -29,7 +29,7 @@ function put(id, text, kind) {
 }
 
 function dose({ plan, dose: had }) {
-  const frame = plan?.dose_frame_e_per_a2 ?? null;
+  const frame = plan?.worst_area_frame_e_per_a2 ?? null;
   put('dose-frame', figure(frame));
   // SEM and FIB users think in charge: 1 e/Å² is 1.602176634 mC/cm².
   byId('dose-frame').title = frame == null ? '' : `${figure(frame * 1.602176634)} mC/cm²`;
