@@ -1,7 +1,9 @@
-"""The open file of a recording: bytes and table rows to their places, and every failure with the file's name."""
+"""The open file of a recording, wherever it is moved to: puts bytes and table rows in their places."""
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import os
 from pathlib import Path
 from typing import Any
@@ -11,19 +13,24 @@ from numpy.typing import NDArray
 
 from scancontrol.errors import RecordingError
 from scancontrol.recording.layout import TABLES
-from scancontrol.recording.regions import Region, disk_error
+from scancontrol.recording.place import FilePlace, put_back
+from scancontrol.recording.regions import Region, disk_error, open_exclusively
 
 __all__ = ["RegionFile"]
 
+log = logging.getLogger(__name__)
+
 
 class RegionFile:
-    """A recording opened for writing by this process alone. All methods raise :class:`RecordingError`.
+    """A recording opened for writing by this process alone, followed where it is moved to.
 
+    All methods raise :class:`RecordingError`, with the file's name in it.
     ``descriptor`` is of :func:`~scancontrol.recording.regions.open_exclusively`, and is closed with this.
     """
 
     def __init__(self, path: Path, regions: dict[str, Region], descriptor: int) -> None:
         self.path, self.regions, self.descriptor = path, regions, descriptor
+        self._place = FilePlace(path)
 
     @property
     def closed(self) -> bool:
@@ -57,8 +64,32 @@ class RegionFile:
         except OSError as error:
             raise disk_error(self.path, "flushing", error) from error
 
+    def follow(self, *, at_once: bool = False) -> None:
+        """Note where the file was moved to; cheap, see :meth:`FilePlace.look`. Raises where it was deleted."""
+        moved = self._place.look(at_once=at_once)
+        if moved is not None:
+            log.warning("%s was moved while it was written; it goes on as %s", self.path, moved)
+            self.path = moved
+
+    def put_back(self) -> bool:
+        """Have the file under its name again, if it was deleted under us; True if it had to be written anew.
+
+        Then the descriptor is another one. Raises where there is no place for the file.
+        """
+        with contextlib.suppress(RecordingError):  # it is gone: just what is mended here
+            self.follow(at_once=True)
+        if not put_back(self._open(), self.path):
+            return False
+        gone, self.descriptor = self.descriptor, open_exclusively(self.path)
+        os.close(gone)
+        self._place.close()
+        self._place = FilePlace(self.path)
+        log.warning("%s was gone and is put back, with every sample that was written", self.path)
+        return True
+
     def close(self) -> None:
         """Let go of the file."""
+        self._place.close()
         if self.descriptor >= 0:
             os.close(self.descriptor)
             self.descriptor = -1

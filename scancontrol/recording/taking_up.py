@@ -8,7 +8,8 @@ import numpy as np
 
 from scancontrol.recording.checksums import NO_CHECKSUM, Checksum
 from scancontrol.recording.frame_samples import DamagedChunk
-from scancontrol.recording.progress import ChunkRow, FrameProgress, FrameRows
+from scancontrol.recording.open_frames import OpenFrames
+from scancontrol.recording.progress import ChunkRow, FrameProgress
 from scancontrol.recording.reader import RecordingReader
 
 __all__ = ["TakenUp", "take_up"]
@@ -20,17 +21,13 @@ class TakenUp:
 
     Attributes:
         paths: path_id → (row, first, count), in the order of rows.
-        rows: which row each frame has.
-        frames: those that are not complete.
-        samples: of the complete ones.
+        frames: how far each has come.
         chunks: rows of the chunk table, frames that have one, and samples that they vouch for.
         damaged: chunks at the end of a frame that differ from their checksum.
     """
 
     paths: dict[str, tuple[int, int, int]]
-    rows: FrameRows
-    frames: dict[int, FrameProgress]
-    samples: int
+    frames: OpenFrames
     chunks: tuple[int, int, int]
     damaged: tuple[DamagedChunk, ...]
 
@@ -40,12 +37,11 @@ def take_up(reader: RecordingReader) -> TakenUp:
     chunks, frame_rows = reader.rows("chunks"), reader.rows("frames")
     order = np.lexsort((chunks["first_index"], chunks["frame_row"]))
     ends = np.searchsorted(chunks["frame_row"][order], np.arange(len(frame_rows)), side="right")
-    rows, frames, samples = FrameRows(), {}, 0
+    frames = OpenFrames()
     damaged: list[DamagedChunk] = []
     for index, frame in enumerate(reader.frames):
-        rows.add(frame.frame)
         if frame.exposed is not None and frame.complete:
-            samples += frame.count
+            frames.add_complete(frame.frame, frame.count)
             continue
         progress = FrameProgress(
             index,
@@ -56,7 +52,7 @@ def take_up(reader: RecordingReader) -> TakenUp:
             frame.received,
             reader.asked_of(frame.frame),
         )
-        frames[frame.frame] = progress
+        frames.add(frame.frame, progress)
         if not frame.received:
             continue
         number = int(order[ends[index] - 1])
@@ -67,4 +63,4 @@ def take_up(reader: RecordingReader) -> TakenUp:
         progress.checksum = Checksum.of_nothing(len(read.values)).followed_by(read.values)
     paths = {path.path_id: (row, path.first, path.count) for row, path in enumerate(reader.paths)}
     with_chunks = len(np.unique(chunks["frame_row"]))
-    return TakenUp(paths, rows, frames, samples, (len(chunks), with_chunks, int(chunks["count"].sum())), tuple(damaged))
+    return TakenUp(paths, frames, (len(chunks), with_chunks, int(chunks["count"].sum())), tuple(damaged))

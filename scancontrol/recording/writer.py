@@ -13,7 +13,6 @@ Samples are written by one thread; images and positions may be written by anothe
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import threading
@@ -22,7 +21,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -32,10 +30,11 @@ from scancontrol.paths import ScanPath
 from scancontrol.recording.chunk_rows import ChunkRows
 from scancontrol.recording.compact import compact
 from scancontrol.recording.images import ImageWriter
-from scancontrol.recording.layout import CHUNK_ROW, FRAME_ROW, PATH_ROW, STATUS_ROW, TABLES, Header
+from scancontrol.recording.layout import CHUNK_ROW, FRAME_ROW, STATUS_ROW, TABLES, Header
 from scancontrol.recording.making import make_recording
-from scancontrol.recording.place import FilePlace, put_back
-from scancontrol.recording.progress import FrameProgress, FrameRows, fill_row, new_row
+from scancontrol.recording.open_frames import OpenFrames
+from scancontrol.recording.path_rows import PathRows
+from scancontrol.recording.progress import FrameProgress, fill_row, new_row
 from scancontrol.recording.reader import RecordingReader
 from scancontrol.recording.region_file import RegionFile
 from scancontrol.recording.regions import Region, open_exclusively
@@ -61,20 +60,16 @@ class RecordingWriter:
         descriptor: int,
         fsync: bool,
     ) -> None:
-        self.path = path
         self.header = header
         self._status = status
         self._fsync = fsync
         self._dtype = np.dtype(header.sample_dtype)
-        self._frames: dict[int, FrameProgress] = {}  # those that are not complete
-        self._rows = FrameRows()
-        self._samples = 0  # of complete frames
-        self._paths: dict[str, tuple[int, int, int]] = {}  # path_id → (row, first, count), in the order of rows
+        self._frames = OpenFrames()
+        self._paths = PathRows(header.capacity)
         self._chunks = ChunkRows(header.capacity)
         self._electrons = float(status["electrons"][0])
         self._lock = threading.Lock()
         self._file = RegionFile(path, regions, descriptor)
-        self._place = FilePlace(path)
         self._images = ImageWriter(path, header, regions, self._file.descriptor)
 
     @classmethod
@@ -112,12 +107,16 @@ class RecordingWriter:
         except BaseException:
             os.close(descriptor)
             raise
-        writer._paths, writer._rows, writer._frames = taken.paths, taken.rows, taken.frames
-        writer._samples = taken.samples
+        writer._frames, writer._paths = taken.frames, PathRows(writer.header.capacity, taken.paths)
         writer._chunks.restore(*taken.chunks)
         for chunk in taken.damaged:
             log.error("%s: %s differ from their checksum and are left out", path, chunk)
         return writer
+
+    @property
+    def path(self) -> Path:
+        """Where the file is; it may have been moved while it was written."""
+        return self._file.path
 
     def begin_frame(self, frame: int, path: ScanPath) -> None:
         """Give frame ``frame`` its place, along ``path``. Beginning a frame again changes nothing.
@@ -126,7 +125,7 @@ class RecordingWriter:
             RecordingError: the recording was not made large enough for it.
         """
         with self._lock:
-            if self._rows.get(frame) is not None:
+            if self._frames.row(frame) is not None:
                 known = self._known(frame)
                 if known.path_id != path.path_id:
                     raise RecordingError(f"frame {frame} began along path {known.path_id}, not {path.path_id}")
@@ -134,48 +133,19 @@ class RecordingWriter:
             if tuple(path.shape) != self.header.shape:
                 raise RecordingError(f"frame {frame} is {path.shape} px; the recording holds {self.header.shape} px")
             room = self.header.capacity
-            row, first = len(self._rows), int(self._status["samples"][0])
+            row, first = len(self._frames), int(self._status["samples"][0])
             if row >= room.frames or first + path.count > room.samples:
                 raise RecordingError(
                     f"frame {frame} with {path.count} samples does not fit: the recording was made for "
                     f"{room.frames} frames and {room.samples} samples; make it larger"
                 )
-            path_row = self._begin_path(path)
+            path_row = self._paths.add(path, self._file, self._status)
             values = new_row(FRAME_ROW, frame=frame, path=path_row, first=first, count=path.count, reason=b"recording")
             self._file.write_row("frames", row, values)
             self._status["frame_rows"] = row + 1
             self._status["samples"] = first + path.count
             self._file.write_row("status", 0, self._status)
-            self._frames[frame] = FrameProgress(row, first, path.count, path.path_id, values)
-            self._rows.add(frame)
-
-    def _begin_path(self, path: ScanPath) -> int:
-        if path.path_id in self._paths:
-            return self._paths[path.path_id][0]
-        recipe = msgspec.json.encode(path.recipe)
-        room, row = self.header.capacity, len(self._paths)
-        first, recipe_first = int(self._status["path_samples"][0]), int(self._status["recipe_bytes"][0])
-        too_long = first + path.count > room.path_samples or recipe_first + len(recipe) > room.recipe_bytes
-        if row >= room.paths or too_long:
-            raise RecordingError(
-                f"path {path.path_id} does not fit: the recording was made for {room.paths} paths of "
-                f"{room.path_samples} samples and {room.recipe_bytes} bytes of recipes in all; make it larger"
-            )
-        values = new_row(
-            PATH_ROW,
-            path_id=path.path_id.encode(),
-            first=first,
-            count=path.count,
-            recipe_first=recipe_first,
-            recipe_bytes=len(recipe),
-        )
-        self._file.write("recipes", 0, recipe_first, recipe)
-        self._file.write_row("paths", row, values)
-        self._status["path_rows"] = row + 1
-        self._status["path_samples"] = first + path.count
-        self._status["recipe_bytes"] = recipe_first + len(recipe)
-        self._paths[path.path_id] = (row, first, path.count)
-        return row
+            self._frames.add(frame, FrameProgress(row, first, path.count, path.path_id, values))
 
     def write_chunk(
         self, frame: int, first_index: int, values: NDArray[Any], monotonic_ns: int, utc_ns: int, electrons: float
@@ -204,17 +174,11 @@ class RecordingWriter:
             known = progress.next_index - first_index
             if known > 0:
                 self._status["duplicate_samples"] += min(known, count)
-            self._look_for_file()
+            self._file.follow()
             if 0 <= known < count:
                 fresh = np.ascontiguousarray(values[:, known:])
                 self._write_samples(progress, fresh, monotonic_ns, utc_ns, electrons)
             return progress.next_index
-
-    def _look_for_file(self, *, at_once: bool = False) -> None:
-        moved = self._place.look(at_once=at_once)
-        if moved is not None:
-            log.warning("%s was moved while it was written; it goes on as %s", self.path, moved)
-            self.path = moved
 
     def put_back(self) -> bool:
         """Have the file under its name again, if it was deleted under us; True if it had to be written anew.
@@ -226,17 +190,9 @@ class RecordingWriter:
             return not self._file.closed and self._back_in_place()
 
     def _back_in_place(self) -> bool:
-        with contextlib.suppress(RecordingError):  # it is gone: just what is mended here
-            self._look_for_file(at_once=True)
-        if not put_back(self._file.descriptor, self.path):
+        if not self._file.put_back():
             return False
-        gone, descriptor = self._file, open_exclusively(self.path)
-        self._file = RegionFile(self.path, gone.regions, descriptor)
-        self._images.reopened(descriptor)
-        gone.close()
-        self._place.close()
-        self._place = FilePlace(self.path)
-        log.warning("%s was gone and is put back, with every sample that was written", self.path)
+        self._images.reopened(self._file.descriptor)
         return True
 
     def _write_samples(
@@ -281,7 +237,7 @@ class RecordingWriter:
             if self._fsync:
                 self._file.sync()
             if progress.next_index == progress.count:
-                self._let_complete_go(frame, progress)
+                self._frames.complete(frame)
             return progress.next_index == exposed
 
     def note_asked(self, frame: int, server_id: str) -> None:
@@ -304,7 +260,8 @@ class RecordingWriter:
 
     def asked_of(self, frame: int) -> str:
         """The server of :meth:`note_asked`; empty where none is noted."""
-        return self._frames[frame].asked_of if frame in self._frames else ""
+        progress = self._frames.get(frame)
+        return "" if progress is None else progress.asked_of
 
     def settle(self, server_id: str) -> None:
         """This server has told of every frame that it was asked for how far it came.
@@ -312,20 +269,20 @@ class RecordingWriter:
         Raises:
             RecordingError: the disk does not take it.
         """
-        for frame, progress in self._frames.items():
+        for frame, progress in self._frames:
             if progress.asked_of == server_id:
                 self.note_asked(frame, "")
 
     def next_index(self, frame: int) -> int:
         """The first sample of ``frame`` that is not on the disk; 0 for a frame that has not begun."""
-        return 0 if self._rows.get(frame) is None else self._known(frame).next_index
+        return 0 if self._frames.row(frame) is None else self._known(frame).next_index
 
     @property
     def counts(self) -> dict[str, int]:
         """Frames begun, samples on the disk, duplicates removed, images that found no room."""
         return {
-            "frames": len(self._rows),
-            "samples": self._samples + sum(frame.next_index for frame in list(self._frames.values())),
+            "frames": len(self._frames),
+            "samples": self._frames.samples,
             "duplicate_samples": int(self._status["duplicate_samples"][0]),
             "images_not_stored": self._images.not_stored,
         }
@@ -337,7 +294,7 @@ class RecordingWriter:
 
         Once per path; False if the disk had no room (the recipe is stored anyway).
         """
-        row, start, count = self._paths[path_id]
+        row, start, count = self._paths.place_of(path_id)
         return self._images.positions(row, start + first, first + len(nominal) == count, nominal, achieved, dwell_us)
 
     def write_partial(self, frame: int, image: NDArray[Any]) -> bool:
@@ -346,7 +303,7 @@ class RecordingWriter:
 
     def wants_restoration(self, frame: int) -> bool:
         """Whether a restoration of ``frame`` has a place in this recording."""
-        row = self._rows.get(frame)
+        row = self._frames.row(frame)
         return row is not None and self.header.restoration_row(row) is not None
 
     def write_restoration(
@@ -390,14 +347,13 @@ class RecordingWriter:
             self._file.write_row("status", 0, self._status)
             self._file.sync()
             room = self.header.capacity
-            if len(self._rows) < room.frames or self._status["samples"][0] < 0.8 * room.samples:
+            if len(self._frames) < room.frames or self._status["samples"][0] < 0.8 * room.samples:
                 compact(self.path)
             self._file.close()
-            self._place.close()
 
     def _end_open_frames(self, reason: str) -> None:
         """A frame whose end never came ended with the recording: how far it was exposed nobody has said."""
-        for progress in self._frames.values():
+        for _, progress in self._frames:
             if not progress.values["ended"][0]:
                 fill_row(progress.values, received=progress.next_index, reason=reason.encode()[:24])
                 self._file.write_row("frames", progress.row, progress.values)
@@ -407,10 +363,9 @@ class RecordingWriter:
         with self._lock:
             self._images.close()
             self._file.close()
-            self._place.close()
 
     def _row(self, frame: int) -> int:
-        row = self._rows.get(frame)
+        row = self._frames.row(frame)
         if row is None:
             raise RecordingError(f"frame {frame} has not begun in {self.path}")
         return row
@@ -422,13 +377,9 @@ class RecordingWriter:
             return known
         row = self._row(frame)
         values = self._file.read_row("frames", row)
-        path_id = list(self._paths)[int(values["path"][0])]
+        path_id = self._paths.path_id(int(values["path"][0]))
         first, count = int(values["first"][0]), int(values["count"][0])
         return FrameProgress(row, first, count, path_id, values, count)
-
-    def _let_complete_go(self, frame: int, progress: FrameProgress) -> None:
-        if self._frames.pop(frame, None) is not None:
-            self._samples += progress.count
 
     def __enter__(self) -> Self:
         return self
