@@ -28,6 +28,7 @@ from scancontrol.paths import expand
 from scancontrol.processes.child import Shutdown, add_follow_stdin
 from scancontrol.recording import Recording
 from scancontrol.recording.annotate import Annotator
+from scancontrol.recording.data_sets import channel_of
 from scancontrol.recording.frame_lists import add_frames, frame_numbers
 from scancontrol.recording.reader import RecordingReader
 
@@ -37,22 +38,27 @@ _LOOKED_AT = 8  # frames of a path, for a delay of the readings
 _STRONGEST_FILL = "spectral"
 
 
-def restore_frames(file: Path, frames: Sequence[int], engine: Engine, shutdown: Shutdown | None = None) -> int:
+def restore_frames(
+    file: Path, frames: Sequence[int], engine: Engine, shutdown: Shutdown | None = None, channel: str | None = None
+) -> int:
     """Restore ``frames`` of the recording and store them; returns how many. Says each on standard output.
+
+    ``channel`` names the detector; the first that is recorded by default.
 
     Raises:
         RecordingError: the file is no recording, is being written, or has no place for a restoration.
-        InvalidInput: a frame is not in it.
+        InvalidInput: a frame or the detector is not in it.
     """
     done = 0
     with Recording.open(file) as recording, Annotator(file) as target:
         coil = recording.capabilities.coil
-        detector = recording.capabilities.detector(recording.header.channels[0])
+        name = channel_of(recording.header, channel)
+        row, detector = recording.header.channels.index(name), recording.capabilities.detector(name)
         for number, frame in enumerate(frames, 1):
             if shutdown is not None and shutdown.requested():
                 break
             read = recording.read_samples(frame)
-            samples, sound = read.values[0], read.sound
+            samples, sound = read.values[row], read.sound
             used = int(sound.sum())
             for chunk in read.damaged:
                 _say(damaged=str(chunk), frame=frame)
@@ -61,7 +67,7 @@ def restore_frames(file: Path, frames: Sequence[int], engine: Engine, shutdown: 
                 continue
             recipe = recording.recipe(frame)
             if recipe.path_id not in engine:
-                coil = _with_delay(recording, recipe.path_id, frames, engine, coil)
+                coil = _with_delay(recording, recipe.path_id, frames, engine, coil, row)
                 engine.register(expand(recipe), coil, detector)
             result = engine.restore(samples, recipe.path_id, sound, stream=str(file), frame=frame)
             provenance = msgspec.structs.replace(result.made_by, samples_used=used)
@@ -70,6 +76,7 @@ def restore_frames(file: Path, frames: Sequence[int], engine: Engine, shutdown: 
                 result.estimate.float().numpy(),
                 None if result.interval is None else result.interval.float().numpy(),
                 provenance,
+                channel=name,
             )
             done += 1
             _say(restored=number, of=len(frames), frame=frame, made_by=msgspec.to_builtins(provenance))
@@ -77,12 +84,12 @@ def restore_frames(file: Path, frames: Sequence[int], engine: Engine, shutdown: 
 
 
 def _with_delay(
-    recording: RecordingReader, path_id: str, frames: Sequence[int], engine: Engine, coil: CoilModel
+    recording: RecordingReader, path_id: str, frames: Sequence[int], engine: Engine, coil: CoilModel, row: int
 ) -> CoilModel:
     """The coils' model, with the delay that the frames of a path show beyond it."""
     alike = [frame for frame in frames if recording.recipe(frame).path_id == path_id][:_LOOKED_AT]
     path = expand(recording.recipe(alike[0]))
-    delay = engine.delay_of(path, coil, [recording.read_samples(frame).values[0] for frame in alike])
+    delay = engine.delay_of(path, coil, [recording.read_samples(frame).values[row] for frame in alike])
     if delay is None:
         return coil
     delay_us = delay.samples * float(path.dwell_us.mean())
@@ -99,6 +106,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m restore.offline", description=__doc__)
     parser.add_argument("file", type=Path, help="a recording with places for restorations")
+    parser.add_argument("--channel", metavar="NAME", help="which detector (default: the first that is recorded)")
     add_frames(parser)
     add_restorer_options(parser)
     parser.add_argument(
@@ -121,7 +129,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _say(ready="offline", method=engine.restorer.name, device=str(device), threads=torch.get_num_threads())
         with Recording.open(options.file) as recording:
             frames = frame_numbers(options.frames, [frame.frame for frame in recording.frames])
-        restore_frames(options.file, frames, engine, shutdown)
+        restore_frames(options.file, frames, engine, shutdown, options.channel)
     except ScanControlError as error:
         sys.stderr.write(f"restore.offline: {error}\n")
         return 2

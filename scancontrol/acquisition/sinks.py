@@ -121,10 +121,11 @@ class Background:
 
 @dataclass(frozen=True)
 class Partial:
-    """Gridded samples so far: dwell-weighted ``mean`` and ``weight`` in µs, both (rows, cols) float32."""
+    """Gridded samples of a detector so far: dwell-weighted ``mean`` and ``weight`` in µs, both (rows, cols) float32."""
 
     frame: int
     path: ScanPath
+    channel: str
     mean: NDArray[np.float32]
     weight: NDArray[np.float32]
     samples: int
@@ -132,27 +133,28 @@ class Partial:
 
 
 class PartialFrames:
-    """Grids one detector's samples as they come, shows them, and puts finished frames into the recording.
+    """Grids each detector's samples as they come, shows one of them, and puts finished frames into the recording.
 
-    Put it behind :class:`Background`. ``show`` is called with an unfinished :class:`Partial` at most every
-    ``interval_s``, less often where gridding itself takes long, and with the finished one. The first time a
-    path is scanned its nominal and achieved positions are recorded, too.
+    Put it behind :class:`Background`. ``shown`` names the detector to show, as often as it is asked. ``show`` is called
+    with an unfinished :class:`Partial` at most every ``interval_s``, less often where gridding itself takes long, and
+    with the finished one. The first time a path is scanned its nominal and achieved positions are recorded, too.
     """
 
     def __init__(
         self,
-        recording: RecordingWriter | None,
+        recording: RecordingWriter,
         coil: CoilModel,
         show: Callable[[Partial], None] = lambda partial: None,
         *,
-        channel: int = 0,
+        shown: Callable[[], str] | None = None,
         interval_s: float = 0.05,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._recording = recording
         self._coil = coil
         self._show = show
-        self._channel = channel
+        self._channels = recording.header.channels
+        self._shown = shown or (lambda: recording.header.channels[0])
         self._interval_s = interval_s
         self._clock = clock
         self._frame: int | None = None
@@ -166,26 +168,27 @@ class PartialFrames:
             return  # it goes on after an interruption
         rows, cols = start.path.shape
         self._frame, self._path = start.frame, start.path
-        self._total = np.zeros(rows * cols)
+        self._total = np.zeros((len(self._channels), rows * cols))
         self._weight = np.zeros(rows * cols)
         self._samples = 0
         self._pending: list[tuple[int, NDArray[Any]]] = []
-        if start.first_index and self._recording is not None:  # an earlier process scanned the beginning
+        if start.first_index:  # an earlier process scanned the beginning
             with Recording.open(self._recording.path) as reader:
                 before = reader.read_samples(start.frame, 0, start.first_index)
             edges = np.flatnonzero(np.diff(before.sound, prepend=False, append=False))
             for first, end in edges.reshape(-1, 2):  # each sound stretch
-                self._pending.append((int(first), before.values[self._channel, first:end]))
+                self._pending.append((int(first), before.values[:, first:end]))
         self._next_show = self._clock() + self._interval_s
 
     def samples(self, frame: int, first_index: int, values: NDArray[Any]) -> None:
         """See :class:`Sink`."""
         if frame != self._frame:
             return
-        self._pending.append((first_index, values[self._channel]))
+        self._pending.append((first_index, values))
         now = self._clock()
         if now >= self._next_show:
-            self._show(self._grid(complete=False))
+            self._grid()
+            self._show(self._partial(self._shown(), complete=False))
             spent = self._clock() - now
             self._next_show = now + max(self._interval_s, 4 * spent)
 
@@ -193,32 +196,39 @@ class PartialFrames:
         """See :class:`Sink`."""
         if end.frame != self._frame:
             return
-        partial = self._grid(complete=end.complete)
-        self._show(partial)
-        if self._recording is not None:
-            self._recording.write_partial(end.frame, partial.mean)
-            if end.path.path_id not in self._positions_done:
-                self._positions_done.add(end.path.path_id)
-                self._record_positions(end.path)
+        self._grid()
+        self._show(self._partial(self._shown(), complete=end.complete))
+        for channel in self._channels:
+            self._recording.write_partial(end.frame, self._partial(channel, complete=end.complete).mean, channel)
+        if end.path.path_id not in self._positions_done:
+            self._positions_done.add(end.path.path_id)
+            self._record_positions(end.path)
         self._frame = None
 
-    def _grid(self, *, complete: bool) -> Partial:
-        assert self._path is not None and self._frame is not None  # noqa: S101, PT018 - set by frame_started
+    def _grid(self) -> None:
+        """Put what waits onto the grids."""
+        assert self._path is not None  # noqa: S101 - set by frame_started
         for first, values in self._pending:
             # In short steps: this process's heartbeat to the microscope needs the interpreter, too.
-            for start in range(0, len(values), _GRIDDED_AT_ONCE):
-                part = values[start : start + _GRIDDED_AT_ONCE]
-                chunk = self._path.chunk(first + start, len(part))
+            for start in range(0, values.shape[1], _GRIDDED_AT_ONCE):
+                part = values[:, start : start + _GRIDDED_AT_ONCE]
+                chunk = self._path.chunk(first + start, part.shape[1])
                 index = pixel_index(chunk.positions, self._path.shape)
                 np.add.at(self._weight, index, chunk.dwell_us)
-                np.add.at(self._total, index, chunk.dwell_us * part)
-            self._samples += len(values)
+                for total, row in zip(self._total, part, strict=True):
+                    np.add.at(total, index, chunk.dwell_us * row)
+            self._samples += values.shape[1]
         self._pending.clear()
-        mean = np.divide(self._total, self._weight, out=np.zeros_like(self._total), where=self._weight > 0)
-        shape = self._path.shape
+
+    def _partial(self, channel: str, *, complete: bool) -> Partial:
+        """What is on one detector's grid."""
+        assert self._path is not None and self._frame is not None  # noqa: S101, PT018 - set by frame_started
+        total, shape = self._total[self._channels.index(channel)], self._path.shape
+        mean = np.divide(total, self._weight, out=np.zeros_like(total), where=self._weight > 0)
         return Partial(
             self._frame,
             self._path,
+            channel,
             mean.reshape(shape).astype(np.float32),
             self._weight.reshape(shape).astype(np.float32),
             self._samples,
@@ -226,7 +236,6 @@ class PartialFrames:
         )
 
     def _record_positions(self, path: ScanPath) -> None:
-        assert self._recording is not None  # noqa: S101 - looked at by the caller
         achieved = achieved_positions(path, self._coil)
         for chunk in path.chunks(_POSITIONS_STEP):
             here = slice(chunk.first_index, chunk.first_index + len(chunk))

@@ -9,8 +9,9 @@ from typing import Any
 from scancontrol.errors import InvalidInput
 from scancontrol.processes.progress import progress
 from scancontrol.recording import Recording
-from scancontrol.recording.arrays import ARRAY_FORMATS, frame_arrays, write_arrays
-from scancontrol.recording.frame_lists import add_frames, frame_numbers
+from scancontrol.recording.array_files import ARRAY_FORMATS, write_arrays
+from scancontrol.recording.arrays import frame_arrays
+from scancontrol.recording.frame_lists import add_channels, add_frames, channel_names, frame_numbers
 
 __all__ = ["add_parser", "run"]
 
@@ -29,6 +30,7 @@ def add_parser(subparsers: Any) -> None:
     format_.add_argument("--h5", action="store_true", help="the same as HDF5")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write into")
     add_frames(parser)
+    add_channels(parser, "the first in pictures, all in arrays")
     parser.add_argument("--what", choices=KINDS, action="append", help="which pictures; may be repeated (default: all)")
     parser.set_defaults(run=run)
 
@@ -40,10 +42,14 @@ def run(args: argparse.Namespace) -> int:
     arrays = next((ending for ending in ARRAY_FORMATS if getattr(args, ending)), None)
     with Recording.open(args.file) as recording:
         frames = frame_numbers(args.frames, [frame.frame for frame in recording.frames])
+        known = recording.header.channels
+        channels = channel_names(args.channel, known, known[:1] if arrays is None else known)
         if arrays is None:
             kinds = tuple(args.what or KINDS)
             with progress(len(frames), "frames") as bar:
-                written = export(recording, args.out, "tiff" if args.tiff else "png", frames, kinds, bar.update)
+                written = export(
+                    recording, args.out, "tiff" if args.tiff else "png", frames, kinds, channels, bar.update
+                )
             print(f"{len(written)} pictures of {len(frames)} frames in {args.out}")
             return 0
         if args.what:
@@ -54,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
             raise InvalidInput("out", args.out, f"is no folder ({error.strerror})", "give one to write into") from error
         with progress(len(frames), "frames") as bar:
             for frame in frames:
-                write_arrays(frame_arrays(recording, frame), args.out / f"frame_{frame:06d}.{arrays}")
+                write_arrays(frame_arrays(recording, frame, channels), args.out / f"frame_{frame:06d}.{arrays}")
                 bar.update()
     print(f"{len(frames)} frames in {args.out}, a .{arrays} each")
     return 0

@@ -21,7 +21,8 @@ from scancontrol.processes.parent import ChildProcess
 from scancontrol.processes.progress import progress, say_beside
 from scancontrol.recording import Recording, RecordingReader
 from scancontrol.recording.compact import copy_recording
-from scancontrol.recording.frame_lists import add_frames, frame_list, frame_numbers
+from scancontrol.recording.data_sets import picture_name
+from scancontrol.recording.frame_lists import add_channels, add_frames, channel_names, frame_list, frame_numbers
 
 __all__ = ["add_parser", "run"]
 
@@ -35,6 +36,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("file", type=Path, metavar="FILE", help="a recording; restorations are put into it")
     parser.add_argument("--out", type=Path, metavar="FILE", help="leave FILE as it is and restore into a copy")
     add_frames(parser)
+    add_channels(parser, "the first that is recorded")
     parser.add_argument("--redo", action="store_true", help="also frames that have a restoration already")
     parser.add_argument("--method", default="auto", help="a classical fill, generator, or auto")
     parser.add_argument("--weights", type=Path, metavar="FILE", help="weights of the generator")
@@ -55,19 +57,36 @@ def run(args: argparse.Namespace) -> int:
         with_samples = [frame.frame for frame in recording.frames if frame.received]
         if not with_samples:
             raise InvalidInput("frames", "none", f"of {args.file} has a sample", "restore one that was scanned into")
-        frames = frame_numbers(args.frames, with_samples)
+        known = recording.header.channels
+        wanted = {
+            name: frame_numbers(args.frames, with_samples) for name in channel_names(args.channel, known, known[:1])
+        }
         if not args.redo and args.out is None:  # a copy is made to be restored into
-            stored = recording.stored("restoration")
-            done = {frame.frame for frame, there in zip(recording.frames, stored, strict=True) if there}
-            frames = [frame for frame in frames if frame not in done]
-        if not frames:
+            wanted = {name: _without_restoration(recording, frames, name) for name, frames in wanted.items()}
+        wanted = {name: frames for name, frames in wanted.items() if frames}
+        if not wanted:
             print(f"{args.file}: every frame has its restoration; --redo makes them anew, --out FILE in a copy")
             return 0
-        target = _target(args, recording, frames)
+        target = _target(args, recording, wanted)
     if args.out is not None:
         copy_recording(args.file, args.out, restorations="room for all")
+    for name, frames in wanted.items():
+        method = _restore(args, target, frames, name)
+        of = f", {name}" if len(known) > 1 else ""
+        print(f"{len(frames)} frames of {target}{of} restored by {method}")
+    return 0
+
+
+def _without_restoration(recording: RecordingReader, frames: list[int], channel: str) -> list[int]:
+    stored = recording.stored("restoration", channel)
+    done = {frame.frame for frame, there in zip(recording.frames, stored, strict=True) if there}
+    return [frame for frame in frames if frame not in done]
+
+
+def _restore(args: argparse.Namespace, target: Path, frames: list[int], channel: str) -> str:
+    """Restore one detector's frames in a process of their own; returns by what."""
     method = "?"
-    with _restorer(args, target, frames) as process, progress(len(frames), "frames") as bar:
+    with _restorer(args, target, frames, channel) as process, progress(len(frames), "frames") as bar:
         for line in process.reports():
             method = str(line.get("made_by", line).get("method", method))
             if "damaged" in line:
@@ -76,16 +95,19 @@ def run(args: argparse.Namespace) -> int:
                 say_beside(bar, f"{target}: {line['notice']}")
             if "restored" in line:
                 bar.update(int(line["restored"]) - bar.n)
-    print(f"{len(frames)} frames of {target} restored by {method}")
-    return 0
+    return method
 
 
-def _target(args: argparse.Namespace, recording: RecordingReader, frames: list[int]) -> Path:
+def _target(args: argparse.Namespace, recording: RecordingReader, wanted: dict[str, list[int]]) -> Path:
     """Where the restorations go: into the recording itself if it has places for them."""
     if args.out is not None:
         return Path(args.out)
+    places = recording.regions()
     rows = {frame.frame: row for row, frame in enumerate(recording.frames)}
-    homeless = [frame for frame in frames if recording.header.restoration_row(rows[frame]) is None]
+    homeless: list[int | str] = [
+        frame for frames in wanted.values() for frame in frames if recording.header.restoration_row(rows[frame]) is None
+    ]
+    homeless += [name for name in wanted if picture_name(recording.header, "restorations", name) not in places]
     if homeless or recording.header.keep_restorations == "last":
         raise InvalidInput(
             "restorations",
@@ -97,9 +119,9 @@ def _target(args: argparse.Namespace, recording: RecordingReader, frames: list[i
 
 
 @contextmanager
-def _restorer(args: argparse.Namespace, target: Path, frames: list[int]) -> Iterator[ChildProcess]:
+def _restorer(args: argparse.Namespace, target: Path, frames: list[int], channel: str) -> Iterator[ChildProcess]:
     """The process that restores. It is given time to end: a frame that it has begun is put into the file whole."""
-    command = [str(target), "--frames", frame_list(frames)]
+    command = [str(target), "--frames", frame_list(frames), f"--channel={channel}"]
     command += ["--method", args.method, "--device", args.device, "--memory", str(args.memory)]
     if args.weights is not None:
         command += ["--weights", str(args.weights)]

@@ -139,6 +139,14 @@ class BeamThread:
         return self._run
 
     @property
+    def channels(self) -> tuple[str, ...]:
+        """The detectors that the acquisition records, or the last one did; before it, those of the microscope."""
+        run, capabilities = self._run, self._capabilities
+        if run is not None:
+            return run.recording.header.channels
+        return () if capabilities is None else tuple(channel.name for channel in capabilities.detectors)
+
+    @property
     def refusal(self) -> ScanControlError | None:
         """Why the last acquisition asked for was not begun."""
         return self._refusal

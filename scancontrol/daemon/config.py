@@ -61,6 +61,7 @@ class RestorerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     device: str = "auto"
     threads: int | None = None
     memory: int = 1  # frames
+    channel: str = ""  # detector that is restored and shown; the first of the plan where it is not recorded
 
     def __post_init__(self) -> None:
         if not 1 <= self.memory <= 64:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from scancontrol.acquisition import Background, Partial, PartialFrames, Sink
 from scancontrol.daemon.page.hub import LiveHub, PartialView
 from scancontrol.daemon.restorations import Restorations
+from scancontrol.daemon.shown_channel import ShownChannel
 from scancontrol.daemon.signal_watch import SignalWatch
 from scancontrol.plan.planned import PlannedScan
 from scancontrol.recording import RecordingWriter
@@ -23,6 +24,7 @@ class RunOutputs:
         recording: RecordingWriter,
         hub: LiveHub,
         restorations: Restorations,
+        shown: ShownChannel,
         say: Callable[[str, str], None],
     ) -> None:
         capabilities, series = planned.capabilities, recording.header.series_id
@@ -39,13 +41,22 @@ class RunOutputs:
                     path_id=partial.path.path_id,
                     samples_planned=partial.path.count,
                     fov_nm=planned.plan.fov_nm,
+                    channel=partial.channel,
                 )
             )
 
+        channels = recording.header.channels
+
+        def channel() -> str:
+            return shown.among(channels)
+
+        if shown.name and shown.name not in channels:
+            say(f"{shown.name} is not recorded by {planned.plan.name}: {channels[0]} is shown and restored", "warning")
+
         self._restorations = restorations
-        self._pictures = Background(PartialFrames(recording, capabilities.coil, show))
-        self._restoring = restorations.sink_for(recording, capabilities)
-        watch = SignalWatch(recording.header.channels, lambda text: say(text, "warning"))
+        self._pictures = Background(PartialFrames(recording, capabilities.coil, show, shown=channel))
+        self._restoring = restorations.sink_for(recording, capabilities, channel)
+        watch = SignalWatch(channels, lambda text: say(text, "warning"))
         self.sinks: tuple[Sink, ...] = (self._pictures, self._restoring, watch)
 
     def finish(self, restore_s: float, draw_s: float, give_up: Callable[[], bool]) -> None:

@@ -88,7 +88,7 @@ class Restorations:
             state=status.state,
             restarts=status.restarts,
             queue=status.queue,
-            catching_up=sum(sink.unfinished for sink in self._sinks.values() if sink.scan_ended),
+            catching_up=sum(sink.unfinished for sink in set(self._sinks.values()) if sink.scan_ended),
             restored=self.frames_restored,
             dropped=self.dropped,
             device=status.device,
@@ -98,11 +98,11 @@ class Restorations:
             latency_p99_ms=percentiles.get("p99"),
         )
 
-    def sink_for(self, recording: RecordingWriter, capabilities: Capabilities) -> RunSink:
-        """What one acquisition's samples go to, until :meth:`finish`."""
-        sink = RunSink(self._process, recording, capabilities, self._enabled)
+    def sink_for(self, recording: RecordingWriter, capabilities: Capabilities, shown: Callable[[], str]) -> RunSink:
+        """What one acquisition's samples go to, until :meth:`finish`; ``shown`` says which detector is restored."""
+        sink = RunSink(self._process, recording, capabilities, self._enabled, shown)
         with self._lock:
-            self._sinks = {**self._sinks, sink.stream: sink}
+            self._sinks = {**self._sinks, **dict.fromkeys(sink.streams, sink)}
             self._newest = sink
         return sink
 
@@ -142,6 +142,7 @@ class Restorations:
                     made_by=result.made_by,
                     latency_ms=result.turnaround_ms if result.complete else None,
                     partial=not result.complete,
+                    channel=sink.channel_of(result.stream),
                 )
             )
         if not result.complete:

@@ -37,6 +37,7 @@ from scancontrol.daemon.page.messages import PAGE_PROTOCOL, Notice
 from scancontrol.daemon.page.server import LiveServer
 from scancontrol.daemon.progress import Progress, print_line
 from scancontrol.daemon.restorations import Restorations
+from scancontrol.daemon.shown_channel import ShownChannel
 from scancontrol.daemon.snapshot import BeamSnapshot, Snapshot, Versions, disk_free_bytes, rss_bytes
 from scancontrol.daemon.steering import Steering
 from scancontrol.dose.limits import DoseLimits
@@ -87,6 +88,7 @@ class Daemon:
         self._first = self._first_plan()
         self._started: StartOrder | None = None  # this process's own
         self._hub = LiveHub()
+        self._shown = ShownChannel(config.restorer.channel)
         self._started_utc_ns = time.time_ns()
         self._page_url: str | None = None
         self._truth_shown = launch.truth is None
@@ -142,7 +144,9 @@ class Daemon:
             stack.callback(beam.stop, 1.0)
             for plan in self._plans.values():
                 PlannedScan(plan, capabilities)  # refused now rather than when it is started
-            self._steering = Steering(self._orders, beam, self._plans, self._say)
+            if self._shown.name:
+                capabilities.detector(self._shown.name)
+            self._steering = Steering(self._orders, beam, self._plans, self._shown, self._say)
             self._hub.on_stop = self._steering.stop
             self._publish()
             self._serve_page(stack)
@@ -272,7 +276,7 @@ class Daemon:
         return None if path is None else self._base / path
 
     def _outputs(self, planned: PlannedScan, recording: RecordingWriter) -> RunOutputs:
-        return RunOutputs(planned, recording, self._hub, self._restorations, self._say)
+        return RunOutputs(planned, recording, self._hub, self._restorations, self._shown, self._say)
 
     # -- the page ---------------------------------------------------------------------------------------
 
@@ -304,6 +308,8 @@ class Daemon:
             page=self._page_url,
             plans=tuple(self._plans),
             plan=None if run is None else run.planned.figures,
+            channels=self._beam.channels,
+            channel=self._shown.among(self._beam.channels) if self._beam.channels else None,
             scan=AcquisitionStatus() if run is None else run.acquisition.status,
             orders=orders,
             microscope=beam,

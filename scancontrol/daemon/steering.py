@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping
 
 from scancontrol.daemon.beam import BeamThread
 from scancontrol.daemon.orders import Orders
-from scancontrol.daemon.page.messages import Abort, Command, EmergencyBlank, Pause, Record, Resume, Start
+from scancontrol.daemon.page.messages import Abort, Command, EmergencyBlank, Pause, Record, Resume, ShowChannel, Start
+from scancontrol.daemon.shown_channel import ShownChannel
 from scancontrol.errors import InvalidInput, ScanControlError
 from scancontrol.plan.plan import ScanPlan
 
@@ -17,9 +18,14 @@ class Steering:
     """The page's hand on the orders and on the acquisition that runs. ``say`` takes a line and its level."""
 
     def __init__(
-        self, orders: Orders, beam: BeamThread, plans: Mapping[str, ScanPlan], say: Callable[[str, str], None]
+        self,
+        orders: Orders,
+        beam: BeamThread,
+        plans: Mapping[str, ScanPlan],
+        shown: ShownChannel,
+        say: Callable[[str, str], None],
     ) -> None:
-        self._orders, self._beam, self._plans, self._say = orders, beam, plans, say
+        self._orders, self._beam, self._plans, self._shown, self._say = orders, beam, plans, shown, say
 
     def stop(self, command: Abort | EmergencyBlank) -> None:
         """Take a Blank or an Abort. Returns at once and waits for nothing."""
@@ -55,5 +61,11 @@ class Steering:
                 self._orders.check(number, "resume")
                 if run is None or not run.acquisition.resume():
                     self._say("resume: nothing is paused now", "warning")
+            case ShowChannel(channel=name):
+                known = self._beam.channels
+                if name not in known:
+                    raise InvalidInput("channel", name, "is not recorded", f"choose of {', '.join(known)}")
+                self._shown.name = name
+                self._say(f"{name} is shown and restored from here on", "info")
             case Record():
                 self._say("every acquisition is recorded: raw samples reach the disk first", "info")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from functools import partial
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -35,19 +35,29 @@ class RunSink:
     """Collects the samples of one acquisition, hands them on frame by frame, and stores what comes back."""
 
     def __init__(
-        self, process: RestorerProcess, recording: RecordingWriter, capabilities: Capabilities, enabled: bool
+        self,
+        process: RestorerProcess,
+        recording: RecordingWriter,
+        capabilities: Capabilities,
+        enabled: bool,
+        shown: Callable[[], str],
     ) -> None:
-        self.stream = recording.header.series_unique_id or recording.path.name
+        series, self._channels = recording.header.series_unique_id or recording.path.name, recording.header.channels
+        # To the restorer each detector is a stream of its own: what it remembers of one is nothing to another.
+        self.streams = {f"{series}.{row}": channel for row, channel in enumerate(self._channels)}
+        self._stream_of = {channel: stream for stream, channel in self.streams.items()}
+        self._shown = shown
         self.series_id = recording.header.series_id
         self.progress = threading.Event()
         self.scan_ended = False  # whether the frames left are being caught up with
         self._process, self._recording, self._enabled = process, recording, enabled
         self._coil = capabilities.coil
-        self._detector = capabilities.detector(recording.header.channels[0])  # the first of the plan's is restored
+        self._detectors = {channel: capabilities.detector(channel) for channel in self._channels}
         self._lock = threading.RLock()
         self._open: set[int] = set()  # frames that were handed in and are not settled
         self._newest_shown = -1
-        self._buffer: NDArray[Any] | None = None
+        self._buffers: list[NDArray[Any]] = []  # (n,) of each detector: any may be asked for
+        self._registered = ("", "")  # path and detector, as the restorer was told last
         self._path: ScanPath | None = None
         self._frame = -1
         self._filled = 0
@@ -63,7 +73,7 @@ class RunSink:
         if not self._enabled or start.frame == self._frame:
             return
         self._path, self._frame, self._filled = start.path, start.frame, 0
-        self._buffer = None
+        self._buffers = []
         self._damaged = False
         if start.first_index:  # an earlier process scanned the beginning
             try:
@@ -72,21 +82,22 @@ class RunSink:
                 log.error("frame %d is not restored now: %s", start.frame, error)
                 self._damaged = True
                 return
-            self._buffer = np.empty(start.path.count, before.dtype)
-            self._buffer[: len(before)] = before
+            self._buffers = _buffers(start.path, before)
         self._began = time.monotonic()
         self._next_partial = self._began + _PARTIAL_S
-        self._process.register(start.path.recipe, self._coil, self._detector)
+        self._registered = ("", "")  # the restorer keeps few paths, and hears of each again
+        self._register(start.path, self._shown())
 
     def samples(self, frame: int, first_index: int, values: NDArray[Any]) -> None:
-        """See :class:`scancontrol.acquisition.Sink`. The first detector is restored."""
+        """See :class:`scancontrol.acquisition.Sink`."""
         path = self._path
         if not self._enabled or frame != self._frame or path is None or self._damaged:
             return
-        if self._buffer is None:
-            self._buffer = np.empty(path.count, values.dtype)
+        if not self._buffers:
+            self._buffers = _buffers(path, values[:, :0])
         end = first_index + values.shape[1]
-        self._buffer[first_index:end] = values[0]
+        for buffer, row in zip(self._buffers, values, strict=True):
+            buffer[first_index:end] = row
         self._filled = end
         if end == path.count:
             self._hand_in(path)  # that the frame has ended follows, and adds nothing
@@ -104,28 +115,49 @@ class RunSink:
         # At the same places of every frame, because the restorer prepares each length of a path once.
         step = max(_FEWEST_SAMPLES, round(path.count * 1e6 * _PARTIAL_S / path.duration_us))
         count = self._filled - self._filled % step
-        if self._buffer is None or now < self._next_partial or count == 0:
+        if not self._buffers or now < self._next_partial or count == 0:
             return
         self._next_partial = now + _PARTIAL_S
         left_s = (now - self._began) * (path.count - self._filled) / self._filled
         likely_s = self._partial_s.get((path.path_id, count)) or max(self._partial_s.values(), default=_PARTIAL_S)
         # A finished frame is worth more than a partial one, which must not stand in its way.
         if not self._open and left_s > 1.5 * likely_s:
-            self._process.restore(self._frame, path.path_id, self._buffer[:count], stream=self.stream, complete=False)
+            channel = self._shown()
+            self._register(path, channel)
+            self._process.restore(
+                self._frame,
+                path.path_id,
+                self._buffers[self._channels.index(channel)][:count],
+                stream=self._stream_of[channel],
+                complete=False,
+            )
 
     def _hand_in(self, path: ScanPath) -> None:
         """Have the frame restored from what there is of it; once for each frame."""
-        if not self._enabled or self._buffer is None or self._filled < _FEWEST_SAMPLES:
+        if not self._enabled or not self._buffers or self._filled < _FEWEST_SAMPLES:
             return
-        frame, values, self._buffer = self._frame, self._buffer[: self._filled], None
+        channel = self._shown()
+        row = self._channels.index(channel)
+        frame, values, self._buffers = self._frame, self._buffers[row][: self._filled], []
         with self._lock:
             self._open.add(frame)
         # Where only the last restoration is kept, a later one takes the place of an earlier one: why make that.
         kept = self._recording.wants_restoration(frame) and self._recording.header.keep_restorations != "last"
-        read_again = partial(_read_samples, self._recording.path, frame) if kept else None
-        self._process.restore(frame, path.path_id, values, stream=self.stream, read_again=read_again)
+        path_of_file = self._recording.path
+        read_again = (lambda: _read_samples(path_of_file, frame)[row]) if kept else None
+        self._register(path, channel)
+        self._process.restore(frame, path.path_id, values, stream=self._stream_of[channel], read_again=read_again)
+
+    def _register(self, path: ScanPath, channel: str) -> None:
+        if self._registered != (path.path_id, channel):
+            self._registered = (path.path_id, channel)
+            self._process.register(path.recipe, self._coil, self._detectors[channel])
 
     # -- from any thread --------------------------------------------------------------------------------
+
+    def channel_of(self, stream: str) -> str:
+        """The detector whose samples were handed in as ``stream``."""
+        return self.streams[stream]
 
     @property
     def unfinished(self) -> int:
@@ -158,7 +190,13 @@ class RunSink:
             if self._closed:
                 return
             try:
-                self._recording.write_restoration(result.frame, result.estimate, result.interval, result.made_by)
+                self._recording.write_restoration(
+                    result.frame,
+                    result.estimate,
+                    result.interval,
+                    result.made_by,
+                    channel=self.channel_of(result.stream),
+                )
             except ScanControlError as error:
                 raise RecordingError(f"frame {result.frame} is restored and not stored: {error}") from error
 
@@ -168,17 +206,25 @@ class RunSink:
             self._closed = True
             left = len(self._open)
             self._open.clear()
-        self._process.forget(self.stream)
+        for stream in self.streams:
+            self._process.forget(stream)
         return left
 
 
+def _buffers(path: ScanPath, before: NDArray[Any]) -> list[NDArray[Any]]:
+    """Room for all samples of each detector, begun with those (channels, n) that were recorded before."""
+    buffers = [np.empty(path.count, before.dtype) for _ in before]
+    for buffer, row in zip(buffers, before, strict=True):
+        buffer[: len(row)] = row
+    return buffers
+
+
 def _read_samples(recording: Path, frame: int, count: int | None = None) -> NDArray[Any]:
-    """The first detector's samples of a frame, from the disk: the first ``count``, or all (n,).
+    """Samples (channels, n) of a frame, from the disk: the first ``count``, or all.
 
     Raises:
         RecordingError: the disk damaged some of them. Such a frame is left to ``scancontrol restore``, for what is
             sent to the restorer are the first samples of a path, all of them.
     """
     with RecordingReader(recording) as reader:
-        samples: NDArray[Any] = reader.samples(frame, 0, count)[0]
-    return samples
+        return reader.samples(frame, 0, count)

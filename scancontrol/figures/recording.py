@@ -19,7 +19,9 @@ from PIL import Image, ImageDraw, ImageFont, TiffImagePlugin
 
 from scancontrol.errors import InvalidInput
 from scancontrol.paths import expand, partial_frame
+from scancontrol.recording.data_sets import channel_of
 from scancontrol.recording.hyperspy import describe
+from scancontrol.recording.planned import plain_name
 from scancontrol.recording.reader import RecordingReader
 from scancontrol.units import length_label, scale_bar_nm
 
@@ -43,29 +45,34 @@ class Picture:
     touched: NDArray[np.bool_] | None = None  # which pixels were measured, where that is not all of them
 
 
-def partial_of(recording: RecordingReader, frame: int) -> tuple[NDArray[np.float32], NDArray[np.float32], int]:
-    """The gridded samples (rows, cols) of the first detector, the dwell in each pixel, and how many were left out.
+def partial_of(
+    recording: RecordingReader, frame: int, channel: str | None = None
+) -> tuple[NDArray[np.float32], NDArray[np.float32], int]:
+    """The gridded samples (rows, cols) of a detector (the first), the dwell in each pixel, and how many were left out.
 
     They are gridded from the raw samples; those that the disk damaged are left out.
     """
     read, path = recording.read_samples(frame), expand(recording.recipe(frame))
+    values = read.values[recording.header.channels.index(channel_of(recording.header, channel))]
     sound, chunk = read.sound, path.chunk(0, read.values.shape[1])
-    mean, weight = partial_frame(
-        chunk.positions[sound], read.values[0][sound], path.shape, dwell_us=chunk.dwell_us[sound]
-    )
+    mean, weight = partial_frame(chunk.positions[sound], values[sound], path.shape, dwell_us=chunk.dwell_us[sound])
     return mean, weight, int((~sound).sum())
 
 
-def pictures_of(recording: RecordingReader, frame: int) -> list[Picture]:
-    """What there is to show of a frame: always the partial frame, and its restoration if one is stored."""
+def pictures_of(recording: RecordingReader, frame: int, channel: str | None = None) -> list[Picture]:
+    """What there is to show of a frame and a detector: always the partial frame, and its restoration if one is stored.
+
+    Raises:
+        InvalidInput: the detector is not recorded.
+    """
     header, entry = recording.header, recording.frame(frame)
+    name = channel_of(header, channel)
     pixel_nm = header.pixel_size_nm
     common = (
-        f"{header.name}, frame {frame}, {header.channels[0]}, dwell {header.dwell_us:g} us, "
-        f"{entry.received} of {entry.count} samples"
+        f"{header.name}, frame {frame}, {name}, dwell {header.dwell_us:g} us, {entry.received} of {entry.count} samples"
     )
     about = tuple(describe(header, recording.capabilities))
-    mean, weight, left_out = partial_of(recording, frame)
+    mean, weight, left_out = partial_of(recording, frame, name)
     touched = weight > 0
     if left_out:
         common += f", {left_out} left out because the disk damaged them"
@@ -82,7 +89,7 @@ def pictures_of(recording: RecordingReader, frame: int) -> list[Picture]:
             touched,
         )
     ]
-    stored = recording.restoration(frame)
+    stored = recording.restoration(frame, name)
     if stored is None:
         return pictures
     by = stored.made_by
@@ -227,26 +234,34 @@ def export(
     format_: Literal["tiff", "png"],
     frames: list[int] | None = None,
     kinds: tuple[str, ...] = ("partial", "restoration", "interval"),
+    channels: tuple[str, ...] | None = None,
     after_frame: Callable[[], object] = lambda: None,
 ) -> list[Path]:
     """Write every picture of ``frames`` (all by default) into ``folder``; returns the files.
 
+    ``channels`` are detectors (the first by default); the files of another than the first carry its name.
     ``after_frame`` is called when those of a frame are written.
 
     Raises:
         InvalidInput: the folder cannot be written or there is nothing to write.
     """
+    known = recording.header.channels
+    plain = {channel: plain_name(channel) or "detector" for channel in known}
+    if len(set(plain.values())) < len(known):  # two that differ only in what no file's name can hold
+        plain = {channel: f"{name}_{at}" for at, (channel, name) in enumerate(plain.items())}
     chosen = [frame.frame for frame in recording.frames] if frames is None else frames
     written = []
     write, suffix = (write_tiff, "tif") if format_ == "tiff" else (write_png, "png")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for frame in chosen:
-            for picture in pictures_of(recording, frame):
-                if picture.kind in kinds:
-                    path = folder / f"frame_{frame:06d}_{picture.kind}.{suffix}"
-                    write(picture, path)
-                    written.append(path)
+            for channel in channels or known[:1]:
+                of = "" if channel == known[0] else f"{plain[channel]}_"
+                for picture in pictures_of(recording, frame, channel):
+                    if picture.kind in kinds:
+                        path = folder / f"frame_{frame:06d}_{of}{picture.kind}.{suffix}"
+                        write(picture, path)
+                        written.append(path)
             after_frame()
     except OSError as error:
         raise InvalidInput(

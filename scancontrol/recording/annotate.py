@@ -38,9 +38,10 @@ class Annotator:
             raise
         self._images = ImageWriter(self.path, self.header, regions, self._descriptor)
 
-    def has_place(self, frame: int) -> bool:
-        """Whether a restoration of ``frame`` can be kept here."""
-        return frame in self._rows and self.header.restoration_row(self._rows[frame]) is not None
+    def has_place(self, frame: int, channel: str | None = None) -> bool:
+        """Whether a restoration of ``frame`` and a detector (the first by default) can be kept here."""
+        row = self.header.restoration_row(self._rows[frame]) if frame in self._rows else None
+        return row is not None and self._images.has_place("restorations", channel)
 
     def write_restoration(
         self,
@@ -49,6 +50,7 @@ class Annotator:
         interval: NDArray[Any] | None,
         made_by: Provenance,
         *,
+        channel: str | None = None,
         utc_ns: int | None = None,
     ) -> None:
         """Store a restoration, as :meth:`RecordingWriter.write_restoration` does.
@@ -57,9 +59,10 @@ class Annotator:
             RecordingError: the frame has no place for one, or the disk no room.
         """
         row = self.header.restoration_row(self._rows[frame]) if frame in self._rows else None
-        if row is None:
-            raise RecordingError(f"{self.path} has no place for a restoration of frame {frame}; restore into a copy")
-        if not self._images.restoration(row, frame, estimate, interval, made_by, utc_ns):
+        if row is None or not self._images.has_place("restorations", channel):
+            of = f"frame {frame}" + (f", {channel}" if channel else "")
+            raise RecordingError(f"{self.path} has no place for a restoration of {of}; restore into a copy")
+        if not self._images.restoration(row, frame, estimate, interval, made_by, utc_ns, channel):
             raise RecordingError(f"{self.path}: the disk has no room for the restoration of frame {frame}")
 
     def close(self) -> None:

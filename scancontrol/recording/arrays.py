@@ -9,25 +9,31 @@
 
 from __future__ import annotations
 
-import csv
 import importlib
-from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
-import h5py
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from scancontrol.errors import InvalidInput
-from scancontrol.files import writing
 from scancontrol.paths import expand, partial_frame
+from scancontrol.recording.data_sets import channel_of
 from scancontrol.recording.reader import RecordingReader
 from scancontrol.restoration import Provenance
 
-__all__ = ["ARRAY_FORMATS", "FrameArrays", "frame_arrays", "write_arrays"]
+__all__ = ["ChannelImages", "FrameArrays", "frame_arrays"]
+
+
+@dataclass(frozen=True)
+class ChannelImages:
+    """The images of one more detector, as :class:`FrameArrays` has those of the first."""
+
+    partial: NDArray[np.float32]
+    estimate: NDArray[np.float32] | None
+    interval: NDArray[np.float32] | None
+    made_by: Provenance | None
 
 
 @dataclass(frozen=True)
@@ -36,7 +42,7 @@ class FrameArrays:
 
     Attributes:
         frame: its number.
-        channels: the detectors' names.
+        channels: the detectors' names, in the order of ``samples``.
         samples: (channels, n), readings in the order of the scan.
         sound: bool (n,), false where a reading is none or the disk damaged it.
         positions: float64 (n, 2), (y, x) in fractions of the field, as the beam was told.
@@ -47,6 +53,7 @@ class FrameArrays:
         interval: float32 (rows, cols), half-width of its 90 % interval; None likewise.
         made_by: what made the restoration; None likewise.
         pixel_nm: side of a pixel.
+        others: the images of the other detectors, by name.
     """
 
     frame: int
@@ -61,6 +68,7 @@ class FrameArrays:
     interval: NDArray[np.float32] | None
     made_by: Provenance | None
     pixel_nm: float
+    others: Mapping[str, ChannelImages] = field(default_factory=dict)
 
     @classmethod
     def gridded(
@@ -86,9 +94,17 @@ class FrameArrays:
         )
 
     def images(self) -> dict[str, NDArray[np.float32]]:
-        """The images (rows, cols) that there are, by their names here."""
+        """The images (rows, cols) that there are, by their names here; those of other detectors as ``estimate BF``."""
         named = {name: getattr(self, name) for name in ("partial", "dwell_map_us", "estimate", "interval")}
+        for channel, other in self.others.items():
+            named |= {f"{name} {channel}": getattr(other, name) for name in ("partial", "estimate", "interval")}
         return {name: image for name, image in named.items() if image is not None}
+
+    def origins(self) -> dict[str, Provenance]:
+        """What made the restorations, as ``made_by``, and of other detectors as ``made_by BF``."""
+        named = {"made_by": self.made_by}
+        named |= {f"made_by {channel}": other.made_by for channel, other in self.others.items()}
+        return {name: made_by for name, made_by in named.items() if made_by is not None}
 
     def to_xarray(self) -> Any:
         """The images as an :class:`xarray.Dataset` over ``y`` and ``x`` in nm, 0 at the first pixel's centre.
@@ -122,87 +138,48 @@ class FrameArrays:
         return signals.Signal2D(images[image], axes=axes, metadata=metadata)
 
     def _told(self) -> dict[str, str]:
-        return {} if self.made_by is None else {"made_by": self.made_by.to_json().decode()}
+        return {name: made_by.to_json().decode() for name, made_by in self.origins().items()}
 
 
-def frame_arrays(recording: RecordingReader, frame: int) -> FrameArrays:
+def frame_arrays(recording: RecordingReader, frame: int, channels: Sequence[str] | None = None) -> FrameArrays:
     """Samples, positions, dwell, partial frame, estimate and interval of a frame, as arrays.
+
+    ``channels`` are the detectors wanted, the first of which is the one that ``partial``, ``estimate`` and ``interval``
+    are of; all by default.
 
     Raises:
         RecordingError: there is no such frame, or the file is damaged beyond its samples.
+        InvalidInput: a detector is not recorded.
     """
+    known = recording.header.channels
+    names = known if channels is None else tuple(channel_of(recording.header, name) for name in channels)
     read, path = recording.read_samples(frame), expand(recording.recipe(frame))
-    chunk, stored = path.chunk(0, read.values.shape[1]), recording.restoration(frame)
+    values = read.values[[known.index(name) for name in names]]
+    chunk = path.chunk(0, values.shape[1])
+    stored = {name: recording.restoration(frame, name) for name in names}
+
+    def images(row: int) -> ChannelImages:
+        found, good = stored[names[row]], read.sound & np.isfinite(values[row])
+        partial, _ = partial_frame(chunk.positions[good], values[row][good], path.shape, dwell_us=chunk.dwell_us[good])
+        if found is None:
+            return ChannelImages(partial, None, None, None)
+        return ChannelImages(partial, found.estimate, found.interval, found.made_by)
+
+    first = stored[names[0]]
     return FrameArrays.gridded(
-        read.values,
+        values,
         read.sound,
         chunk.positions,
         chunk.dwell_us,
         path.shape,
         frame=frame,
-        channels=recording.header.channels,
-        estimate=None if stored is None else stored.estimate,
-        interval=None if stored is None else stored.interval,
-        made_by=None if stored is None else stored.made_by,
+        channels=names,
+        estimate=None if first is None else first.estimate,
+        interval=None if first is None else first.interval,
+        made_by=None if first is None else first.made_by,
         pixel_nm=recording.header.pixel_size_nm,
+        others={name: images(row) for row, name in enumerate(names) if row},
     )
-
-
-def _write_csv(arrays: FrameArrays, path: Path) -> None:
-    """The sound samples, a row each; images are not for text."""
-    rows, cols = arrays.partial.shape
-    places_nm = arrays.positions * (rows * arrays.pixel_nm, cols * arrays.pixel_nm)
-    with path.open("w", newline="", encoding="utf-8") as file:
-        table = csv.writer(file)
-        table.writerow(["y_nm", "x_nm", "dwell_us", *arrays.channels])
-        for at in np.flatnonzero(arrays.sound):
-            place = (*places_nm[at].tolist(), arrays.dwell_us[at].item())
-            table.writerow([*map(repr, place), *(str(value) for value in arrays.samples[:, at])])
-
-
-def _named(arrays: FrameArrays) -> dict[str, NDArray[Any]]:
-    names = ("samples", "sound", "positions", "dwell_us")
-    return {name: getattr(arrays, name) for name in names} | arrays.images()
-
-
-def _write_npz(arrays: FrameArrays, path: Path) -> None:
-    facts = {"channels": np.array(arrays.channels), "pixel_nm": np.array(arrays.pixel_nm)}
-    if arrays.made_by is not None:
-        facts["made_by"] = np.array(arrays.made_by.to_json().decode())
-    with path.open("wb") as file:
-        np.savez_compressed(file, **_named(arrays), **facts)  # type: ignore[arg-type]
-
-
-def _write_hdf5(arrays: FrameArrays, path: Path) -> None:
-    with h5py.File(path, "w") as file:
-        for name, values in _named(arrays).items():
-            file.create_dataset(name, data=values, compression="gzip")
-        file.attrs["channels"] = list(arrays.channels)
-        file.attrs["pixel_nm"] = arrays.pixel_nm
-        file.attrs["frame"] = arrays.frame
-        for name, value in {} if arrays.made_by is None else msgspec.to_builtins(arrays.made_by).items():
-            file.attrs[name] = str(value) if isinstance(value, list | tuple) else value
-
-
-_WRITERS: dict[str, Callable[[FrameArrays, Path], None]] = {"csv": _write_csv, "npz": _write_npz, "h5": _write_hdf5}
-ARRAY_FORMATS = tuple(_WRITERS)
-"""Endings of the files that :func:`write_arrays` makes."""
-
-
-def write_arrays(arrays: FrameArrays, path: Path) -> None:
-    """Write a frame's arrays; the ending says how: ``.npz`` and ``.h5`` hold all of them, ``.csv`` the sound samples.
-
-    ``scancontrol import`` reads each of them back.
-
-    Raises:
-        InvalidInput: the ending is none of these.
-        StorageError: the file cannot be written.
-    """
-    write = _WRITERS.get(path.suffix.removeprefix("."))
-    if write is None:
-        raise InvalidInput("out", path, "does not say its format", f"end it in .{', .'.join(ARRAY_FORMATS)}")
-    with writing(path) as made:
-        write(arrays, made)
 
 
 def _optional(module: str, package: str | None = None) -> Any:

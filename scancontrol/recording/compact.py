@@ -11,7 +11,8 @@ import msgspec
 import numpy as np
 
 from scancontrol.errors import RecordingError
-from scancontrol.recording.layout import TABLES
+from scancontrol.recording.data_sets import data_sets
+from scancontrol.recording.layout import TABLES, Header
 from scancontrol.recording.making import give_name, name_meanwhile, refuse_existing
 from scancontrol.recording.reader import RecordingReader
 from scancontrol.recording.regions import Region, disk_error
@@ -77,26 +78,30 @@ def _copy_into(target: Path, source: Path, restorations: Literal["as they are", 
         header.check()
         regions = create_file(target, header, reader.plan_text, reader.capabilities)
         with target.open("r+b", buffering=0) as file:
-            same_places = header.keep_restorations == reader.header.keep_restorations
-            _copy(reader, regions, file.fileno(), same_places=same_places)
+            _copy(reader, header, regions, file.fileno())
             os.fsync(file.fileno())
 
 
-def _copy(reader: RecordingReader, regions: dict[str, Region], target: int, *, same_places: bool) -> None:
+def _copy(reader: RecordingReader, header: Header, regions: dict[str, Region], target: int) -> None:
+    same_places = header.keep_restorations == reader.header.keep_restorations
     descriptor = os.open(reader.path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         sources = reader.regions()
         rows = {name: len(reader.rows(name)) for name in ("status", "frames", "chunks", "paths")}
-        for name, region in regions.items():
-            spans = [(0, region.lane_bytes if name in sources else 0)]
+        for wanted in data_sets(header):
+            name, kind = wanted.name, wanted.kind
+            if name not in regions or name not in sources:
+                continue
+            region = regions[name]
+            spans = [(0, region.lane_bytes)]
             if name in rows:
                 spans = [(0, rows[name] * TABLES[name].itemsize)]
-            elif name == "partial frames":
-                spans = _written(reader, "partials_written")
-            elif name in ("restorations", "intervals", "restored", "provenance") and not same_places:
+            elif kind == "partial frames":
+                spans = _written(reader, "partial", wanted.channel)
+            elif kind in ("restorations", "intervals", "restored", "provenance") and not same_places:
                 spans = []
-            elif name in ("restorations", "intervals"):
-                spans = _written(reader, "restored")
+            elif kind in ("restorations", "intervals"):
+                spans = _written(reader, "restoration", wanted.channel)
             elif name in ("nominal", "achieved", "dwell_us") and not any(p.positions for p in reader.paths):
                 spans = []
             for lane in range(region.offsets.shape[0]):
@@ -108,9 +113,9 @@ def _copy(reader: RecordingReader, regions: dict[str, Region], target: int, *, s
         os.close(descriptor)
 
 
-def _written(reader: RecordingReader, table: str) -> list[tuple[int, int]]:
+def _written(reader: RecordingReader, kind: Literal["partial", "restoration"], channel: str) -> list[tuple[int, int]]:
     """The byte spans of the pictures that exist: the others stay holes."""
     size = reader.header.shape[0] * reader.header.shape[1] * 4
-    rows = np.flatnonzero(reader.stored("partial" if table == "partials_written" else "restoration"))
-    places = [int(row) if table == "partials_written" else reader.header.restoration_row(int(row)) for row in rows]
+    rows = np.flatnonzero(reader.stored(kind, channel))
+    places = [int(row) if kind == "partial" else reader.header.restoration_row(int(row)) for row in rows]
     return [(place * size, size) for place in places if place is not None]

@@ -1,4 +1,4 @@
-"""Frames as a person lists them: ``0,4-7``."""
+"""Frames and detectors as a person names them: ``0,4-7``, ``BF``, ``all``."""
 
 from __future__ import annotations
 
@@ -7,12 +7,38 @@ from collections.abc import Sequence
 
 from scancontrol.errors import InvalidInput
 
-__all__ = ["add_frames", "frame_list", "frame_numbers"]
+__all__ = ["add_channels", "add_frames", "channel_names", "frame_list", "frame_numbers"]
 
 
 def add_frames(parser: argparse.ArgumentParser) -> None:
     """Add ``--frames``, to be read by :func:`frame_numbers`."""
     parser.add_argument("--frames", metavar="N,N-N", help="which frames, such as 0,4-7 (default: all)")
+
+
+def add_channels(parser: argparse.ArgumentParser, default: str) -> None:
+    """Add ``--channel``, to be read by :func:`channel_names`; ``default`` is said in its help."""
+    parser.add_argument(
+        "--channel",
+        metavar="NAME",
+        action="append",
+        help=f"a detector by its name, or 'all'; may be repeated (default: {default})",
+    )
+
+
+def channel_names(wanted: Sequence[str] | None, known: tuple[str, ...], default: tuple[str, ...]) -> tuple[str, ...]:
+    """The detectors that ``--channel`` named, of those ``known``; ``default`` for None.
+
+    Raises:
+        InvalidInput: one is not known.
+    """
+    if wanted is None:
+        return default
+    chosen: dict[str, None] = {}
+    for name in wanted:
+        if name != "all" and name not in known:
+            raise InvalidInput("channel", name, "is not in the recording", f"choose of {', '.join(known)}, or all")
+        chosen |= dict.fromkeys([name] if name in known else known)
+    return tuple(chosen)
 
 
 def frame_numbers(text: str | None, known: Sequence[int]) -> list[int]:

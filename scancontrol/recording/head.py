@@ -13,7 +13,8 @@ import numpy as np
 
 from scancontrol.capabilities import Capabilities
 from scancontrol.errors import RecordingError
-from scancontrol.recording.layout import EXPERIMENTS, LATER, TABLES, VERSION, Header
+from scancontrol.recording.data_sets import data_sets
+from scancontrol.recording.layout import VERSION, Header
 from scancontrol.recording.regions import Region, pread_all
 
 __all__ = ["TEXT_LIMIT_BYTES", "check_version", "hdf5_of", "read_data_set", "read_head", "read_regions"]
@@ -67,18 +68,14 @@ def read_regions(file: h5py.File, header: Header) -> dict[str, Region]:
         RecordingError: one is not as the header says.
     """
     regions: dict[str, Region] = {}
-    wanted = [(f"recording/{name}", name, header.table_shape(name), dtype.base) for name, dtype in TABLES.items()]
-    wanted += [
-        (f"Experiments/{name}/data", name, header.experiment_shape(name), header.experiment_dtype(name))
-        for name in EXPERIMENTS
-    ]
-    for place, name, shape, dtype in wanted:
-        if not shape[0] or (name in LATER and place not in file):
+    for wanted in data_sets(header):
+        place, shape, dtype = wanted.place, wanted.shape, wanted.dtype.base
+        if not shape[0] or (wanted.later and place not in file):
             continue
         data_set = read_data_set(file, place)
         if data_set.shape != shape or data_set.dtype != dtype:
             raise RecordingError(f"{place} is {data_set.shape} {data_set.dtype}; its header says {shape} {dtype}")
-        regions[name] = Region.of(data_set)
+        regions[wanted.name] = Region.of(data_set)
     return regions
 
 

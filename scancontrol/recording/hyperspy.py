@@ -20,8 +20,11 @@ __all__ = ["describe", "metadata_of", "write_metadata"]
 _NM_PER_MM = 1e6
 
 
-def metadata_of(header: Header, capabilities: Capabilities, name: str) -> dict[str, Any]:
-    """The metadata tree of the signal ``name``; what is not known is not in it."""
+def metadata_of(header: Header, capabilities: Capabilities, name: str, channel: str = "") -> dict[str, Any]:
+    """The metadata tree of the signal ``name``; what is not known is not in it.
+
+    ``channel`` is the detector whose pictures it holds; empty for the samples of all.
+    """
     began = datetime.datetime.fromtimestamp(header.started_utc_ns // 1_000_000_000, datetime.UTC)
     about = header.about
     general = {
@@ -33,11 +36,11 @@ def metadata_of(header: Header, capabilities: Capabilities, name: str) -> dict[s
         "project": about.project,
         "notes": about.notes,
     }
-    detectors: dict[str, Any] = {"detector_type": ", ".join(header.channels)}
-    for channel in capabilities.detectors:
-        if channel.name in header.channels:
-            facts = {"counts_per_electron": channel.counts_per_electron, "offset_counts": channel.offset_counts}
-            detectors[channel.name] = facts | about.detector_settings.get(channel.name, {})
+    detectors: dict[str, Any] = {"detector_type": channel or ", ".join(header.channels)}
+    for detector in capabilities.detectors:
+        if detector.name in ((channel,) if channel else header.channels):
+            facts = {"counts_per_electron": detector.counts_per_electron, "offset_counts": detector.offset_counts}
+            detectors[detector.name] = facts | about.detector_settings.get(detector.name, {})
     is_sem = capabilities.beam_energy_kev <= 40
     column = {
         "beam_energy": capabilities.beam_energy_kev,

@@ -7,6 +7,7 @@ noted and counted, never raised, and the scan goes on.
 from __future__ import annotations
 
 import errno
+import functools
 import logging
 import os
 import threading
@@ -18,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scancontrol.errors import RecordingError
+from scancontrol.recording.data_sets import picture_name
 from scancontrol.recording.layout import PATH_ROW, RESTORATION_ROW, TABLES, Header
 from scancontrol.recording.regions import Region, disk_error
 from scancontrol.restoration import Provenance
@@ -62,12 +64,18 @@ class ImageWriter:
                 done = self._put("paths", path_row * PATH_ROW.itemsize + _POSITIONS_WRITTEN, flag)
             return done
 
-    def partial(self, row: int, image: NDArray[Any]) -> bool:
-        """Store the gridded samples (rows, cols) of the frame in row ``row``."""
-        image = self._checked(image)
+    def has_place(self, kind: str, channel: str | None) -> bool:
+        """Whether pictures of this kind and detector are kept here: earlier recordings know the first one alone."""
+        return picture_name(self._header, kind, channel) in self._regions
+
+    def partial(self, row: int, image: NDArray[Any], channel: str | None = None) -> bool:
+        """Store the gridded samples (rows, cols) of the frame in row ``row``, of the first detector by default."""
+        image, named = self._checked(image), functools.partial(picture_name, self._header, channel=channel)
+        if not self.has_place("partial frames", channel):
+            return False
         with self._lock:
-            return self._put("partial frames", row * image.nbytes, image) and self._put(
-                "partials_written", row, np.ones(1, dtype="u1")
+            return self._put(named("partial frames"), row * image.nbytes, image) and self._put(
+                named("partials_written"), row, np.ones(1, dtype="u1")
             )
 
     def restoration(
@@ -78,8 +86,10 @@ class ImageWriter:
         interval: NDArray[Any] | None,
         made_by: Provenance,
         utc_ns: int | None,
+        channel: str | None = None,
     ) -> bool:
         """Store an estimate and its interval (rows, cols) in place ``row``, and where they come from."""
+        named = functools.partial(picture_name, self._header, channel=channel)
         withheld = made_by.withheld_rmse
         values = np.zeros(1, dtype=RESTORATION_ROW)
         for name, value in (
@@ -97,14 +107,14 @@ class ImageWriter:
         estimate = self._checked(estimate)
         with self._lock:
             # A replaced restoration is absent, not half old and half new, until all of it is there.
-            done = self._put("restored", row * values.itemsize, np.zeros_like(values))
-            done = done and self._put("restorations", row * estimate.nbytes, estimate)
+            done = self._put(named("restored"), row * values.itemsize, np.zeros_like(values))
+            done = done and self._put(named("restorations"), row * estimate.nbytes, estimate)
             if interval is not None:
-                done = done and self._put("intervals", row * estimate.nbytes, self._checked(interval))
-            if "provenance" in self._regions:
+                done = done and self._put(named("intervals"), row * estimate.nbytes, self._checked(interval))
+            if named("provenance") in self._regions:
                 text = np.array([made_by.to_json()], dtype=TABLES["provenance"])
-                done = done and self._put("provenance", row * text.itemsize, text.view("u1"))
-            return done and self._put("restored", row * values.itemsize, values)
+                done = done and self._put(named("provenance"), row * text.itemsize, text.view("u1"))
+            return done and self._put(named("restored"), row * values.itemsize, values)
 
     def reopened(self, descriptor: int) -> None:
         """The file is another one from now on, with everything at its place."""

@@ -126,7 +126,7 @@ TABLES = {
     "why_ended": np.dtype("S1000"),
 }
 LATER = ("asked_of", "provenance", "why_ended")
-"""What the first recordings did not have."""
+"""What the first recordings did not have; nor had they pictures of any detector but the first."""
 RESERVED = ("raw samples", "chunks", "frames", "paths", "recipes", "status", "asked_of", "why_ended")
 """What must not run out of room during a scan."""
 EXPERIMENTS = ("raw samples", "partial frames", "restorations", "intervals")

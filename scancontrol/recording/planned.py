@@ -17,7 +17,7 @@ from scancontrol.recording.about import About
 from scancontrol.recording.layout import VERSION, Capacity, Header, chunk_rows
 from scancontrol.recording.writer import RecordingWriter
 
-__all__ = ["capacity_of", "file_name", "record_plan"]
+__all__ = ["capacity_of", "file_name", "plain_name", "record_plan"]
 
 _FRAMES_EXPANDED = 64
 
@@ -63,8 +63,12 @@ def file_name(plan: ScanPlan, suffix: str) -> str:
 
     Whatever the plan is called, the name stays one plain name in the folder it is put into.
     """
-    plain = re.sub(r"[^\w.-]+", "_", plan.name).encode()[:100].decode(errors="ignore").strip("._")
-    return f"{plain or 'scan'}-{suffix}.hspy"
+    return f"{plain_name(plan.name) or 'scan'}-{suffix}.hspy"
+
+
+def plain_name(name: str) -> str:
+    """``name`` as part of a file's name: letters, digits, ``.``, ``-`` and ``_``, at most 100 bytes."""
+    return re.sub(r"[^\w.-]+", "_", name).encode()[:100].decode(errors="ignore").strip("._")
 
 
 def record_plan(

@@ -22,8 +22,8 @@ from scancontrol.errors import InvalidInput, RecordingError
 from scancontrol.recording.frame_samples import DamagedChunk, FrameSamples, SampleChecks, Verification
 from scancontrol.recording.head import TEXT_LIMIT_BYTES, hdf5_of, read_head, read_regions
 from scancontrol.recording.layout import TABLES
+from scancontrol.recording.pictures import StoredPictures, StoredRestoration
 from scancontrol.recording.regions import Region
-from scancontrol.restoration import Provenance
 
 if TYPE_CHECKING:
     from scancontrol.paths import PathRecipe
@@ -64,17 +64,6 @@ class RecordedPath:
     positions: int  # 0 not stored, 1 nominal only, 2 nominal and achieved
 
 
-@dataclass(frozen=True)
-class StoredRestoration:
-    """A restoration as it was shown: images (rows, cols) float32 in sample units, and where they come from."""
-
-    frame: int
-    estimate: NDArray[np.float32]
-    interval: NDArray[np.float32] | None
-    made_by: Provenance
-    utc_ns: int
-
-
 class RecordingReader:
     """An open recording.
 
@@ -92,6 +81,9 @@ class RecordingReader:
             with hdf5_of(self._descriptor) as file:
                 self.header, self.plan_text, self.capabilities = read_head(file, self._descriptor)
                 self._regions = read_regions(file, self.header)
+            self._pictures = StoredPictures(
+                self.header, frozenset(self._regions), lambda name, first, count: self._read(name, 0, first, count)
+            )
             self._check_extent()
             self._read_tables()
         except FileNotFoundError:
@@ -138,18 +130,9 @@ class RecordingReader:
         """The filled rows of ``status``, ``frames``, ``chunks`` or ``paths`` (a copy)."""
         return self._rows[table].copy()
 
-    def stored(self, kind: Literal["partial", "restoration"]) -> NDArray[np.bool_]:
-        """For each of ``frames``, in their order, whether such a picture is stored."""
-        if kind == "partial":
-            return np.frombuffer(self._read("partials_written", 0, 0, len(self.frames)), dtype=np.uint8) > 0
-        found = np.zeros(len(self.frames), dtype=np.bool_)
-        if self.header.restorations:
-            places = [self.header.restoration_row(row) for row in range(len(self.frames))]
-            table = self._table("restored", max((place + 1 for place in places if place is not None), default=0))
-            for row, frame in enumerate(self.frames):
-                if (place := places[row]) is not None:
-                    found[row] = table["written"][place] and table["frame"][place] == frame.frame
-        return found
+    def stored(self, kind: Literal["partial", "restoration"], channel: str | None = None) -> NDArray[np.bool_]:
+        """For each of ``frames``, in their order, whether such a picture of a detector (the first) is stored."""
+        return self._pictures.stored(kind, [frame.frame for frame in self.frames], channel)
 
     def recipe(self, frame: int) -> PathRecipe:
         """The recipe of the frame's path; ``scancontrol.paths.expand`` makes the path of it, exact to the last bit."""
@@ -210,43 +193,18 @@ class RecordingReader:
         achieved = self._vectors("achieved", entry) if entry.positions == 2 else None
         return self._vectors("nominal", entry), achieved
 
-    def partial(self, frame: int) -> NDArray[np.float32] | None:
-        """The gridded samples (rows, cols) of a frame, if stored."""
+    def partial(self, frame: int, channel: str | None = None) -> NDArray[np.float32] | None:
+        """The gridded samples (rows, cols) of a frame and a detector (the first by default), if stored."""
         self.frame(frame)
-        row = self._row_of[frame]
-        if not self._read("partials_written", 0, row, 1)[0]:
-            return None
-        return self._picture("partial frames", row)
+        return self._pictures.partial(self._row_of[frame], channel)
 
-    def restoration(self, frame: int) -> StoredRestoration | None:
-        """What was shown as the restoration of a frame, if stored."""
+    def restoration(self, frame: int, channel: str | None = None) -> StoredRestoration | None:
+        """What was shown as the restoration of a frame and a detector (the first by default), if stored."""
         self.frame(frame)
-        row = self.header.restoration_row(self._row_of[frame])
-        if row is None:
-            return None
-        dtype = TABLES["restored"]
-        values = np.frombuffer(self._read("restored", 0, row * dtype.itemsize, dtype.itemsize), dtype=dtype)[0]
-        if not values["written"] or int(values["frame"]) != frame:
-            return None
-        return StoredRestoration(
-            frame=int(values["frame"]),
-            estimate=self._picture("restorations", row),
-            interval=self._picture("intervals", row) if values["has_interval"] else None,
-            made_by=self._provenance(row, values),
-            utc_ns=int(values["utc_ns"]),
-        )
-
-    def _provenance(self, row: int, values: Any) -> Provenance:
-        """Of the restoration in place ``row``; the first recordings keep it in the columns of ``restored`` alone."""
-        size = TABLES["provenance"].itemsize
-        text = b"" if "provenance" not in self._regions else self._read("provenance", 0, row * size, size).rstrip(b"\0")
-        names = {name: _text(values[name]) for name in ("method", "face", "weights_hash")}
-        withheld = None if np.isnan(values["withheld_rmse"]) else float(values["withheld_rmse"])
-        facts = names | {"samples_used": int(values["samples_used"]), "withheld_rmse": withheld}
         try:
-            return Provenance.from_json(text) if text else msgspec.convert(facts, Provenance)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, InvalidInput) as error:
-            raise RecordingError(f"{self.path}: where a restoration comes from is damaged: {error}") from error
+            return self._pictures.restoration(self._row_of[frame], frame, channel)
+        except RecordingError as error:
+            raise RecordingError(f"{self.path}: {error}") from error
 
     def asked_of(self, frame: int) -> str:
         """The microscope's server that was asked for this frame and has not said how far it came; empty for none."""
@@ -360,10 +318,6 @@ class RecordingReader:
     def _vectors(self, name: str, entry: RecordedPath) -> NDArray[np.float32]:
         data = self._read(name, 0, entry.first * 8, entry.count * 8)
         return np.frombuffer(data, dtype="<f4").reshape(-1, 2)
-
-    def _picture(self, name: str, row: int) -> NDArray[np.float32]:
-        size = self.header.shape[0] * self.header.shape[1] * 4
-        return np.frombuffer(self._read(name, 0, row * size, size), dtype="<f4").reshape(self.header.shape)
 
     def _read(self, name: str, lane: int, first: int, count: int) -> bytes:
         if self._descriptor < 0:

@@ -12,8 +12,9 @@ import msgspec
 import numpy as np
 
 from scancontrol.capabilities import Capabilities
+from scancontrol.recording.data_sets import DataSet, data_sets
 from scancontrol.recording.hyperspy import metadata_of, write_metadata
-from scancontrol.recording.layout import EXPERIMENTS, TABLES, Header
+from scancontrol.recording.layout import TABLES, Header
 from scancontrol.recording.regions import Region
 
 __all__ = ["create_file"]
@@ -64,17 +65,16 @@ def _build(file: h5py.File, header: Header, plan_text: str, capabilities: Capabi
         ("capabilities", msgspec.yaml.encode(capabilities).decode()),
     ):
         ours.create_dataset(name, data=np.frombuffer(text.encode() or b"\n", dtype="u1"))
-    data_sets: dict[str, h5py.Dataset] = {}
-    for name, dtype in TABLES.items():
-        shape = header.table_shape(name)
-        if shape[0]:
-            data_sets[name] = _data_set(ours, name, shape, dtype.base)
-    for name in EXPERIMENTS:
-        shape = header.experiment_shape(name)
-        if shape[0]:
-            data_sets[name] = _experiment(file, name, shape, header, capabilities)
+    made: dict[str, h5py.Dataset] = {}
+    for wanted in data_sets(header):
+        if not wanted.shape[0]:
+            continue
+        if wanted.kind in TABLES:
+            made[wanted.name] = _data_set(ours, wanted.name, wanted.shape, wanted.dtype.base)
+        else:
+            made[wanted.name] = _experiment(file, wanted, header, capabilities)
     file.flush()
-    return {name: Region.of(data_set) for name, data_set in data_sets.items()}
+    return {name: Region.of(data_set) for name, data_set in made.items()}
 
 
 def _data_set(
@@ -99,20 +99,20 @@ def _pictures_in_block(shape: tuple[int, ...]) -> int:
     return min(-(-frames // PICTURE_BLOCKS), max(1, _BLOCK_BYTES // (4 * rows * cols)))
 
 
-def _experiment(
-    file: h5py.File, name: str, shape: tuple[int, ...], header: Header, capabilities: Capabilities
-) -> h5py.Dataset:
+def _experiment(file: h5py.File, wanted: DataSet, header: Header, capabilities: Capabilities) -> h5py.Dataset:
     """One signal as HyperSpy reads it; lengths in nm, energies in keV, currents in nA, times in s."""
-    group = file.create_group(f"Experiments/{name}")
+    group, shape = file.create_group(f"Experiments/{wanted.name}"), wanted.shape
     pixel_nm = header.pixel_size_nm
-    if name == "raw samples":
+    if wanted.kind == "raw samples":
         block: tuple[int, ...] = (1, min(shape[1], SAMPLES_PER_BLOCK))
         axes = [("detector", "", 1.0, True), ("dwell time", "µs", header.dwell_us, False)]
     else:
         block = (_pictures_in_block(shape), *header.shape)
-        every = header.keep_restorations if name != "partial frames" and header.keep_restorations != "last" else 1
+        every = (
+            header.keep_restorations if wanted.kind != "partial frames" and header.keep_restorations != "last" else 1
+        )
         axes = [("frame", "", float(every), True), ("y", "nm", pixel_nm, False), ("x", "nm", pixel_nm, False)]
-    data_set = _data_set(group, "data", shape, header.experiment_dtype(name), block)
+    data_set = _data_set(group, "data", shape, wanted.dtype, block)
     for index, (axis, units, scale, navigate) in enumerate(axes):
         group.create_group(f"axis-{index}").attrs.update(
             {
@@ -126,7 +126,7 @@ def _experiment(
                 "is_binned": False,
             }
         )
-    write_metadata(group.create_group("metadata"), metadata_of(header, capabilities, name))
+    write_metadata(group.create_group("metadata"), metadata_of(header, capabilities, wanted.name, wanted.channel))
     group.create_group("original_metadata")
     group.create_group("learning_results")
     return data_set

@@ -297,9 +297,12 @@ class RecordingWriter:
         row, start, count = self._paths.place_of(path_id)
         return self._images.positions(row, start + first, first + len(nominal) == count, nominal, achieved, dwell_us)
 
-    def write_partial(self, frame: int, image: NDArray[Any]) -> bool:
-        """Store the gridded samples of a frame, (rows, cols) in sample units; False if there was no room."""
-        return self._images.partial(self._row(frame), image)
+    def write_partial(self, frame: int, image: NDArray[Any], channel: str | None = None) -> bool:
+        """Store the gridded samples of a frame, (rows, cols) in sample units, of a detector (the first by default).
+
+        False if there was no room.
+        """
+        return self._images.partial(self._row(frame), image, channel)
 
     def wants_restoration(self, frame: int) -> bool:
         """Whether a restoration of ``frame`` has a place in this recording."""
@@ -313,16 +316,18 @@ class RecordingWriter:
         interval: NDArray[Any] | None,
         made_by: Provenance,
         *,
+        channel: str | None = None,
         utc_ns: int | None = None,
     ) -> bool:
         """Store a restoration, (rows, cols) in sample units, and what made it; a later one replaces it.
 
-        False if this frame has no place for one (see ``Header.keep_restorations``) or the disk no room.
+        ``channel`` names the detector that was restored: the first by default. False if this frame has no place for
+        one (see ``Header.keep_restorations``) or the disk no room.
         """
         row = self.header.restoration_row(self._row(frame))
-        if row is None:
+        if row is None or not self._images.has_place("restorations", channel):
             return False
-        return self._images.restoration(row, frame, estimate, interval, made_by, utc_ns)
+        return self._images.restoration(row, frame, estimate, interval, made_by, utc_ns, channel)
 
     def close(self, reason: str = "completed", why: str = "") -> None:
         """End the recording cleanly and give back the room of what was planned but never scanned.

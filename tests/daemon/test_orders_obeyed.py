@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from steered_beam import PLANS, SteeredBeam
 
-from scancontrol.daemon.page.messages import Abort, EmergencyBlank, Pause, Resume, Start
+from scancontrol.daemon.page.messages import Abort, EmergencyBlank, Pause, Resume, ShowChannel, Start
 from scancontrol.recording import RecordingReader
 
 
@@ -127,6 +127,17 @@ def test_a_start_lifts_no_blank_that_came_after_it(beam: SteeredBeam) -> None:
     start(beam, "survey")
     beam.until(lambda: free(beam))
     assert len(beam.pair.exposures) == 256
+
+
+def test_a_detector_is_chosen_by_name_and_one_that_is_not_recorded_is_refused(beam: SteeredBeam) -> None:
+    known = beam.beam.channels
+    beam.command(ShowChannel(channel="SE"))
+    beam.turn(2)
+    assert f"channel = SE is not recorded; choose of {', '.join(known)}" in beam.notices[-1]
+    assert beam.shown.among(known) == known[0]
+    beam.command(ShowChannel(channel=known[-1]))
+    beam.turn(2)
+    assert beam.shown.among(known) == known[-1]
 
 
 def test_a_start_takes_the_beam_while_an_earlier_one_is_caught_up_with(beam: SteeredBeam) -> None:

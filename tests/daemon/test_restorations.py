@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from scancontrol.acquisition import FrameEnd, FrameStart
-from scancontrol.capabilities import Capabilities
+from scancontrol.capabilities import Capabilities, DetectorChannel
 from scancontrol.daemon import to_restorer as run_sink
+from scancontrol.daemon.shown_channel import ShownChannel
 from scancontrol.daemon.to_restorer import RunSink
 from scancontrol.paths import Archimedean, CoverageGoal, PathRecipe, expand
 from scancontrol.restoration import Provenance
@@ -22,12 +23,15 @@ class Handed:
 
     def __init__(self) -> None:
         self.frames: list[tuple[int, int, bool]] = []
+        self.registered: list[str] = []
+        self.values: list[tuple[str, str, int]] = []  # stream, detector last registered, first value
 
     def register(self, recipe, coil, detector) -> None:
-        pass
+        self.registered.append(detector.name)
 
     def restore(self, frame, path_id, samples, *, stream, complete=True, read_again=None) -> None:
         self.frames.append((frame, len(samples), complete))
+        self.values.append((stream, self.registered[-1], int(samples[0])))
 
 
 @pytest.fixture
@@ -50,7 +54,7 @@ def sink(handed: Handed) -> RunSink:
     names = tuple(channel.name for channel in Capabilities(name="m").detectors)
     header = SimpleNamespace(series_unique_id="s", series_id=1, keep_restorations="all", channels=names)
     recording = SimpleNamespace(header=header, path=Path("r.hspy"), wants_restoration=lambda frame: True)
-    return RunSink(handed, recording, Capabilities(name="m"), True)
+    return RunSink(handed, recording, Capabilities(name="m"), True, lambda: names[0])
 
 
 def scan(sink: RunSink, path, frame: int, clock, *, until: int | None = None, chunk: int = 16) -> None:
@@ -69,6 +73,32 @@ def test_a_frame_is_handed_in_with_its_last_sample_and_only_once(clock, path):
     assert handed.frames[-1] == (0, path.count, True)
     run.frame_ended(FrameEnd(1, 0, path, "completed", path.count, True, 0, 0))
     assert [frame for frame in handed.frames if frame[2]] == [(0, path.count, True)]
+
+
+def test_a_detector_chosen_in_mid_frame_is_restored_from_all_of_its_samples(clock, path):
+    two = Capabilities(name="m", detectors=(DetectorChannel(name="HAADF"), DetectorChannel(name="BF")))
+    header = SimpleNamespace(series_unique_id="s", series_id=1, keep_restorations="all", channels=("HAADF", "BF"))
+    stored = []
+    recording = SimpleNamespace(
+        header=header,
+        path=Path("r.hspy"),
+        wants_restoration=lambda frame: True,
+        write_restoration=lambda *image, channel: stored.append((image[0], channel)),
+    )
+    handed, chosen = Handed(), ShownChannel("SE")
+    run = RunSink(handed, recording, two, True, lambda: chosen.among(header.channels))
+    run.frame_started(FrameStart(1, 0, path, 0, 0, 0))
+    values = np.repeat(np.array([[7], [9]], "<u2"), path.count, axis=1)
+    run.samples(0, 0, values[:, :100])
+    chosen.name = "BF"
+    run.samples(0, 100, values[:, 100:])
+    run.frame_ended(FrameEnd(1, 0, path, "completed", path.count, True, 0, 0))
+    assert handed.frames == [(0, path.count, True)]
+    ((stream, detector, value),) = handed.values
+    assert (detector, value, run.channel_of(stream)) == ("BF", 9, "BF")
+    assert handed.registered[0] == "HAADF", "what is not recorded is not asked for"
+    run.store(SimpleNamespace(frame=0, estimate=None, interval=None, made_by=None, stream=stream))
+    assert stored == [(0, "BF")]
 
 
 def test_a_frame_that_ended_early_is_handed_in_with_what_there_is(clock, path):
@@ -94,7 +124,7 @@ def test_a_look_that_would_not_be_done_before_the_frame_is_not_asked_for(clock, 
     handed = Handed()
     run = sink(handed)
     slow = RestoredFrame(
-        stream="s",
+        stream="s.0",
         frame=0,
         path_id=path.path_id,
         complete=False,

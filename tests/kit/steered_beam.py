@@ -27,6 +27,7 @@ from scancontrol.daemon.order_file import OrderFile
 from scancontrol.daemon.orders import Orders
 from scancontrol.daemon.page.messages import Abort, Command, EmergencyBlank
 from scancontrol.daemon.run import Run
+from scancontrol.daemon.shown_channel import ShownChannel
 from scancontrol.daemon.steering import Steering
 from scancontrol.errors import LinkError
 from scancontrol.link.link import MicroscopeLink
@@ -267,7 +268,10 @@ class SteeredBeam:
             clock=self.now_s,
             wait=self._wait,
         )
-        self.steering = Steering(self.orders, self.beam, PLANS, lambda text, level: self.notices.append(text))
+        self.shown = ShownChannel()
+        self.steering = Steering(
+            self.orders, self.beam, PLANS, self.shown, lambda text, level: self.notices.append(text)
+        )
         work = self.beam._work
 
         def run() -> None:

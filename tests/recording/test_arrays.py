@@ -13,7 +13,8 @@ from recording_tools import SHAPE, flip, new_recording, samples_of, spiral, writ
 
 from scancontrol.errors import InvalidInput
 from scancontrol.recording import Recording
-from scancontrol.recording.arrays import FrameArrays, frame_arrays, write_arrays
+from scancontrol.recording.array_files import write_arrays
+from scancontrol.recording.arrays import FrameArrays, frame_arrays
 from scancontrol.restoration import Provenance
 
 ESTIMATE = np.linspace(-5, 900, SHAPE[0] * SHAPE[1], dtype="f4").reshape(SHAPE)

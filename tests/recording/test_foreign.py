@@ -12,7 +12,8 @@ import pytest
 from scancontrol.errors import InvalidInput
 from scancontrol.plan.positions import Field
 from scancontrol.recording import Recording
-from scancontrol.recording.arrays import FrameArrays, frame_arrays, write_arrays
+from scancontrol.recording.array_files import write_arrays
+from scancontrol.recording.arrays import FrameArrays, frame_arrays
 from scancontrol.recording.foreign import ForeignSamples, read_samples, record_samples
 
 SHAPE = (20, 32)  # rows, columns: what is turned or mirrored shows

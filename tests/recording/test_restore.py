@@ -9,8 +9,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
+import tifffile
 from recording_tools import MICROSCOPE, flip
 
 from scancontrol.cli import main
@@ -43,11 +45,11 @@ def truth(positions: np.ndarray) -> np.ndarray:
     return 2000 + 1500 * np.sin(5 * x) * np.cos(4 * y)
 
 
-def recorded(place: Path, keep: int) -> Path:
+def recorded(place: Path, keep: int, brighter: tuple[int, int] = (0, 0)) -> Path:
     planned = PlannedScan(PLAN, MICROSCOPE)
     recording = record_plan(place, planned, keep_restorations=keep)
     path = planned.path(0)
-    values = np.repeat(truth(path.positions)[None], 2, axis=0).astype("<u2")
+    values = (truth(path.positions) + np.array(brighter)[:, None]).astype("<u2")
     for frame in range(3):
         recording.begin_frame(frame, path)
         recording.write_chunk(frame, 0, values, 0, 0, 0.0)
@@ -82,6 +84,40 @@ def test_a_recording_is_restored_in_place_and_what_has_a_restoration_is_left_alo
         assert read.verify() == 3
     assert main(["restore", str(place)]) == 0
     assert "every frame has its restoration" in capsys.readouterr().out
+
+
+def test_each_detector_is_restored_by_name_and_all_are_in_the_exported_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = recorded(tmp_path / "a.hspy", 1, brighter=(0, 900))
+    options = ["--frames", "0", "--method", "nearest", "--device", "cpu"]
+    assert main(["restore", str(place), "--channel", "SE", *options]) == 2
+    assert "channel = SE is not in the recording; choose of HAADF, BF, or all" in capsys.readouterr().err
+    assert main(["restore", str(place), "--channel", "BF", *options]) == 0
+    assert f"1 frames of {place}, BF restored by nearest" in capsys.readouterr().out
+    with Recording.open(place) as read:
+        assert read.restoration(0) is None
+    assert main(["restore", str(place), "--channel", "all", *options]) == 0
+    said = capsys.readouterr().out
+    assert "HAADF restored" in said
+    assert "BF restored" not in said, "it has its restoration"
+    with Recording.open(place) as read:
+        dark, bright = read.restoration(0, "HAADF").estimate, read.restoration(0, "BF").estimate
+    np.testing.assert_allclose(bright, dark + 900, atol=0.5)
+    assert main(["export", str(place), "--npz", "--out", str(tmp_path), "--frames", "0"]) == 0
+    with np.load(tmp_path / "frame_000000.npz") as arrays:
+        np.testing.assert_array_equal(arrays["estimate"], dark)
+        np.testing.assert_array_equal(arrays["estimate BF"], bright)
+        assert arrays["channels"].tolist() == ["HAADF", "BF"]
+    assert main(["export", str(place), "--h5", "--out", str(tmp_path), "--frames", "0", "--channel", "BF"]) == 0
+    with h5py.File(tmp_path / "frame_000000.h5") as file:
+        np.testing.assert_array_equal(file["estimate"], bright)
+        np.testing.assert_array_equal(file["samples"][0], Recording.open(place).samples(0)[1])
+    assert (
+        main(["export", str(place), "--tiff", "--out", str(tmp_path / "t"), "--frames", "0", "--channel", "all"]) == 0
+    )
+    np.testing.assert_array_equal(tifffile.imread(tmp_path / "t" / "frame_000000_BF_restoration.tif"), bright)
+    np.testing.assert_array_equal(tifffile.imread(tmp_path / "t" / "frame_000000_restoration.tif"), dark)
 
 
 def test_a_chunk_that_the_disk_damaged_is_left_out_of_the_restoration_and_said(

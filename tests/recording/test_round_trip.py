@@ -12,10 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from recording_tools import MICROSCOPE, SHAPE, header_for, new_recording, samples_of, serpentine, spiral, write_frame
 
-from scancontrol.errors import RecordingError
+from scancontrol.errors import InvalidInput, RecordingError
 from scancontrol.paths import achieved_positions, expand
 from scancontrol.recording import About, Capacity, Recording, tree
 from scancontrol.recording import layout as layout_module
+from scancontrol.recording.annotate import Annotator
 from scancontrol.recording.compact import copy_recording
 from scancontrol.restoration import Provenance
 
@@ -106,8 +107,15 @@ def test_a_recording_from_before_a_table_was_there_is_read_and_copied(tmp_path: 
         recording.write_restoration(0, *images, made_by)
         recording.end_frame(0, "completed", exposed=path.count)
     with h5py.File(tmp_path / "a.hspy", "r+") as file:
-        for name in layout_module.LATER:
+        for name in (*layout_module.LATER, "restored BF", "partials_written BF", "provenance BF"):
             del file[f"recording/{name}"]
+        for name in ("partial frames BF", "restorations BF", "intervals BF"):
+            del file[f"Experiments/{name}"]
+    with (
+        Annotator(tmp_path / "a.hspy") as later,
+        pytest.raises(RecordingError, match="frame 0, BF; restore into a copy"),
+    ):
+        later.write_restoration(0, *images, made_by, channel="BF")
     copy_recording(tmp_path / "a.hspy", tmp_path / "b.hspy")
     for name in ("a.hspy", "b.hspy"):
         with Recording.open(tmp_path / name) as read:
@@ -117,6 +125,30 @@ def test_a_recording_from_before_a_table_was_there_is_read_and_copied(tmp_path: 
             np.testing.assert_array_equal(stored.estimate, images[0])
             assert read.asked_of(0) == ""
             np.testing.assert_array_equal(read.samples(0), samples_of(0, 0, path.count))
+
+
+def test_pictures_of_several_detectors_lie_side_by_side_also_in_a_copy(tmp_path: Path, images: tuple) -> None:
+    path = spiral()
+    with new_recording(tmp_path / "a.hspy", [path] * 3) as recording:
+        for frame in range(2):
+            write_frame(recording, frame, path)
+        recording.write_restoration(0, *images, HARMONIC)
+        recording.write_restoration(1, images[0] + 1, None, HARMONIC, channel="BF")
+        recording.write_partial(1, images[0], "BF")
+        with pytest.raises(InvalidInput, match="channel = SE is not recorded here; choose of HAADF, BF"):
+            recording.write_restoration(1, *images, HARMONIC, channel="SE")
+    copy_recording(tmp_path / "a.hspy", tmp_path / "b.hspy", restorations="room for all")
+    for name in ("a.hspy", "b.hspy"):
+        with Recording.open(tmp_path / name) as read:
+            assert read.stored("restoration").tolist() == read.stored("restoration", "HAADF").tolist() == [True, False]
+            assert read.stored("restoration", "BF").tolist() == read.stored("partial", "BF").tolist() == [False, True]
+            assert not read.stored("partial").any()
+            np.testing.assert_array_equal(read.restoration(0, "HAADF").estimate, images[0])
+            np.testing.assert_array_equal(read.restoration(1, "BF").estimate, images[0] + 1)
+            np.testing.assert_array_equal(read.partial(1, "BF"), images[0])
+        with h5py.File(tmp_path / name) as file:
+            metadata = file["Experiments/restorations BF/metadata/Acquisition_instrument/TEM/Detector"]
+            assert metadata.attrs["detector_type"] == "BF"
 
 
 @pytest.mark.slow

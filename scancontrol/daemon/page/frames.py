@@ -83,6 +83,7 @@ def encode_frame(kind: str, seq: int, view: PartialView | RestorationView | Trut
             "planned": view.samples_planned,
             "path": view.path_id,
             "fov_nm": view.fov_nm,
+            "channel": view.channel,
         }
     elif isinstance(view, RestorationView):
         shape = view.estimate.shape
@@ -96,6 +97,7 @@ def encode_frame(kind: str, seq: int, view: PartialView | RestorationView | Trut
             "made_by": view.made_by,
             "latency_ms": view.latency_ms,
             "partial": view.partial,
+            "channel": view.channel,
         }
     elif view.image is None:
         shape, binning, image = (0, 0), 1, np.zeros((0, 0), np.float32)

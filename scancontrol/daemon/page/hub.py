@@ -52,6 +52,7 @@ class PartialView:
     path_id: str
     samples_planned: int | None = None
     fov_nm: float | None = None  # width of the field; the scale bar needs it
+    channel: str = ""  # the detector whose samples these are
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,6 +66,7 @@ class RestorationView:
     made_by: Provenance
     latency_ms: float | None
     partial: bool = False  # made before the frame's last sample
+    channel: str = ""  # the detector that was restored
 
 
 @dataclass(frozen=True, eq=False)

@@ -26,6 +26,7 @@ __all__ = [
     "Record",
     "Refusal",
     "Resume",
+    "ShowChannel",
     "Start",
     "decode_from_page",
     "encode_text",
@@ -75,13 +76,19 @@ class Record(_FromPage, frozen=True, tag="record"):
     on: bool
 
 
+class ShowChannel(_FromPage, frozen=True, tag="show_channel"):
+    """Show and restore another of the detectors that are recorded, from the next samples on."""
+
+    channel: Name
+
+
 class Acknowledge(_FromPage, frozen=True, tag="ack"):
     """The browser has drawn the image with this sequence number and can take another."""
 
     seq: Annotated[int, msgspec.Meta(ge=0, le=1 << 53)]
 
 
-Command = Start | Pause | Resume | Abort | EmergencyBlank | Record
+Command = Start | Pause | Resume | Abort | EmergencyBlank | Record | ShowChannel
 _decoder: msgspec.json.Decoder[Command | Acknowledge] = msgspec.json.Decoder(Command | Acknowledge)
 
 

@@ -21,6 +21,7 @@ from scancontrol.daemon.page.messages import (
     Record,
     Refusal,
     Resume,
+    ShowChannel,
     Start,
     decode_from_page,
     encode_text,
@@ -34,6 +35,7 @@ GOLDEN = [
     (Resume(number=7), '{"type":"resume","number":7}'),
     (Abort(), '{"type":"abort"}'),
     (EmergencyBlank(), '{"type":"emergency_blank"}'),
+    (ShowChannel(channel="BF"), '{"type":"show_channel","channel":"BF"}'),
     (Record(on=True), '{"type":"record","on":true}'),
     (Acknowledge(seq=12), '{"type":"ack","seq":12}'),
 ]
