@@ -24,10 +24,12 @@ from scancontrol.errors import InvalidInput, OrderRefused, RequestRefused
 from scancontrol.link.link import MicroscopeLink
 from scancontrol.plan.plan import ScanPlan
 from scancontrol.plan.planned import PlannedScan
+from scancontrol.recent import Recent
 from scancontrol.recording import RecordingWriter, file_name, record_plan
 
 __all__ = ["Arming", "check_hold", "still_wanted"]
 
+_PLANS_KEPT = 8
 _INTERRUPTED = ("interrupted", "")  # finish reason and message of what is only collected
 
 
@@ -37,7 +39,6 @@ class Arming:
     Args:
         settings: see there.
         orders: what is wanted.
-        plans: what a Start may name.
         outputs: made anew for each run: what its samples go to.
         dose: keeps the specimen's dose ledger.
         holds: is told of the hold that a Start lifts.
@@ -52,7 +53,6 @@ class Arming:
         self,
         settings: BeamSettings,
         orders: Orders,
-        plans: Mapping[str, ScanPlan],
         outputs: Callable[[PlannedScan, RecordingWriter], RunOutputs],
         dose: DoseKeeper,
         holds: HoldWatch,
@@ -63,11 +63,11 @@ class Arming:
         clock: Callable[[], float],
         begun: Sequence[int],
     ) -> None:
-        self._settings, self._orders, self._plans, self._outputs = settings, orders, plans, outputs
+        self._settings, self._orders, self._outputs = settings, orders, outputs
         self._dose, self._holds, self._permit, self._notice = dose, holds, permit, notice
         self._on_turn, self._clock = on_turn, clock
         self._series = itertools.count(max(int(time.time()) & 0x3FFFFFFF, max(begun, default=-1) + 1))
-        self._planned: dict[str, PlannedScan] = {}  # plans on the microscope that is there, by name
+        self._planned: Recent[ScanPlan, PlannedScan] = Recent(_PLANS_KEPT)  # on the microscope that is there
 
     def new(self, link: MicroscopeLink, order: StartOrder) -> Run:
         """The acquisition that an order asks for, with its recording; the hold that the order may lift is lifted.
@@ -136,10 +136,10 @@ class Arming:
         opened = others.open(fsync=self._settings.fsync)
         return self._run_of(link, order, planned, recording, ends_as=ends_as, others=opened)
 
-    def _on_microscope(self, name: str, capabilities: Capabilities) -> PlannedScan:
-        planned = self._planned.get(name)
-        if planned is None or planned.plan != self._plans[name] or planned.capabilities != capabilities:
-            planned = self._planned[name] = PlannedScan(self._plans[name], capabilities)
+    def _on_microscope(self, plan: ScanPlan, capabilities: Capabilities) -> PlannedScan:
+        planned = self._planned.get(plan)
+        if planned is None or planned.capabilities != capabilities:
+            planned = self._planned[plan] = PlannedScan(plan, capabilities)
         return planned
 
     def _lift(self, link: MicroscopeLink, order: StartOrder) -> None:
@@ -151,7 +151,7 @@ class Arming:
             link.set_blanker("auto", hold=order.lifts[1])
         except RequestRefused as refused:
             still_wanted(self._orders, order)
-            raise OrderRefused(f"{order.plan} is not begun: {refused}") from refused
+            raise OrderRefused(f"{order.plan.name} is not begun: {refused}") from refused
         self._holds.lifted(order)
         self._orders.lifted(order)
         self._notice("the hold of the blank is lifted by this start", "warning")
@@ -206,7 +206,7 @@ def still_wanted(orders: Orders, order: StartOrder) -> None:
     """
     stop = orders.stopped(order)
     if stop is not None:
-        raise OrderRefused(f"{order.plan} is not begun: {stop.message}")
+        raise OrderRefused(f"{order.plan.name} is not begun: {stop.message}")
 
 
 def check_hold(orders: Orders, link: MicroscopeLink, order: StartOrder) -> None:
@@ -218,4 +218,6 @@ def check_hold(orders: Orders, link: MicroscopeLink, order: StartOrder) -> None:
     still_wanted(orders, order)
     status = link.status
     if status is not None and status.blanker == "blank" and (status.server_id, status.blanks) != order.lifts:
-        raise OrderRefused(f"{order.plan} is not begun: the beam was blanked after that was asked for; start again")
+        raise OrderRefused(
+            f"{order.plan.name} is not begun: the beam was blanked after that was asked for; start again"
+        )

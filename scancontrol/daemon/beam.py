@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from scancontrol.acquisition import AcquisitionStatus, Stop
@@ -27,7 +27,6 @@ from scancontrol.daemon.run import Run
 from scancontrol.daemon.snapshot import BeamSnapshot
 from scancontrol.errors import InvalidInput, LinkError, RecordingError, RecordingInUse, ScanControlError, StorageError
 from scancontrol.link.link import MicroscopeLink
-from scancontrol.plan.plan import ScanPlan
 from scancontrol.plan.planned import PlannedScan
 from scancontrol.processes.logs import set_scan
 from scancontrol.recording import RecordingWriter
@@ -47,7 +46,6 @@ class BeamThread:
     Args:
         settings: see there.
         orders: what is wanted.
-        plans: what a Start may name.
         outputs: made anew for each run, in this thread: what its samples go to.
         closing: takes runs that have ended.
         dose: keeps the specimen's dose ledger.
@@ -63,7 +61,6 @@ class BeamThread:
         self,
         settings: BeamSettings,
         orders: Orders,
-        plans: Mapping[str, ScanPlan],
         outputs: Callable[[PlannedScan, RecordingWriter], RunOutputs],
         closing: Closing,
         dose: DoseKeeper,
@@ -87,7 +84,6 @@ class BeamThread:
         self._arming = Arming(
             settings,
             orders,
-            plans,
             outputs,
             dose,
             self._holds,
@@ -132,6 +128,11 @@ class BeamThread:
     def snapshot(self) -> BeamSnapshot:
         """The microscope as this thread last saw it."""
         return self._told
+
+    @property
+    def capabilities(self) -> Capabilities | None:
+        """What the microscope that answers now, or did last, states about itself; None before one has."""
+        return self._capabilities
 
     @property
     def run(self) -> Run | None:
@@ -327,7 +328,7 @@ class BeamThread:
     def _carry_on(self, link: MicroscopeLink, unfinished: Interrupted) -> None:
         """Go on with an acquisition, or end it, as was chosen. What is raised is to be tried again."""
         if self._order is None:
-            self._order = self._orders.carry_on(unfinished.planned.plan.name)
+            self._order = self._orders.carry_on(unfinished.planned.plan)
         order, stop = self._order, self._orders.stopped(self._order)
         try:
             unfinished.check(link.capabilities)

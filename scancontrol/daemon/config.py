@@ -113,6 +113,7 @@ class DaemonConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     microscope: str
     plans: tuple[Path, ...] = ()
+    presets: Path | None = None  # folder of plans saved from the page; "presets" in the output folder if not given
     output: Path = Path("runs")
     operator: str = "operator"
     about: AboutConfig = AboutConfig()

@@ -70,6 +70,10 @@ class DoseKeeper:
         """The area of which the dose is told from now on is the one under ``path``."""
         self._path = path
 
+    def area_e_per_a2(self, path: ScanPath) -> float:
+        """What the most exposed area that ``path`` would touch has had."""
+        return self.ledger.area_e_per_a2(path, self.stage_nm)
+
     def snapshot(self) -> DoseSnapshot:
         """What the specimen has had, as of now. Waits where the ledger is being written."""
         totals, limits, path = self.ledger.totals, self.ledger.limits, self._path
@@ -77,7 +81,7 @@ class DoseKeeper:
             specimen=totals.specimen,
             session=totals.session,
             stage_um=(self.config.stage_um.y, self.config.stage_um.x),
-            area_e_per_a2=None if path is None else self.ledger.area_e_per_a2(path, self.stage_nm),
+            area_e_per_a2=None if path is None else self.area_e_per_a2(path),
             area_limit_e_per_a2=limits.area_e_per_a2,
             session_electrons=totals.session_electrons,
             session_limit_electrons=limits.session_electrons,

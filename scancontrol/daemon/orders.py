@@ -19,6 +19,7 @@ from typing import Literal
 
 from scancontrol.acquisition import Stop
 from scancontrol.errors import OrderRefused, StorageError
+from scancontrol.plan.plan import ScanPlan
 
 __all__ = ["Orders", "OrdersSnapshot", "StartOrder", "Wanted"]
 
@@ -30,7 +31,7 @@ class StartOrder:
     """A Start that was taken: leave for one acquisition, until a Blank or an Abort comes."""
 
     number: int
-    plan: str
+    plan: ScanPlan
     lifts: tuple[str, int] | None = None  # (server id, count of its blanks) of the hold that the operator had seen
 
 
@@ -73,7 +74,7 @@ class Orders:
 
     # -- from the operator --------------------------------------------------------------------------------
 
-    def start(self, plan: str, number: int | None = None, lifts: tuple[str, int] | None = None) -> StartOrder:
+    def start(self, plan: ScanPlan, number: int | None = None, lifts: tuple[str, int] | None = None) -> StartOrder:
         """Take a Start. ``number`` is the one that whoever gave it had seen; None says that nobody could give another.
 
         Raises:
@@ -88,7 +89,7 @@ class Orders:
                 raise OrderRefused("start: the microscope has not confirmed the blank yet; start once it has")
             order = self._order = StartOrder(self._told.number + 1, plan, lifts)
             self._wanted, self._kept = "start", False
-            self._told = replace(self._told, number=order.number, start=plan, begun=False)
+            self._told = replace(self._told, number=order.number, start=plan.name, begun=False)
         try:
             self._write_down()
         except BaseException:
@@ -159,11 +160,11 @@ class Orders:
             self._told = replace(self._told, begun=True)
             return self._order
 
-    def carry_on(self, plan: str) -> StartOrder:
+    def carry_on(self, plan: ScanPlan) -> StartOrder:
         """Leave to go on with what an earlier process was cut off from, until a Blank or an Abort comes."""
         with self._lock:
             self._order = StartOrder(self._told.number, plan)
-            self._told = replace(self._told, start=plan, begun=True)
+            self._told = replace(self._told, start=plan.name, begun=True)
             return self._order
 
     def stopped(self, order: StartOrder) -> Stop | None:

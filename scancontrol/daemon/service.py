@@ -25,6 +25,7 @@ from scancontrol.daemon.beam_settings import BeamSettings
 from scancontrol.daemon.blanker import Blanker
 from scancontrol.daemon.closing import Closing
 from scancontrol.daemon.config import UNNAMED, DaemonConfig
+from scancontrol.daemon.desk import Desk
 from scancontrol.daemon.dosing import DoseKeeper
 from scancontrol.daemon.dry_run import leave_figures, read_truth
 from scancontrol.daemon.health import HealthServer
@@ -35,6 +36,7 @@ from scancontrol.daemon.outputs import RunOutputs
 from scancontrol.daemon.page.hub import LiveHub
 from scancontrol.daemon.page.messages import PAGE_PROTOCOL, Notice
 from scancontrol.daemon.page.server import LiveServer
+from scancontrol.daemon.plans import PlanBook
 from scancontrol.daemon.progress import Progress, print_line
 from scancontrol.daemon.restorations import Restorations
 from scancontrol.daemon.shown_channel import ShownChannel
@@ -84,8 +86,8 @@ class Daemon:
     def __init__(self, config: DaemonConfig, base: Path, launch: Launch, shutdown: Shutdown) -> None:
         self._config, self._base, self._launch, self._shutdown = config, base, launch, shutdown
         self._output = base / config.output
-        self._plans = _load_plans(config.plans, base)
-        self._first = self._first_plan()
+        configured = _load_plans(config.plans, base)
+        self._first = self._first_plan(configured)
         self._started: StartOrder | None = None  # this process's own
         self._hub = LiveHub()
         self._shown = ShownChannel(config.restorer.channel)
@@ -94,6 +96,8 @@ class Daemon:
         self._truth_shown = launch.truth is None
         self._snapshot = Snapshot()
         _make_folder(self._output)
+        presets = self._output / "presets" if config.presets is None else base / config.presets
+        self._plans = PlanBook(configured, presets, self._say)
         self._order_file = OrderFile(self._output)
         self._orders = Orders(self._order_file.keep)
 
@@ -127,7 +131,6 @@ class Daemon:
                     connect_timeout_s=config.connect_timeout_s,
                 ),
                 self._orders,
-                self._plans,
                 self._outputs,
                 self._closing,
                 self._dose,
@@ -142,12 +145,14 @@ class Daemon:
             blanker.start()
             capabilities = beam.connect(config.connect_timeout_s)
             stack.callback(beam.stop, 1.0)
-            for plan in self._plans.values():
-                PlannedScan(plan, capabilities)  # refused now rather than when it is started
+            for plan, preset in self._plans.offered():
+                if not preset:
+                    PlannedScan(plan, capabilities)  # refused now rather than when it is started
             if self._shown.name:
                 capabilities.detector(self._shown.name)
             self._steering = Steering(self._orders, beam, self._plans, self._shown, self._say)
             self._hub.on_stop = self._steering.stop
+            self._hub.on_inquiry = Desk(self._plans, self._dose, lambda: beam.capabilities).answer
             self._publish()
             self._serve_page(stack)
             health = HealthServer(
@@ -210,16 +215,17 @@ class Daemon:
                     progress.end()
                     print_line(f"recording   {closed.run.recording.path}")
                     return leave_figures(self._output, closed, self._restorations)
-                if launch.repeat and closed.status.finish_reason == "completed":
+                same = closed.run.planned.plan == self._first  # and none that somebody else has asked for
+                if launch.repeat and same and closed.status.finish_reason == "completed":
                     starts, wanted = True, closed.run.order.number
         return 0
 
     def _start(self, number: int) -> bool:
         """Start the first plan for whoever began this process; whether there is nothing left to try."""
-        if self._orders.snapshot.start is not None:
+        if self._first is None or self._orders.snapshot.start is not None:
             return False  # an interrupted acquisition is ended first
         try:
-            self._started = self._orders.start(self._first or "", number, self._beam.hold)
+            self._started = self._orders.start(self._first, number, self._beam.hold)
         except OrderRefused as refused:
             self._say(str(refused), "warning")  # somebody blanked or aborted meanwhile
         return True
@@ -237,16 +243,16 @@ class Daemon:
 
     # -- what is made of the configuration ---------------------------------------------------------------
 
-    def _first_plan(self) -> str | None:
-        """The name of the plan to start with; with ``launch.frames``, that plan has so many."""
+    def _first_plan(self, plans: dict[str, ScanPlan]) -> ScanPlan | None:
+        """The plan to start with; with ``launch.frames``, it has so many."""
         if not self._launch.start:
             return None
-        if not self._plans:
+        if not plans:
             raise InvalidInput("plans", "none", "leave nothing to start", "name one with --plan or in the file")
-        name = next(iter(self._plans))
+        name = next(iter(plans))
         if self._launch.frames is not None:
-            self._plans[name] = msgspec.structs.replace(self._plans[name], frames=self._launch.frames)
-        return name
+            plans[name] = msgspec.structs.replace(plans[name], frames=self._launch.frames)
+        return plans[name]
 
     def _interrupted(self) -> tuple[Interrupted, ...]:
         """The acquisitions that earlier processes were cut off from, oldest first; what is not ours is said."""
@@ -306,7 +312,7 @@ class Daemon:
             rss_bytes=rss_bytes(),
             disk_free_bytes=disk_free_bytes(self._output),
             page=self._page_url,
-            plans=tuple(self._plans),
+            plans=self._plans.names,
             plan=None if run is None else run.planned.figures,
             channels=self._beam.channels,
             channel=self._shown.among(self._beam.channels) if self._beam.channels else None,

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from scancontrol.daemon.beam import BeamThread
 from scancontrol.daemon.orders import Orders
-from scancontrol.daemon.page.messages import Abort, Command, EmergencyBlank, Pause, Record, Resume, ShowChannel, Start
+from scancontrol.daemon.page.hub import Asked
+from scancontrol.daemon.page.messages import Abort, EmergencyBlank, Pause, Record, Resume, ShowChannel, Start
+from scancontrol.daemon.plans import PlanBook
 from scancontrol.daemon.shown_channel import ShownChannel
-from scancontrol.errors import InvalidInput, ScanControlError
-from scancontrol.plan.plan import ScanPlan
+from scancontrol.errors import InvalidInput, OrderRefused, ScanControlError
 
 __all__ = ["Steering"]
 
@@ -18,12 +19,7 @@ class Steering:
     """The page's hand on the orders and on the acquisition that runs. ``say`` takes a line and its level."""
 
     def __init__(
-        self,
-        orders: Orders,
-        beam: BeamThread,
-        plans: Mapping[str, ScanPlan],
-        shown: ShownChannel,
-        say: Callable[[str, str], None],
+        self, orders: Orders, beam: BeamThread, plans: PlanBook, shown: ShownChannel, say: Callable[[str, str], None]
     ) -> None:
         self._orders, self._beam, self._plans, self._shown, self._say = orders, beam, plans, shown, say
 
@@ -36,31 +32,37 @@ class Steering:
             self._beam.give_up()  # asked for again while only its last samples are waited for
         self._orders.abort()
 
-    def carry_out(self, command: Command) -> None:
-        """Take a command, and say what there is to say of it."""
+    def carry_out(self, asked: Asked) -> None:
+        """Take a command, and say what there is to say of it: to whoever waits for an answer, else to everybody."""
         try:
-            self._carry_out(command)
+            number = self._carry_out(asked)
         except ScanControlError as error:
-            self._say(str(error), "warning")
+            if not asked.refused(error):
+                self._say(str(error), "warning")
+            return
+        asked.done(number)
 
-    def _carry_out(self, command: Command) -> None:
+    def _carry_out(self, asked: Asked) -> int | None:
+        """Returns the number of an order that was taken.
+
+        Raises:
+            ScanControlError: why it is not taken.
+        """
         run = self._beam.run
-        match command:
+        match asked.command:
             case EmergencyBlank():
                 self._say("blank asked for: nothing that was ordered before will light the beam", "warning")
             case Abort():
                 self._say("abort asked for: nothing that was ordered before will light the beam", "info")
-            case Start(plan=name, number=number):
-                if name not in self._plans:
-                    raise InvalidInput("plan", name, "is not offered", f"choose of {', '.join(self._plans)}")
-                self._orders.start(name, number, self._beam.hold)
+            case Start(plan=plan, number=number):
+                return self._orders.start(self._plans.find(plan), number, self._beam.hold).number
             case Pause():
                 if run is None or not run.acquisition.pause():
-                    self._say("pause: nothing is scanned now", "warning")
+                    raise OrderRefused("pause: nothing is scanned now")
             case Resume(number=number):
                 self._orders.check(number, "resume")
                 if run is None or not run.acquisition.resume():
-                    self._say("resume: nothing is paused now", "warning")
+                    raise OrderRefused("resume: nothing is paused now")
             case ShowChannel(channel=name):
                 known = self._beam.channels
                 if name not in known:
@@ -69,3 +71,4 @@ class Steering:
                 self._say(f"{name} is shown and restored from here on", "info")
             case Record():
                 self._say("every acquisition is recorded: raw samples reach the disk first", "info")
+        return None

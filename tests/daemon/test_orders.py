@@ -9,41 +9,47 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from plan_tools import plan_with
 
 from scancontrol.daemon.order_file import ORDER_FILE, OrderFile
 from scancontrol.daemon.orders import Orders, Wanted
 from scancontrol.errors import OrderRefused, StorageError
+from scancontrol.plan.plan import ScanPlan
+
+
+def named(name: str) -> ScanPlan:
+    return plan_with(name=name)
 
 
 def test_a_start_is_taken_once_for_each_number_that_was_seen() -> None:
     orders = Orders()
     seen = orders.snapshot.number
-    order = orders.start("survey", seen)
+    order = orders.start(named("survey"), seen)
     assert orders.take() is order
     assert orders.take() is None
     orders.ended(order)  # a survey of 10 ms is over before the second click
     with pytest.raises(OrderRefused, match="asked for twice"):
-        orders.start("survey", seen)
-    assert orders.start("survey", orders.snapshot.number) is not order
+        orders.start(named("survey"), seen)
+    assert orders.start(named("survey"), orders.snapshot.number) is not order
 
 
 def test_while_an_acquisition_has_the_beam_no_other_is_taken() -> None:
     orders = Orders()
-    order = orders.start("a", 0)
+    order = orders.start(named("a"), 0)
     with pytest.raises(OrderRefused, match="has the beam"):
-        orders.start("b", orders.snapshot.number)
+        orders.start(named("b"), orders.snapshot.number)
     assert orders.take() is order
     with pytest.raises(OrderRefused, match="has the beam"):
-        orders.start("b", orders.snapshot.number)
+        orders.start(named("b"), orders.snapshot.number)
     orders.ended(order)
-    orders.start("b", orders.snapshot.number)
+    orders.start(named("b"), orders.snapshot.number)
 
 
 @pytest.mark.parametrize("begun", [False, True])
 @pytest.mark.parametrize("stop", ["blank", "abort", "blanked_elsewhere"])
 def test_nothing_ordered_before_a_stop_stands_after_it(stop: str, begun: bool) -> None:
     orders = Orders()
-    order = orders.start("a", 0)
+    order = orders.start(named("a"), 0)
     seen = orders.snapshot.number
     if begun:
         orders.take()
@@ -57,7 +63,7 @@ def test_nothing_ordered_before_a_stop_stands_after_it(stop: str, begun: bool) -
     if begun:
         orders.ended(order)
     orders.confirm(orders.blank_to_say or 0)
-    later = orders.start("a", orders.snapshot.number)
+    later = orders.start(named("a"), orders.snapshot.number)
     assert orders.stopped(later) is None
     assert orders.stopped(order) == found, "an old order is not revived by a new one"
 
@@ -68,7 +74,7 @@ def test_a_blank_is_said_until_it_is_confirmed_and_no_start_comes_before_that() 
     first = orders.blank_to_say
     assert first is not None
     with pytest.raises(OrderRefused, match="not confirmed"):
-        orders.start("a", orders.snapshot.number)
+        orders.start(named("a"), orders.snapshot.number)
     orders.abort()  # takes nothing back
     assert (orders.blank_to_say, orders.snapshot.blank) == (first, "asked")
     orders.blank()
@@ -82,14 +88,14 @@ def test_a_blank_is_said_until_it_is_confirmed_and_no_start_comes_before_that() 
 
 def test_only_the_order_that_came_after_a_blank_lifts_it() -> None:
     orders = Orders()
-    before = orders.start("a", 0)
+    before = orders.start(named("a"), 0)
     orders.take()
     orders.blank()
     orders.confirm(orders.blank_to_say or 0)
     orders.lifted(before)
     assert orders.snapshot.blank == "confirmed"
     orders.ended(before)
-    after = orders.start("a", orders.snapshot.number, ("server", 1))
+    after = orders.start(named("a"), orders.snapshot.number, ("server", 1))
     orders.take()
     orders.lifted(after)
     assert orders.snapshot.blank == "off"
@@ -103,7 +109,7 @@ def test_a_blank_does_not_wait_for_a_disk_on_which_a_start_is_being_written_down
         assert go_on.wait(10)
 
     orders = Orders(slow)
-    starting = threading.Thread(target=lambda: orders.start("a", 0))
+    starting = threading.Thread(target=lambda: orders.start(named("a"), 0))
     starting.start()
     assert writing.wait(10)
     assert orders.take() is None, "nothing rests on a Start that is not written down"
@@ -120,7 +126,7 @@ def test_a_start_that_cannot_be_written_down_is_not_taken_and_a_blank_holds_what
 
     orders = Orders(full)
     with pytest.raises(StorageError):
-        orders.start("a", 0)
+        orders.start(named("a"), 0)
     assert orders.snapshot.start is None
     orders.blank()
     orders.write_down()
@@ -134,10 +140,10 @@ def test_an_order_stands_exactly_until_the_next_stop(steps: list[str]) -> None:
         number = orders.snapshot.number
         try:
             if step == "start":
-                stands = orders.start("p", number)
+                stands = orders.start(named("p"), number)
             elif step == "stale start" and number:
                 with pytest.raises(OrderRefused):
-                    orders.start("p", number - 1)
+                    orders.start(named("p"), number - 1)
             elif step == "take":
                 order = orders.take()
                 if order is not None:
@@ -163,7 +169,7 @@ def test_the_next_process_knows_what_was_wanted_last(tmp_path: Path) -> None:
     file = OrderFile(tmp_path)
     assert file.last == ""
     orders = Orders(file.keep)
-    orders.start("a", 0)
+    orders.start(named("a"), 0)
     file.close()
     again = OrderFile(tmp_path)
     assert again.last == "start"

@@ -25,7 +25,9 @@ from scancontrol.daemon.dosing import DoseKeeper
 from scancontrol.daemon.interrupted import find_unfinished
 from scancontrol.daemon.order_file import OrderFile
 from scancontrol.daemon.orders import Orders
+from scancontrol.daemon.page.hub import Asked
 from scancontrol.daemon.page.messages import Abort, Command, EmergencyBlank
+from scancontrol.daemon.plans import PlanBook
 from scancontrol.daemon.run import Run
 from scancontrol.daemon.shown_channel import ShownChannel
 from scancontrol.daemon.steering import Steering
@@ -254,24 +256,25 @@ class SteeredBeam:
             fsync=False,
             on_interrupted=self._on_interrupted,  # type: ignore[arg-type]
         )
+
+        def note(text: str, level: str) -> None:
+            self.notices.append(text)
+
         self.beam = BeamThread(
             settings,
             self.orders,
-            PLANS,
             lambda planned, recording: Outputs(self),  # type: ignore[arg-type,return-value]
             self,  # type: ignore[arg-type]
             self.dose,
-            lambda text, level: self.notices.append(text),
+            note,
             interrupted=find_unfinished(self.folder, UNNAMED).ours,
             ends_as=last,
             link=self._link,
             clock=self.now_s,
             wait=self._wait,
         )
-        self.shown = ShownChannel()
-        self.steering = Steering(
-            self.orders, self.beam, PLANS, self.shown, lambda text, level: self.notices.append(text)
-        )
+        self.shown, book = ShownChannel(), PlanBook(PLANS, self.folder / "presets", note)
+        self.steering = Steering(self.orders, self.beam, book, self.shown, note)
         work = self.beam._work
 
         def run() -> None:
@@ -381,7 +384,7 @@ class SteeredBeam:
         """What the page's server and the service do with a command."""
         if isinstance(command, EmergencyBlank | Abort):
             self.steering.stop(command)
-        self.steering.carry_out(command)
+        self.steering.carry_out(Asked(command))
 
     def blank_from_a_terminal(self) -> None:
         """``scancontrol blank``: the daemon is not asked."""

@@ -15,18 +15,18 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from scancontrol.daemon.page.messages import Abort, Command, EmergencyBlank, Notice
+from scancontrol.daemon.page.messages import Abort, Answer, Command, Done, EmergencyBlank, Inquiry, Notice, refusal_of
 from scancontrol.daemon.snapshot import Snapshot
-from scancontrol.errors import InvalidInput
+from scancontrol.errors import InvalidInput, OrderRefused, ScanControlError
 from scancontrol.restoration import Provenance
 
-__all__ = ["CommandQueue", "LiveHub", "PartialView", "RestorationView", "Slot", "TruthView", "View"]
+__all__ = ["Asked", "Client", "CommandQueue", "LiveHub", "PartialView", "RestorationView", "Slot", "TruthView", "View"]
 
 Slot = Literal["partial", "complete", "restoration", "truth", "status"]
 Image = npt.NDArray[np.float32]
@@ -79,23 +79,56 @@ class TruthView:
 View = PartialView | RestorationView | TruthView | Snapshot
 
 
-class CommandQueue(queue.Queue[Command]):
+class Client(Protocol):
+    """Who asks: one connection."""
+
+    def answer(self, message: Answer) -> None:
+        """Send it to them, if they are still there. Called from any thread; returns at once."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A command, and who is to have the answer if it carries a request."""
+
+    command: Command
+    client: Client | None = None
+
+    def done(self, number: int | None = None) -> None:
+        """Answer that it is taken."""
+        if self.client is not None and self.command.request is not None:
+            self.client.answer(Done(request=self.command.request, number=number))
+
+    def refused(self, error: ScanControlError) -> bool:
+        """Answer why it is not done; False where nobody waits for an answer."""
+        if self.client is None or self.command.request is None:
+            return False
+        self.client.answer(refusal_of(error, self.command.request))
+        return True
+
+
+class CommandQueue(queue.Queue[Asked]):
     """A bounded queue that a Blank or an Abort empties, and into which these two always fit."""
 
     def _init(self, maxsize: int) -> None:
-        self.queue: deque[Command] = deque()
+        self.queue: deque[Asked] = deque()
 
-    def offer(self, command: Command) -> bool:
-        """Queue ``command`` without waiting; False if there is no room for it."""
+    def offer(self, asked: Asked) -> bool:
+        """Queue a command without waiting; False if there is no room for it."""
+        emptied: list[Asked] = []
         with self.mutex:
-            if isinstance(command, EmergencyBlank | Abort):
+            if isinstance(asked.command, EmergencyBlank | Abort):
+                emptied.extend(self.queue)
                 self.queue.clear()  # nothing that was asked for before outlives it
             elif len(self.queue) >= MAX_WAITING_COMMANDS:
                 return False
-            self._put(command)
+            self._put(asked)
             self.unfinished_tasks += 1
             self.not_empty.notify()
-            return True
+        for outlived in emptied:
+            outlived.refused(
+                OrderRefused("a Blank or an Abort came after this was asked for; ask again if it is wanted")
+            )
+        return True
 
 
 class LiveHub:
@@ -104,6 +137,7 @@ class LiveHub:
     def __init__(self, *, utc_ns: Callable[[], int] = time.time_ns) -> None:
         self._utc_ns = utc_ns
         self.on_stop: Callable[[Abort | EmergencyBlank], None] = lambda command: None  # see :meth:`take`
+        self.on_inquiry: Callable[[Inquiry], Answer] = _nobody  # may take long; one at a time
         self.commands = CommandQueue()  # what the pages ask for; the daemon takes and answers with notices
         self._lock = threading.Lock()
         self._seq = 0
@@ -140,14 +174,14 @@ class LiveHub:
             _check_images(truth=image)
         self._put("truth", TruthView(image))
 
-    def take(self, command: Command) -> bool:
+    def take(self, command: Command, client: Client | None = None) -> bool:
         """A page asks for something; False if there is no room for it.
 
         A Blank or an Abort reaches ``on_stop`` here, in the caller's thread, before it waits for anybody.
         """
         if isinstance(command, EmergencyBlank | Abort):
             self.on_stop(command)
-        return self.commands.offer(command)
+        return self.commands.offer(Asked(command, client))
 
     def publish_status(self, status: Snapshot) -> None:
         """Replace the snapshot that the page's figures come from."""
@@ -175,6 +209,10 @@ class LiveHub:
         with self._lock:
             self._seq += 1
             self._slots[slot] = (self._seq, view)
+
+
+def _nobody(inquiry: Inquiry) -> Answer:
+    raise OrderRefused("nobody answers that here")
 
 
 def _check_images(**images: npt.NDArray[Any]) -> None:

@@ -13,6 +13,7 @@ import functools
 import logging
 import ssl
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Self
@@ -22,24 +23,24 @@ from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
-from scancontrol.daemon.page.access import AccessPolicy, Role, check_binding, check_token, is_loopback, new_token
+from scancontrol.daemon.page.access import AccessPolicy, check_binding, check_token, is_loopback, new_token
 from scancontrol.daemon.page.frames import encode_frame
 from scancontrol.daemon.page.hub import LiveHub, PartialView, RestorationView, Slot, TruthView
 from scancontrol.daemon.page.messages import (
     MAX_COMMAND_BYTES,
+    MAX_PLAN_BYTES,
     PAGE_PROTOCOL,
-    Acknowledge,
+    Answer,
     EmergencyBlank,
-    Hello,
+    Inquiry,
     Notice,
-    Refusal,
-    decode_from_page,
     encode_text,
 )
-from scancontrol.daemon.page.outbox import Outbox, Outgoing
+from scancontrol.daemon.page.outbox import Outgoing
 from scancontrol.daemon.page.site import BLANK_PATH, Site
+from scancontrol.daemon.page.watcher import Watcher
 from scancontrol.daemon.snapshot import Snapshot
-from scancontrol.errors import InvalidInput, LocalProtocolError, RemoteProtocolError
+from scancontrol.errors import InvalidInput, LocalProtocolError
 
 __all__ = ["LiveServer"]
 
@@ -48,7 +49,6 @@ log = logging.getLogger(__name__)
 MAX_CONNECTIONS = 48  # TCP connections in all, handshakes and file requests among them
 MAX_WATCHERS = 8  # open websockets with pictures
 MAX_BLANK_LINES = 16  # open websockets over which nothing but a Blank is said
-LOOK_INTERVAL_S = 0.02  # how often the server looks for something new, while a page is open
 STOP_GRACE_S = 0.4  # how long a closing handshake may take before the connection is cut
 
 
@@ -89,6 +89,7 @@ class LiveServer:
         self._public_names = public_names
         self._encode = functools.lru_cache(maxsize=4)(encode_frame)  # one encoding serves every browser,
         self._encoding = threading.Lock()  # also those that ask for it at the same moment
+        self._inquiries = ThreadPoolExecutor(1, "inquiries")
         self._site: Site | None = None
         self._base_url = ""
         self._tcp_connections: dict[ServerConnection, bool] = {}  # whether a token was shown; the oldest first
@@ -152,6 +153,7 @@ class LiveServer:
         with contextlib.suppress(RuntimeError):  # the loop is closed already
             self._loop.call_soon_threadsafe(self._stopping.set)
         thread.join(5)
+        self._inquiries.shutdown(wait=False, cancel_futures=True)
 
     def __enter__(self) -> Self:
         self.start()
@@ -237,7 +239,7 @@ class LiveServer:
         return self._site.answer(request, full=len(self._watchers) >= MAX_WATCHERS)
 
     async def _watch(self, connection: ServerConnection) -> None:
-        """Serve one browser until it goes."""
+        """Serve one browser or script until it goes."""
         if self._site is None or connection.request is None:
             return
         role = self._site.role_of(connection.request)
@@ -246,21 +248,13 @@ class LiveServer:
         if connection.request.path.partition("?")[0] == BLANK_PATH:
             await self._hear_blanks(connection)
             return
-        outbox = Outbox()
+        if role == "operator":
+            connection.protocol.max_message_size = MAX_PLAN_BYTES  # who has shown the token may send a plan
         self._watchers.add(connection)
-        sender = asyncio.create_task(self._send(connection, outbox, role))
         try:
-            async for text in connection:
-                refusal = self._take(text, role, outbox)
-                if refusal is not None:
-                    await connection.send(encode_text(refusal))
-        except ConnectionClosed:
-            pass  # a browser may leave in any way
+            await Watcher(self._hub, connection, role, self._version, self._wire_form, self._inquire).serve()
         finally:
             self._watchers.discard(connection)
-            sender.cancel()
-            with contextlib.suppress(asyncio.CancelledError, ConnectionClosed):
-                await sender
 
     async def _hear_blanks(self, connection: ServerConnection) -> None:
         """Serve a browser's second connection: whatever comes over it is a Blank, and no picture stands in its way."""
@@ -276,16 +270,6 @@ class LiveServer:
         finally:
             self._blank_lines.discard(connection)
 
-    async def _send(self, connection: ServerConnection, outbox: Outbox, role: Role) -> None:
-        loop = asyncio.get_running_loop()
-        await connection.send(encode_text(Hello(protocol=PAGE_PROTOCOL, server=self._version, role=role)))
-        while True:
-            outgoing = outbox.next(self._hub, loop.time())
-            if outgoing is None:
-                await asyncio.sleep(LOOK_INTERVAL_S)
-            else:
-                await connection.send(await self._wire_form(outgoing))
-
     async def _wire_form(self, outgoing: Outgoing) -> str | bytes:
         if isinstance(outgoing.view, Snapshot | Notice):
             return encode_text(outgoing.view)
@@ -296,20 +280,9 @@ class LiveServer:
         with self._encoding:
             return self._encode(str(slot), seq, view)
 
-    def _take(self, text: str | bytes, role: Role, outbox: Outbox) -> Refusal | None:
-        """Act on one message of a browser; return what to answer if it cannot be."""
-        try:
-            message = decode_from_page(text)
-        except RemoteProtocolError as error:
-            return Refusal(code="malformed", text=str(error))
-        if isinstance(message, Acknowledge):
-            outbox.acknowledge(message.seq)
-            return None
-        if role == "observer" and not isinstance(message, EmergencyBlank):
-            return Refusal(code="read_only", text="this link can watch and blank the beam, and nothing else")
-        if not self._hub.take(message):
-            return Refusal(code="busy", text="the daemon has not taken the last commands yet; try again")
-        return None
+    async def _inquire(self, inquiry: Inquiry) -> Answer:
+        """Have an inquiry answered on the one thread that all of them share: it may take as long as arming does."""
+        return await asyncio.get_running_loop().run_in_executor(self._inquiries, self._hub.on_inquiry, inquiry)
 
 
 def _select_subprotocol(connection: ServerConnection, offered: Any) -> Subprotocol | None:

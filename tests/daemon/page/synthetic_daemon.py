@@ -24,6 +24,8 @@ from scancontrol.daemon.page.hub import LiveHub, PartialView, RestorationView
 from scancontrol.daemon.page.messages import Abort, EmergencyBlank, Notice, Pause, Record, Resume, Start
 from scancontrol.daemon.page.server import LiveServer
 from scancontrol.daemon.snapshot import BeamSnapshot, DoseSnapshot, RestorationsSnapshot, Snapshot
+from scancontrol.paths import Raster
+from scancontrol.plan.plan import ScanPlan
 from scancontrol.plan.planned import PlanFigures
 from scancontrol.restoration import Provenance
 from scancontrol.wire.messages import Status
@@ -71,6 +73,10 @@ def fill(image: Image, weight: npt.NDArray[np.uint8]) -> tuple[Image, Image]:
     return estimate, (0.25 + 1.1 * (1 - np.exp(-distance / 5))).astype(np.float32) * spread
 
 
+def scan_plan(name: str) -> ScanPlan:
+    return ScanPlan(name=name, shape=(64, 64), fov_nm=12.8, dwell_us=1.0, patterns=(Raster(),))
+
+
 class SyntheticDaemon:
     """Scans in a thread of its own; ``restorer_state`` and ``publish_once`` let a test set the scene."""
 
@@ -110,19 +116,20 @@ class SyntheticDaemon:
 
     def obey(self, timeout_s: float) -> None:
         try:
-            command = self.hub.commands.get(timeout=timeout_s) if timeout_s else self.hub.commands.get_nowait()
+            asked = self.hub.commands.get(timeout=timeout_s) if timeout_s else self.hub.commands.get_nowait()
         except queue.Empty:
             return
+        command = asked.command
         if not (isinstance(command, EmergencyBlank) and self.taken[-1:] == [command]):  # it comes over two connections
             self.taken.append(command)
         match command:
             case Start(plan=plan, number=number):
-                self.orders.start(plan, number)
+                self.orders.start(scan_plan(str(plan)), number)
                 order = self.orders.take()
                 assert order is not None
                 self.orders.lifted(order)
                 self.order = order
-                self.plan, self.phase, self.reason, self.blanked = plan, "scanning", None, False
+                self.plan, self.phase, self.reason, self.blanked = str(plan), "scanning", None, False
                 self.series, self.frame = self.series + 1, 0
                 self.hub.publish_notice(Notice(f"Started {plan}."))
             case Pause():

@@ -8,10 +8,10 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from scancontrol.daemon.page.hub import KEPT_NOTICES, MAX_WAITING_COMMANDS, LiveHub, PartialView, RestorationView
-from scancontrol.daemon.page.messages import Abort, EmergencyBlank, Notice, Pause, Start
+from scancontrol.daemon.page.hub import KEPT_NOTICES, MAX_WAITING_COMMANDS, Asked, LiveHub, PartialView, RestorationView
+from scancontrol.daemon.page.messages import Abort, Done, EmergencyBlank, Notice, Pause, Refusal, Start
 from scancontrol.daemon.snapshot import Snapshot
-from scancontrol.errors import InvalidInput
+from scancontrol.errors import InvalidInput, OrderRefused
 from scancontrol.restoration import Provenance
 
 NEAREST = Provenance(method="nearest", face="classical")
@@ -64,8 +64,8 @@ def test_only_the_last_notices_are_kept_each_with_its_time() -> None:
 def test_nothing_that_was_asked_for_before_a_blank_or_an_abort_outlives_it(stop: Abort | EmergencyBlank) -> None:
     commands = LiveHub().commands
     for command in (Start(plan="a", number=0), Pause(), stop, Start(plan="b", number=1)):
-        assert commands.offer(command)
-    assert [commands.get_nowait() for _ in range(2)] == [stop, Start(plan="b", number=1)]
+        assert commands.offer(Asked(command))
+    assert [commands.get_nowait().command for _ in range(2)] == [stop, Start(plan="b", number=1)]
     assert commands.empty()
 
 
@@ -82,9 +82,9 @@ def test_a_blank_or_an_abort_acts_in_the_thread_that_brings_it_however_much_wait
 
 def test_a_thread_that_waits_for_a_command_gets_it() -> None:
     hub, taken = LiveHub(), []
-    waiter = threading.Thread(target=lambda: taken.append(hub.commands.get(timeout=5)))
+    waiter = threading.Thread(target=lambda: taken.append(hub.commands.get(timeout=5).command))
     waiter.start()
-    assert hub.commands.offer(Pause())
+    assert hub.commands.offer(Asked(Pause()))
     waiter.join(5)
     assert taken == [Pause()]
 
@@ -110,3 +110,42 @@ def test_images_that_do_not_fit_are_refused_and_change_nothing(publish: Callable
     with pytest.raises(InvalidInput, match="shape"):
         publish(hub)
     assert all(hub.newest(slot) is None for slot in ("partial", "complete", "restoration", "truth"))  # type: ignore[arg-type]
+
+
+class Answers:
+    """A client that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[object] = []
+
+    def answer(self, message: object) -> None:
+        self.told.append(message)
+
+
+def test_whoever_waits_for_an_answer_hears_that_a_blank_came_first() -> None:
+    hub, client = LiveHub(), Answers()
+    assert hub.take(Start(plan="a", number=0, request=5), client)
+    assert hub.take(Pause(), client)  # which nobody waits for
+    assert hub.take(EmergencyBlank())
+    (told,) = client.told
+    assert isinstance(told, Refusal)
+    assert (told.request, told.code) == (5, "refused")
+    assert "a Blank or an Abort came after" in told.text
+
+
+def test_an_answer_carries_the_number_that_it_was_asked_by() -> None:
+    client = Answers()
+    asked = Asked(Start(plan="a", number=0, request=5), client)
+    asked.done(number=3)
+    assert asked.refused(InvalidInput("dwell_us", 0.05, "is below 0.125", "raise it"))
+    assert client.told[0] == Done(request=5, number=3)
+    assert client.told[1] == Refusal(
+        code="refused",
+        text="dwell_us = 0.05 is below 0.125; raise it",
+        request=5,
+        quantity="dwell_us",
+        value="0.05",
+        limit="is below 0.125",
+        remedy="raise it",
+    )
+    assert not Asked(Pause(), client).refused(OrderRefused("nothing is scanned"))  # so it is said to everybody

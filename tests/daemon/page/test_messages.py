@@ -12,15 +12,20 @@ from hypothesis import strategies as st
 from scancontrol.acquisition import AcquisitionStatus
 from scancontrol.daemon.page.messages import (
     MAX_COMMAND_BYTES,
+    MAX_PLAN_BYTES,
     Abort,
     Acknowledge,
+    CheckPlan,
+    DeletePreset,
     EmergencyBlank,
     Hello,
+    ListPlans,
     Notice,
     Pause,
     Record,
     Refusal,
     Resume,
+    SavePreset,
     ShowChannel,
     Start,
     decode_from_page,
@@ -38,6 +43,12 @@ GOLDEN = [
     (ShowChannel(channel="BF"), '{"type":"show_channel","channel":"BF"}'),
     (Record(on=True), '{"type":"record","on":true}'),
     (Acknowledge(seq=12), '{"type":"ack","seq":12}'),
+    (Pause(request=3), '{"type":"pause","request":3}'),
+    (CheckPlan(plan={"name": "a"}, request=3), '{"type":"check_plan","plan":{"name":"a"},"request":3}'),
+    (CheckPlan(plan="a", request=3), '{"type":"check_plan","plan":"a","request":3}'),
+    (ListPlans(request=3), '{"type":"list_plans","request":3}'),
+    (SavePreset(plan={}, replace=True, request=3), '{"type":"save_preset","plan":{},"replace":true,"request":3}'),
+    (DeletePreset(name="a", request=3), '{"type":"delete_preset","name":"a","request":3}'),
 ]
 
 
@@ -74,6 +85,12 @@ def test_every_message_of_the_page_has_one_spelling(message: msgspec.Struct, tex
         '{"type":"pause"}{"type":"pause"}',
         "[" * 4000,
         " " * (MAX_COMMAND_BYTES + 1),
+        '{"type":"pause"' + " " * MAX_COMMAND_BYTES + "}",
+        '{"type":"check_plan","request":1}',
+        '{"type":"check_plan","request":-1,"plan":"a"}',
+        '{"type":"check_plan","request":1,"plan":["a"]}',
+        '{"type":"check_plan","plan":{"a":' + "[" * 100_000 + "}}",
+        '{"type":"start","number":0,"plan":{"a":"' + "b" * MAX_PLAN_BYTES + '"}}',
         b'{"type":"pause"}',
         "\ud800",
     ],
@@ -119,3 +136,9 @@ def test_the_daemon_speaks_tagged_json_without_infinities() -> None:
         (Refusal(code="busy", text="t"), "refusal"),
     ):
         assert json.loads(encode_text(message))["type"] == tag
+
+
+def test_only_a_message_with_a_plan_in_it_may_be_long() -> None:
+    plan = {"positions": "A" * (2 * MAX_COMMAND_BYTES)}
+    for message in (Start(plan=plan, number=0), CheckPlan(plan=plan), SavePreset(plan=plan)):
+        assert decode_from_page(msgspec.json.encode(message).decode()) == message

@@ -9,6 +9,7 @@ import shutil
 import socket
 import ssl
 import subprocess
+import threading
 import time
 import tracemalloc
 from collections.abc import Iterator
@@ -23,7 +24,17 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
 from scancontrol.daemon.page.hub import LiveHub, PartialView
-from scancontrol.daemon.page.messages import PAGE_PROTOCOL, EmergencyBlank, Notice, Pause, Start
+from scancontrol.daemon.page.messages import (
+    MAX_PLAN_BYTES,
+    PAGE_PROTOCOL,
+    Answer,
+    Done,
+    EmergencyBlank,
+    Inquiry,
+    Notice,
+    Pause,
+    Start,
+)
 from scancontrol.daemon.page.server import MAX_CONNECTIONS, MAX_WATCHERS, LiveServer
 from scancontrol.daemon.page.site import STATIC_FILES
 from scancontrol.daemon.snapshot import Snapshot
@@ -157,7 +168,7 @@ def test_commands_reach_the_daemon_and_a_blank_empties_what_waits(hub: LiveHub, 
         page.send('{"type":"nonsense"}')
         page.recv(5)
         assert json.loads(page.recv(5))["code"] == "malformed"  # so all before it were taken
-    taken = [hub.commands.get_nowait() for _ in range(2)]
+    taken = [hub.commands.get_nowait().command for _ in range(2)]
     assert taken == [EmergencyBlank(), Start(plan="spiral", number=3)]
     assert hub.commands.empty()
 
@@ -175,7 +186,7 @@ def test_an_observer_may_blank_the_beam_and_nothing_else(hub: LiveHub, server: L
             page.send(f'{{"type":{command}}}')
             assert json.loads(page.recv(5))["code"] == "read_only"
         page.send('{"type":"emergency_blank"}')
-        assert hub.commands.get(timeout=5) == EmergencyBlank()
+        assert hub.commands.get(timeout=5).command == EmergencyBlank()
     assert hub.commands.empty()
 
 
@@ -197,20 +208,62 @@ def test_a_malformed_message_gets_a_typed_answer_and_the_page_lives_on(
         page.send(text)
         assert json.loads(page.recv(5))["code"] == "malformed"
         page.send('{"type":"pause"}')
-        assert hub.commands.get(timeout=5) == Pause()
+        assert hub.commands.get(timeout=5).command == Pause()
     assert hub.commands.empty()
 
 
 def test_a_message_above_the_bound_ends_its_connection_alone(hub: LiveHub, server: LiveServer) -> None:
     with watch(server.url) as other, watch(server.url) as page:
         page.recv(5)
-        page.send("x" * 10_000)
+        page.send("x" * (MAX_PLAN_BYTES + 1))
         with pytest.raises(ConnectionClosed) as closed:
             page.recv(5)
         assert closed.value.rcvd is not None
         assert closed.value.rcvd.code == 1009
         other.send('{"type":"pause"}')
-        assert hub.commands.get(timeout=5) == Pause()
+        assert hub.commands.get(timeout=5).command == Pause()
+
+
+def test_what_an_observer_sends_is_short_or_ends_the_connection(server: LiveServer) -> None:
+    with watch(server.observer_url) as page:
+        page.recv(5)
+        page.send("x" * 10_000)
+        with pytest.raises(ConnectionClosed, match="1009"):
+            page.recv(5)
+
+
+def test_an_inquiry_is_answered_while_another_waits_and_a_blank_overtakes_them(hub: LiveHub) -> None:
+    asked, go_on = threading.Event(), threading.Event()
+
+    def slowly(inquiry: Inquiry) -> Answer:
+        asked.set()
+        assert go_on.wait(5)
+        return Done(request=inquiry.request or 0)
+
+    hub.on_inquiry = slowly
+    with LiveServer(hub) as server, watch(server.url) as page:
+        page.recv(5)
+        for number in (7, 8):
+            page.send(f'{{"type":"list_plans","request":{number}}}')
+        assert asked.wait(5)
+        page.send('{"type":"emergency_blank"}')
+        assert hub.commands.get(timeout=5).command == EmergencyBlank()
+        go_on.set()
+        assert [json.loads(page.recv(5)) for _ in range(2)] == [{"type": "done", "request": n} for n in (7, 8)]
+
+
+def test_inquiries_beyond_those_that_wait_are_refused_by_their_number(hub: LiveHub) -> None:
+    go_on = threading.Event()
+    hub.on_inquiry = lambda inquiry: Done(request=inquiry.request or int(go_on.wait(5)))
+    with LiveServer(hub) as server, watch(server.url) as page:
+        page.recv(5)
+        page.send('{"type":"list_plans"}')
+        for number in range(100, 120):
+            page.send(f'{{"type":"list_plans","request":{number}}}')
+        refused = json.loads(page.recv(5))
+        go_on.set()
+        assert (refused["type"], refused["code"]) == ("refusal", "busy")
+        assert 108 <= refused["request"] < 120
 
 
 def test_no_more_than_so_many_pages_may_watch(server: LiveServer) -> None:
