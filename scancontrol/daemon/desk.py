@@ -98,7 +98,7 @@ class Desk:
             patterns=tuple(map(_cost, planned.patterns)),
             frames=plan.frames,
             total_time_s=planned.total_time_s,
-            total_dose_e_per_a2=planned.total_dose_e_per_a2,
+            worst_area_e_per_a2=planned.worst_area_e_per_a2,
             electrons=sum(n * one.dose.electrons for n, one in zip(plan.repeats(), planned.patterns, strict=False)),
             area_e_per_a2=self._dose.area_e_per_a2(path),
             area_limit_e_per_a2=self._dose.ledger.limits.area_e_per_a2,
@@ -117,6 +117,5 @@ def _cost(one: PathFigures) -> PatternCost:
         dwell_us=one.dwell_per_pixel_us,
         frame_time_ms=one.duration_us / 1e3,
         blanked_share=one.overhead,
-        dose_e_per_a2=one.dose.region_e_per_a2,
         worst_area_e_per_a2=one.dose.worst_area_e_per_a2,
     )

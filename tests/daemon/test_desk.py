@@ -52,7 +52,7 @@ def test_a_plan_is_answered_with_what_it_comes_to_on_this_microscope(desk: Desk)
     )
     assert cost.frame_time_ms == pytest.approx(figures.duration_us / 1e3)
     assert found.total_time_s == pytest.approx(4 * cost.frame_time_ms / 1e3)
-    assert found.total_dose_e_per_a2 == planned.total_dose_e_per_a2
+    assert found.worst_area_e_per_a2 == planned.worst_area_e_per_a2
     assert found.electrons == pytest.approx(4 * figures.dose.electrons)
     assert (found.area_e_per_a2, found.area_limit_e_per_a2) == (0.0, 1e4)
     assert 0 < found.arming_s < 60

@@ -190,7 +190,6 @@ class PatternCost(msgspec.Struct, frozen=True, kw_only=True):
     dwell_us: float  # as the sample clock allows it
     frame_time_ms: float
     blanked_share: float  # of the frame's time
-    dose_e_per_a2: float  # mean of the region
     worst_area_e_per_a2: float
 
 
@@ -202,7 +201,7 @@ class PlanChecked(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", t
     patterns: tuple[PatternCost, ...]  # one for each, of the frame in which it is first taken
     frames: int
     total_time_s: float  # of the beam, blanked moves counted
-    total_dose_e_per_a2: float  # of the most exposed area, all frames
+    worst_area_e_per_a2: float  # of all frames
     electrons: float  # of all frames
     area_e_per_a2: float  # what that area has had before
     area_limit_e_per_a2: float | None  # the specimen's
