@@ -9,9 +9,10 @@ from typing import Any
 
 from scancontrol.errors import InvalidInput
 from scancontrol.files import config_file
+from scancontrol.plan.figures import PathFigures
 from scancontrol.plan.notes import notes, quantisation
 from scancontrol.plan.plan import load_capabilities, load_plan_and_notes
-from scancontrol.plan.planned import PathFigures, PlannedScan
+from scancontrol.plan.planned import PlannedScan
 from scancontrol.units import per_a2
 
 __all__ = ["add_parser", "run", "table"]

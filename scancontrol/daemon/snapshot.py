@@ -17,7 +17,7 @@ import msgspec
 
 from scancontrol.acquisition import AcquisitionStatus
 from scancontrol.daemon.orders import OrdersSnapshot
-from scancontrol.plan.planned import PlanFigures
+from scancontrol.plan.figures import PlanFigures
 from scancontrol.wire.messages import Status
 
 __all__ = [

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from scancontrol.dose.electrons import dwell_map_us
 from scancontrol.paths.path import ScanPath
 from scancontrol.paths.pattern import CONTINUOUS
-from scancontrol.plan.planned import PathFigures, PlannedScan
+from scancontrol.plan.figures import PathFigures
+from scancontrol.plan.planned import PlannedScan
 from scancontrol.units import per_a2
 
 if TYPE_CHECKING:

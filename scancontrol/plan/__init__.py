@@ -1,1 +1,1 @@
-"""What is asked for (:mod:`.plan`), and that on one microscope, checked (:mod:`.planned`)."""
+"""What is asked for (:mod:`.plan`), and that on one microscope, checked (:mod:`.planned`), with its figures (:mod:`.figures`)."""

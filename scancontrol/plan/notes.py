@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from scancontrol.plan.planned import PathFigures, PlannedScan
+from scancontrol.plan.figures import PathFigures
+from scancontrol.plan.planned import PlannedScan
 
 __all__ = ["notes", "quantisation"]
 

@@ -6,91 +6,29 @@ the paths that were asked for last.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cached_property
 
 import msgspec
 import numpy as np
 
-from scancontrol.capabilities import Capabilities, CoilModel
+from scancontrol.capabilities import Capabilities
 from scancontrol.dose import electrons as dose
 from scancontrol.dose.limits import check_limit, frames_in_worst_area
 from scancontrol.errors import InvalidInput
 from scancontrol.paths import expand, solve
-from scancontrol.paths.motion import Motion, check_slew, motion
-from scancontrol.paths.path import Coverage, ScanPath
-from scancontrol.paths.pattern import Pattern
+from scancontrol.paths.motion import check_slew
+from scancontrol.paths.path import ScanPath
 from scancontrol.paths.patterns.rasters import Raster
 from scancontrol.paths.recipe import AnyPattern, PathRecipe
+from scancontrol.plan.figures import PathFigures, PlanFigures
+from scancontrol.plan.full_raster import full_raster
 from scancontrol.plan.plan import ScanPlan
 from scancontrol.recent import Recent
 from scancontrol.units import rounded_down, rounded_up
 
-__all__ = ["PathFigures", "PlanFigures", "PlannedScan", "pattern_title"]
+__all__ = ["PlannedScan"]
 
 _PATHS_KEPT = 2
-
-
-@dataclass(frozen=True)
-class PathFigures:
-    """What one frame along one path costs, and what it asks of the coils."""
-
-    title: str
-    recipe: PathRecipe
-    samples: int
-    coverage: Coverage
-    dwell_per_pixel_us: float
-    exposure_us: float
-    settle_us: float  # blanked time of jumps
-    flyback_us: float  # blanked time of line and frame flybacks
-    moves: int
-    dose: dose.FrameDose
-    motion: Motion
-
-    @classmethod
-    def of(cls, path: ScanPath, beam_current_pa: float, coil: CoilModel, title: str | None = None) -> PathFigures:
-        """The figures of ``path``; a short path is expanded once for all of them, a long one streamed."""
-        return cls(
-            title=pattern_title(path.recipe.pattern) if title is None else title,
-            recipe=path.recipe,
-            samples=path.count,
-            coverage=path.coverage,
-            dwell_per_pixel_us=path.dwell_per_pixel_us,
-            exposure_us=path.exposure_us,
-            settle_us=path.settle_time_us,
-            flyback_us=path.flyback_time_us,
-            moves=path.moves,
-            dose=dose.frame_dose(path, beam_current_pa),
-            motion=motion(path, coil),
-        )
-
-    @property
-    def duration_us(self) -> float:
-        """Time of the whole frame, blanked moves counted."""
-        return self.exposure_us + self.settle_us + self.flyback_us
-
-    @property
-    def overhead(self) -> float:
-        """Fraction of the frame's time in which the beam is blanked."""
-        return (self.settle_us + self.flyback_us) / self.duration_us
-
-
-@dataclass(frozen=True)
-class PlanFigures:
-    """What the page and the status say of a plan: its first frame's figures, and what limits them."""
-
-    plan: str
-    pattern: str
-    frames: int
-    dwell_us: float
-    beam_current_pa: float
-    beam_frame_time_ms: float
-    worst_area_frame_e_per_a2: float
-    dose_limit_e_per_a2: float | None
-    coverage_nominal: float
-    coverage_touched: float
-    coverage_dose: float
-    saturation_counts: float
 
 
 class PlannedScan:
@@ -179,8 +117,7 @@ class PlannedScan:
     @cached_property
     def raster(self) -> PathFigures:
         """A full raster of the same frame, to hold the plan's paths beside."""
-        path = expand(self.recipe_of(Raster()))
-        return PathFigures.of(path, self.beam_current_pa, self.capabilities.coil, "full raster")
+        return full_raster(self.recipe_of(Raster()), self.beam_current_pa, self.capabilities.coil)
 
     @property
     def figures(self) -> PlanFigures:
@@ -272,10 +209,3 @@ class PlannedScan:
         check_limit(
             frames_in_worst_area(frames), spent, limit, dwell_us=self.plan.dwell_us, coverage=coverage, frames=frames
         )
-
-
-def pattern_title(pattern: Pattern) -> str:
-    """What a pattern is called in tables and on the page, such as ``archimedean, linear``."""
-    name = str(pattern.__struct_config__.tag).replace("_", " ")
-    speed = getattr(pattern, "speed", None)
-    return f"{name}, {speed}" if speed else name

@@ -25,8 +25,8 @@ from scancontrol.daemon.page.messages import Abort, EmergencyBlank, Notice, Paus
 from scancontrol.daemon.page.server import LiveServer
 from scancontrol.daemon.snapshot import BeamSnapshot, DoseSnapshot, RestorationsSnapshot, Snapshot
 from scancontrol.paths import Raster
+from scancontrol.plan.figures import PlanFigures
 from scancontrol.plan.plan import ScanPlan
-from scancontrol.plan.planned import PlanFigures
 from scancontrol.restoration import Provenance
 from scancontrol.wire.messages import Status
 
