@@ -32,7 +32,8 @@ from scancontrol.daemon.plans import PlanBook
 from scancontrol.errors import InvalidInput, LinkError, ScanControlError
 from scancontrol.plan.notes import notes
 from scancontrol.plan.plan import ScanPlan
-from scancontrol.plan.planned import PathFigures, PlannedScan
+from scancontrol.plan.figures import PathFigures
+from scancontrol.plan.planned import PlannedScan
 
 __all__ = ["Desk"]
 

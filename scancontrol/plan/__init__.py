@@ -1,1 +1,1 @@
-"""What is asked for (:mod:`.plan`), that on one microscope, checked (:mod:`.planned`), and what it costs (:mod:`.figures`)."""
+"""A plan: what is asked for (:mod:`.plan`), that on one microscope, checked (:mod:`.planned`), its figures and files."""
