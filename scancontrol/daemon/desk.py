@@ -30,9 +30,9 @@ from scancontrol.daemon.page.messages import (
 )
 from scancontrol.daemon.plans import PlanBook
 from scancontrol.errors import InvalidInput, LinkError, ScanControlError
+from scancontrol.plan.figures import PathFigures
 from scancontrol.plan.notes import notes
 from scancontrol.plan.plan import ScanPlan
-from scancontrol.plan.figures import PathFigures
 from scancontrol.plan.planned import PlannedScan
 
 __all__ = ["Desk"]
