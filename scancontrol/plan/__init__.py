@@ -1,1 +1,1 @@
-"""A plan: what is asked for (:mod:`.plan`), that on one microscope, checked (:mod:`.planned`), its figures and files."""
+"""What is asked for (:mod:`.plan`); checked on a microscope (:mod:`.planned`); what it costs (:mod:`.figures`)."""
