@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import argparse
 import logging
+import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,9 +21,9 @@ from pathlib import Path
 import torch
 
 from restore.experiments.figures import draw_curves
-from restore.experiments.plans import EXPERIMENTS, Experiment, Scale
-from restore.experiments.results import gather, verdicts_table
-from restore.experiments.runs import run_one
+from restore.experiments.plans import EXPERIMENTS, WARM, Experiment, Scale
+from restore.experiments.results import finished, gather, points_of, verdicts_table
+from restore.experiments.runs import run_folder, run_one
 from restore.training.images import ImageSet
 from restore.training.simulated import simulated_images
 from scancontrol.errors import InvalidInput, ScanControlError
@@ -51,8 +53,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--jobs", type=int, default=1, help="runs at a time")
     parser.add_argument("--threads", type=int, default=1, help="of each run")
     parser.add_argument("--device", default="cpu", help="of each run")
-    for name, of in (("width", float), ("size", int), ("steps", int)):
-        parser.add_argument(f"--{name}", type=of, default=getattr(Scale(), name), help="see Scale")
+    for name, of, what in (
+        ("width", float, "of the author's channels"),
+        ("size", int, "of the crops in pixels"),
+        ("steps", int, "of each run"),
+        ("warm-steps", int, "of them, shared by the experiments of a seed that may branch; 0 for none"),
+        ("clip-decay", float, "of the moments of clipping; 0.999 is the author's"),
+    ):
+        parser.add_argument(f"--{name}", type=of, default=getattr(Scale(), name.replace("-", "_")), help=what)
     parser.add_argument("--run", nargs=2, metavar=("NAME", "SEED"), help=argparse.SUPPRESS)
     return parser
 
@@ -68,22 +76,27 @@ def _images(options: argparse.Namespace) -> tuple[ImageSet, tuple[str, ...]]:
     return images, tuple(groups[:: max(2, len(groups) // 8)])
 
 
+def _scale(options: argparse.Namespace) -> Scale:
+    return Scale(options.width, options.size, options.steps, options.warm_steps, options.clip_decay)
+
+
 def _one(options: argparse.Namespace) -> int:
     """This process's run."""
     torch.set_num_threads(options.threads)
-    (experiment,) = [e for e in EXPERIMENTS if e.name == options.run[0]]
+    (experiment,) = [e for e in (WARM, *EXPERIMENTS) if e.name == options.run[0]]
     images, holdout = _images(options)
     ends = time.monotonic() + 60 * options.minutes if options.minutes is not None else float("inf")
-    scale = Scale(options.width, options.size, options.steps)
+    asked = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: asked.set())
     done = run_one(
         experiment,
         int(options.run[1]),
-        scale,
+        _scale(options),
         images,
         holdout,
         options.out,
         options.device,
-        lambda: time.monotonic() > ends,
+        lambda: asked.is_set() or time.monotonic() > ends,
     )
     return 0 if done else _UNFINISHED
 
@@ -98,52 +111,69 @@ def _chosen(only: Sequence[str] | None) -> list[Experiment]:
     return [known[name] for name in only if name != "none"]
 
 
-def _report(out: Path) -> None:
-    """Table, figures and claims from what there is."""
+def _report(out: Path, *, figures: bool) -> None:
+    """Table and claims, and the figures if asked for, from what there is."""
     points = gather(out)
-    draw_curves(out, points)
     write_text(out / "claims.md", verdicts_table(points))
+    if figures:
+        draw_curves(out, points)
+
+
+_Run = tuple[Experiment, int]
+
+
+def _runs(chosen: Sequence[Experiment], seeds: int, scale: Scale) -> list[_Run]:
+    """All experiments of one seed before the next: whatever time is left, what there is can be compared."""
+    shared = [WARM] if any(WARM.name in experiment.needs(scale) for experiment in chosen) else []
+    return [(experiment, seed) for seed in range(seeds) for experiment in (*shared, *chosen)]
+
+
+def _is_done(out: Path, run: _Run) -> bool:
+    return finished(points_of(run_folder(out, run[0].name, run[1]))) is not None
 
 
 def _all(options: argparse.Namespace, arguments: Sequence[str]) -> int:
-    """Every run, a few at a time."""
+    """Every run, a few at a time, each after those that it needs."""
     options.out.mkdir(parents=True, exist_ok=True)
-    chosen = _chosen(options.only)
-    # All experiments of one seed before the next: whatever time is left, what there is can be compared.
-    waiting = [
-        (e, seed) for later in (False, True) for seed in range(options.seeds) for e in chosen if bool(e.after) == later
-    ]
-    began, total, failed = time.monotonic(), len(waiting), 0
-    running: list[tuple[subprocess.Popen[bytes], str]] = []
-    left = list(waiting)
-    bar = progress(total, "runs")
+    scale = _scale(options)
+    left = [run for run in _runs(_chosen(options.only), options.seeds, scale) if not _is_done(options.out, run)]
+    began, failed = time.monotonic(), 0
+    running: dict[tuple[str, int], subprocess.Popen[bytes]] = {}
+
+    def ready(run: _Run) -> bool:
+        unfinished = {(experiment.name, seed) for experiment, seed in left} | running.keys()
+        return not {(name, run[1]) for name in run[0].needs(scale)} & unfinished
+
+    bar = progress(len(left), "runs")
     try:
         while left or running:
             spent_min = (time.monotonic() - began) / 60
-            while left and len(running) < options.jobs and (options.minutes is None or spent_min < options.minutes):
-                experiment, seed = left.pop(0)
+            in_time = options.minutes is None or spent_min < options.minutes
+            if in_time and len(running) < options.jobs and (run := next(filter(ready, left), None)) is not None:
+                left.remove(run)
+                experiment, seed = run
                 limit = [] if options.minutes is None else ["--minutes", str(options.minutes - spent_min)]
-                run = ["--run", experiment.name, str(seed)]
-                command = [sys.executable, "-m", "restore.experiments", *arguments, *run, *limit]
+                one = ["--run", experiment.name, str(seed)]
+                command = [sys.executable, "-m", "restore.experiments", *arguments, *one, *limit]
                 with (options.out / f"{experiment.name}-{seed}.log").open("ab") as file:
-                    process = subprocess.Popen(command, stdout=file, stderr=file)
-                running.append((process, f"{experiment.name} seed {seed}"))
+                    running[experiment.name, seed] = subprocess.Popen(command, stdout=file, stderr=file)
+                continue
             if not running:
                 break
-            for process, name in [(process, name) for process, name in running if process.poll() is not None]:
-                running.remove((process, name))
-                failed += process.returncode not in (0, _UNFINISHED)
-                word = {0: "done", _UNFINISHED: "has to go on later"}.get(process.returncode, "failed, see its log")
-                say_beside(bar, f"{name} {word}")
+            for name, seed in [key for key, process in running.items() if process.poll() is not None]:
+                code = running.pop((name, seed)).returncode
+                failed += code not in (0, _UNFINISHED)
+                word = {0: "done", _UNFINISHED: "has to go on later"}.get(code, "failed, see its log")
+                say_beside(bar, f"{name} seed {seed} {word}")
                 bar.update()
-                _report(options.out)
+                _report(options.out, figures=False)
             time.sleep(0.2)
     finally:
         bar.close()
-        for process, _ in running:
+        for process in running.values():
             process.terminate()
             process.wait()
-    _report(options.out)
+    _report(options.out, figures=True)
     return 1 if failed else 0
 
 

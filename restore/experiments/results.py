@@ -9,13 +9,25 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Literal
 
+import msgspec
 import numpy as np
 from scipy import stats
 
 from restore.experiments.plans import CLAIMS, Claim
 from scancontrol.files import read_csv, write_text
 
-__all__ = ["Point", "Verdict", "append_point", "final", "gather", "points_of", "verdict", "verdicts_table"]
+__all__ = [
+    "Point",
+    "Verdict",
+    "append_point",
+    "final",
+    "finished",
+    "forget_after",
+    "gather",
+    "points_of",
+    "verdict",
+    "verdicts_table",
+]
 
 _POINTS_FILE = "points.csv"
 
@@ -27,9 +39,11 @@ class Point:
     experiment: str
     seed: int
     step: int
+    done_pct: float  # of the run
     lowpass_pct: float  # held-out RMSE against the low-passed truth
+    both_lowpass_pct: float  # with the restoration low-passed too
     rmse_pct: float  # against the truth
-    seconds_per_step: float  # of the processor
+    processor_s: float  # of training from nothing to here
     parameters: int
     size_px: int
 
@@ -55,19 +69,22 @@ def points_of(folder: Path) -> list[Point]:
     path = folder / _POINTS_FILE
     if not path.exists():
         return []
-    return [
-        Point(
-            row["experiment"],
-            int(row["seed"]),
-            int(row["step"]),
-            float(row["lowpass_pct"]),
-            float(row["rmse_pct"]),
-            float(row["seconds_per_step"]),
-            int(row["parameters"]),
-            int(row["size_px"]),
-        )
-        for row in read_csv(path, "results")
-    ]
+    return [msgspec.convert(row, Point, strict=False) for row in read_csv(path, "results")]
+
+
+def forget_after(folder: Path, step: int) -> None:
+    """Drop what a killed run measured after the step from which it now goes on."""
+    points = points_of(folder)
+    kept = [point for point in points if point.step <= step]
+    if len(kept) < len(points):
+        (folder / _POINTS_FILE).unlink()
+        for point in kept:
+            append_point(folder, point)
+
+
+def finished(points: Sequence[Point]) -> Point | None:
+    """A run's last measurement, if the run came to its end."""
+    return points[-1] if points and points[-1].done_pct >= 100 - 1e-6 else None
 
 
 def gather(out: Path) -> list[Point]:
@@ -80,10 +97,9 @@ def gather(out: Path) -> list[Point]:
 
 
 def final(points: Sequence[Point], experiment: str) -> dict[int, float]:
-    """Each seed's last held-out error, of the runs that went as far as the farthest."""
-    mine = [point for point in points if point.experiment == experiment]
-    last = max((point.step for point in mine), default=0)
-    return {point.seed: point.lowpass_pct for point in mine if point.step == last}
+    """Each seed's held-out error at the end, of the runs that came to it."""
+    ends = (finished([point]) for point in points if point.experiment == experiment)
+    return {point.seed: point.lowpass_pct for point in ends if point is not None}
 
 
 @dataclass(frozen=True)

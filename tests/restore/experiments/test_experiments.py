@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -10,16 +12,17 @@ from PIL import Image
 from training_tools import specimens
 
 from restore.experiments.__main__ import main
-from restore.experiments.plans import BASE, CLAIMS, EXPERIMENTS, Claim, Scale, configuration
+from restore.experiments.plans import BASE, CLAIMS, EXPERIMENTS, WARM, Claim, Experiment, Scale, configuration
 from restore.experiments.results import Point, append_point, final, gather, points_of, verdict, verdicts_table
-from restore.experiments.runs import run_one
+from restore.experiments.runs import run_folder, run_one
 from restore.training.images import ImageSet
+from scancontrol.errors import InvalidInput
 
 SCALE = Scale(width=1 / 32, size=64, steps=8)
 
 
-def _point(experiment: str, seed: int, step: int, error: float) -> Point:
-    return Point(experiment, seed, step, error, error + 1, 0.1, 1000, 64)
+def _point(experiment: str, seed: int, step: int, error: float, done_pct: float = 100.0) -> Point:
+    return Point(experiment, seed, step, done_pct, error, error, error + 1, 0.1 * step, 1000, 64)
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS, ids=lambda e: e.name)
@@ -33,6 +36,21 @@ def test_every_experiment_is_a_configuration_and_only_what_it_names_differs(expe
         if len(experiment.stages) == 1 and "draw" not in experiment.changes:
             assert config.draw == ordinary.draw
     assert sum(share for _, share in experiment.stages) <= 1
+
+
+@pytest.mark.parametrize("experiment", [e for e in EXPERIMENTS if e.warm], ids=lambda e: e.name)
+def test_what_branches_from_the_shared_steps_has_their_network_and_optimiser(experiment) -> None:
+    shared, config = (configuration(e, SCALE, 0, ()) for e in (WARM, experiment))
+    assert (config.network, config.optimiser, config.schedule) == (shared.network, shared.optimiser, shared.schedule)
+
+
+def test_every_run_comes_after_those_that_it_needs() -> None:
+    scale = Scale(steps=8, warm_steps=4)
+    names = {WARM.name} | {experiment.name for experiment in EXPERIMENTS}
+    for experiment in EXPERIMENTS:
+        assert experiment.needs(scale) <= names - {experiment.name}
+        assert WARM.name not in experiment.needs(Scale(steps=8))
+    assert next(e for e in EXPERIMENTS if e.name == "adversarial").needs(scale) == {BASE}
 
 
 def test_the_parts_of_two_stages_take_as_many_steps_as_one() -> None:
@@ -66,7 +84,7 @@ def test_a_claim_is_judged_by_the_differences_of_paired_seeds(lower, higher, wor
 
 
 def test_a_run_that_did_not_go_as_far_is_not_compared() -> None:
-    points = [_point("a", 0, 5, 1.0), _point("a", 0, 10, 0.5), _point("a", 1, 5, 2.0)]
+    points = [_point("a", 0, 5, 1.0, 50.0), _point("a", 0, 10, 0.5), _point("a", 1, 5, 2.0, 50.0)]
     assert final(points, "a") == {0: 0.5}
 
 
@@ -111,6 +129,41 @@ def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(images: Path, tmp_
     whole, parts = (points_of(tmp_path / name / "two_stages" / "seed-1") for name in ("whole", "parts"))
     assert [(p.step, p.lowpass_pct) for p in whole] == [(p.step, pytest.approx(p.lowpass_pct, rel=1e-5)) for p in parts]
     assert whole[-1].step == 8
+
+
+@pytest.mark.slow
+def test_a_branch_of_the_shared_steps_is_the_run_that_took_them_itself(images: Path, tmp_path: Path) -> None:
+    pictures = ImageSet.read(images)
+    holdout = (sorted(set(pictures.groups))[0],)
+    base, huber = (next(e for e in EXPERIMENTS if e.name == name) for name in (BASE, "huber"))
+    shared = dataclasses.replace(SCALE, warm_steps=4)
+
+    def ran(experiment: Experiment, scale: Scale, out: str) -> list[Point]:
+        assert run_one(experiment, 0, scale, pictures, holdout, tmp_path / out, "cpu", lambda: False)
+        return points_of(run_folder(tmp_path / out, experiment.name, 0))
+
+    assert ran(WARM, shared, "shared")[-1].step == 4
+    whole, branch = ran(base, SCALE, "whole"), ran(base, shared, "shared")
+    assert [point.step for point in branch] == [5, 6, 7, 8]
+    later = [point for point in whole if point.step > 4]
+    assert [p.lowpass_pct for p in branch] == pytest.approx([p.lowpass_pct for p in later], rel=1e-5)
+    assert branch[-1].processor_s > branch[0].processor_s > 0
+    assert ran(huber, shared, "shared")[-1].lowpass_pct != branch[-1].lowpass_pct
+
+
+@pytest.mark.slow
+def test_ours_gets_the_processor_minutes_of_his_and_no_more(images: Path, tmp_path: Path) -> None:
+    pictures = ImageSet.read(images)
+    holdout = (sorted(set(pictures.groups))[0],)
+    ours = next(e for e in EXPERIMENTS if e.name == "ours_blurred")
+    with pytest.raises(InvalidInput, match="has not come to its end"):
+        run_one(ours, 0, SCALE, pictures, holdout, tmp_path, "cpu", lambda: False)
+    append_point(run_folder(tmp_path, BASE, 0), dataclasses.replace(_point(BASE, 0, 8, 1.0), processor_s=3.0))
+    assert run_one(ours, 0, SCALE, pictures, holdout, tmp_path, "cpu", lambda: False)
+    points = points_of(run_folder(tmp_path, ours.name, 0))
+    longest = max(b.processor_s - a.processor_s for a, b in pairwise([_point(BASE, 0, 0, 1.0), *points]))
+    assert 3.0 <= points[-1].processor_s < 3.0 + longest
+    assert points[-1].done_pct == 100
 
 
 @pytest.mark.slow
