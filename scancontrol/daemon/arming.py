@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from scancontrol.acquisition import Acquisition, Permit
 from scancontrol.capabilities import Capabilities
 from scancontrol.daemon.beam_settings import BeamSettings
+from scancontrol.daemon.describing import Describing
 from scancontrol.daemon.dosing import DoseKeeper
 from scancontrol.daemon.hold_watch import HoldWatch
 from scancontrol.daemon.interrupted import Interrupted, Waiting
@@ -41,6 +42,7 @@ class Arming:
         orders: what is wanted.
         outputs: made anew for each run: what its samples go to.
         dose: keeps the specimen's dose ledger.
+        describing: what a recording says of itself.
         holds: is told of the hold that a Start lifts.
         permit: taken back when the order does not stand any more.
         notice: takes a line for the operator and its level.
@@ -55,6 +57,7 @@ class Arming:
         orders: Orders,
         outputs: Callable[[PlannedScan, RecordingWriter], RunOutputs],
         dose: DoseKeeper,
+        describing: Describing,
         holds: HoldWatch,
         permit: Permit,
         notice: Callable[[str, str], None],
@@ -64,10 +67,21 @@ class Arming:
         begun: Sequence[int],
     ) -> None:
         self._settings, self._orders, self._outputs = settings, orders, outputs
-        self._dose, self._holds, self._permit, self._notice = dose, holds, permit, notice
+        self._dose, self._describing = dose, describing
+        self._holds, self._permit, self._notice = holds, permit, notice
         self._on_turn, self._clock = on_turn, clock
         self._series = itertools.count(max(int(time.time()) & 0x3FFFFFFF, max(begun, default=-1) + 1))
         self._planned: Recent[ScanPlan, PlannedScan] = Recent(_PLANS_KEPT)  # on the microscope that is there
+
+    def turn_to_specimen(self, link: MicroscopeLink) -> None:
+        """Count in the dose ledger of the specimen that is described now. While nothing runs.
+
+        Raises:
+            StorageError: its ledger cannot be opened; the one before goes on.
+        """
+        if self._dose.turn_to(self._describing.now.in_ledger(self._dose.config)):
+            self._notice(f"the dose counts for the specimen {self._dose.config.id} from here on", "info")
+            self._dose.reconcile(link)
 
     def new(self, link: MicroscopeLink, order: StartOrder) -> Run:
         """The acquisition that an order asks for, with its recording; the hold that the order may lift is lifted.
@@ -76,6 +90,7 @@ class Arming:
             ScanControlError: why it cannot or must not be; nothing is left of it.
         """
         check_hold(self._orders, link, order)
+        self.turn_to_specimen(link)
         planned = self._on_microscope(order.plan, link.capabilities)
         self._dose.check(planned)
         stated, meant = link.capabilities.beam_current_pa, planned.beam_current_pa
@@ -92,7 +107,7 @@ class Arming:
             series_unique_id=unique,
             specimen=self._dose.config.id,
             stage_nm=self._dose.stage_nm,
-            about=self._settings.about,
+            about=self._describing.about(),
             keep_restorations=self._settings.keep_restorations,
             fsync=self._settings.fsync,
             sample_dtype=link.capabilities.sample_dtype,

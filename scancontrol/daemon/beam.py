@@ -18,6 +18,7 @@ from scancontrol.capabilities import Capabilities
 from scancontrol.daemon.arming import Arming
 from scancontrol.daemon.beam_settings import BeamSettings
 from scancontrol.daemon.closing import Closing
+from scancontrol.daemon.describing import Describing
 from scancontrol.daemon.dosing import DoseKeeper
 from scancontrol.daemon.hold_watch import HoldWatch
 from scancontrol.daemon.interrupted import Interrupted, Waiting
@@ -49,6 +50,7 @@ class BeamThread:
         outputs: made anew for each run, in this thread: what its samples go to.
         closing: takes runs that have ended.
         dose: keeps the specimen's dose ledger.
+        describing: what a recording says of itself.
         notice: takes a line for the operator and its level.
         interrupted: acquisitions that earlier processes were cut off from, oldest first; dealt with first of all.
         ends_as: finish reason and message with which the newest is ended in any case; None where it may go on.
@@ -64,6 +66,7 @@ class BeamThread:
         outputs: Callable[[PlannedScan, RecordingWriter], RunOutputs],
         closing: Closing,
         dose: DoseKeeper,
+        describing: Describing,
         notice: Callable[[str, str], None],
         *,
         interrupted: Sequence[Interrupted] = (),
@@ -74,6 +77,7 @@ class BeamThread:
     ) -> None:
         self._settings, self._orders = settings, orders
         self._closing, self._dose, self._notice = closing, dose, notice
+        self._describing, self._described = describing, describing.now
         self._new_link = link
         self._stopping = threading.Event()
         self._clock, self._wait = clock, wait or self._stopping.wait
@@ -86,6 +90,7 @@ class BeamThread:
             orders,
             outputs,
             dose,
+            describing,
             self._holds,
             self,
             notice,
@@ -250,6 +255,7 @@ class BeamThread:
         self._look(link)
         order = self._orders.take() if link.connected else None
         if order is None:
+            self._turn_to_specimen(link)
             link.receive(_IDLE_S)
             return
         self._order = order
@@ -261,6 +267,16 @@ class BeamThread:
             self._finished(order)
             return
         self._carry_out(link, run)
+
+    def _turn_to_specimen(self, link: MicroscopeLink) -> None:
+        """Show the dose of another specimen as soon as it is named; a ledger that cannot be opened is said."""
+        described = self._describing.now
+        if described is not self._described:
+            self._described = described
+            try:
+                self._arming.turn_to_specimen(link)
+            except ScanControlError as error:
+                self._notice(str(error), "error")
 
     def _carry_out(self, link: MicroscopeLink, run: Run) -> None:
         self._run, self._running = run, True

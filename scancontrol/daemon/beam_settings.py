@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from scancontrol.recording import About
 from scancontrol.transport.keys import ClientSecurity
 
 __all__ = ["BeamSettings"]
@@ -18,7 +17,6 @@ class BeamSettings:
 
     address: str  # of the microscope
     operator: str  # whose lease it is
-    about: About  # what every recording says of itself
     security: ClientSecurity | None  # keys, where the address is not loopback
     output: Path  # folder of the recordings
     keep_restorations: Literal["all", "last", "none"]

@@ -27,13 +27,33 @@ _NM_PER_UM = 1e3
 
 
 class DoseKeeper:
-    """The ledger of the specimen that the configuration names, at its stage position."""
+    """The ledger of the specimen that is under the beam, at its stage position. ``folder`` is that of all ledgers."""
 
     def __init__(self, config: SpecimenConfig, folder: Path, *, sync: bool = False) -> None:
-        self.config = config
+        self.config, self._folder, self._sync = config, folder, sync
         self.ledger = DoseLedger(folder, config.id, config.limits, sync=sync)
         self._path: ScanPath | None = None
-        self.stage_nm = (config.stage_um.y * _NM_PER_UM, config.stage_um.x * _NM_PER_UM)
+
+    @property
+    def stage_nm(self) -> tuple[float, float]:
+        """(y, x) of the centre of the field on the specimen."""
+        return self.config.stage_um.y * _NM_PER_UM, self.config.stage_um.x * _NM_PER_UM
+
+    def turn_to(self, config: SpecimenConfig) -> bool:
+        """Count for this specimen and place from the next scan on; whether another ledger was opened. While none runs.
+
+        Raises:
+            StorageError: its ledger cannot be opened; the one before goes on.
+        """
+        if config == self.config:
+            return False
+        if config.id == self.config.id:
+            self.config, self._path = config, None
+            return False
+        before, self.ledger = self.ledger, DoseLedger(self._folder, config.id, config.limits, sync=self._sync)
+        self.config, self._path = config, None
+        before.close()
+        return True
 
     @property
     def area(self) -> str:

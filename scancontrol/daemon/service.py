@@ -25,6 +25,7 @@ from scancontrol.daemon.beam_settings import BeamSettings
 from scancontrol.daemon.blanker import Blanker
 from scancontrol.daemon.closing import Closing
 from scancontrol.daemon.config import UNNAMED, DaemonConfig
+from scancontrol.daemon.describing import Describing
 from scancontrol.daemon.desk import Desk
 from scancontrol.daemon.dosing import DoseKeeper
 from scancontrol.daemon.dry_run import leave_figures, read_truth
@@ -98,6 +99,7 @@ class Daemon:
         _make_folder(self._output)
         presets = self._output / "presets" if config.presets is None else base / config.presets
         self._plans = PlanBook(configured, presets, self._say)
+        self._describing = Describing(config, self._output)
         self._order_file = OrderFile(self._output)
         self._orders = Orders(self._order_file.keep)
 
@@ -114,7 +116,7 @@ class Daemon:
             )
             stack.callback(restorations.stop)
             ledgers = self._output / "ledger" if config.ledger is None else self._base / config.ledger
-            self._dose = DoseKeeper(config.specimen, ledgers, sync=config.fsync)
+            self._dose = DoseKeeper(self._describing.now.in_ledger(config.specimen), ledgers, sync=config.fsync)
             stack.callback(self._dose.close)
             self._closing = Closing(self._shutdown.requested, config.keep_last, self._say)
             stack.callback(self._closing.stop, 2.0)
@@ -122,7 +124,6 @@ class Daemon:
                 BeamSettings(
                     address=config.microscope,
                     operator=config.operator,
-                    about=config.about.by(config.operator),
                     security=security,
                     output=self._output,
                     keep_restorations=config.store_restorations,
@@ -134,6 +135,7 @@ class Daemon:
                 self._outputs,
                 self._closing,
                 self._dose,
+                self._describing,
                 self._say,
                 interrupted=interrupted,
                 ends_as=self._ordered_end,
@@ -150,7 +152,7 @@ class Daemon:
                     PlannedScan(plan, capabilities)  # refused now rather than when it is started
             if self._shown.name:
                 capabilities.detector(self._shown.name)
-            self._steering = Steering(self._orders, beam, self._plans, self._shown, self._say)
+            self._steering = Steering(self._orders, beam, self._plans, self._shown, self._describing, self._say)
             self._hub.on_stop = self._steering.stop
             self._hub.on_inquiry = Desk(self._plans, self._dose, lambda: beam.capabilities).answer
             self._publish()
@@ -258,7 +260,7 @@ class Daemon:
         """The acquisitions that earlier processes were cut off from, oldest first; what is not ours is said."""
         if self._launch.resume is not None:
             return (Interrupted.look_into(self._launch.resume),)
-        found = find_unfinished(self._output, self._config.specimen.id)
+        found = find_unfinished(self._output, self._describing.now.specimen)
         for text in found.passed_over:
             self._say(text, "warning")
         return found.ours
@@ -316,6 +318,7 @@ class Daemon:
             plan=None if run is None else run.planned.figures,
             channels=self._beam.channels,
             channel=self._shown.among(self._beam.channels) if self._beam.channels else None,
+            description=self._describing.now,
             scan=AcquisitionStatus() if run is None else run.acquisition.status,
             orders=orders,
             microscope=beam,
@@ -344,7 +347,7 @@ class Daemon:
             else:
                 rest = "waits for its disk or its microscope, and is tried again; Abort ends it"
             warnings.append(f"{beam.unfinished} {rest}")
-        if self._config.specimen.id == UNNAMED and self._config.specimen.limits != DoseLimits():
+        if self._describing.now.specimen == UNNAMED and self._config.specimen.limits != DoseLimits():
             warnings.append("the specimen has limits and no id: give it one, or doses of different ones add up")
         if restorer in ("dead", "restarting"):
             warnings.append("no restorer: partial scans are shown alone, and recorded")

@@ -16,6 +16,7 @@ from typing import Literal
 import msgspec
 
 from scancontrol.acquisition import AcquisitionStatus
+from scancontrol.daemon.describing import Description
 from scancontrol.daemon.orders import OrdersSnapshot
 from scancontrol.plan.figures import PlanFigures
 from scancontrol.wire.messages import Status
@@ -100,6 +101,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True, tag="status", tag_fiel
     plan: PlanFigures | None = None  # of the acquisition that runs, or ran last
     channels: tuple[str, ...] = ()  # detectors that it records; before the first one, those of the microscope
     channel: str | None = None  # the one that is shown and restored from the next samples on
+    description: Description = Description()  # what the next recording will say of itself
     scan: AcquisitionStatus = AcquisitionStatus()
     orders: OrdersSnapshot = OrdersSnapshot()
     microscope: BeamSnapshot = BeamSnapshot()

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from scancontrol.daemon.beam import BeamThread
+from scancontrol.daemon.describing import Describing
 from scancontrol.daemon.orders import Orders
 from scancontrol.daemon.page.hub import Asked
-from scancontrol.daemon.page.messages import Abort, EmergencyBlank, Pause, Record, Resume, ShowChannel, Start
+from scancontrol.daemon.page.messages import Abort, Describe, EmergencyBlank, Pause, Record, Resume, ShowChannel, Start
 from scancontrol.daemon.plans import PlanBook
 from scancontrol.daemon.shown_channel import ShownChannel
 from scancontrol.errors import InvalidInput, OrderRefused, ScanControlError
@@ -19,9 +20,16 @@ class Steering:
     """The page's hand on the orders and on the acquisition that runs. ``say`` takes a line and its level."""
 
     def __init__(
-        self, orders: Orders, beam: BeamThread, plans: PlanBook, shown: ShownChannel, say: Callable[[str, str], None]
+        self,
+        orders: Orders,
+        beam: BeamThread,
+        plans: PlanBook,
+        shown: ShownChannel,
+        describing: Describing,
+        say: Callable[[str, str], None],
     ) -> None:
-        self._orders, self._beam, self._plans, self._shown, self._say = orders, beam, plans, shown, say
+        self._orders, self._beam, self._plans, self._say = orders, beam, plans, say
+        self._shown, self._describing = shown, describing
 
     def stop(self, command: Abort | EmergencyBlank) -> None:
         """Take a Blank or an Abort. Returns at once and waits for nothing."""
@@ -69,6 +77,10 @@ class Steering:
                     raise InvalidInput("channel", name, "is not recorded", f"choose of {', '.join(known)}")
                 self._shown.name = name
                 self._say(f"{name} is shown and restored from here on", "info")
+            case Describe(about=change):
+                told = self._describing.change(change)
+                running = " from the next recording on" if self._orders.snapshot.start is not None else ""
+                self._say(f"specimen {told.specimen}, operator {told.operator or 'unnamed'}{running}", "info")
             case Record():
                 self._say("every acquisition is recorded: raw samples reach the disk first", "info")
         return None

@@ -38,6 +38,7 @@ def _named(arrays: FrameArrays) -> dict[str, NDArray[Any]]:
 
 def _write_npz(arrays: FrameArrays, path: Path) -> None:
     facts = {"channels": np.array(arrays.channels), "pixel_nm": np.array(arrays.pixel_nm)}
+    facts |= {name: np.array(words) for name, words in arrays.about.items()}
     facts |= {name: np.array(made_by.to_json().decode()) for name, made_by in arrays.origins().items()}
     with path.open("wb") as file:
         np.savez_compressed(file, **_named(arrays), **facts)  # type: ignore[arg-type]
@@ -50,6 +51,7 @@ def _write_hdf5(arrays: FrameArrays, path: Path) -> None:
         file.attrs["channels"] = list(arrays.channels)
         file.attrs["pixel_nm"] = arrays.pixel_nm
         file.attrs["frame"] = arrays.frame
+        file.attrs.update(arrays.about)
         for name, value in {} if arrays.made_by is None else msgspec.to_builtins(arrays.made_by).items():
             file.attrs[name] = str(value) if isinstance(value, list | tuple) else value
         for channel, other in arrays.others.items():

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from scancontrol.errors import InvalidInput
 from scancontrol.paths import expand, partial_frame
 from scancontrol.recording.data_sets import channel_of
+from scancontrol.recording.hyperspy import describe
 from scancontrol.recording.reader import RecordingReader
 from scancontrol.restoration import Provenance
 
@@ -54,6 +55,7 @@ class FrameArrays:
         made_by: what made the restoration; None likewise.
         pixel_nm: side of a pixel.
         others: the images of the other detectors, by name.
+        about: what the frame is of, in words: microscope, specimen, stage, operator and more, as far as known.
     """
 
     frame: int
@@ -69,6 +71,7 @@ class FrameArrays:
     made_by: Provenance | None
     pixel_nm: float
     others: Mapping[str, ChannelImages] = field(default_factory=dict)
+    about: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def gridded(
@@ -138,7 +141,7 @@ class FrameArrays:
         return signals.Signal2D(images[image], axes=axes, metadata=metadata)
 
     def _told(self) -> dict[str, str]:
-        return {name: made_by.to_json().decode() for name, made_by in self.origins().items()}
+        return dict(self.about) | {name: made_by.to_json().decode() for name, made_by in self.origins().items()}
 
 
 def frame_arrays(recording: RecordingReader, frame: int, channels: Sequence[str] | None = None) -> FrameArrays:
@@ -179,6 +182,7 @@ def frame_arrays(recording: RecordingReader, frame: int, channels: Sequence[str]
         made_by=None if first is None else first.made_by,
         pixel_nm=recording.header.pixel_size_nm,
         others={name: images(row) for row, name in enumerate(names) if row},
+        about=dict(describe(recording.header, recording.capabilities)),
     )
 
 

@@ -47,6 +47,8 @@ _MAX_BYTES = 1 << 31
 _CHUNK = 1 << 16
 _LONGEST_NAME = 80
 _UNIT_KEYS = {"positions": "fraction", "positions_px": "px", "positions_nm": "nm", "positions_um": "um"}
+_READ = {"values", "samples", "mask", "sampled", "dwell_us", "sound", *_UNIT_KEYS}
+"""Arrays that are looked at; others may be anything."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,7 @@ def read_samples(path: Path, field: Field, columns: Sequence[str] = ()) -> Forei
 
 def _of_arrays(arrays: Mapping[str, NDArray[Any]], path: Path, field: Field) -> ForeignSamples:
     for name, array in arrays.items():
-        if name != "channels" and array.dtype.kind not in "fiubc":
+        if name in _READ and array.dtype.kind not in "fiubc":
             raise InvalidInput("samples file", f"{path}, {name} of {array.dtype}", "holds no numbers", "give numbers")
     values = _one_of(arrays, ("values", "samples"), path)
     key = next((name for name in _UNIT_KEYS if name in arrays), None)
@@ -158,10 +160,9 @@ def _read_npz(path: Path) -> dict[str, NDArray[Any]]:
 
 
 def _read_hdf5(path: Path) -> dict[str, NDArray[Any]]:
-    names = {"values", "samples", "mask", "sampled", "dwell_us", "sound", *_UNIT_KEYS}
     try:
         with h5py.File(path, "r", locking=False) as file:
-            sets = {name: file[name] for name in file if name in names and isinstance(file[name], h5py.Dataset)}
+            sets = {name: file[name] for name in file if name in _READ and isinstance(file[name], h5py.Dataset)}
             if sum(each.nbytes for each in sets.values()) > _MAX_BYTES:
                 raise InvalidInput("samples file", path, f"holds more than {_MAX_BYTES} bytes", "split it")
             found = {name: each[()] for name, each in sets.items()}

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from steered_beam import PLANS, SteeredBeam
 
-from scancontrol.daemon.page.messages import Abort, EmergencyBlank, Pause, Resume, ShowChannel, Start
+from scancontrol.daemon.describing import DescriptionChange
+from scancontrol.daemon.page.messages import Abort, Describe, EmergencyBlank, Pause, Resume, ShowChannel, Start
 from scancontrol.recording import RecordingReader
 
 
@@ -127,6 +128,31 @@ def test_a_start_lifts_no_blank_that_came_after_it(beam: SteeredBeam) -> None:
     start(beam, "survey")
     beam.until(lambda: free(beam))
     assert len(beam.pair.exposures) == 256
+
+
+def test_what_the_operator_types_is_in_the_next_recording_and_the_dose_counts_for_that_specimen(
+    beam: SteeredBeam,
+) -> None:
+    about = DescriptionChange(specimen="grid-17", stage_um=(1.0, 2.0), operator="E. Ruska", project="P-7", notes="cold")
+    start(beam, "survey")
+    beam.until(lambda: len(beam.pair.exposures) > 100)
+    beam.command(Describe(about=about))
+    beam.until(lambda: free(beam))
+    beam.turn(5)
+    assert beam.dose.ledger.totals.specimen == "grid-17", "its dose is shown before anything is scanned"
+    assert beam.dose.ledger.totals.electrons == 0
+    start(beam, "survey")
+    beam.until(lambda: free(beam))
+    (first, _), (second, _) = beam.catching_up
+    beam.caught_up()
+    with RecordingReader(first.recording.path) as read:
+        assert (read.header.specimen, read.header.about.operator) == ("unnamed", "tester")
+        spent = read.electrons
+    with RecordingReader(second.recording.path) as read:
+        assert (read.header.specimen, read.header.stage_nm) == ("grid-17", (1000.0, 2000.0))
+        told = read.header.about
+        assert (told.operator, told.project, told.notes) == ("E. Ruska", "P-7", "cold")
+    assert beam.dose.ledger.totals.electrons == pytest.approx(spent)
 
 
 def test_a_detector_is_chosen_by_name_and_one_that_is_not_recorded_is_refused(beam: SteeredBeam) -> None:

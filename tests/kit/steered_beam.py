@@ -20,7 +20,8 @@ from wire_pair import MS, Client, Pair
 from scancontrol.acquisition import AcquisitionStatus
 from scancontrol.daemon.beam import BeamThread
 from scancontrol.daemon.beam_settings import BeamSettings
-from scancontrol.daemon.config import UNNAMED, SpecimenConfig
+from scancontrol.daemon.config import DaemonConfig, SpecimenConfig
+from scancontrol.daemon.describing import Describing
 from scancontrol.daemon.dosing import DoseKeeper
 from scancontrol.daemon.interrupted import find_unfinished
 from scancontrol.daemon.order_file import OrderFile
@@ -35,7 +36,6 @@ from scancontrol.errors import LinkError
 from scancontrol.link.link import MicroscopeLink
 from scancontrol.paths import Raster, expand
 from scancontrol.plan.plan import ScanPlan
-from scancontrol.recording import About
 from scancontrol.wire import messages as m
 from scancontrol.wire.client import ClientProtocol, leads_to_light
 from scancontrol.wire.framing import CLIENT_CONTROL, SERVER_CONTROL, encode
@@ -245,9 +245,10 @@ class SteeredBeam:
         self.file = OrderFile(self.folder)
         self.orders = Orders(self.file.keep)
         last = {"blank": ("operator_blank", "before"), "abort": ("aborted", "before")}.get(self.file.last)
-        self.dose = DoseKeeper(SpecimenConfig(), self.folder / "ledger")
+        config = DaemonConfig(microscope="tcp://127.0.0.1:1", operator="tester")
+        self.describing = Describing(config, self.folder)
+        self.dose = DoseKeeper(self.describing.now.in_ledger(SpecimenConfig()), self.folder / "ledger")
         settings = BeamSettings(
-            about=About(operator="tester"),
             address="tcp://127.0.0.1:1",
             operator="ada",
             security=None,
@@ -266,15 +267,16 @@ class SteeredBeam:
             lambda planned, recording: Outputs(self),  # type: ignore[arg-type,return-value]
             self,  # type: ignore[arg-type]
             self.dose,
+            self.describing,
             note,
-            interrupted=find_unfinished(self.folder, UNNAMED).ours,
+            interrupted=find_unfinished(self.folder, self.describing.now.specimen).ours,
             ends_as=last,
             link=self._link,
             clock=self.now_s,
             wait=self._wait,
         )
         self.shown, book = ShownChannel(), PlanBook(PLANS, self.folder / "presets", note)
-        self.steering = Steering(self.orders, self.beam, book, self.shown, note)
+        self.steering = Steering(self.orders, self.beam, book, self.shown, self.describing, note)
         work = self.beam._work
 
         def run() -> None:

@@ -12,7 +12,7 @@ import pytest
 from recording_tools import SHAPE, flip, new_recording, samples_of, spiral, write_frame
 
 from scancontrol.errors import InvalidInput
-from scancontrol.recording import Recording
+from scancontrol.recording import About, Recording
 from scancontrol.recording.array_files import write_arrays
 from scancontrol.recording.arrays import FrameArrays, frame_arrays
 from scancontrol.restoration import Provenance
@@ -25,7 +25,7 @@ PIXEL_NM = 0.5
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
     path = spiral()
-    with new_recording(tmp_path / "a.hspy", [path] * 2) as recording:
+    with new_recording(tmp_path / "a.hspy", [path] * 2, about=About(operator="E. Ruska")) as recording:
         for frame in range(2):
             write_frame(recording, frame, path)
             recording.end_frame(frame, "completed", exposed=path.count)
@@ -70,6 +70,9 @@ def test_npz_and_hdf5_hold_every_array_as_it_is(file: Path, tmp_path: Path) -> N
             np.testing.assert_array_equal(hdf5[name][()], getattr(found, name))
         assert Provenance.from_json(str(npz["made_by"]).encode()) == MADE_BY
         assert (float(npz["pixel_nm"]), float(hdf5.attrs["pixel_nm"])) == (PIXEL_NM, PIXEL_NM)
+        for told in (hdf5.attrs["operator"], str(npz["operator"]), found.about["operator"]):
+            assert told == "E. Ruska"
+        assert hdf5.attrs["microscope"] == str(npz["microscope"]) == "bench STEM, 200 kV, 20 pA"
         assert (hdf5.attrs["method"], hdf5.attrs["withheld_rmse"]) == ("harmonic", 3.0)
 
 

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from scancontrol.daemon.describing import DescriptionChange
 from scancontrol.daemon.snapshot import Snapshot
 from scancontrol.errors import InvalidInput, RemoteProtocolError, ScanControlError, StorageError
 
@@ -27,6 +28,7 @@ __all__ = [
     "CheckPlan",
     "Command",
     "DeletePreset",
+    "Describe",
     "Done",
     "EmergencyBlank",
     "Hello",
@@ -50,7 +52,7 @@ __all__ = [
 ]
 
 PAGE_PROTOCOL = "scancontrol.daemon.page.1"  # WebSocket subprotocol; its last figure is the version
-MAX_COMMAND_BYTES = 4096  # the longest honest message without a plan in it is under 300
+MAX_COMMAND_BYTES = 1 << 15  # the longest honest message without a plan in it, Describe, has 4,700 letters
 MAX_PLAN_BYTES = 4 << 20  # with one: positions given one by one are most of it, 22 bytes each
 
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
@@ -105,6 +107,12 @@ class ShowChannel(_FromPage, frozen=True, tag="show_channel"):
     channel: Name
 
 
+class Describe(_FromPage, frozen=True, tag="describe"):
+    """Say of the next recordings what they are of. What ``about`` leaves out stays as it is."""
+
+    about: DescriptionChange
+
+
 class Acknowledge(_FromPage, frozen=True, tag="ack"):
     """The browser has drawn the image with this sequence number and can take another."""
 
@@ -134,7 +142,7 @@ class DeletePreset(_FromPage, frozen=True, tag="delete_preset"):
     name: Name
 
 
-Command = Start | Pause | Resume | Abort | EmergencyBlank | Record | ShowChannel
+Command = Start | Pause | Resume | Abort | EmergencyBlank | Record | ShowChannel | Describe
 Inquiry = CheckPlan | ListPlans | SavePreset | DeletePreset
 FromPage = Command | Inquiry | Acknowledge
 _WITH_PLAN = (Start, CheckPlan, SavePreset)

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scancontrol.acquisition import AcquisitionStatus
+from scancontrol.daemon.describing import DescriptionChange
 from scancontrol.daemon.page.messages import (
     MAX_COMMAND_BYTES,
     MAX_PLAN_BYTES,
@@ -17,6 +18,7 @@ from scancontrol.daemon.page.messages import (
     Acknowledge,
     CheckPlan,
     DeletePreset,
+    Describe,
     EmergencyBlank,
     Hello,
     ListPlans,
@@ -40,6 +42,10 @@ GOLDEN = [
     (Resume(number=7), '{"type":"resume","number":7}'),
     (Abort(), '{"type":"abort"}'),
     (EmergencyBlank(), '{"type":"emergency_blank"}'),
+    (
+        Describe(about=DescriptionChange(specimen="grid-17", stage_um=(1.5, -2.0), notes="kühl")),
+        '{"type":"describe","about":{"specimen":"grid-17","stage_um":[1.5,-2.0],"notes":"kühl"}}',
+    ),
     (ShowChannel(channel="BF"), '{"type":"show_channel","channel":"BF"}'),
     (Record(on=True), '{"type":"record","on":true}'),
     (Acknowledge(seq=12), '{"type":"ack","seq":12}'),

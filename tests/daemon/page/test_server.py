@@ -25,6 +25,7 @@ from websockets.sync.client import ClientConnection, connect
 
 from scancontrol.daemon.page.hub import LiveHub, PartialView
 from scancontrol.daemon.page.messages import (
+    MAX_COMMAND_BYTES,
     MAX_PLAN_BYTES,
     PAGE_PROTOCOL,
     Answer,
@@ -227,7 +228,7 @@ def test_a_message_above_the_bound_ends_its_connection_alone(hub: LiveHub, serve
 def test_what_an_observer_sends_is_short_or_ends_the_connection(server: LiveServer) -> None:
     with watch(server.observer_url) as page:
         page.recv(5)
-        page.send("x" * 10_000)
+        page.send("x" * (MAX_COMMAND_BYTES + 1))
         with pytest.raises(ConnectionClosed, match="1009"):
             page.recv(5)
 
