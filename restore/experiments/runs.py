@@ -76,12 +76,14 @@ def run_one(
             training.resume()
         elif experiment.warm and scale.warm_steps and not stage:
             training.branch(run_folder(out, WARM.name, seed) / "stage-0")
-        forget_after(folder, before.step + training.steps_done)
         until = scale.warm_steps if experiment is WARM else _last_step(config)
+        if training.steps_done < until:  # else later stages may have measured already
+            forget_after(folder, before.step + training.steps_done)
         share = sum(part for _, part in experiment.stages[: stage + 1]) / sum(part for _, part in experiment.stages)
         if not _trained(training, stopwatch, until, before, share, stop):
             return False
-        before = points_of(folder)[-1]
+        ended = before.step + training.steps_done
+        before = next(point for point in points_of(folder) if point.step == ended)
     return True
 
 
