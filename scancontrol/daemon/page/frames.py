@@ -98,6 +98,7 @@ def encode_frame(kind: str, seq: int, view: PartialView | RestorationView | Trut
             "latency_ms": view.latency_ms,
             "partial": view.partial,
             "channel": view.channel,
+            "scanned_utc_ms": view.scanned_utc_ms,
         }
     elif view.image is None:
         shape, binning, image = (0, 0), 1, np.zeros((0, 0), np.float32)

@@ -67,6 +67,7 @@ class RestorationView:
     latency_ms: float | None
     partial: bool = False  # made before the frame's last sample
     channel: str = ""  # the detector that was restored
+    scanned_utc_ms: int | None = None  # when the newest sample in it came
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,7 +17,28 @@ LIVE_PATH: Final = "/live"
 BLANK_PATH: Final = "/blank"
 
 _HTML, _SCRIPT, _STYLE = "text/html; charset=utf-8", "text/javascript; charset=utf-8", "text/css; charset=utf-8"
-_SCRIPTS = ("app", "colour", "controls", "figures", "frames", "histogram", "images", "link", "panel")
+_SCRIPTS = (
+    "app",
+    "colour",
+    "controls",
+    "figures",
+    "fourier",
+    "frames",
+    "graph",
+    "histogram",
+    "images",
+    "link",
+    "panel",
+    "pictures",
+    "profile",
+    "region",
+    "scene",
+    "snapshot",
+    "tabs",
+    "tiff",
+    "tools",
+    "views",
+)
 
 # The whole of what can be fetched: a path that is not a key here is not found, whatever it spells.
 STATIC_FILES: Final[dict[str, tuple[str, str]]] = {

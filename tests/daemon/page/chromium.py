@@ -68,6 +68,12 @@ class Page:
     def press(self, keys: str) -> None:
         self.driver.switch_to.active_element.send_keys(keys)
 
+    def start(self) -> None:
+        """Press Space once that starts a scan, and wait for its first whole restored frame."""
+        self.until(lambda: self.enabled("go"), "the start button is enabled")
+        self.press(" ")
+        self.until(lambda: "after its last sample" in self.text("right-caption"), "a restored frame is shown")
+
     def until(self, condition: Callable[[], object], what: str, timeout_s: float = 8) -> None:
         WebDriverWait(self.driver, timeout_s, poll_frequency=0.03).until(lambda _: condition(), what)
 

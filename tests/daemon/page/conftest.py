@@ -1,11 +1,18 @@
-"""One browser for the whole room: starting it takes seconds."""
+"""One browser for the whole room, for starting it takes seconds; hub, server and synthetic daemon for each test."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from synthetic_daemon import SyntheticDaemon
+
+from scancontrol.daemon.page.hub import LiveHub
+from scancontrol.daemon.page.server import LiveServer
+
+if TYPE_CHECKING:
+    from chromium import Page
 
 
 @pytest.fixture(scope="session")
@@ -15,3 +22,31 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     driver = start_chromium(tmp_path_factory.mktemp("profile"))
     yield driver
     driver.quit()
+
+
+@pytest.fixture
+def hub() -> LiveHub:
+    return LiveHub()
+
+
+@pytest.fixture
+def server(hub: LiveHub) -> Iterator[LiveServer]:
+    with LiveServer(hub) as running:
+        yield running
+
+
+@pytest.fixture
+def daemon(hub: LiveHub) -> Iterator[SyntheticDaemon]:
+    with SyntheticDaemon(hub, side=192, pace_s=0.01) as running:
+        yield running
+
+
+@pytest.fixture
+def page(browser: Any, server: LiveServer) -> Iterator[Page]:
+    from chromium import Page
+
+    browser.get_log("browser")
+    tab = Page(browser).open(server.url)
+    yield tab
+    assert tab.complaints() == []
+    browser.get("about:blank")

@@ -187,6 +187,7 @@ class SyntheticDaemon:
                         ),
                         self.latencies[-1],
                         partial=not complete,
+                        scanned_utc_ms=time.time_ns() // 1_000_000,
                     )
                 )
             self.publish_status()
@@ -202,6 +203,7 @@ class SyntheticDaemon:
         e_per_a2 = 6241.5 * (0.2 / 0.25) ** 2 * dose
         self.hub.publish_status(
             Snapshot(
+                utc_ns=time.time_ns(),
                 plans=PLANS,
                 plan=PlanFigures(
                     plan=self.plan or "",

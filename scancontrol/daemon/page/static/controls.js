@@ -16,37 +16,59 @@ export class Controls {
     byId('abort').addEventListener('click', () => this.abort());
     byId('blank').addEventListener('click', () => this.blank());
     byId('help-open').addEventListener('click', () => byId('help').showModal());
-    byId('overlay').addEventListener('click', act.overlay);
-    byId('lock').addEventListener('click', act.lock);
-    byId('clip-less').addEventListener('click', () => act.clip(-1));
-    byId('clip-more').addEventListener('click', () => act.clip(1));
+    const clicks = {
+      overlay: act.overlay, lock: act.lock, 'clip-less': () => act.clip(-1), 'clip-more': () => act.clip(1), clear: act.clear,
+      'step-back': () => act.step(-1), 'step-forward': () => act.step(1), live: act.live,
+      'save-png': () => act.save('png'), 'save-tiff': () => act.save('tiff'),
+    };
+    for (const [id, action] of Object.entries(clicks)) byId(id).addEventListener('click', action);
     for (const tab of document.querySelectorAll('[data-view]')) tab.addEventListener('click', () => act.view(tab.dataset.view));
-    const views = ['restoration', 'interval', 'difference', 'truth'];
+    for (const tool of document.querySelectorAll('[data-tool]')) tool.addEventListener('click', () => act.tool(tool.dataset.tool));
+    byId('map').addEventListener('change', () => act.tone({ map: byId('map').value }));
+    byId('gamma').addEventListener('input', () => act.tone({ gamma: 2 ** Number(byId('gamma').value) }));
     this.keys = {
       ' ': () => this.go(), Escape: () => this.abort(), b: () => this.blank(), r: () => this.record(),
       o: act.overlay, l: act.lock, '[': () => act.clip(-1), ']': () => act.clip(1),
       '+': () => act.zoom(1.5), '=': () => act.zoom(1.5), '-': () => act.zoom(1 / 1.5), 0: () => act.zoom(0),
+      1: () => act.view('restoration'), 2: () => act.view('interval'), 3: () => act.view('difference'), 4: () => act.view('truth'),
+      f: () => act.view('fourier'), m: () => act.tool('line'), delete: act.clear,
+      ',': () => act.step(-1), '.': () => act.step(1), s: (shift) => act.save(shift ? 'tiff' : 'png'),
       '?': () => byId('help').showModal(),
-      ...Object.fromEntries(views.map((view, i) => [String(i + 1), () => act.view(view)])),
     };
     document.addEventListener('keydown', (event) => this.pressed(event));
     // A button that has the focus would be clicked again when Space is let go.
-    document.addEventListener('keyup', (event) => { if (event.key === ' ' && !this.typing(event)) event.preventDefault(); });
+    document.addEventListener('keyup', (event) => { if (event.key === ' ' && !this.ownsSpace(event.target)) event.preventDefault(); });
   }
 
-  typing(event) {
-    return event.target instanceof HTMLElement && event.target.closest('select, input, textarea, dialog') !== null;
+  /** Whether a letter typed there is text. */
+  writes(target) {
+    return target instanceof HTMLElement
+      && target.closest('textarea, input:not([type="range"], [type="checkbox"], [type="radio"]), [contenteditable]') !== null;
+  }
+
+  /** Whether Space is for what has the focus: whoever walks by keyboard presses with it what the ring is around. */
+  ownsSpace(target) {
+    if (!(target instanceof HTMLElement)) return false;
+    if (target.closest('select, input, textarea, dialog, summary')) return true;
+    return target.id !== 'go' && target.matches('button:focus-visible');
   }
 
   pressed(event) {
-    if (event.ctrlKey || event.metaKey || event.altKey) return;
-    const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
-    // The beam must be blanked from wherever the focus is; everything else leaves menus and the help alone.
-    if (key !== 'b' && this.typing(event)) return;
+    if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
+    const { target } = event;
+    if (this.writes(target)) {
+      // No key is an order while it is text. Esc leaves the field, and aborts nothing.
+      if (event.key === 'Escape' && !target.closest('dialog')) { event.preventDefault(); target.blur(); }
+      return;
+    }
+    const key = event.key.length === 1 ? event.key.toLowerCase() : event.key === 'Delete' ? 'delete' : event.key;
+    // The beam must be blanked from wherever no text is typed; everything else leaves menus and the help alone.
+    if (key !== 'b' && target instanceof HTMLElement && target.closest('select, input, dialog')) return;
+    if (key === ' ' && this.ownsSpace(target)) return;
     const action = this.keys[key];
-    if (!action || (event.repeat && !'+-=[]'.includes(key))) { if (key === ' ') event.preventDefault(); return; }
+    if (!action || (event.repeat && !'+-=[],.'.includes(key))) { if (key === ' ') event.preventDefault(); return; }
     event.preventDefault();
-    action();
+    action(event.shiftKey);
   }
 
   get operator() { return this.connected && this.role === 'operator' && this.status !== null; }

@@ -1,4 +1,4 @@
-// The intensity histogram and the window of contrast: percentiles, or two edges held by hand.
+// The intensity histogram and the window of contrast: percentiles, or two edges held by hand; gamma and colours.
 
 import { extent, histogram, percentiles } from './colour.js';
 
@@ -15,6 +15,8 @@ export class Contrast {
     this.locked = false;
     this.low = 0;
     this.high = 1;
+    this.gamma = 1;
+    this.map = 'grey';
     this.measured = null;
     this.restored = null;
     this.showRestored = true;
@@ -68,6 +70,9 @@ export class Contrast {
     this.changed();
   }
 
+  /** The window and colours of a picture of values. */
+  tone() { return { low: this.low, high: this.high, gamma: this.gamma, map: this.map }; }
+
   toggleLock() { this.locked = !this.locked; this.follow(); this.changed(); }
 
   hold(edge, value) {
@@ -102,6 +107,7 @@ export class Contrast {
     context.fillRect(place(this.low), 0, place(this.high) - place(this.low), base);
     this.drawCounts(this.measured, place, base, 'rgba(190, 201, 214, 0.55)', true);
     if (restored) this.drawCounts(restored, place, base, '#63c7f2', false);
+    if (this.gamma !== 1) this.drawCurve(place, base);
     context.font = FONT;
     context.textBaseline = 'alphabetic';
     context.textAlign = 'right';
@@ -123,6 +129,19 @@ export class Contrast {
       if (!roomy) context.textAlign = outside;
       context.fillText(Number(value.toPrecision(4)), x, height - 3);
     }
+  }
+
+  /** How bright each value is shown, as gamma bends it. */
+  drawCurve(place, base) {
+    const { context } = this;
+    context.strokeStyle = 'rgba(255, 180, 84, 0.8)';
+    context.lineWidth = 1;
+    context.beginPath();
+    for (let i = 0; i <= 40; i++) {
+      const share = i / 40;
+      context.lineTo(place(this.low + share * (this.high - this.low)), base - share ** this.gamma * (base - 4));
+    }
+    context.stroke();
   }
 
   drawCounts(hist, place, base, colour, filled) {

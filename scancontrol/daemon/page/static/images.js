@@ -1,18 +1,19 @@
 // From values to pixels: windows, differences, and the nearest measured value. Pure.
 
-import { MAPS, pack } from './colour.js';
+import { pack, tones } from './colour.js';
 
 const UNMEASURED = pack(19, 31, 50);
 const SATURATED = pack(255, 70, 70);
 const MARK = [99, 199, 242];
 
-/** Map values through a colour table between low and high into `pixels` (Uint32Array, one per value). */
-export function paint(pixels, values, low, high, map) {
-  const lut = MAPS[map];
-  const scale = high > low ? 255 / (high - low) : 0;
+/** Map values through a colour table, bent by gamma, between low and high into `pixels` (Uint32Array, one per value). */
+export function paint(pixels, values, { low, high, map, gamma = 1 }) {
+  const lut = tones(map, gamma);
+  const last = lut.length - 1;
+  const scale = high > low ? last / (high - low) : 0;
   for (let i = 0; i < values.length; i++) {
     const level = (values[i] - low) * scale + 0.5;
-    pixels[i] = lut[level > 255 ? 255 : level > 0 ? level | 0 : 0];
+    pixels[i] = lut[level > last ? last : level > 0 ? level | 0 : 0];
   }
 }
 
@@ -20,17 +21,19 @@ export function paint(pixels, values, low, high, map) {
  * Paint a partial frame in grey; unmeasured pixels show `before`, the last frame, dimmed, or the colour of nothing.
  * Pixels at or above `ceiling` are marked: the detector was saturated there.
  */
-export function paintPartial(pixels, values, weight, low, high, before, ceiling) {
-  const lut = MAPS.grey;
-  const scale = high > low ? 255 / (high - low) : 0;
+export function paintPartial(pixels, values, weight, { low, high, gamma = 1 }, before, ceiling) {
+  const lut = tones('grey', gamma);
+  const last = lut.length - 1;
+  const scale = high > low ? last / (high - low) : 0;
   for (let i = 0; i < values.length; i++) {
     let source = weight[i] ? values : null;
     let dim = 1;
     if (!source && before && before.weight[i]) { source = before.values; dim = 0.4; }
     if (!source) { pixels[i] = UNMEASURED; continue; }
     if (ceiling !== null && source[i] >= ceiling) { pixels[i] = SATURATED; continue; }
-    const level = Math.max(0, Math.min(255, (source[i] - low) * scale));
-    pixels[i] = dim === 1 ? lut[(level + 0.5) | 0] : pack(16 + dim * level * 0.85, 25 + dim * level * 0.9, 40 + dim * level);
+    const colour = lut[(Math.max(0, Math.min(last, (source[i] - low) * scale)) + 0.5) | 0];
+    const level = dim * (colour & 255);
+    pixels[i] = dim === 1 ? colour : pack(16 + 0.85 * level, 25 + 0.9 * level, 40 + level);
   }
 }
 

@@ -1,6 +1,6 @@
-// One picture on screen: zoom and pan shared between panels, scale bar, colour bar, watermark, cursor.
+// One picture on screen: zoom and pan shared between panels, scale bar, colour bar, watermark, cursor; pointer and arrow keys.
 
-import { MAPS, lengthText, niceLength } from './colour.js';
+import { niceLength, tones } from './colour.js';
 
 const FONT = '12px system-ui, "Segoe UI", Roboto, "DejaVu Sans", sans-serif';
 
@@ -27,34 +27,64 @@ export class Viewport {
   }
 }
 
+const ARROWS = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
+
 export class Panel {
-  /** `changed()` after the view moved; `pointed(y, x | null)` when the cursor moves, in fractions of the field. */
-  constructor(canvas, viewport, changed, pointed) {
+  /**
+   * `changed()` after the view moved; `pointed(y, x | null)` when the cursor moves, in fractions of the field. `tools`
+   * take a drag where they want it: {down(place, near), moved(place), up(), enter(place)}.
+   */
+  constructor(canvas, viewport, tools, changed, pointed) {
     this.canvas = canvas;
     this.context = canvas.getContext('2d', { alpha: false });
     this.buffer = document.createElement('canvas');
     this.viewport = viewport;
     this.pixels = null;
     this.cursor = null;
+    let pointer = null; // where it was last
+    let taken = false; // whether the drag that goes on is a tool's
     new ResizeObserver(() => { this.resize(); changed(); }).observe(canvas.parentElement);
     this.resize();
     canvas.addEventListener('wheel', (event) => {
       event.preventDefault();
       const at = this.field(event);
-      if (at) { viewport.zoomAt(Math.exp(-event.deltaY * 0.002), at[0], at[1]); changed(); }
+      if (at) { this.viewport.zoomAt(Math.exp(-event.deltaY * 0.002), at[0], at[1]); changed(); }
     }, { passive: false });
-    canvas.addEventListener('dblclick', () => { viewport.reset(); changed(); });
-    canvas.addEventListener('pointerdown', (event) => canvas.setPointerCapture(event.pointerId));
+    canvas.addEventListener('dblclick', () => { this.viewport.reset(); changed(); });
+    canvas.addEventListener('pointerdown', (event) => {
+      if (event.button) return;
+      canvas.setPointerCapture(event.pointerId);
+      const near = (place) => this.distance(event, place);
+      taken = Boolean(this.pixels) && tools.down(this.field(event), near);
+    });
     canvas.addEventListener('pointermove', (event) => {
-      if (event.buttons & 1 && this.size) {
-        viewport.cx -= event.movementX / (this.size * viewport.zoom);
-        viewport.cy -= event.movementY / (this.size * viewport.zoom);
-        viewport.clamp();
+      // A browser says that the pointer moved when what is under it did; the keyboard's cursor stays where it is.
+      if (pointer?.[0] === event.clientX && pointer[1] === event.clientY) return;
+      pointer = [event.clientX, event.clientY];
+      if (taken) tools.moved(this.field(event, true));
+      else if (event.buttons & 1 && this.size) {
+        this.viewport.cx -= event.movementX / (this.size * this.viewport.zoom);
+        this.viewport.cy -= event.movementY / (this.size * this.viewport.zoom);
+        this.viewport.clamp();
         changed();
       }
       pointed(this.field(event));
     });
-    canvas.addEventListener('pointerleave', () => pointed(null));
+    for (const end of ['pointerup', 'pointercancel']) canvas.addEventListener(end, () => { if (taken) tools.up(); taken = false; });
+    canvas.addEventListener('pointerleave', () => { pointer = null; pointed(null); });
+    canvas.addEventListener('keydown', (event) => {
+      if (event.ctrlKey || event.metaKey || event.altKey || !this.pixels) return;
+      if (event.key === 'Enter') { event.preventDefault(); tools.enter(this.cursor); return; }
+      const arrow = ARROWS[event.key];
+      if (!arrow) return;
+      event.preventDefault();
+      const step = event.shiftKey ? [1 / this.high, 1 / this.wide] : [0.02 / this.viewport.zoom, 0.02 / this.viewport.zoom];
+      const from = this.cursor ?? [this.viewport.cy, this.viewport.cx];
+      const place = from.map((value, axis) => Math.max(0, Math.min(1 - 1e-9, value + arrow[axis] * step[axis])));
+      this.cursor = place;
+      tools.moved(place);
+      pointed(place);
+    });
   }
 
   resize() {
@@ -105,16 +135,28 @@ export class Panel {
     return { x: this.width / 2 - cx * width, y: this.height / 2 - cy * height, width, height };
   }
 
-  field(event) {
+  /** Where in the field an event is, or null outside of it; with `clamped` the nearest place inside. */
+  field(event, clamped = false) {
     if (!this.pixels) return null;
     const box = this.canvas.getBoundingClientRect();
     const place = this.placement();
     const y = (event.clientY - box.top - place.y) / place.height;
     const x = (event.clientX - box.left - place.x) / place.width;
+    if (clamped) return [Math.max(0, Math.min(1 - 1e-9, y)), Math.max(0, Math.min(1 - 1e-9, x))];
     return y >= 0 && y < 1 && x >= 0 && x < 1 ? [y, x] : null;
   }
 
-  /** Draw the painted pixels. decor: {fovNm, watermark: [text, colour] | null, bar: {map, low, high, text} | null}. */
+  /** How far, in CSS pixels, an event is from a place of the field. */
+  distance(event, [y, x]) {
+    const box = this.canvas.getBoundingClientRect();
+    const place = this.placement();
+    return Math.hypot(event.clientY - box.top - place.y - y * place.height, event.clientX - box.left - place.x - x * place.width);
+  }
+
+  /**
+   * Draw the painted pixels. decor: {scale: {width, text(length)}, watermark: [text, colour], bar: {map, gamma, low, high},
+   * over(context, at)}, each of which may be left out: `scale.width` is that of the field in the unit that `text` says.
+   */
   draw(decor) {
     const { context } = this;
     context.setTransform(this.ratio, 0, 0, this.ratio, 0, 0);
@@ -128,22 +170,23 @@ export class Panel {
     context.drawImage(this.buffer, 0, 0, this.wide, this.high, place.x, place.y, place.width, place.height);
     context.font = FONT;
     context.textBaseline = 'middle';
+    if (decor.over) decor.over(context, ([y, x]) => [place.x + x * place.width, place.y + y * place.height]);
     // Decorations stay inside the part of the field that is visible.
     const inside = {
       left: Math.max(0, place.x), top: Math.max(0, place.y),
       right: Math.min(this.width, place.x + place.width), bottom: Math.min(this.height, place.y + place.height),
     };
     if (this.cursor) this.drawCursor(place);
-    if (decor.fovNm) this.drawScaleBar(inside, decor.fovNm / place.width);
+    if (decor.scale) this.drawScaleBar(inside, decor.scale.width / place.width, decor.scale.text);
     if (decor.bar) this.drawColourBar(inside, decor.bar);
     if (decor.watermark) this.drawLabel(inside.left + 10, inside.top + 10, ...decor.watermark);
   }
 
-  drawScaleBar(inside, nmPerPixel) {
+  drawScaleBar(inside, perPixel, words) {
     const { context } = this;
-    const length = niceLength((inside.right - inside.left) * 0.3 * nmPerPixel);
-    const width = length / nmPerPixel;
-    const text = lengthText(length);
+    const length = niceLength((inside.right - inside.left) * 0.3 * perPixel);
+    const width = length / perPixel;
+    const text = words(length);
     const [x, y] = [inside.left + 14, inside.bottom - 16];
     context.fillStyle = 'rgba(8, 11, 16, 0.8)';
     context.fillRect(x - 8, y - 22, Math.max(width, context.measureText(text).width) + 16, 32);
@@ -159,9 +202,9 @@ export class Panel {
     const [x, y] = [inside.right - width - 18, inside.bottom - 16];
     context.fillStyle = 'rgba(8, 11, 16, 0.84)';
     context.fillRect(x - 10, y - 22, width + 20, 36);
-    const lut = MAPS[bar.map];
+    const lut = tones(bar.map, bar.gamma);
     for (let i = 0; i < width; i++) {
-      const p = lut[Math.round((i / (width - 1)) * 255)];
+      const p = lut[Math.round((i / (width - 1)) * (lut.length - 1))];
       context.fillStyle = `rgb(${p & 255} ${(p >>> 8) & 255} ${(p >>> 16) & 255})`;
       context.fillRect(x + i, y, 1, height);
     }

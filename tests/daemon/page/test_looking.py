@@ -1,0 +1,178 @@
+"""Looking closer on the page, in a real browser: lines, transforms, colours, earlier frames, files."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+from synthetic_daemon import PLANS, SyntheticDaemon
+
+from scancontrol.daemon.page.messages import Abort, EmergencyBlank, Pause, Start
+
+pytest.importorskip("selenium")
+from chromium import By, Page, needs_chromium
+from selenium.webdriver.common.action_chains import ActionChains
+from selenium.webdriver.common.keys import Keys
+
+pytestmark = [pytest.mark.slow, needs_chromium]
+
+
+@pytest.fixture
+def still(page: Page, daemon: SyntheticDaemon) -> Page:
+    """The page on a scan that is paused after some frames."""
+    page.start()
+    page.until(lambda: daemon.frame >= 3, "some frames")
+    page.press(" ")
+    page.until(lambda: page.text("phase") == "paused", "paused")
+    return page
+
+
+@pytest.fixture
+def saved(browser: Any, tmp_path: Path) -> Iterator[Path]:
+    """Where what the page saves arrives."""
+    command = "Browser.setDownloadBehavior"
+    browser.execute_cdp_cmd(command, {"behavior": "allow", "downloadPath": str(tmp_path)})
+    yield tmp_path
+    browser.execute_cdp_cmd(command, {"behavior": "default"})
+
+
+def drag(page: Page, canvas: str, start: tuple[float, float], end: tuple[float, float]) -> None:
+    """Drag from one place (y, x), in fractions of the canvas, to another."""
+    box = page.driver.find_element(By.ID, canvas)
+    high, wide = box.size["height"], box.size["width"]
+    offsets = [(int((x - 0.5) * wide), int((y - 0.5) * high)) for y, x in (start, end)]
+    actions = ActionChains(page.driver, duration=0)
+    actions.move_to_element_with_offset(box, *offsets[0]).click_and_hold()
+    actions.move_to_element_with_offset(box, *offsets[1]).release().perform()
+
+
+def write(page: Page, text: str) -> None:
+    """Type into a text field that is made for it: no part of the page has one at all times."""
+    page.driver.execute_script(
+        "const field = document.createElement('input'); field.id = 'field'; document.body.append(field); field.focus();"
+    )
+    page.press(text)
+
+
+def test_no_key_is_an_order_while_it_is_text(still: Page, daemon: SyntheticDaemon) -> None:
+    write(still, "a bb 1 o l")
+    assert still.driver.execute_script("return document.getElementById('field').value") == "a bb 1 o l"
+    still.press(Keys.ESCAPE)  # leaves the field, and aborts nothing
+    assert daemon.taken == [Start(plan=PLANS[0], number=0), Pause()]
+    still.press("b")
+    still.until(lambda: EmergencyBlank() in daemon.taken, "outside the field B blanks")
+    assert Abort() not in daemon.taken
+
+
+def test_space_presses_the_button_that_the_keyboard_is_on(still: Page, daemon: SyntheticDaemon) -> None:
+    still.driver.execute_script("document.getElementById('gamma').focus()")
+    for _ in range(20):
+        still.press(Keys.SHIFT + Keys.TAB + Keys.NULL)
+        if still.driver.switch_to.active_element.get_attribute("id") == "lock":
+            break
+    still.press(" ")
+    still.until(lambda: still.text("clip") == "held", "the lock was pressed")
+    assert daemon.taken == [Start(plan=PLANS[0], number=0), Pause()]
+
+
+def test_a_line_gives_its_length_and_the_values_along_it_with_their_interval(still: Page) -> None:
+    assert not still.shown("profile-panel")
+    still.press("m")
+    drag(still, "right-canvas", (0.5, 0.2), (0.5, 0.7))
+    still.until(lambda: still.shown("profile-panel"), "the profile")
+    canvas = still.driver.find_element(By.ID, "right-canvas").size
+    side = min(canvas["height"], canvas["width"])
+    length, angle = re.findall(r"-?[\d.]+", still.text("profile-text"))
+    assert float(length) == pytest.approx(12.8 * 0.5 * canvas["width"] / side, rel=0.02)
+    assert float(angle) == pytest.approx(0, abs=0.5)
+    drawn = still.pixels("profile").reshape(-1, 3).max(axis=0)
+    assert drawn.max() > 200
+    still.press(Keys.DELETE)
+    still.until(lambda: not still.shown("profile-panel"), "taken away")
+    assert still.shown("histogram")
+
+
+def test_a_line_can_be_drawn_by_keyboard_alone(still: Page) -> None:
+    still.press("m")
+    still.driver.execute_script("document.getElementById('right-canvas').focus()")
+    still.press(Keys.ARROW_LEFT * 5 + Keys.ENTER + Keys.ARROW_RIGHT * 10 + Keys.ENTER)
+    still.until(lambda: still.shown("profile-panel"), "the profile")
+    still.until(lambda: still.text("profile-text").startswith("2.56 nm"), "a fifth of the field")
+    assert "restored" in still.text("readout"), "the value under the cursor is said"
+
+
+def test_the_fourier_transform_reads_spacings(still: Page) -> None:
+    grey = still.pixels("right-canvas")
+    still.press("f")
+    selector = "[data-view='fourier'][aria-selected='true']"
+    still.until(lambda: still.driver.find_elements(By.CSS_SELECTOR, selector), "chosen")
+    still.until(lambda: np.abs(still.pixels("right-canvas").astype(int) - grey).mean() > 5, "another picture")
+    canvas = still.driver.find_element(By.ID, "right-canvas")
+    side = min(canvas.size.values())
+    ActionChains(still.driver, duration=0).move_to_element_with_offset(canvas, side // 4, 0).perform()
+    still.until(lambda: "nm⁻¹" in still.text("readout"), "a frequency")
+    per_nm = float(still.text("readout").split()[0])
+    assert per_nm == pytest.approx(0.25 / (12.8 / 192), rel=0.06)
+
+
+def test_gamma_and_colours_change_the_restoration_and_leave_the_samples_grey(still: Page) -> None:
+    before = still.pixels("right-canvas").astype(int)
+    still.driver.execute_script(
+        "for (const [id, value, what] of [['gamma', '-1', 'input'], ['map', 'magma', 'change']]) {"
+        "  const node = document.getElementById(id); node.value = value; node.dispatchEvent(new Event(what)); }"
+    )
+    still.until(lambda: np.ptp(still.pixels("right-canvas").astype(int), axis=2).mean() > 30, "magma")
+    assert still.text("gamma-value") == "γ 0.50"
+    assert np.ptp(before, axis=2).mean() < 5
+    left = still.pixels("left-canvas").astype(int)
+    measured = (left != (19, 31, 50)).any(axis=2) & (np.ptp(left, axis=2) < 2)
+    assert measured.mean() > 0.01
+
+
+def test_one_steps_back_through_the_last_frames_and_live_goes_on(still: Page) -> None:
+    newest = still.text("right-caption").split(" ·")[0]
+    still.press(",")
+    still.until(lambda: "1 before the newest" in still.text("right-caption"), "held")
+    earlier = still.text("right-caption").split(" ·")[0]
+    assert earlier != newest
+    assert earlier in still.text("left-caption"), "its own samples beside it"
+    still.press(" ")
+    still.until(lambda: still.text("phase") == "scanning", "the scan goes on")
+    still.until(lambda: "4 before the newest" in still.text("right-caption"), "and newer frames come")
+    assert earlier in still.text("right-caption"), "what is held stays"
+    still.driver.find_element(By.ID, "live").click()
+    still.until(lambda: "before the newest" not in still.text("right-caption"), "live")
+    assert re.search(r"[\d.]+ s old", still.text("right-caption")), "how old the picture is"
+
+
+def test_a_snapshot_is_the_picture_with_its_scale_bar_and_the_values_calibrated(still: Page, saved: Path) -> None:
+    still.press("s")
+    still.press("S")
+
+    def files(kind: str) -> list[Path]:
+        return sorted(saved.glob(f"*-restoration.{kind}"))
+
+    still.until(lambda: files("png") and files("tiff"), "both files")
+    still.until(lambda: not list(saved.glob("*.crdownload")), "whole")
+    with Image.open(files("png")[0]) as picture:
+        seen = np.asarray(picture.convert("RGB"))
+    assert seen.shape[1] >= 1024
+    band = seen[seen.shape[1] :]
+    bar = (band[36:46] == 255).all(axis=2).any(axis=0).sum()
+    assert 0.05 < bar / seen.shape[1] < 0.25, "a scale bar"
+    with tifffile.TiffFile(files("tiff")[0]) as file:
+        values, picture = (page.asarray() for page in file.pages)
+        across = file.pages[0].tags["XResolution"].value
+        assert across[1] / across[0] == pytest.approx(12.8 / 192)
+        assert "RESTORED" in file.pages[0].description
+    assert values.shape == (192, 192)
+    assert values.std() > 50, "counts, not grey levels"
+    above = slice(0, seen.shape[1])  # the band below says when, and these are two moments
+    assert (picture[above] == seen[above]).all()
+    assert still.text("log").count("Saved") == 2
