@@ -7,13 +7,31 @@ structure from YAML. This is the lowest room beside :mod:`scancontrol.errors`: e
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Literal
 
 import msgspec
 
 from scancontrol.errors import InvalidInput, within
 
-__all__ = ["Capabilities", "CoilModel", "DetectorChannel"]
+__all__ = ["Capabilities", "CoilModel", "DetectorChannel", "check_detectors"]
+
+_LONGEST_NAME = 80
+
+
+def check_detectors(names: Sequence[str], remedy: str) -> None:
+    """Refuse names by which detectors could not be told apart, or which HDF5 takes for something else.
+
+    Raises:
+        InvalidInput: one is empty, made of dots, long, given twice, or has a slash or a control character in it.
+    """
+    for at, name in enumerate(names):
+        told = repr(name[:_LONGEST_NAME])
+        if not 1 <= len(name) <= _LONGEST_NAME or not name.strip(". ") or "/" in name or not name.isprintable():
+            letters = f"1 to {_LONGEST_NAME} printable letters, more than dots and without a slash"
+            raise InvalidInput("detectors.name", told, f"is not of {letters}", remedy)
+        if name in names[:at]:
+            raise InvalidInput("detectors.name", told, "is given twice", remedy)
 
 
 class CoilModel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -98,6 +116,7 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             (1, 1 << 40, "samples_per_path_limit"),
         ):
             within(quantity, getattr(self, quantity), low, high, remedy)
+        check_detectors([detector.name for detector in self.detectors], remedy)
         for detector in self.detectors:
             within("detectors.decay_us", detector.decay_us, 0, 1e6, remedy)
         if self.longest_dwell_us < self.shortest_dwell_us:

@@ -8,7 +8,7 @@ from typing import Literal
 
 import msgspec
 
-from scancontrol.capabilities import Capabilities, CoilModel
+from scancontrol.capabilities import Capabilities, CoilModel, check_detectors
 from scancontrol.errors import InvalidInput
 from scancontrol.files import load_yaml
 from simulators.column.beam import BeamConfig
@@ -57,8 +57,7 @@ class SimulatorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         remedy = "mend the simulator's configuration"
         if not self.detectors or len(self.detectors) > 8:
             raise InvalidInput("detectors", len(self.detectors), "is outside 1 to 8", remedy)
-        if len({detector.name for detector in self.detectors}) < len(self.detectors):
-            raise InvalidInput("detectors.name", [d.name for d in self.detectors], "names one twice", remedy)
+        check_detectors([detector.name for detector in self.detectors], remedy)
         if not 1 << 12 <= self.fifo_samples <= 1 << 28:
             raise InvalidInput("fifo_samples", self.fifo_samples, f"is outside {1 << 12} to {1 << 28}", remedy)
         if not 0 <= self.seed < 1 << 63:

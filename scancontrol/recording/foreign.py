@@ -18,7 +18,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from scancontrol.capabilities import Capabilities, DetectorChannel
+from scancontrol.capabilities import Capabilities, DetectorChannel, check_detectors
 from scancontrol.errors import InvalidInput
 from scancontrol.paths import Points, partial_frame
 from scancontrol.plan.plan import ScanPlan
@@ -45,7 +45,6 @@ VALUE_NAMES = (
 )
 _MAX_BYTES = 1 << 31
 _CHUNK = 1 << 16
-_LONGEST_NAME = 80
 _UNIT_KEYS = {"positions": "fraction", "positions_px": "px", "positions_nm": "nm", "positions_um": "um"}
 _READ = {"values", "samples", "mask", "sampled", "dwell_us", "sound", *_UNIT_KEYS}
 """Arrays that are looked at; others may be anything."""
@@ -65,12 +64,7 @@ class ForeignSamples:
     said: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        for at, name in enumerate(self.channels):
-            if not 1 <= len(name) <= _LONGEST_NAME or set(name) <= {"."} or "/" in name or "\0" in name:
-                remedy = f"give 1 to {_LONGEST_NAME} letters without a slash"
-                raise InvalidInput("channel", repr(name[:_LONGEST_NAME]), "is no name of a detector", remedy)
-            if name in self.channels[:at]:
-                raise InvalidInput("channel", repr(name), "is given twice", "name each column of readings once")
+        check_detectors(self.channels, "name each column of readings once and plainly")
 
 
 def read_samples(path: Path, field: Field, columns: Sequence[str] = ()) -> ForeignSamples:

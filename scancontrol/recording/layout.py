@@ -18,7 +18,8 @@ from typing import Any, Literal
 import msgspec
 import numpy as np
 
-from scancontrol.errors import RecordingError
+from scancontrol.capabilities import check_detectors
+from scancontrol.errors import InvalidInput, RecordingError
 from scancontrol.paths import ScanPath
 from scancontrol.recording.about import About
 from scancontrol.restoration import Provenance
@@ -215,6 +216,10 @@ class Header(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     def check(self) -> None:
         """Raise :class:`RecordingError` naming the first quantity that no recording can have."""
+        try:
+            check_detectors(self.channels, "name each detector plainly")
+        except InvalidInput as error:
+            raise RecordingError(str(error)) from error
         rows, cols = self.shape
         bounds: tuple[tuple[str, float, float, float], ...] = (
             ("version", self.version, 1, VERSION),

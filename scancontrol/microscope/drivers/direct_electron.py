@@ -18,7 +18,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from scancontrol.capabilities import Capabilities, CoilModel, DetectorChannel
+from scancontrol.capabilities import Capabilities, CoilModel, DetectorChannel, check_detectors
 from scancontrol.errors import InvalidInput, LinkError, within
 from scancontrol.microscope.drivers.deapi_client import DeapiClient, ScanGenerator
 from scancontrol.microscope.instrument import Block
@@ -60,6 +60,7 @@ class DirectElectronConfig(
         remedy = "mend the microscope's configuration"
         if not self.images or len(self.images) != len(self.detectors):
             raise InvalidInput("images", len(self.images), f"are not the {len(self.detectors)} detectors", remedy)
+        check_detectors([detector.name for detector in self.detectors], remedy)
         for quantity, low, high in (("port", 1, 65535), ("highest_rate_khz", 0.001, 1e3), ("patience_s", 0.1, 3600)):
             within(quantity, getattr(self, quantity), low, high, remedy)
 

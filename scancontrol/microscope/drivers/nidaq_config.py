@@ -7,7 +7,7 @@ from typing import Literal
 
 import msgspec
 
-from scancontrol.capabilities import CoilModel, DetectorChannel
+from scancontrol.capabilities import CoilModel, DetectorChannel, check_detectors
 from scancontrol.errors import InvalidInput
 from scancontrol.microscope.drivers.nidaq_tasks import Wiring
 
@@ -42,6 +42,7 @@ class NidaqConfig(
                 raise InvalidInput(quantity, value, f"is outside {low} to {high}", remedy)
         if len(self.detectors) != len(self.wiring.inputs) or not self.detectors:
             raise InvalidInput("detectors", len(self.detectors), f"are not {len(self.wiring.inputs)} inputs", remedy)
+        check_detectors([detector.name for detector in self.detectors], remedy)
         if not 0 < self.wiring.input_range_volts <= 10:
             raise InvalidInput("input_range_volts", self.wiring.input_range_volts, "is outside 0 to 10", remedy)
         head, _, line = self.wiring.blanker.rpartition("line")

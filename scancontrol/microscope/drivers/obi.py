@@ -19,7 +19,7 @@ from typing import Literal
 import msgspec
 import numpy as np
 
-from scancontrol.capabilities import Capabilities, CoilModel, DetectorChannel
+from scancontrol.capabilities import Capabilities, CoilModel, DetectorChannel, check_detectors
 from scancontrol.errors import InvalidInput, LinkError, RemoteProtocolError, ScanControlError, within
 from scancontrol.microscope.drivers.obi_connection import ObiConnection
 from scancontrol.microscope.drivers.obi_stretches import MAX_SAMPLES, Stretch, cycles_of, encode, field_codes
@@ -60,6 +60,7 @@ class ObiConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         """Raise :class:`InvalidInput` for a value that cannot be."""
         for name, low, high in (("latency_ms", 0.05, 100), ("in_flight_ms", 0.05, 200), ("answer_timeout_s", 0.01, 60)):
             within(name, getattr(self, name), low, high, "mend the microscope's configuration")
+        check_detectors([self.detector.name], "mend the microscope's configuration")
         if self.full_field_nm is not None and not (math.isfinite(self.full_field_nm) and self.full_field_nm > 0):
             raise InvalidInput("full_field_nm", self.full_field_nm, "is not above 0", "give it in nanometres")
 
