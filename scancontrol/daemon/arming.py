@@ -11,6 +11,8 @@ import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
 
+import msgspec
+
 from scancontrol.acquisition import Acquisition, Permit
 from scancontrol.capabilities import Capabilities
 from scancontrol.daemon.beam_settings import BeamSettings
@@ -97,7 +99,7 @@ class Arming:
         if abs(meant - stated) > 0.01 * stated:
             told = f"the plan counts dose with {meant:g} pA, the microscope states {stated:g} pA"
             self._notice(f"{told}; set one of them right", "warning")
-        series_id = next(self._series)
+        series_id, about = next(self._series), self._describing.about()
         unique = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(4)}"  # two daemons may share folder and second
         still_wanted(self._orders, order)
         recording = record_plan(
@@ -107,7 +109,7 @@ class Arming:
             series_unique_id=unique,
             specimen=self._dose.config.id,
             stage_nm=self._dose.stage_nm,
-            about=self._describing.about(),
+            about=about if order.operator is None else msgspec.structs.replace(about, operator=order.operator),
             keep_restorations=self._settings.keep_restorations,
             fsync=self._settings.fsync,
             sample_dtype=link.capabilities.sample_dtype,

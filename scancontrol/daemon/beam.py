@@ -111,7 +111,7 @@ class BeamThread:
         self._told = BeamSnapshot(address=settings.address)
         self._capabilities: Capabilities | None = None
         self._run: Run | None = None
-        self._refusal: ScanControlError | None = None
+        self._refusal: tuple[StartOrder, ScanControlError] | None = None
         self._failure: BaseException | None = None
         self._thread = threading.Thread(target=self._work, name="beam")
 
@@ -153,8 +153,8 @@ class BeamThread:
         return () if capabilities is None else tuple(channel.name for channel in capabilities.detectors)
 
     @property
-    def refusal(self) -> ScanControlError | None:
-        """Why the last acquisition asked for was not begun."""
+    def refusal(self) -> tuple[StartOrder, ScanControlError] | None:
+        """The last order that was not begun, and why."""
         return self._refusal
 
     @property
@@ -262,7 +262,7 @@ class BeamThread:
         try:
             run = self._arming.new(link, order)
         except ScanControlError as error:
-            self._refusal = error
+            self._refusal = (order, error)
             self._notice(str(error), "error")
             self._finished(order)
             return

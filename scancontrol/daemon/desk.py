@@ -1,4 +1,4 @@
-"""What is answered beside the beam: what a plan would come to, which plans there are, presets saved and deleted.
+"""What is answered beside the beam: what a plan would come to, which plans there are, presets, recorded frames.
 
 Nothing here changes what the beam does. A plan is planned here as it would be when it is armed, in whatever thread
 asks, and never in the beam's.
@@ -14,11 +14,13 @@ import msgspec
 
 from scancontrol.capabilities import Capabilities
 from scancontrol.daemon.dosing import DoseKeeper
+from scancontrol.daemon.frame_answers import FrameAnswers
 from scancontrol.daemon.page.messages import (
     Answer,
     CheckPlan,
     DeletePreset,
     Done,
+    GetFrame,
     Inquiry,
     ListPlans,
     OfferedPlan,
@@ -47,21 +49,30 @@ class Desk:
     Args:
         plans: what is offered.
         dose: the specimen's account.
+        frames: reads recorded frames.
         capabilities: of the microscope that is there now; None where none has answered yet.
     """
 
-    def __init__(self, plans: PlanBook, dose: DoseKeeper, capabilities: Callable[[], Capabilities | None]) -> None:
-        self._plans, self._dose, self._capabilities = plans, dose, capabilities
+    def __init__(
+        self, plans: PlanBook, dose: DoseKeeper, frames: FrameAnswers, capabilities: Callable[[], Capabilities | None]
+    ) -> None:
+        self._plans, self._dose, self._frames, self._capabilities = plans, dose, frames, capabilities
 
-    def answer(self, inquiry: Inquiry) -> Answer:
+    def ready(self, wanted: GetFrame) -> bool:
+        """See :class:`scancontrol.daemon.page.hub.Desk`."""
+        return self._frames.ready(wanted)
+
+    def answer(self, inquiry: Inquiry) -> Answer | bytes:
         """What there is to say; a refusal says why not."""
         try:
             return self._answer(inquiry, inquiry.request or 0)
         except ScanControlError as error:
             return refusal_of(error, inquiry.request)
 
-    def _answer(self, inquiry: Inquiry, request: int) -> Answer:
+    def _answer(self, inquiry: Inquiry, request: int) -> Answer | bytes:
         match inquiry:
+            case GetFrame():
+                return self._frames.read(inquiry)
             case CheckPlan(plan=asked):
                 return self._checked(self._plans.find(asked), request)
             case ListPlans():

@@ -33,6 +33,7 @@ class StartOrder:
     number: int
     plan: ScanPlan
     lifts: tuple[str, int] | None = None  # (server id, count of its blanks) of the hold that the operator had seen
+    operator: str | None = None  # who gave it, where that was said
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ class OrdersSnapshot:
 
     number: int = 0  # what the next Start or Resume must say
     start: str | None = None  # plan of a Start that was taken and whose acquisition still has the beam
+    standing: int | None = None  # the number of that order
     begun: bool = False  # whether it has left the queue
     blank: Literal["off", "asked", "confirmed"] = "off"  # confirmed: the microscope holds the beam blanked
     aborting: bool = False  # Abort was asked for, and what it ends has not ended
@@ -74,7 +76,13 @@ class Orders:
 
     # -- from the operator --------------------------------------------------------------------------------
 
-    def start(self, plan: ScanPlan, number: int | None = None, lifts: tuple[str, int] | None = None) -> StartOrder:
+    def start(
+        self,
+        plan: ScanPlan,
+        number: int | None = None,
+        lifts: tuple[str, int] | None = None,
+        operator: str | None = None,
+    ) -> StartOrder:
         """Take a Start. ``number`` is the one that whoever gave it had seen; None says that nobody could give another.
 
         Raises:
@@ -87,9 +95,9 @@ class Orders:
                 raise OrderRefused("start: an acquisition has the beam; abort it, or start when the beam is free")
             if self._told.blank == "asked":
                 raise OrderRefused("start: the microscope has not confirmed the blank yet; start once it has")
-            order = self._order = StartOrder(self._told.number + 1, plan, lifts)
+            order = self._order = StartOrder(self._told.number + 1, plan, lifts, operator)
             self._wanted, self._kept = "start", False
-            self._told = replace(self._told, number=order.number, start=plan.name, begun=False)
+            self._told = replace(self._told, number=order.number, start=plan.name, standing=order.number, begun=False)
         try:
             self._write_down()
         except BaseException:
@@ -120,6 +128,14 @@ class Orders:
         """What runs or waits must end: nothing ordered before stands."""
         self._stop_all(Stop("aborted", message), None)
 
+    def withdraw(self, number: int, message: str) -> bool:
+        """As :meth:`abort`, where the order of that number stands; whether it did. Nobody else's is touched."""
+        with self._lock:
+            stands = self._order is not None and self._order.number == number and number >= self._stopped_at
+            if stands:
+                self.abort(message)
+            return stands
+
     def _stop_all(self, stop: Stop, blank: Literal["asked", "confirmed"] | None) -> None:
         with self._lock:
             number = self._told.number + 1
@@ -133,6 +149,7 @@ class Orders:
                 self._told,
                 number=number,
                 start=self._told.start if self._told.begun else None,
+                standing=self._told.standing if self._told.begun else None,
                 blank=self._told.blank if blank is None else blank,
                 aborting=self._told.begun and (self._told.aborting or stop.reason == "aborted"),
             )
@@ -164,7 +181,7 @@ class Orders:
         """Leave to go on with what an earlier process was cut off from, until a Blank or an Abort comes."""
         with self._lock:
             self._order = StartOrder(self._told.number, plan)
-            self._told = replace(self._told, start=plan.name, begun=True)
+            self._told = replace(self._told, start=plan.name, standing=self._order.number, begun=True)
             return self._order
 
     def stopped(self, order: StartOrder) -> Stop | None:
@@ -177,7 +194,7 @@ class Orders:
         with self._lock:
             if self._order is order:
                 self._order = None
-                self._told = replace(self._told, start=None, begun=False, aborting=False)
+                self._told = replace(self._told, start=None, standing=None, begun=False, aborting=False)
 
     @property
     def blank_to_say(self) -> int | None:

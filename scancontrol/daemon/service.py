@@ -23,12 +23,14 @@ from scancontrol.acquisition import AcquisitionStatus
 from scancontrol.daemon.beam import BeamThread
 from scancontrol.daemon.beam_settings import BeamSettings
 from scancontrol.daemon.blanker import Blanker
+from scancontrol.daemon.claim import Claims
 from scancontrol.daemon.closing import Closing
 from scancontrol.daemon.config import UNNAMED, DaemonConfig
 from scancontrol.daemon.describing import Describing
 from scancontrol.daemon.desk import Desk
 from scancontrol.daemon.dosing import DoseKeeper
 from scancontrol.daemon.dry_run import leave_figures, read_truth
+from scancontrol.daemon.frame_answers import FrameAnswers
 from scancontrol.daemon.health import HealthServer
 from scancontrol.daemon.interrupted import Interrupted, find_unfinished
 from scancontrol.daemon.order_file import OrderFile
@@ -102,6 +104,7 @@ class Daemon:
         self._describing = Describing(config, self._output)
         self._order_file = OrderFile(self._output)
         self._orders = Orders(self._order_file.keep)
+        self._claims = Claims(self._orders, self._say, time.monotonic)
 
     # -- the life of the process ------------------------------------------------------------------------
 
@@ -152,9 +155,11 @@ class Daemon:
                     PlannedScan(plan, capabilities)  # refused now rather than when it is started
             if self._shown.name:
                 capabilities.detector(self._shown.name)
-            self._steering = Steering(self._orders, beam, self._plans, self._shown, self._describing, self._say)
-            self._hub.on_stop = self._steering.stop
-            self._hub.on_inquiry = Desk(self._plans, self._dose, lambda: beam.capabilities).answer
+            steering = Steering(self._orders, beam, self._plans, self._shown, self._describing, self._claims, self._say)
+            self._steering = steering
+            self._hub.on_stop, self._hub.clients = steering.stop, self._claims
+            frames = FrameAnswers(self._output, self._hub)
+            self._hub.desk = Desk(self._plans, self._dose, frames, lambda: beam.capabilities)
             self._publish()
             self._serve_page(stack)
             health = HealthServer(
@@ -241,7 +246,7 @@ class Daemon:
             raise LinkError(f"the beam's thread ended: {failure}")
         launch, refusal = self._launch, self._beam.refusal
         if launch.start and refusal is not None and (launch.frames is not None or launch.repeat):
-            raise refusal  # nobody is there to start another
+            raise refusal[1]  # nobody is there to start another
 
     # -- what is made of the configuration ---------------------------------------------------------------
 
@@ -296,6 +301,7 @@ class Daemon:
                 self._steering.carry_out(self._hub.commands.get(timeout=left_s))
             except queue.Empty:
                 break
+        self._claims.look()
         self._orders.write_down()
 
     def _say(self, text: str, level: str = "info") -> None:
@@ -305,7 +311,8 @@ class Daemon:
 
     def _publish(self) -> None:
         """Put together what every part says of itself, and let everybody have it."""
-        run, beam, orders = self._beam.run, self._beam.snapshot, self._orders.snapshot
+        orders = self._orders.snapshot  # before the run: what does not stand any more has its run in place
+        run, beam, refusal, holder = self._beam.run, self._beam.snapshot, self._beam.refusal, self._claims.holder
         restorer = self._restorations.snapshot()
         self._snapshot = Snapshot(
             pid=os.getpid(),
@@ -320,6 +327,9 @@ class Daemon:
             channel=self._shown.among(self._beam.channels) if self._beam.channels else None,
             description=self._describing.now,
             scan=AcquisitionStatus() if run is None else run.acquisition.status,
+            scan_order=None if run is None else run.order.number,
+            not_begun=None if refusal is None else (refusal[0].number, str(refusal[1])),
+            claimed_by=None if holder is None else holder.operator,
             orders=orders,
             microscope=beam,
             dose=self._dose.snapshot(),

@@ -103,6 +103,9 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True, tag="status", tag_fiel
     channel: str | None = None  # the one that is shown and restored from the next samples on
     description: Description = Description()  # what the next recording will say of itself
     scan: AcquisitionStatus = AcquisitionStatus()
+    scan_order: int | None = None  # number of the order that ``scan`` carries out
+    not_begun: tuple[int, str] | None = None  # number of the last order that could not be begun, and why
+    claimed_by: str | None = None  # operator whose script alone may start now
     orders: OrdersSnapshot = OrdersSnapshot()
     microscope: BeamSnapshot = BeamSnapshot()
     dose: DoseSnapshot = DoseSnapshot()

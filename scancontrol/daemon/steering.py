@@ -5,10 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from scancontrol.daemon.beam import BeamThread
+from scancontrol.daemon.claim import Claims
 from scancontrol.daemon.describing import Describing
 from scancontrol.daemon.orders import Orders
 from scancontrol.daemon.page.hub import Asked
-from scancontrol.daemon.page.messages import Abort, Describe, EmergencyBlank, Pause, Record, Resume, ShowChannel, Start
+from scancontrol.daemon.page.messages import (
+    Abort,
+    Claim,
+    Describe,
+    EmergencyBlank,
+    Pause,
+    Record,
+    Resume,
+    ShowChannel,
+    Start,
+)
 from scancontrol.daemon.plans import PlanBook
 from scancontrol.daemon.shown_channel import ShownChannel
 from scancontrol.errors import InvalidInput, OrderRefused, ScanControlError
@@ -26,10 +37,11 @@ class Steering:
         plans: PlanBook,
         shown: ShownChannel,
         describing: Describing,
+        claims: Claims,
         say: Callable[[str, str], None],
     ) -> None:
         self._orders, self._beam, self._plans, self._say = orders, beam, plans, say
-        self._shown, self._describing = shown, describing
+        self._shown, self._describing, self._claims = shown, describing, claims
 
     def stop(self, command: Abort | EmergencyBlank) -> None:
         """Take a Blank or an Abort. Returns at once and waits for nothing."""
@@ -38,7 +50,7 @@ class Steering:
             return
         if self._beam.snapshot.unfinished is not None and self._orders.snapshot.aborting:
             self._beam.give_up()  # asked for again while only its last samples are waited for
-        self._orders.abort()
+        self._orders.abort(command.reason or "aborted from the page")
 
     def carry_out(self, asked: Asked) -> None:
         """Take a command, and say what there is to say of it: to whoever waits for an answer, else to everybody."""
@@ -63,7 +75,14 @@ class Steering:
             case Abort():
                 self._say("abort asked for: nothing that was ordered before will light the beam", "info")
             case Start(plan=plan, number=number):
-                return self._orders.start(self._plans.find(plan), number, self._beam.hold).number
+                self._claims.check(asked.client, "start")
+                operator = self._claims.operator_of(asked.client)
+                order = self._orders.start(self._plans.find(plan), number, self._beam.hold, operator)
+                self._claims.started(asked.client, order.number)
+                return order.number
+            case Claim(operator=operator, within_s=within_s):
+                if asked.client is not None:
+                    self._claims.claim(asked.client, operator, within_s)
             case Pause():
                 if run is None or not run.acquisition.pause():
                     raise OrderRefused("pause: nothing is scanned now")

@@ -5,12 +5,10 @@ from __future__ import annotations
 import csv
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import h5py
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from scancontrol.errors import InvalidInput
 from scancontrol.files import writing
@@ -31,22 +29,17 @@ def _write_csv(arrays: FrameArrays, path: Path) -> None:
             table.writerow([*map(repr, place), *(str(value) for value in arrays.samples[:, at])])
 
 
-def _named(arrays: FrameArrays) -> dict[str, NDArray[Any]]:
-    names = ("samples", "sound", "positions", "dwell_us")
-    return {name: getattr(arrays, name) for name in names} | arrays.images()
-
-
 def _write_npz(arrays: FrameArrays, path: Path) -> None:
     facts = {"channels": np.array(arrays.channels), "pixel_nm": np.array(arrays.pixel_nm)}
     facts |= {name: np.array(words) for name, words in arrays.about.items()}
     facts |= {name: np.array(made_by.to_json().decode()) for name, made_by in arrays.origins().items()}
     with path.open("wb") as file:
-        np.savez_compressed(file, **_named(arrays), **facts)  # type: ignore[arg-type]
+        np.savez_compressed(file, **arrays.named(), **facts)  # type: ignore[arg-type]
 
 
 def _write_hdf5(arrays: FrameArrays, path: Path) -> None:
     with h5py.File(path, "w") as file:
-        for name, values in _named(arrays).items():
+        for name, values in arrays.named().items():
             file.create_dataset(name, data=values, compression="gzip")
         file.attrs["channels"] = list(arrays.channels)
         file.attrs["pixel_nm"] = arrays.pixel_nm

@@ -103,6 +103,11 @@ class FrameArrays:
             named |= {f"{name} {channel}": getattr(other, name) for name in ("partial", "estimate", "interval")}
         return {name: image for name, image in named.items() if image is not None}
 
+    def named(self) -> dict[str, NDArray[Any]]:
+        """Every array that there is, by its name here: samples, where they are and how long, and :meth:`images`."""
+        names = ("samples", "sound", "positions", "dwell_us")
+        return {name: getattr(self, name) for name in names} | self.images()
+
     def origins(self) -> dict[str, Provenance]:
         """What made the restorations, as ``made_by``, and of other detectors as ``made_by BF``."""
         named = {"made_by": self.made_by}

@@ -11,6 +11,8 @@ from plan_tools import GOOD, MICROSCOPE, plan_with
 from scancontrol.daemon.config import SpecimenConfig
 from scancontrol.daemon.desk import Desk
 from scancontrol.daemon.dosing import DoseKeeper
+from scancontrol.daemon.frame_answers import FrameAnswers
+from scancontrol.daemon.page.hub import LiveHub
 from scancontrol.daemon.page.messages import (
     CheckPlan,
     DeletePreset,
@@ -36,7 +38,7 @@ def dose(tmp_path: Path) -> Iterator[DoseKeeper]:
 @pytest.fixture
 def desk(tmp_path: Path, dose: DoseKeeper) -> Desk:
     book = PlanBook({"good": plan_with()}, tmp_path / "presets", lambda text, level: None)
-    return Desk(book, dose, lambda: MICROSCOPE)
+    return Desk(book, dose, FrameAnswers(tmp_path, LiveHub()), lambda: MICROSCOPE)
 
 
 def test_a_plan_is_answered_with_what_it_comes_to_on_this_microscope(desk: Desk) -> None:
@@ -103,7 +105,8 @@ def test_a_preset_that_this_microscope_cannot_run_is_not_saved(desk: Desk) -> No
 
 
 def test_before_a_microscope_has_answered_nothing_is_planned(tmp_path: Path, dose: DoseKeeper) -> None:
-    desk = Desk(PlanBook({}, tmp_path, lambda text, level: None), dose, lambda: None)
+    book = PlanBook({}, tmp_path, lambda text, level: None)
+    desk = Desk(book, dose, FrameAnswers(tmp_path, LiveHub()), lambda: None)
     refused = desk.answer(CheckPlan(plan=GOOD, request=1))
     assert isinstance(refused, Refusal)
     assert "no microscope has answered" in refused.text

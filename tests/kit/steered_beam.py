@@ -20,6 +20,7 @@ from wire_pair import MS, Client, Pair
 from scancontrol.acquisition import AcquisitionStatus
 from scancontrol.daemon.beam import BeamThread
 from scancontrol.daemon.beam_settings import BeamSettings
+from scancontrol.daemon.claim import Claims
 from scancontrol.daemon.config import DaemonConfig, SpecimenConfig
 from scancontrol.daemon.describing import Describing
 from scancontrol.daemon.dosing import DoseKeeper
@@ -276,7 +277,8 @@ class SteeredBeam:
             wait=self._wait,
         )
         self.shown, book = ShownChannel(), PlanBook(PLANS, self.folder / "presets", note)
-        self.steering = Steering(self.orders, self.beam, book, self.shown, self.describing, note)
+        self.claims = Claims(self.orders, note, self.now_s)
+        self.steering = Steering(self.orders, self.beam, book, self.shown, self.describing, self.claims, note)
         work = self.beam._work
 
         def run() -> None:

@@ -1,4 +1,4 @@
-"""How an image travels to the page: a small JSON header, then 16-bit planes. Pure functions.
+"""How images travel: to be looked at, as a small JSON header and 16-bit planes. Pure functions.
 
 ``<u4`` header length, header (JSON, padded with spaces to a multiple of 8 with the length itself), then the
 planes in the header's order. A ``u2`` plane means ``value = low + (high − low)·q/65535``: the rounding is at
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 import struct
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -21,7 +22,7 @@ import numpy.typing as npt
 
 from scancontrol.daemon.page.hub import PartialView, RestorationView, TruthView
 
-__all__ = ["MAX_SIDE", "encode_frame", "quantise"]
+__all__ = ["MAX_SIDE", "encode_frame", "packed", "quantise"]
 
 MAX_SIDE = 1024  # no panel of the page is larger
 
@@ -114,6 +115,11 @@ def encode_frame(kind: str, seq: int, view: PartialView | RestorationView | Trut
         "binning": binning,
         "planes": planes,
     }
+    return packed(header, payload)
+
+
+def packed(header: dict[str, Any], payload: Iterable[bytes | memoryview]) -> bytes:
+    """A message: the header's length, the header padded to whole words, the planes."""
     text = msgspec.json.encode(header)
     text += b" " * (-(4 + len(text)) % 8)
     return b"".join((struct.pack("<I", len(text)), text, *payload))

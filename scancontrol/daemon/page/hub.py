@@ -21,12 +21,34 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from scancontrol.daemon.page.messages import Abort, Answer, Command, Done, EmergencyBlank, Inquiry, Notice, refusal_of
+from scancontrol.daemon.page.messages import (
+    Abort,
+    Answer,
+    Command,
+    Done,
+    EmergencyBlank,
+    GetFrame,
+    Inquiry,
+    Notice,
+    refusal_of,
+)
 from scancontrol.daemon.snapshot import Snapshot
 from scancontrol.errors import InvalidInput, OrderRefused, ScanControlError
 from scancontrol.restoration import Provenance
 
-__all__ = ["Asked", "Client", "CommandQueue", "LiveHub", "PartialView", "RestorationView", "Slot", "TruthView", "View"]
+__all__ = [
+    "Asked",
+    "Client",
+    "ClientWatch",
+    "CommandQueue",
+    "Desk",
+    "LiveHub",
+    "PartialView",
+    "RestorationView",
+    "Slot",
+    "TruthView",
+    "View",
+]
 
 Slot = Literal["partial", "complete", "restoration", "truth", "status"]
 Image = npt.NDArray[np.float32]
@@ -87,6 +109,26 @@ class Client(Protocol):
         """Send it to them, if they are still there. Called from any thread; returns at once."""
 
 
+class Desk(Protocol):
+    """What answers beside the beam."""
+
+    def answer(self, inquiry: Inquiry) -> Answer | bytes:
+        """May take as long as arming does; never called twice at once. Raises nothing of ours."""
+
+    def ready(self, wanted: GetFrame) -> bool:
+        """Whether a frame that may be restored yet has all that it will have. Cheap."""
+
+
+class ClientWatch(Protocol):
+    """Is told whether those who may own a scan are there. Called from the server's thread; returns at once."""
+
+    def heard(self, client: object) -> None:
+        """The client said that it is alive."""
+
+    def left(self, client: object) -> None:
+        """The client's connection is gone."""
+
+
 @dataclass(frozen=True)
 class Asked:
     """A command, and who is to have the answer if it carries a request."""
@@ -138,7 +180,8 @@ class LiveHub:
     def __init__(self, *, utc_ns: Callable[[], int] = time.time_ns) -> None:
         self._utc_ns = utc_ns
         self.on_stop: Callable[[Abort | EmergencyBlank], None] = lambda command: None  # see :meth:`take`
-        self.on_inquiry: Callable[[Inquiry], Answer] = _nobody  # may take long; one at a time
+        self.desk: Desk = _NoDesk()
+        self.clients: ClientWatch = _NoClientWatch()
         self.commands = CommandQueue()  # what the pages ask for; the daemon takes and answers with notices
         self._lock = threading.Lock()
         self._seq = 0
@@ -212,8 +255,24 @@ class LiveHub:
             self._slots[slot] = (self._seq, view)
 
 
-def _nobody(inquiry: Inquiry) -> Answer:
-    raise OrderRefused("nobody answers that here")
+class _NoDesk:
+    """Where nothing but pictures is to be had."""
+
+    def answer(self, inquiry: Inquiry) -> Answer:
+        return refusal_of(OrderRefused("nobody answers that here"), inquiry.request)
+
+    def ready(self, wanted: GetFrame) -> bool:
+        return True
+
+
+class _NoClientWatch:
+    """Where scans belong to nobody."""
+
+    def heard(self, client: object) -> None:
+        pass
+
+    def left(self, client: object) -> None:
+        pass
 
 
 def _check_images(**images: npt.NDArray[Any]) -> None:

@@ -24,13 +24,16 @@ __all__ = [
     "PAGE_PROTOCOL",
     "Abort",
     "Acknowledge",
+    "Alive",
     "Answer",
     "CheckPlan",
+    "Claim",
     "Command",
     "DeletePreset",
     "Describe",
     "Done",
     "EmergencyBlank",
+    "GetFrame",
     "Hello",
     "Inquiry",
     "ListPlans",
@@ -88,7 +91,9 @@ class Resume(_FromPage, frozen=True, tag="resume"):
 
 
 class Abort(_FromPage, frozen=True, tag="abort"):
-    """End the acquisition; what was recorded is kept."""
+    """End the acquisition; what was recorded is kept. ``reason`` is said of it afterwards."""
+
+    reason: Annotated[str, msgspec.Meta(max_length=200)] = ""
 
 
 class EmergencyBlank(_FromPage, frozen=True, tag="emergency_blank"):
@@ -119,6 +124,31 @@ class Acknowledge(_FromPage, frozen=True, tag="ack"):
     seq: Annotated[int, msgspec.Meta(ge=0, le=1 << 53)]
 
 
+class Claim(_FromPage, frozen=True, tag="claim"):
+    """Let only this connection start, for as long as it stands and :class:`Alive` comes every ``within_s`` at least.
+
+    What it starts is aborted when it ends, in whatever way. ``operator`` is noted in the recordings.
+    """
+
+    operator: Name
+    within_s: float
+
+
+class Alive(_FromPage, frozen=True, tag="alive"):
+    """Whoever holds the claim is still there."""
+
+
+class GetFrame(_FromPage, frozen=True, tag="get_frame"):
+    """Samples, positions and pictures of a recorded frame: a binary message, see :mod:`.arrays`.
+
+    Of a frame that is being scanned or restored it is answered once it is restored, or cannot be, or after ``wait_s``.
+    """
+
+    recording: Name  # file name, as in the status
+    frame: Annotated[int, msgspec.Meta(ge=0, le=1 << 53)]
+    wait_s: Annotated[float, msgspec.Meta(ge=0, le=3600)] = 0.0
+
+
 class CheckPlan(_FromPage, frozen=True, tag="check_plan"):
     """What a plan that is offered, or given here, comes to on this microscope: :class:`PlanChecked`, or why not."""
 
@@ -142,9 +172,9 @@ class DeletePreset(_FromPage, frozen=True, tag="delete_preset"):
     name: Name
 
 
-Command = Start | Pause | Resume | Abort | EmergencyBlank | Record | ShowChannel | Describe
-Inquiry = CheckPlan | ListPlans | SavePreset | DeletePreset
-FromPage = Command | Inquiry | Acknowledge
+Command = Start | Pause | Resume | Abort | EmergencyBlank | Record | ShowChannel | Describe | Claim
+Inquiry = CheckPlan | ListPlans | SavePreset | DeletePreset | GetFrame
+FromPage = Command | Inquiry | Acknowledge | Alive
 _WITH_PLAN = (Start, CheckPlan, SavePreset)
 _decoder: msgspec.json.Decoder[FromPage] = msgspec.json.Decoder(FromPage)
 

@@ -280,9 +280,9 @@ class LiveServer:
         with self._encoding:
             return self._encode(str(slot), seq, view)
 
-    async def _inquire(self, inquiry: Inquiry) -> Answer:
+    async def _inquire(self, inquiry: Inquiry) -> Answer | bytes:
         """Have an inquiry answered on the one thread that all of them share: it may take as long as arming does."""
-        return await asyncio.get_running_loop().run_in_executor(self._inquiries, self._hub.on_inquiry, inquiry)
+        return await asyncio.get_running_loop().run_in_executor(self._inquiries, self._hub.desk.answer, inquiry)
 
 
 def _select_subprotocol(connection: ServerConnection, offered: Any) -> Subprotocol | None:

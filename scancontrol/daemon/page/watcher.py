@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
-from typing import Final
+from typing import Any, Final
 
 from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed
@@ -15,8 +15,10 @@ from scancontrol.daemon.page.hub import LiveHub
 from scancontrol.daemon.page.messages import (
     PAGE_PROTOCOL,
     Acknowledge,
+    Alive,
     Answer,
     EmergencyBlank,
+    GetFrame,
     Hello,
     Inquiry,
     ListPlans,
@@ -52,18 +54,19 @@ class Watcher:
         role: Role,
         version: str,
         wire_form: Callable[[Outgoing], Awaitable[str | bytes]],
-        inquire: Callable[[Inquiry], Awaitable[Answer]],
+        inquire: Callable[[Inquiry], Awaitable[Answer | bytes]],
     ) -> None:
         self._hub, self._connection, self._role, self._version = hub, connection, role, version
         self._wire_form, self._inquire = wire_form, inquire
         self._outbox = Outbox()
         self._loop = asyncio.get_running_loop()
         self._inquiries: asyncio.Queue[Inquiry] = asyncio.Queue(_MOST_INQUIRIES)
+        self._frames: asyncio.Queue[GetFrame] = asyncio.Queue(_MOST_INQUIRIES)
         self._answers: set[asyncio.Task[None]] = set()  # on their way
 
     async def serve(self) -> None:
         """Until it goes, in whatever way."""
-        work = [asyncio.create_task(self._send()), asyncio.create_task(self._answer_inquiries())]
+        work = [asyncio.create_task(one) for one in (self._send(), self._answer_inquiries(), self._answer_frames())]
         try:
             async for text in self._connection:
                 refusal = self._take(text)
@@ -72,6 +75,7 @@ class Watcher:
         except ConnectionClosed:
             pass
         finally:
+            self._hub.clients.left(self)
             for task in (*work, *self._answers):
                 task.cancel()
                 with contextlib.suppress(asyncio.CancelledError, ConnectionClosed):
@@ -90,9 +94,9 @@ class Watcher:
         self._answers.add(task)
         task.add_done_callback(self._answers.discard)
 
-    async def _send_answer(self, message: Answer) -> None:
+    async def _send_answer(self, message: Answer | bytes) -> None:
         with contextlib.suppress(ConnectionClosed):
-            await self._connection.send(encode_text(message))
+            await self._connection.send(message if isinstance(message, bytes) else encode_text(message))
 
     async def _send(self) -> None:
         hello = Hello(protocol=PAGE_PROTOCOL, server=self._version, role=self._role)
@@ -108,6 +112,15 @@ class Watcher:
         while True:
             await self._send_answer(await self._inquire(await self._inquiries.get()))
 
+    async def _answer_frames(self) -> None:
+        """Frames that are waited for hold up no other inquiry."""
+        while True:
+            wanted = await self._frames.get()
+            until = self._loop.time() + wanted.wait_s
+            while not self._hub.desk.ready(wanted) and self._loop.time() < until:
+                await asyncio.sleep(LOOK_INTERVAL_S)
+            await self._send_answer(await self._inquire(wanted))
+
     def _take(self, text: str | bytes) -> Refusal | None:
         """Act on one message; return what to answer at once if it cannot be."""
         try:
@@ -117,14 +130,18 @@ class Watcher:
         if isinstance(message, Acknowledge):
             self._outbox.acknowledge(message.seq)
             return None
-        if self._role == "observer" and not isinstance(message, EmergencyBlank | ListPlans):
+        if isinstance(message, Alive):
+            self._hub.clients.heard(self)
+            return None
+        if self._role == "observer" and not isinstance(message, EmergencyBlank | ListPlans | GetFrame):
             told = "this link can watch and blank the beam, and nothing else"
             return Refusal(code="read_only", text=told, request=message.request)
         told = "the daemon has not taken the last commands yet; try again"
         busy = Refusal(code="busy", text=told, request=message.request)
         if isinstance(message, Inquiry):
-            if self._inquiries.full():
+            queue: asyncio.Queue[Any] = self._frames if isinstance(message, GetFrame) else self._inquiries
+            if queue.full():
                 return busy
-            self._inquiries.put_nowait(message)
+            queue.put_nowait(message)
             return None
         return None if self._hub.take(message, self) else busy

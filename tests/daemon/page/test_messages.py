@@ -16,10 +16,13 @@ from scancontrol.daemon.page.messages import (
     MAX_PLAN_BYTES,
     Abort,
     Acknowledge,
+    Alive,
     CheckPlan,
+    Claim,
     DeletePreset,
     Describe,
     EmergencyBlank,
+    GetFrame,
     Hello,
     ListPlans,
     Notice,
@@ -54,6 +57,13 @@ GOLDEN = [
     (CheckPlan(plan="a", request=3), '{"type":"check_plan","plan":"a","request":3}'),
     (ListPlans(request=3), '{"type":"list_plans","request":3}'),
     (SavePreset(plan={}, replace=True, request=3), '{"type":"save_preset","plan":{},"replace":true,"request":3}'),
+    (Abort(reason="done"), '{"type":"abort","reason":"done"}'),
+    (Alive(), '{"type":"alive"}'),
+    (Claim(operator="Ada", within_s=2.0), '{"type":"claim","operator":"Ada","within_s":2.0}'),
+    (
+        GetFrame(recording="a.hspy", frame=2, wait_s=1.5, request=3),
+        '{"type":"get_frame","recording":"a.hspy","frame":2,"wait_s":1.5,"request":3}',
+    ),
     (DeletePreset(name="a", request=3), '{"type":"delete_preset","name":"a","request":3}'),
 ]
 

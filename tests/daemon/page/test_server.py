@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
+import queue
 import shutil
 import socket
 import ssl
@@ -12,7 +13,7 @@ import subprocess
 import threading
 import time
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -31,6 +32,7 @@ from scancontrol.daemon.page.messages import (
     Answer,
     Done,
     EmergencyBlank,
+    GetFrame,
     Inquiry,
     Notice,
     Pause,
@@ -233,6 +235,18 @@ def test_what_an_observer_sends_is_short_or_ends_the_connection(server: LiveServ
             page.recv(5)
 
 
+class Answering:
+    """A desk whose frames are ready once they are asked for a second time."""
+
+    def __init__(self, answer: Callable[[Inquiry], Answer | bytes]) -> None:
+        self.answer = answer
+        self.asked = 0
+
+    def ready(self, wanted: GetFrame) -> bool:
+        self.asked += 1
+        return self.asked > 1
+
+
 def test_an_inquiry_is_answered_while_another_waits_and_a_blank_overtakes_them(hub: LiveHub) -> None:
     asked, go_on = threading.Event(), threading.Event()
 
@@ -241,7 +255,7 @@ def test_an_inquiry_is_answered_while_another_waits_and_a_blank_overtakes_them(h
         assert go_on.wait(5)
         return Done(request=inquiry.request or 0)
 
-    hub.on_inquiry = slowly
+    hub.desk = Answering(slowly)
     with LiveServer(hub) as server, watch(server.url) as page:
         page.recv(5)
         for number in (7, 8):
@@ -253,9 +267,49 @@ def test_an_inquiry_is_answered_while_another_waits_and_a_blank_overtakes_them(h
         assert [json.loads(page.recv(5)) for _ in range(2)] == [{"type": "done", "request": n} for n in (7, 8)]
 
 
+def test_a_frame_that_is_waited_for_holds_up_no_inquiry_and_comes_once_it_is_ready(hub: LiveHub) -> None:
+    def answer(inquiry: Inquiry) -> Answer | bytes:
+        return b"the frame" if isinstance(inquiry, GetFrame) else Done(request=inquiry.request or 0)
+
+    desk = hub.desk = Answering(answer)
+    with LiveServer(hub) as server, watch(server.observer_url) as page:
+        page.recv(5)
+        page.send('{"type":"get_frame","recording":"a.hspy","frame":0,"wait_s":5,"request":1}')
+        page.send('{"type":"list_plans","request":2}')
+        assert {page.recv(5), page.recv(5)} == {b"the frame", '{"type":"done","request":2}'}
+    assert desk.asked >= 2
+
+
+class Attendance:
+    """Notes who was heard, and who left."""
+
+    def __init__(self) -> None:
+        self.noted: queue.Queue[tuple[str, object]] = queue.Queue()
+
+    def heard(self, client: object) -> None:
+        self.noted.put(("heard", client))
+
+    def left(self, client: object) -> None:
+        self.noted.put(("left", client))
+
+
+def test_who_may_own_a_scan_is_heard_and_missed_at_once_however_it_goes(hub: LiveHub) -> None:
+    attendance = hub.clients = Attendance()
+    with LiveServer(hub) as server, watch(server.url) as page:
+        page.recv(5)
+        page.send('{"type":"claim","operator":"Ada","within_s":2.0,"request":1}')
+        asked = hub.commands.get(timeout=5)
+        asked.done()
+        assert json.loads(page.recv(5)) == {"type": "done", "request": 1}
+        page.send('{"type":"alive"}')
+        assert attendance.noted.get(timeout=5) == ("heard", asked.client)
+        page.socket.shutdown(socket.SHUT_RDWR)  # as when its process is killed
+        assert attendance.noted.get(timeout=5) == ("left", asked.client)
+
+
 def test_inquiries_beyond_those_that_wait_are_refused_by_their_number(hub: LiveHub) -> None:
     go_on = threading.Event()
-    hub.on_inquiry = lambda inquiry: Done(request=inquiry.request or int(go_on.wait(5)))
+    hub.desk = Answering(lambda inquiry: Done(request=inquiry.request or int(go_on.wait(5))))
     with LiveServer(hub) as server, watch(server.url) as page:
         page.recv(5)
         page.send('{"type":"list_plans"}')
@@ -264,7 +318,7 @@ def test_inquiries_beyond_those_that_wait_are_refused_by_their_number(hub: LiveH
         refused = json.loads(page.recv(5))
         go_on.set()
         assert (refused["type"], refused["code"]) == ("refusal", "busy")
-        assert 108 <= refused["request"] < 120
+        assert 107 <= refused["request"] < 120
 
 
 def test_no_more_than_so_many_pages_may_watch(server: LiveServer) -> None:

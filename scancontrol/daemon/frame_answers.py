@@ -1,0 +1,89 @@
+"""Recorded frames for whoever asks: exact samples, positions and pictures, also of a scan that goes on."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from scancontrol.daemon.page.arrays import encode_arrays
+from scancontrol.daemon.page.hub import LiveHub, RestorationView
+from scancontrol.daemon.page.messages import GetFrame
+from scancontrol.daemon.snapshot import Snapshot
+from scancontrol.errors import InvalidInput
+from scancontrol.recording import RecordingReader
+from scancontrol.recording.arrays import frame_arrays
+
+__all__ = ["FrameAnswers"]
+
+MAX_FRAME_BYTES: Final = 1 << 30
+_SETTLED_S: Final = 0.5  # nothing is on its way to the restorer for so long: no picture comes any more
+
+
+class FrameAnswers:
+    """Reads frames of the recordings in ``folder``; what is newest may be in ``hub`` and not yet on the disk."""
+
+    def __init__(self, folder: Path, hub: LiveHub) -> None:
+        self._folder, self._hub = folder, hub
+        self._idle_since: tuple[str, int] | None = None  # recording that waits for nothing any more, and since when
+
+    def ready(self, wanted: GetFrame) -> bool:
+        """Whether the frame has all that it will have. Cheap: it looks at what was published, and at no disk."""
+        newest = self._hub.newest("status")
+        status = None if newest is None else newest[1]
+        if not isinstance(status, Snapshot) or status.scan.recording != wanted.recording:
+            return True
+        view = self._restoration(status.scan.series_id)
+        if view is not None and view.frame == wanted.frame:
+            return True
+        waits_for_none = status.restorer.state == "off" or (status.restorer.queue == status.restorer.catching_up == 0)
+        scanned = status.scan.frames_ended > wanted.frame or status.scan.phase.value == "ended"
+        if not (scanned and waits_for_none):
+            self._idle_since = None
+            return False
+        if self._idle_since is None or self._idle_since[0] != wanted.recording:
+            self._idle_since = (wanted.recording, status.utc_ns)
+        return status.utc_ns - self._idle_since[1] >= _SETTLED_S * 1e9
+
+    def read(self, wanted: GetFrame) -> bytes:
+        """The frame as a message.
+
+        Raises:
+            InvalidInput: the name is no recording's of this folder, or the frame is too large to be sent.
+            RecordingError: it cannot be read, or has no such frame.
+        """
+        file = self._folder / wanted.recording
+        if file.parent != self._folder or file.suffix != ".hspy" or not file.is_file():
+            remedy = "give the name that the status tells"
+            raise InvalidInput("recording", wanted.recording, "is no recording of this daemon", remedy)
+        with RecordingReader(file) as recording:
+            arrays, header = frame_arrays(recording, wanted.frame), recording.header
+            count, reason = recording.frame(wanted.frame).count, recording.frame(wanted.frame).reason
+        view = self._restoration(header.series_id)
+        if view is not None and view.frame == wanted.frame and view.channel in ("", arrays.channels[0]):
+            arrays = replace(arrays, estimate=view.estimate, interval=view.interval, made_by=view.made_by)
+        named = arrays.named()
+        size = sum(array.nbytes for array in named.values())
+        if size > MAX_FRAME_BYTES:
+            raise InvalidInput("frame", f"{size} bytes", f"is above {MAX_FRAME_BYTES}", "read the recording's file")
+        facts = {
+            "recording": wanted.recording,
+            "frame": arrays.frame,
+            "plan": header.name,
+            "series": header.series_unique_id,
+            "complete": arrays.samples.shape[1] == count,
+            "reason": reason,
+            "channels": arrays.channels,
+            "pixel_nm": arrays.pixel_nm,
+            "origins": {name: msgspec.to_builtins(made_by) for name, made_by in arrays.origins().items()},
+        }
+        return encode_arrays("frame", wanted.request, facts, named)
+
+    def _restoration(self, series_id: int) -> RestorationView | None:
+        """The newest restoration, if it is of this series and of a whole frame."""
+        newest = self._hub.newest("restoration")
+        view = None if newest is None else newest[1]
+        whole = isinstance(view, RestorationView) and not view.partial and view.series_id == series_id
+        return view if isinstance(view, RestorationView) and whole else None
