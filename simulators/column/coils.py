@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 
 from scancontrol.capabilities import CoilModel
 from scancontrol.errors import InvalidInput, within
-from simulators.numerics.randomness import normal
 from simulators.numerics.recurrence import linger, play
 
 __all__ = ["CoilConfig", "Coils"]
@@ -182,7 +181,8 @@ class Coils:
         moved = np.zeros(0, np.intp) if move_us is None else np.flatnonzero(move_us > 0)
         if not len(moved):
             return self._landing[:, None]
-        errors = normal(2 * len(moved), self.config.landing_error_fields, generator).reshape(2, -1)
+        errors = generator.standard_normal((2, len(moved)), np.float32)
+        errors *= np.float32(self.config.landing_error_fields)
         before, self._landing = self._landing, errors[:, -1].copy()
         if len(moved) == count:
             return errors

@@ -15,8 +15,6 @@ from numpy.typing import NDArray
 
 from scancontrol.capabilities import DetectorChannel
 from scancontrol.errors import InvalidInput, within
-from simulators.numerics.poisson import poisson
-from simulators.numerics.randomness import normal
 from simulators.numerics.recurrence import linger
 from simulators.specimens.scattering import DETECTOR_KINDS
 
@@ -122,10 +120,10 @@ class Detector:
         top = (1 << config.adc_bits) - 1
         if config.condition != "good":
             return np.full(len(expected), 0 if config.condition == "dead" else top, np.uint16)
-        signal = poisson(expected, generator)
+        signal = generator.poisson(expected).astype(np.float32)
         if config.pulse_spread > 0:
-            spread = normal(len(signal), config.pulse_spread, generator)
-            spread *= np.sqrt(signal)
+            spread = generator.standard_normal(len(signal), np.float32)
+            spread *= np.float32(config.pulse_spread) * np.sqrt(signal)
             signal += spread
         if config.decay_us > 0:
             signal = self._streaked(signal, dwell_us, move_us)
@@ -135,7 +133,9 @@ class Detector:
         signal *= np.float32(config.counts_per_electron)
         signal += np.float32(config.offset_counts + 0.5)  # truncation below then rounds
         if config.read_noise_counts > 0:
-            signal += normal(len(signal), config.read_noise_counts, generator)
+            noise = generator.standard_normal(len(signal), np.float32)
+            noise *= np.float32(config.read_noise_counts)
+            signal += noise
         if config.drift_counts_per_ms != 0 or config.hum_counts > 0:
             signal += self._baseline(dwell_us, move_us)
         if config.spike_share > 0:

@@ -1,1 +1,1 @@
-"""Random numbers and recurrences at the rate of samples."""
+"""Recurrences at the rate of samples (:mod:`.recurrence`): what coils, scintillator and current remember."""

