@@ -16,7 +16,9 @@ from restore.generator.weights import shipped
 from restore.restorer import Restorer
 from scancontrol.errors import InvalidInput
 
-__all__ = ["add_restorer_options", "generator_ships", "load_restorer", "pick_device", "weights_file"]
+__all__ = ["add_restorer_options", "generator_ships", "load_offline", "load_restorer", "pick_device", "weights_file"]
+
+_STRONGEST_FILL = "spectral"
 
 
 def add_restorer_options(parser: argparse.ArgumentParser) -> None:
@@ -104,3 +106,16 @@ def load_restorer(
     if weights is None and method == "auto" and not generator_ships():
         return FillRestorer("auto")
     return GeneratorRestorer.load(weights_file(weights, device), device, precision=precision, crystals=crystals)
+
+
+def load_offline(
+    method: str, weights: Path | None, device: torch.device, precision: Precision, crystals: CrystalSearch
+) -> Restorer:
+    """As :func:`load_restorer`, where there is no beam to keep up with: ``auto`` without weights is the strongest fill.
+
+    Raises:
+        InvalidInput: as of :func:`load_restorer`.
+    """
+    if method == "auto" and weights is None and not generator_ships():
+        method = _STRONGEST_FILL
+    return load_restorer(method, weights, device, precision, crystals)

@@ -1,11 +1,12 @@
-"""``scancontrol restore``: restore the frames of a recording, offline.
+"""``scancontrol restore``: restore the frames of recordings, offline.
 
-The restorer runs as a process of its own, ``python -m restore.offline``, which reads the samples and puts the
-restorations into the file; here is the choice of frames, the copy where one is needed, and the progress bar.
+Of one recording the restorer runs as a process of its own, ``python -m restore.offline``, which reads the samples and
+puts the restorations into the file; here is the choice of frames, the copy where one is needed, and the progress bar.
 Its standard output is one JSON object a line: ``{"ready": "offline", "method": ...}``, then
 ``{"restored": n, "of": total, "frame": ..., "made_by": {...}}`` for each frame, the fields of a
 ``Provenance``; before that, ``{"damaged": ..., "frame": ...}`` for each chunk of it that the disk damaged, and
-``{"notice": ...}`` for what is corrected in the readings.
+``{"notice": ...}`` for what is corrected in the readings. Several recordings, and folders of them, are restored by
+``python -m restore.many``, in one process or by the workers of a Dask cluster.
 """
 
 from __future__ import annotations
@@ -16,13 +17,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from scancontrol.errors import InvalidInput
 from scancontrol.processes.parent import ChildProcess
 from scancontrol.processes.progress import progress, say_beside
-from scancontrol.recording import Recording, RecordingReader
+from scancontrol.recording import Recording
 from scancontrol.recording.compact import copy_recording
-from scancontrol.recording.data_sets import picture_name
-from scancontrol.recording.frame_lists import add_channels, add_frames, channel_names, frame_list, frame_numbers
+from scancontrol.recording.frame_lists import add_channels, add_frames, frame_list
+from scancontrol.recording.unrestored import frames_to_restore, require_places
 
 __all__ = ["add_parser", "run"]
 
@@ -32,9 +32,13 @@ _FRAME_S = 600.0
 
 def add_parser(subparsers: Any) -> None:
     """Add this command to the command line."""
-    parser = subparsers.add_parser("restore", help="restore a recording offline", description=__doc__)
-    parser.add_argument("file", type=Path, metavar="FILE", help="a recording; restorations are put into it")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="leave FILE as it is and restore into a copy")
+    parser = subparsers.add_parser("restore", help="restore recordings offline", description=__doc__)
+    parser.add_argument(
+        "files", type=Path, nargs="+", metavar="FILE", help="a recording, or a folder of them; restored in place"
+    )
+    parser.add_argument(
+        "--out", type=Path, metavar="PATH", help="leave FILE as it is and restore into a copy; of several, a folder"
+    )
     add_frames(parser)
     add_channels(parser, "the first that is recorded")
     parser.add_argument("--redo", action="store_true", help="also frames that have a restoration already")
@@ -48,39 +52,37 @@ def add_parser(subparsers: Any) -> None:
         help="make each picture from so many frames, older ones moved by the drift that is measured (default: 1)",
     )
     parser.add_argument("--device", default="auto", help="cpu, cuda, or auto")
+    parser.add_argument("--workers", type=int, metavar="N", help="share recordings among N processes of this machine")
+    parser.add_argument(
+        "--scheduler", metavar="ADDRESS", help="share them among the workers of this Dask scheduler, tcp://HOST:8786"
+    )
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Restore, and say what became of it."""
-    with Recording.open(args.file) as recording:
-        with_samples = [frame.frame for frame in recording.frames if frame.received]
-        if not with_samples:
-            raise InvalidInput("frames", "none", f"of {args.file} has a sample", "restore one that was scanned into")
-        known = recording.header.channels
-        wanted = {
-            name: frame_numbers(args.frames, with_samples) for name in channel_names(args.channel, known, known[:1])
-        }
-        if not args.redo and args.out is None:  # a copy is made to be restored into
-            wanted = {name: _without_restoration(recording, frames, name) for name, frames in wanted.items()}
-        wanted = {name: frames for name, frames in wanted.items() if frames}
+    alone = len(args.files) == 1 and not args.files[0].is_dir()
+    return _restore_one(args) if alone and args.workers is args.scheduler is None else _restore_many(args)
+
+
+def _restore_one(args: argparse.Namespace) -> int:
+    (file,) = args.files
+    with Recording.open(file) as recording:
+        # A copy is made to be restored into, whatever is in it.
+        wanted = frames_to_restore(recording, args.frames, args.channel, redo=args.redo or args.out is not None)
         if not wanted:
-            print(f"{args.file}: every frame has its restoration; --redo makes them anew, --out FILE in a copy")
+            print(f"{file}: every frame has its restoration; --redo makes them anew, --out FILE in a copy")
             return 0
-        target = _target(args, recording, wanted)
+        if args.out is None:
+            require_places(recording, wanted)
+        several = len(recording.header.channels) > 1
+        target = recording.path if args.out is None else Path(args.out)
     if args.out is not None:
-        copy_recording(args.file, args.out, restorations="room for all")
+        copy_recording(file, args.out, restorations="room for all")
     for name, frames in wanted.items():
         method = _restore(args, target, frames, name)
-        of = f", {name}" if len(known) > 1 else ""
-        print(f"{len(frames)} frames of {target}{of} restored by {method}")
+        print(f"{len(frames)} frames of {target}{f', {name}' if several else ''} restored by {method}")
     return 0
-
-
-def _without_restoration(recording: RecordingReader, frames: list[int], channel: str) -> list[int]:
-    stored = recording.stored("restoration", channel)
-    done = {frame.frame for frame, there in zip(recording.frames, stored, strict=True) if there}
-    return [frame for frame in frames if frame not in done]
 
 
 def _restore(args: argparse.Namespace, target: Path, frames: list[int], channel: str) -> str:
@@ -98,34 +100,52 @@ def _restore(args: argparse.Namespace, target: Path, frames: list[int], channel:
     return method
 
 
-def _target(args: argparse.Namespace, recording: RecordingReader, wanted: dict[str, list[int]]) -> Path:
-    """Where the restorations go: into the recording itself if it has places for them."""
-    if args.out is not None:
-        return Path(args.out)
-    places = recording.regions()
-    rows = {frame.frame: row for row, frame in enumerate(recording.frames)}
-    homeless: list[int | str] = [
-        frame for frames in wanted.values() for frame in frames if recording.header.restoration_row(rows[frame]) is None
-    ]
-    homeless += [name for name in wanted if picture_name(recording.header, "restorations", name) not in places]
-    if homeless or recording.header.keep_restorations == "last":
-        raise InvalidInput(
-            "restorations",
-            recording.header.keep_restorations,
-            f"is what {args.file} has places for, not every frame",
-            "give --out FILE to restore into a copy",
-        )
-    return recording.path
+def _restore_many(args: argparse.Namespace) -> int:
+    """Say each recording as it is done; 1 if one of them could not be restored."""
+    command = [*map(str, args.files), *_options(args), *(f"--channel={name}" for name in args.channel or ())]
+    if args.frames is not None:
+        command += ["--frames", args.frames]
+    if args.redo:
+        command += ["--redo"]
+    for name in ("out", "workers", "scheduler"):
+        if (value := getattr(args, name)) is not None:
+            command += [f"--{name}", str(value)]
+    restored = failed = 0
+    with _child("restore.many", command) as process, progress(0, "frames") as bar:
+        for line in process.reports():
+            name = str(line.get("recording", ""))
+            for word in ("damaged", "notice"):
+                if word in line:
+                    say_beside(bar, f"{name}: {line[word]}")
+            if "failed" in line:  # it names the file by itself
+                say_beside(bar, str(line["failed"]))
+                failed += 1
+            restored += "recording" in line and "frames" in line
+            if "ready" in line:
+                bar.total = int(line["frames"])
+            if "frames_done" in line:
+                bar.update(int(line["frames_done"]) - bar.n)
+    print(f"{restored} recordings restored, {failed} could not be")
+    return 1 if failed else 0
 
 
 @contextmanager
 def _restorer(args: argparse.Namespace, target: Path, frames: list[int], channel: str) -> Iterator[ChildProcess]:
+    told = [str(target), "--frames", frame_list(frames), f"--channel={channel}", *_options(args)]
+    with _child("restore.offline", told) as process:
+        yield process
+
+
+def _options(args: argparse.Namespace) -> list[str]:
+    """What both processes are told of how to restore."""
+    told = ["--method", args.method, "--device", args.device, "--memory", str(args.memory)]
+    return told if args.weights is None else [*told, "--weights", str(args.weights)]
+
+
+@contextmanager
+def _child(module: str, command: list[str]) -> Iterator[ChildProcess]:
     """The process that restores. It is given time to end: a frame that it has begun is put into the file whole."""
-    command = [str(target), "--frames", frame_list(frames), f"--channel={channel}"]
-    command += ["--method", args.method, "--device", args.device, "--memory", str(args.memory)]
-    if args.weights is not None:
-        command += ["--weights", str(args.weights)]
-    process = ChildProcess("restore.offline", "restore.offline", command, reports=True)
+    process = ChildProcess(module, module, command, reports=True)
     try:
         yield process
     finally:

@@ -13,24 +13,16 @@ import h5py
 import numpy as np
 import pytest
 import tifffile
+from blobs import PLAN, recorded, truth
 from recording_tools import MICROSCOPE, flip
 
 from scancontrol.cli import main
 from scancontrol.link.link import MicroscopeLink
-from scancontrol.paths import Archimedean, CoverageGoal
-from scancontrol.plan.plan import ScanPlan, load_plan
+from scancontrol.plan.plan import load_plan
 from scancontrol.plan.planned import PlannedScan
 from scancontrol.recording import Recording, record_plan
 
 ROOT = Path(__file__).parent.parent.parent
-PLAN = ScanPlan(
-    name="blobs",
-    shape=(64, 64),
-    fov_nm=20.0,
-    dwell_us=1.0,
-    frames=3,
-    patterns=(Archimedean(coverage=CoverageGoal(value=0.2)),),
-)
 pytestmark = pytest.mark.slow
 
 
@@ -38,24 +30,6 @@ pytestmark = pytest.mark.slow
 def one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.chdir(ROOT)
-
-
-def truth(positions: np.ndarray) -> np.ndarray:
-    y, x = positions.T
-    return 2000 + 1500 * np.sin(5 * x) * np.cos(4 * y)
-
-
-def recorded(place: Path, keep: int, brighter: tuple[int, int] = (0, 0)) -> Path:
-    planned = PlannedScan(PLAN, MICROSCOPE)
-    recording = record_plan(place, planned, keep_restorations=keep)
-    path = planned.path(0)
-    values = (truth(path.positions) + np.array(brighter)[:, None]).astype("<u2")
-    for frame in range(3):
-        recording.begin_frame(frame, path)
-        recording.write_chunk(frame, 0, values, 0, 0, 0.0)
-        recording.end_frame(frame, "completed", exposed=path.count)
-    recording.close()
-    return place
 
 
 def test_a_recording_is_restored_in_place_and_what_has_a_restoration_is_left_alone(
