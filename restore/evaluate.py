@@ -13,18 +13,22 @@ import math
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
 from restore.evaluation.faults import evaluate_faults, format_faults
 from restore.evaluation.figures import draw_all
-from restore.evaluation.run import PATTERNS, Remaining, evaluate, restorers_named
-from restore.evaluation.subjects import SPECIMEN_KINDS, STANDARD_SPECIMENS, Subject, read_micrographs, read_specimens
+from restore.evaluation.run import PATTERNS, Remaining, evaluate, names_of, restorers_named
+from restore.evaluation.shared import Asked, Frames, evaluate_shared, read_sets
+from restore.evaluation.subjects import SPECIMEN_KINDS, STANDARD_SPECIMENS, Subject
 from restore.evaluation.tables import format_table
 from restore.fills.registry import FILLS
 from restore.generator.resident import PRECISIONS
 from restore.loading import pick_device
+from restore.process.cluster import add_crew_options, crew
 from restore.process.memory import keep_freed_memory
 from restore.restorer import Restorer
 from restore.training.card import with_evaluation
@@ -66,6 +70,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--faults", action="store_true", help="what faults of the readings do, at the first coverage; OUT/faults.md"
     )
+    add_crew_options(parser)
     parser.add_argument("--no-figures", action="store_true", help="write no figures")
     return parser
 
@@ -93,8 +98,8 @@ def _electrons(text: str) -> float | None:
     return value
 
 
-def _sets(options: argparse.Namespace) -> dict[str, list[Subject]]:
-    """What is evaluated on, by name."""
+def _frames(options: argparse.Namespace) -> Frames:
+    """What is evaluated on."""
     if options.specimens is None and options.images is None:
         raise InvalidInput("frames", "none", "were asked for", "give --specimens, --images, or both")
     for name, least in (("size", 64), ("draws", 1)):
@@ -102,14 +107,31 @@ def _sets(options: argparse.Namespace) -> dict[str, list[Subject]]:
             raise InvalidInput(name, getattr(options, name), f"is below {least}", "leave it out for the usual")
     if options.limit is not None and options.limit < 1:
         raise InvalidInput("limit", options.limit, "is below 1", "leave it out to use every image")
-    sets: dict[str, list[Subject]] = {}
+    names: tuple[str, ...] = ()
     if options.specimens is not None:
-        names = STANDARD_SPECIMENS if options.specimens == "standard" else options.specimens.split(",")
-        shape = (options.size, options.size)
-        sets |= read_specimens(names, shape, options.draws, _electrons(options.electrons))
-    if options.images is not None:
-        sets["micrographs"] = read_micrographs(options.images, options.limit)
-    return sets
+        names = STANDARD_SPECIMENS if options.specimens == "standard" else tuple(options.specimens.split(","))
+    electrons = _electrons(options.electrons)
+    return Frames(names, options.size, options.draws, electrons, options.images, options.limit)
+
+
+def _pieces(options: argparse.Namespace, patterns: Sequence[str], coverages: Sequence[float]) -> list[Asked]:
+    """What workers are asked for, in the order of the rows."""
+    names = options.methods.split(",") if options.methods else None
+    files = [Path(text) for text in options.weights.split(",")] if options.weights else []
+    files = [file.resolve() if file.suffix else file for file in files]  # a name is one that ships
+    methods: list[tuple[str, Path | None]] = []
+    for name in names_of(names, files):
+        methods += [(name, file) for file in files] if name == "generator" and files else [(name, None)]
+    frames = _frames(options)
+    if frames.images is not None:
+        frames = replace(frames, images=frames.images.resolve())
+    chosen = (options.device, options.share, options.precision, options.crystals)
+    return [
+        Asked(frames, name, file, pattern, coverage, *chosen)
+        for pattern in patterns
+        for coverage in coverages
+        for name, file in methods
+    ]
 
 
 def _described(options: argparse.Namespace, sets: dict[str, list[Subject]]) -> str:
@@ -131,7 +153,7 @@ def run(options: argparse.Namespace) -> None:
     """
     coverages = [_fraction(text) for text in options.coverages.split(",")]
     patterns = options.patterns.split(",")
-    sets = _sets(options)
+    sets = read_sets(_frames(options))
     device = pick_device(options.device)
     keep_freed_memory()
     names = options.methods.split(",") if options.methods else None
@@ -144,8 +166,13 @@ def run(options: argparse.Namespace) -> None:
     rows, pictures = [], {}
     remaining = Remaining([r.name for r in restorers], len(sets) * len(patterns) * len(coverages))
     since = time.monotonic()
-    with progress(remaining.rows, "rows") as bar:
-        for row, drawn in evaluate(sets, restorers, patterns, coverages, device):
+    with ExitStack() as stack:
+        found = evaluate(sets, restorers, patterns, coverages, device)
+        if options.workers is not None or options.scheduler is not None:
+            workers = stack.enter_context(crew(options.workers, options.scheduler))
+            found = evaluate_shared(_pieces(options, patterns, coverages), workers)
+        bar = stack.enter_context(progress(remaining.rows, "rows"))
+        for row, drawn in found:
             rows.append(row)
             if not options.no_figures:
                 pictures[row["set"], row["pattern"], row["coverage"], row["method"]] = drawn

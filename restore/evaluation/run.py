@@ -31,7 +31,7 @@ from scancontrol.errors import InvalidInput
 from scancontrol.paths import Archimedean, CoverageGoal, Crossed, Fermat, JitteredGrid, PathRecipe, ScanPath, expand
 from scancontrol.paths.recipe import AnyPattern
 
-__all__ = ["PATTERNS", "Remaining", "evaluate", "restorers_named", "scan_path"]
+__all__ = ["PATTERNS", "Remaining", "evaluate", "names_of", "restorers_named", "scan_path"]
 
 PATTERNS: dict[str, Callable[[CoverageGoal], AnyPattern]] = {
     "spiral": lambda goal: Archimedean(coverage=goal),
@@ -63,17 +63,21 @@ def restorers_named(
     Raises:
         InvalidInput: a name is unknown, or weights cannot be used.
     """
-    chosen = list(FILLS) if names is None else list(names)
-    if names is None and (weights or generator_ships()):
-        chosen.append("generator")
     found: list[Restorer] = []
-    for name in chosen:
+    for name in names_of(names, weights):
         if name in FILLS:
             found.append(FillRestorer(name, share))
             continue
         files = [weights_file(file, device) for file in weights or (None,)] if name == "generator" else [_shipped(name)]
         found += [GeneratorRestorer.load(file, device, share, precision, crystals) for file in files]
     return found
+
+
+def names_of(names: Sequence[str] | None, weights: Sequence[Any]) -> list[str]:
+    """The names that are meant: without any, all fills and the generator, where one is given or ships."""
+    if names is not None:
+        return list(names)
+    return [*FILLS, "generator"] if weights or generator_ships() else list(FILLS)
 
 
 def _shipped(name: str) -> Any:

@@ -15,12 +15,12 @@ __all__ = ["frames_to_restore", "require_places"]
 def frames_to_restore(
     recording: RecordingReader, frames: str | None, channels: Sequence[str] | None, *, redo: bool
 ) -> dict[str, list[int]]:
-    """For each detector that is asked for (None: the first) the frames that are; without ``redo`` those not yet restored.
+    """For each detector that is asked for the frames that are; without ``redo`` those that are not yet restored.
 
     Args:
         recording: which is read.
         frames: as a person lists them; None for all with a sample.
-        channels: names, or ``all``.
+        channels: names, or ``all``; None for the first.
         redo: also frames that have a restoration.
 
     Returns:

@@ -144,3 +144,28 @@ def test_specimens_that_cannot_be_drawn_are_refused_by_name(
 ) -> None:
     assert main([*options, "--methods", "nearest", "--out", str(tmp_path)]) == 2
     assert words in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_two_workers_give_the_numbers_of_one_process_in_its_order(
+    micrographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    found = []
+    for out, more in ((tmp_path / "alone", []), (tmp_path / "two", ["--workers", "2"])):
+        options = [
+            "--images",
+            str(micrographs),
+            "--specimens",
+            "film",
+            "--size",
+            "64",
+            "--methods",
+            "push_pull,nearest",
+        ]
+        assert main([*options, "--coverages", "1/5", "--out", str(out), *more]) == 0
+        rows = json.loads((out / "rows.json").read_text())
+        found.append([{name: value for name, value in row.items() if "seconds" not in name} for row in rows])
+        assert list((out / "figures").glob("*.png")) or list(out.glob("*.png"))
+    assert len(found[0]) == 8
+    assert found[0] == found[1]
