@@ -62,5 +62,5 @@ def require_places(recording: RecordingReader, wanted: Mapping[str, Sequence[int
             "restorations",
             header.keep_restorations,
             f"is what {recording.path} has places for, not every frame",
-            "give --out to restore into a copy",
+            "give --out FILE to restore into a copy",
         )
