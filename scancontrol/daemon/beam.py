@@ -105,6 +105,8 @@ class BeamThread:
         # Finish reason and message of an acquisition that only waits for its last samples, or for its end:
         self._ends_as: tuple[str, str] | None = None
         self._next_unfinished()
+        if self._unfinished is not None:  # it has the beam from the first moment on, so that an Abort finds it
+            self._order = orders.carry_on(self._unfinished.planned.plan)
         self._running = False
         self._tell_at = 0.0
         # Replaced by this thread as a whole, and read by any:
@@ -221,7 +223,7 @@ class BeamThread:
 
     def _serve(self) -> None:
         """One connection: until the daemon ends, or an acquisition is left unfinished and needs a fresh one."""
-        unfinished, settings = self._unfinished, self._settings
+        unfinished, order, settings = self._unfinished, self._order, self._settings
         with self._new_link(
             settings.address,
             security=settings.security,
@@ -237,8 +239,8 @@ class BeamThread:
                 self._notice(f"{found:.4g} electrons of scans that were cut off are now in the dose ledger", "warning")
             self._look(link)
             self._ready.set()
-            if unfinished is not None:
-                self._carry_on(link, unfinished)
+            if unfinished is not None and order is not None:
+                self._carry_on(link, order, unfinished)
                 return
             while not self._stopping.is_set() and self._unfinished is None:
                 self._turn(link)
@@ -341,11 +343,9 @@ class BeamThread:
 
     # -- going on with what was cut off ----------------------------------------------------------------------
 
-    def _carry_on(self, link: MicroscopeLink, unfinished: Interrupted) -> None:
+    def _carry_on(self, link: MicroscopeLink, order: StartOrder, unfinished: Interrupted) -> None:
         """Go on with an acquisition, or end it, as was chosen. What is raised is to be tried again."""
-        if self._order is None:
-            self._order = self._orders.carry_on(unfinished.planned.plan)
-        order, stop = self._order, self._orders.stopped(self._order)
+        stop = self._orders.stopped(order)
         try:
             unfinished.check(link.capabilities)
             if stop is not None and self._ends_as is None:

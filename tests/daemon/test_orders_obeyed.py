@@ -16,6 +16,7 @@ from steered_beam import PLANS, SteeredBeam
 from scancontrol.daemon.describing import DescriptionChange
 from scancontrol.daemon.page.messages import Abort, Describe, EmergencyBlank, Pause, Resume, ShowChannel, Start
 from scancontrol.recording import RecordingReader
+from scancontrol.wire.transitions import State
 
 
 @pytest.fixture
@@ -203,30 +204,33 @@ def test_without_a_stop_the_next_process_goes_on_where_the_one_before_was_killed
 
 
 TURNS = st.sampled_from([0, 1, 3, 6, 20])
+STOPS = st.sampled_from([EmergencyBlank(), Abort()])
+NAMES = st.sampled_from(sorted(PLANS))
 
 
 class Steered(RuleBasedStateMachine):
     """Page commands × link states × arming × catching up × resuming × restarts of daemon and microscope.
 
     After a stop nothing that leads to light is sent, and once it is confirmed no sample is exposed, until a later Start
-    is taken. One Start that is taken is at most one series, and no sample is exposed twice.
+    is taken. One Start that is taken is at most one series, and no sample is exposed twice. Confirmed is only what the
+    microscope did. A Start is taken exactly while no other stands and no Blank is unconfirmed. What is wanted survives
+    the process. In the end, with everything well, a stop has ended what ran, and a Start is obeyed.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.patch, self.folder = pytest.MonkeyPatch(), Path(tempfile.mkdtemp())
 
-    @initialize(choice=st.sampled_from(["resume", "end"]))
+    @initialize(choice=st.sampled_from(["resume", "resume", "end"]))
     def begin(self, choice: str) -> None:
         self.beam = SteeredBeam(self.folder, self.patch, choice)
         self.starts = 0  # taken
         self.dark_since: int | None = None  # exposures when the last stop was confirmed
         self.stopped = True  # whether a stop, or nothing, was ordered last
+        self.last = self.also = ""  # what was ordered last, here and by somebody else
+        self.held = False  # whether the microscope was seen to hold the beam since it was last ordered to
+        self.elsewhere = False  # whether it was told to by somebody else, and by nobody since to do otherwise
         self.beam.until(lambda: self.beam.beam.snapshot.connected)
-        self.beam.pair.lights_sent.clear()
-
-    def _stop(self) -> None:
-        self.stopped, self.dark_since = True, None
         self.beam.pair.lights_sent.clear()
 
     def turn(self, turns: int) -> None:
@@ -234,34 +238,85 @@ class Steered(RuleBasedStateMachine):
             self.beam.turn()
             self.check()
 
-    @precondition(lambda self: self.beam.orders.snapshot.number >= 1)
-    @rule(stale=st.integers(1, 3), plan=st.sampled_from(sorted(PLANS)), turns=TURNS)
-    def start_as_of_an_old_picture(self, stale: int, plan: str, turns: int) -> None:
-        number = self.beam.orders.snapshot.number
-        self.beam.command(Start(plan=plan, number=max(0, number - stale)))
-        assert self.beam.orders.snapshot.number == number, "not taken"
+    def _well(self, turns: int) -> None:
+        self.beam.pair.link, self.beam.pair.frozen = "up", False
         self.turn(turns)
 
-    @rule(plan=st.sampled_from(sorted(PLANS)), clicks=st.integers(1, 3), arming=st.sampled_from([0, 5]), turns=TURNS)
+    def _start(self, plan: str, number: int) -> bool:
+        """Whether it was taken; nothing but what stood before it says whether it had to be."""
+        before = self.beam.orders.snapshot
+        due = before.start is None and before.blank != "asked" and number == before.number
+        self.beam.command(Start(plan=plan, number=number))
+        taken = self.beam.orders.snapshot.number != before.number
+        assert taken is due, before
+        if taken:
+            self.starts += 1
+            self.stopped, self.dark_since, self.elsewhere, self.last = False, None, False, "start"
+            self.also = "start"
+        return taken
+
+    def _stop(self, stop: Abort | EmergencyBlank) -> None:
+        before = self.beam.orders.snapshot
+        self.beam.command(stop)
+        assert self.beam.orders.snapshot.number == before.number + 1
+        self.stopped, self.dark_since = True, None
+        self.last = self.also = "abort" if isinstance(stop, Abort) else "blank"
+        if isinstance(stop, EmergencyBlank):
+            self.held = self.holds
+        self.beam.pair.lights_sent.clear()
+
+    @property
+    def holds(self) -> bool:
+        """Whether the microscope holds the beam blanked."""
+        return self.beam.pair.server._scanner.state is State.HELD
+
+    @precondition(lambda self: self.beam.orders.snapshot.number >= 1)
+    @rule(stale=st.integers(1, 3), plan=NAMES, turns=TURNS)
+    def start_as_of_an_old_picture(self, stale: int, plan: str, turns: int) -> None:
+        self._start(plan, max(0, self.beam.orders.snapshot.number - stale))
+        self.turn(turns)
+
+    @rule(plan=NAMES, clicks=st.integers(1, 3), arming=st.sampled_from([0, 5]), turns=TURNS)
     def start(self, plan: str, clicks: int, arming: int, turns: int) -> None:
         self.beam.arming_turns = arming
         number = self.beam.orders.snapshot.number
         for _ in range(clicks):
-            self.beam.command(Start(plan=plan, number=number))
-        if self.beam.orders.snapshot.number != number:
-            self.starts += 1
-            self.stopped, self.dark_since = False, None
+            self._start(plan, number)
         self.turn(turns)
 
-    @rule(stop=st.sampled_from([EmergencyBlank(), Abort()]), turns=TURNS)
+    @rule(stop=STOPS, turns=TURNS)
     def stop(self, stop: Abort | EmergencyBlank, turns: int) -> None:
-        self.beam.command(stop)
-        self._stop()
+        self._stop(stop)
         self.turn(turns)
+
+    @rule(plan=NAMES, arming=st.sampled_from([0, 5]), between=TURNS, stop=STOPS, then=TURNS)
+    def start_and_stop(self, plan: str, arming: int, between: int, stop: Abort | EmergencyBlank, then: int) -> None:
+        """The stop comes while the start waits, arms, lifts a hold or is scanned."""
+        self._well(20)
+        self.beam.arming_turns = arming
+        self._start(plan, self.beam.orders.snapshot.number)
+        self.turn(between)
+        self._stop(stop)
+        self.turn(then)
+
+    @rule(between=st.sampled_from([20, 60]), stop=STOPS, away=st.sampled_from(["cut", "stalled"]), dead=TURNS)
+    def start_and_a_stop_that_only_the_dead_daemon_knew(
+        self, between: int, stop: Abort | EmergencyBlank, away: str, dead: int
+    ) -> None:
+        self._well(20)
+        self._start("series", self.beam.orders.snapshot.number)
+        self.turn(between)
+        self.beam.pair.link = away
+        self._stop(stop)
+        self.turn(2)
+        self.restart_the_daemon(dead)
+        self._well(20)
 
     @rule()
     def blank_from_a_terminal(self) -> None:
         self.beam.blank_from_a_terminal()
+        self.also = "blank"
+        self.elsewhere = self.beam.pair.link == "up" and not self.beam.pair.frozen
         self.turn(1)
 
     @rule(back=st.integers(0, 2), resume=st.booleans())
@@ -269,7 +324,7 @@ class Steered(RuleBasedStateMachine):
         number = max(0, self.beam.orders.snapshot.number - back)
         self.beam.command(Resume(number=number) if resume else Pause())
 
-    @rule(state=st.sampled_from(["up", "up", "cut", "stalled"]), turns=TURNS)
+    @rule(state=st.sampled_from(["up", "cut", "stalled"]), turns=TURNS)
     def link(self, state: str, turns: int) -> None:
         self.beam.pair.link = state
         self.turn(turns)
@@ -281,16 +336,18 @@ class Steered(RuleBasedStateMachine):
 
     @rule(turns=TURNS)
     def restart_the_microscope(self, turns: int) -> None:
-        self.beam.pair.frozen = False
+        self.beam.pair.frozen = self.elsewhere = False
         self.beam.pair.restart_server()
         self.turn(turns)
 
     @rule(away=st.sampled_from([0, 20, 100]))
     def restart_the_daemon(self, away: int) -> None:
+        self.turn(1)
         self.beam.kill_daemon()
         for _ in range(away):
             self.beam.pair.turn()
         self.beam.begin_daemon()
+        assert self.beam.file.last in (self.last, self.also)
 
     @precondition(lambda self: self.beam.catching_up)
     @rule()
@@ -299,8 +356,11 @@ class Steered(RuleBasedStateMachine):
 
     @rule(turns=st.sampled_from([40, 300]))
     def everything_is_well_for_a_while(self, turns: int) -> None:
-        self.beam.pair.link, self.beam.pair.frozen = "up", False
-        self.turn(turns)
+        self._well(turns)
+        told = self.beam.orders.snapshot
+        if self.beam.beam.snapshot.connected and turns == 300:
+            assert (told.blank == "confirmed") is self.holds
+            assert self.holds or not self.elsewhere
 
     @invariant()
     def check(self) -> None:
@@ -308,6 +368,9 @@ class Steered(RuleBasedStateMachine):
             return
         pair, told = self.beam.pair, self.beam.orders.snapshot
         exposures = pair.exposures
+        self.held = self.held or self.holds
+        if told.blank == "confirmed":
+            assert self.held, "nobody claims what the microscope did not do"
         if self.stopped:
             assert pair.lights_sent == [], "nothing ordered before a stop outlives it"
             confirmed = told.start is None and told.blank != "asked" and pair.link == "up" and not pair.frozen
@@ -322,7 +385,16 @@ class Steered(RuleBasedStateMachine):
     def teardown(self) -> None:
         if hasattr(self, "beam"):
             pair = self.beam.pair
-            self.beam.end()
+            try:
+                self._well(40)
+                if (
+                    self.beam.baton.left
+                ):  # its first connection was refused, as the lease of the one before was not free
+                    self.restart_the_daemon(0)
+                if self.stopped:
+                    self.beam.until(lambda: free(self.beam) and self.beam.beam.snapshot.connected, turns=5000)
+            finally:
+                self.beam.end()
             assert not pair.instrument.on
             assert len(set(pair.exposures)) == len(pair.exposures), "an electron spent is never spent twice"
         self.patch.undo()
@@ -330,6 +402,6 @@ class Steered(RuleBasedStateMachine):
 
 
 Steered.TestCase.settings = settings(
-    max_examples=20, stateful_step_count=15, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=60, stateful_step_count=15, deadline=None, suppress_health_check=list(HealthCheck)
 )
 TestSteered = pytest.mark.slow(Steered.TestCase)

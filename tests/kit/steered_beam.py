@@ -376,7 +376,6 @@ class SteeredBeam:
                 self.orders.confirm(self._asked[answer.request])
         number = self.orders.blank_to_say
         if number is None:
-            self._asked.clear()
             return
         self._blank_request += 1
         self._asked[self._blank_request] = number
