@@ -9,6 +9,8 @@ well simply connects again.
 from __future__ import annotations
 
 import logging
+import os
+import secrets
 import socket as sockets
 import struct
 import threading
@@ -28,6 +30,7 @@ MOST_SILENT = 32
 MOST_CONNECTIONS = 256
 _TICK_MS = 20
 _SILENT_S = 5.0
+_TRY_S = 1.0
 _RECEIVED_AT = 128  # tcpi_bytes_received in Linux's struct tcp_info
 _TCP_INFO_BYTES = 136
 
@@ -43,14 +46,14 @@ class Doorman:
     """Watches the connections of ``server``, a bound ROUTER over TCP, from :meth:`start` to :meth:`stop`."""
 
     def __init__(self, server: zmq.Socket[Any]) -> None:
-        events = zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED | zmq.EVENT_CLOSED | zmq.EVENT_ACCEPT_FAILED
         self._server = server
-        self._monitor = server.get_monitor_socket(events)
+        self._monitor = _monitor_of(server)
         self._visitors: dict[int, _Visitor] = {}
         self._heard: set[int] = set()
         self._lock = threading.Lock()
         self._ending = threading.Event()
-        self._complained = 0.0
+        self._complained = self._tried = 0.0
+        self._spare = sockets.socket()  # a descriptor to try with whether another one can be had
         self._thread = threading.Thread(target=self._work, name="doorman", daemon=True)
 
     def start(self) -> None:
@@ -63,6 +66,7 @@ class Doorman:
         self._thread.join(2.0)
         self._server.disable_monitor()
         self._monitor.close(0)
+        self._spare.close()
 
     def heard(self, descriptor: int) -> None:
         """A whole message came over this connection."""
@@ -92,8 +96,6 @@ class Doorman:
         kind, descriptor = event["event"], int(event["value"])
         if kind == zmq.EVENT_ACCEPTED:
             self._visitors[descriptor] = _Visitor(time.monotonic())
-        elif kind == zmq.EVENT_ACCEPT_FAILED:
-            self._complain("a connection could not be accepted (%s); raise the limit of open files", descriptor)
         else:
             self._visitors.pop(descriptor, None)
 
@@ -113,6 +115,16 @@ class Doorman:
         excess = max(len(silent) - MOST_SILENT, len(self._visitors) - MOST_CONNECTIONS)
         for descriptor in (silent or list(self._visitors)[::-1])[: max(0, excess)]:
             self._turn_out(descriptor, "is one too many; %d connections are open", len(self._visitors))
+        if now - self._tried > _TRY_S:
+            self._tried = now
+            self._try_descriptors()
+
+    def _try_descriptors(self) -> None:
+        """Say where nobody can be let in. Failed accepts are no events of ours: one that waits makes them endlessly."""
+        try:
+            os.close(os.dup(self._spare.fileno()))
+        except OSError as error:
+            log.error("nobody can be let in (%s): raise the limit of open files", error.strerror)
 
     def _turn_out(self, descriptor: int, why: str, value: float) -> None:
         self._visitors.pop(descriptor, None)
@@ -133,6 +145,20 @@ class Doorman:
         if now - self._complained > 1.0:  # whoever floods must not fill the log
             self._complained = now
             log.warning(text, value)
+
+
+def _monitor_of(server: zmq.Socket[Any]) -> zmq.Socket[Any]:
+    """A socket that receives what happens to the connections of ``server``, without a bound on how much waits.
+
+    With a bound, ZeroMQ's own thread would wait for a reader with a lock in its hand, which ``disable_monitor`` asks
+    for with the interpreter's lock in its own, and the process would never end.
+    """
+    address = f"inproc://doorman-{secrets.token_hex(8)}"
+    server.monitor(address, zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED | zmq.EVENT_CLOSED)
+    monitor = server.context.socket(zmq.PAIR)
+    monitor.rcvhwm = 0
+    monitor.connect(address)
+    return monitor
 
 
 def _received(descriptor: int) -> int:

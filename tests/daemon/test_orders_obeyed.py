@@ -304,6 +304,13 @@ class Steered(RuleBasedStateMachine):
         self._stop(stop)
         self.turn(then)
 
+    @rule(away=st.sampled_from(["cut", "stalled"]), plan=NAMES, turns=TURNS)
+    def start_before_a_blank_is_confirmed(self, away: str, plan: str, turns: int) -> None:
+        self.beam.pair.link = away
+        self._stop(EmergencyBlank())
+        self._start(plan, self.beam.orders.snapshot.number)
+        self.turn(turns)
+
     @rule(between=st.sampled_from([20, 60]), stop=STOPS, away=st.sampled_from(["cut", "stalled"]), dead=TURNS)
     def start_and_a_stop_that_only_the_dead_daemon_knew(
         self, between: int, stop: Abort | EmergencyBlank, away: str, dead: int
@@ -377,6 +384,8 @@ class Steered(RuleBasedStateMachine):
         self.held = self.held or self.holds
         if told.blank == "confirmed":
             assert self.held, "nobody claims what the microscope did not do"
+        if pair.instrument.on:
+            assert told.start is not None, "Abort is there while the beam is on"
         if self.stopped:
             assert pair.lights_sent == [], "nothing ordered before a stop outlives it"
             confirmed = told.start is None and told.blank != "asked" and pair.link == "up" and not pair.frozen
