@@ -155,7 +155,7 @@ def _monitor_of(server: zmq.Socket[Any]) -> zmq.Socket[Any]:
     """
     address = f"inproc://doorman-{secrets.token_hex(8)}"
     server.monitor(address, zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED | zmq.EVENT_CLOSED)
-    monitor = server.context.socket(zmq.PAIR)
+    monitor: zmq.Socket[Any] = server.context.socket(zmq.PAIR)
     monitor.rcvhwm = 0
     monitor.connect(address)
     return monitor
