@@ -28,6 +28,7 @@ __all__ = [
     "beside",
     "config_file",
     "convert",
+    "is_at",
     "load_yaml",
     "parse_yaml",
     "read_bytes",
@@ -268,6 +269,14 @@ def writing(path: Path, what: str = "file") -> Iterator[Path]:
     except BaseException:
         part.unlink(missing_ok=True)
         raise
+
+
+def is_at(descriptor: int, path: Path) -> bool:
+    """Whether ``path`` is the file that is open as ``descriptor``, and not removed or another one."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except OSError:
+        return False
 
 
 def write_bytes(path: Path, content: bytes | memoryview, what: str = "file") -> None:

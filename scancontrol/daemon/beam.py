@@ -21,6 +21,7 @@ from scancontrol.daemon.closing import Closing
 from scancontrol.daemon.describing import Describing
 from scancontrol.daemon.dosing import DoseKeeper
 from scancontrol.daemon.hold_watch import HoldWatch
+from scancontrol.daemon.holding_on import hold_on
 from scancontrol.daemon.interrupted import Interrupted, Waiting
 from scancontrol.daemon.orders import Orders, StartOrder
 from scancontrol.daemon.outputs import RunOutputs
@@ -114,6 +115,7 @@ class BeamThread:
         self._capabilities: Capabilities | None = None
         self._run: Run | None = None
         self._refusal: tuple[StartOrder, ScanControlError] | None = None
+        self._homeless = self._disk_failed = False
         self._failure: BaseException | None = None
         self._thread = threading.Thread(target=self._work, name="beam")
 
@@ -158,6 +160,11 @@ class BeamThread:
     def refusal(self) -> tuple[StartOrder, ScanControlError] | None:
         """The last order that was not begun, and why."""
         return self._refusal
+
+    @property
+    def short_of_place(self) -> bool:
+        """Whether a recording could not be kept where it belongs, or waits for a place or for the disk."""
+        return self._homeless or (self._disk_failed and self._unfinished is not None)
 
     @property
     def alive(self) -> bool:
@@ -210,6 +217,7 @@ class BeamThread:
                     passes = self._unfinished is not None or isinstance(error, LinkError | StorageError)
                     if not (passes and self._ready.is_set()):
                         raise
+                    self._disk_failed = isinstance(error, RecordingError | StorageError)
                     self._notice(str(error), "warning")
                     self._put_off(str(error))
         except ScanControlError as error:
@@ -306,11 +314,13 @@ class BeamThread:
 
     def _leave_open(self, run: Run, status: AcquisitionStatus) -> None:
         """Let go of a recording that is gone on with, or ended, over a fresh link or once its disk takes samples."""
-        path = run.recording.path
         run.outputs.finish(0.0, 60.0, self._stopping.is_set)
-        self._put_back(run.recording)
+        if not hold_on(run.recording, self._no_place, self._wait, self._given_up.is_set):
+            self._homeless = True
         run.recording.abandon()
+        path = run.recording.path
         self._notice(f"{path.name} is left open: {status.explanation}", "warning")
+        self._disk_failed = status.finish_reason == "recording"
         if not status.resumable:
             self._ends_as = (status.finish_reason or "", status.message)
         try:
@@ -322,19 +332,10 @@ class BeamThread:
                 self._finished(run.order)
         self._put_off(status.message)
 
-    def _put_back(self, recording: RecordingWriter) -> None:
-        """Where the file was deleted under us, hold on to it until there is a place to write it to; the beam is off."""
-        wait_s = _RETRY_S[0]
-        while True:
-            try:
-                recording.put_back()
-                return
-            except RecordingError as error:
-                self._told = replace(self._told, unfinished=recording.path.name)
-                self._notice(str(error), "error")
-            if self._wait(wait_s) or self._given_up.is_set():
-                return
-            wait_s = min(2 * wait_s, _RETRY_S[1])
+    def _no_place(self, text: str, level: str) -> None:
+        run = self._run
+        self._told = replace(self._told, unfinished=None if run is None else run.recording.path.name)
+        self._notice(text, level)
 
     def _finished(self, order: StartOrder) -> None:
         """The beam is free for another order."""

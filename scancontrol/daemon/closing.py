@@ -49,6 +49,7 @@ class Closing:
         self._runs: queue.SimpleQueue[tuple[Run, AcquisitionStatus] | None] = queue.SimpleQueue()
         self._recordings: deque[Path] = deque()
         self._ending = threading.Event()
+        self._left_open = False
         self.closed: queue.SimpleQueue[Closed] = queue.SimpleQueue()  # what is done, for whoever waits for it
         self._thread = threading.Thread(target=self._work, name="closing", daemon=True)
         self._thread.start()
@@ -57,11 +58,12 @@ class Closing:
         """Have a run finished; returns at once."""
         self._runs.put((run, status))
 
-    def stop(self, timeout_s: float) -> None:
-        """Close what is left without restoring it, and end the thread."""
+    def stop(self, timeout_s: float) -> bool:
+        """Close what is left without restoring it, and end the thread; whether a recording is left without its end."""
         self._ending.set()
         self._runs.put(None)
         self._thread.join(timeout_s)
+        return self._left_open
 
     def _give_up(self) -> bool:
         return self._ending.is_set() or self._hurry()
@@ -85,6 +87,7 @@ class Closing:
                 break
             except (RecordingError, StorageError) as error:  # the disk takes not even the end
                 if self._give_up():
+                    self._left_open = True
                     self._notice(f"{path.name} is left open: {error}", "error")
                     return
                 self._notice(f"the end of {path.name} is written once its disk takes it: {error}", "warning")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from scancontrol.daemon.config import SpecimenConfig
@@ -27,10 +28,20 @@ _NM_PER_UM = 1e3
 
 
 class DoseKeeper:
-    """The ledger of the specimen that is under the beam, at its stage position. ``folder`` is that of all ledgers."""
+    """The ledger of the specimen that is under the beam, at its stage position. ``folder`` is that of all ledgers.
 
-    def __init__(self, config: SpecimenConfig, folder: Path, *, sync: bool = False) -> None:
-        self.config, self._folder, self._sync = config, folder, sync
+    ``notice`` takes a line for the operator and its level.
+    """
+
+    def __init__(
+        self,
+        config: SpecimenConfig,
+        folder: Path,
+        *,
+        sync: bool = False,
+        notice: Callable[[str, str], None] = lambda text, level: None,
+    ) -> None:
+        self.config, self._folder, self._sync, self._notice = config, folder, sync, notice
         self.ledger = DoseLedger(folder, config.id, config.limits, sync=sync)
         self._path: ScanPath | None = None
 
@@ -94,6 +105,16 @@ class DoseKeeper:
         """What the most exposed area that ``path`` would touch has had."""
         return self.ledger.area_e_per_a2(path, self.stage_nm)
 
+    def look(self, *, at_once: bool = False) -> None:
+        """Put the ledger back where its folder was removed under us. Cheap: looks twice a second, or ``at_once``.
+
+        Raises:
+            StorageError: there is no place for it: nothing may be exposed.
+        """
+        if self.ledger.look(at_once=at_once):
+            folder = self.ledger.folder
+            self._notice(f"{folder} was removed while it was in use; it is put back with every dose known", "warning")
+
     def snapshot(self) -> DoseSnapshot:
         """What the specimen has had, as of now. Waits where the ledger is being written."""
         totals, limits, path = self.ledger.totals, self.ledger.limits, self._path
@@ -132,6 +153,7 @@ class SeriesDose:
         Raises:
             InvalidInput: the ledger cannot be written.
         """
+        self._keeper.look(at_once=True)
         ledger = self._keeper.ledger
         number = ledger.ask(
             self._series, frame, path, first_index, self._current_pa, self._keeper.stage_nm, self._limits
@@ -145,7 +167,13 @@ class SeriesDose:
         return most
 
     def counted(self, chunk: Chunk) -> None:
-        """Hold what the microscope counted against what the scan may spend."""
+        """Hold what the microscope counted against what the scan may spend.
+
+        Raises:
+            DoseLimitPassed: it is more.
+            StorageError: the ledger's folder was removed, and there is no place to put it back to.
+        """
+        self._keeper.look()
         running = self._running.get(chunk.frame)
         if running is not None:
             running.add(chunk.first_index, chunk.count, chunk.electrons)

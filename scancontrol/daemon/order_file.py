@@ -11,11 +11,13 @@ from pathlib import Path
 
 from scancontrol.daemon.orders import Wanted
 from scancontrol.errors import StorageError
+from scancontrol.files import is_at
 
 __all__ = ["ORDER_FILE", "OrderFile"]
 
 ORDER_FILE = "order.txt"
 _BYTES = 64
+_FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
 
 
 class OrderFile:
@@ -28,7 +30,7 @@ class OrderFile:
     def __init__(self, folder: Path) -> None:
         self._path = folder / ORDER_FILE
         try:
-            self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            self._descriptor = os.open(self._path, _FLAGS, 0o644)
             words = os.pread(self._descriptor, _BYTES, 0).decode("ascii", "replace").split()
             self.last: Wanted = _known(words[0] if words else "")
             self.keep(self.last)  # all of its bytes are there from now on
@@ -42,6 +44,10 @@ class OrderFile:
             StorageError: the disk does not take it.
         """
         try:
+            if not is_at(self._descriptor, self._path):  # removed under us, with its folder perhaps
+                self._path.parent.mkdir(parents=True, exist_ok=True)
+                gone, self._descriptor = self._descriptor, os.open(self._path, _FLAGS, 0o644)
+                os.close(gone)
             os.pwrite(self._descriptor, f"{wanted} ".ljust(_BYTES - 1).encode() + b"\n", 0)
         except OSError as error:
             raise self._refused(error) from error

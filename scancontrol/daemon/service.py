@@ -58,6 +58,7 @@ from scancontrol.wire.messages import PROTOCOL_VERSION, software
 __all__ = ["Daemon", "Launch"]
 
 _REFRESH_S = 0.1
+_END_S = 2.0  # for the beam and for what is being closed, when the process is asked to end
 _LINKS = "page-links"  # in the output folder, for the eyes of whoever runs the daemon alone
 
 
@@ -119,7 +120,9 @@ class Daemon:
             )
             stack.callback(restorations.stop)
             ledgers = self._output / "ledger" if config.ledger is None else self._base / config.ledger
-            self._dose = DoseKeeper(self._describing.now.in_ledger(config.specimen), ledgers, sync=config.fsync)
+            self._dose = DoseKeeper(
+                self._describing.now.in_ledger(config.specimen), ledgers, sync=config.fsync, notice=self._say
+            )
             stack.callback(self._dose.close)
             self._closing = Closing(self._shutdown.requested, config.keep_last, self._say)
             stack.callback(self._closing.stop, 2.0)
@@ -225,7 +228,18 @@ class Daemon:
                 same = closed.run.planned.plan == self._first  # and none that somebody else has asked for
                 if launch.repeat and same and closed.status.finish_reason == "completed":
                     starts, wanted = True, closed.run.order.number
-        return 0
+        return self._exit_code()
+
+    def _exit_code(self) -> int:
+        """0, or 1 where a recording is not where it belongs, or waits for its disk, when the process ends."""
+        self._beam.stop(_END_S)
+        left_open = self._closing.stop(_END_S)
+        if not (left_open or self._beam.short_of_place):
+            return 0
+        print_line(
+            "error       a recording is not ended: its disk or its folder does not take it; see above", error=True
+        )
+        return 1
 
     def _start(self, number: int) -> bool:
         """Start the first plan for whoever began this process; whether there is nothing left to try."""
@@ -345,6 +359,10 @@ class Daemon:
     def _warnings(self, beam: BeamSnapshot, orders: OrdersSnapshot, restorer: str) -> tuple[str, ...]:
         """What is wrong now, and stays on the page while it is."""
         warnings = []
+        try:
+            self._dose.look()
+        except ScanControlError as error:
+            warnings.append(f"NOTHING CAN BE SCANNED: {error}")
         if orders.blank == "asked":
             warnings.append("BLANK ASKED FOR, NOT CONFIRMED: the microscope is asked until it does")
         if orders.blank == "confirmed":

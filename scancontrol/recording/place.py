@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from scancontrol.errors import RecordingError
+from scancontrol.files import is_at
 from scancontrol.recording.making import give_name, name_meanwhile
 
 __all__ = ["FilePlace", "put_back"]
@@ -39,11 +40,11 @@ class FilePlace:
         if self._descriptor < 0 or (now < self._next and not at_once):
             return None
         self._next = now + _LOOK_S
-        if _is_at(self._descriptor, self.path):
+        if is_at(self._descriptor, self.path):
             return None
         with contextlib.suppress(OSError):
             there = Path(f"/proc/self/fd/{self._descriptor}").readlink()
-            if _is_at(self._descriptor, there):
+            if is_at(self._descriptor, there):
                 self.path = there
                 return there
         self._next = now
@@ -59,20 +60,13 @@ class FilePlace:
             self._descriptor = -1
 
 
-def _is_at(descriptor: int, path: Path) -> bool:
-    try:
-        return os.path.samestat(os.fstat(descriptor), path.stat())
-    except OSError:
-        return False
-
-
 def put_back(descriptor: int, path: Path) -> bool:
     """Make sure that ``path`` is the open file or has its content; True if it had to be written again.
 
     Raises:
         RecordingError: there is no place to write it to.
     """
-    if _is_at(descriptor, path):
+    if is_at(descriptor, path):
         return False
     made = name_meanwhile(path, "part")
     try:

@@ -71,15 +71,18 @@ class RegionFile:
             log.warning("%s was moved while it was written; it goes on as %s", self.path, moved)
             self.path = moved
 
-    def put_back(self) -> bool:
+    def put_back(self, elsewhere: Path | None = None) -> bool:
         """Have the file under its name again, if it was deleted under us; True if it had to be written anew.
 
-        Then the descriptor is another one. Raises where there is no place for the file.
+        ``elsewhere`` is another name to write it under. Then the descriptor is another one. Raises where there is no
+        place for the file.
         """
         with contextlib.suppress(RecordingError):  # it is gone: just what is mended here
             self.follow(at_once=True)
-        if not put_back(self._open(), self.path):
+        path = elsewhere or self.path
+        if not put_back(self._open(), path):
             return False
+        self.path = path
         gone, self.descriptor = self.descriptor, open_exclusively(self.path)
         os.close(gone)
         self._place.close()

@@ -180,17 +180,19 @@ class RecordingWriter:
                 self._write_samples(progress, fresh, monotonic_ns, utc_ns, electrons)
             return progress.next_index
 
-    def put_back(self) -> bool:
+    def put_back(self, elsewhere: Path | None = None) -> bool:
         """Have the file under its name again, if it was deleted under us; True if it had to be written anew.
+
+        ``elsewhere`` is another name to write it under from now on.
 
         Raises:
             RecordingError: there is no place for it.
         """
         with self._lock:
-            return not self._file.closed and self._back_in_place()
+            return not self._file.closed and self._back_in_place(elsewhere)
 
-    def _back_in_place(self) -> bool:
-        if not self._file.put_back():
+    def _back_in_place(self, elsewhere: Path | None = None) -> bool:
+        if not self._file.put_back(elsewhere):
             return False
         self._images.reopened(self._file.descriptor)
         return True

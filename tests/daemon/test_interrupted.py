@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from scancontrol.capabilities import Capabilities
 from scancontrol.daemon.beam import BeamThread
 from scancontrol.daemon.config import DaemonConfig, PageConfig, RestorerConfig
 from scancontrol.daemon.service import Daemon, Launch
+from scancontrol.dose.ledger import read_ledger
 from scancontrol.errors import LinkError, RecordingError
 from scancontrol.link.link import MicroscopeLink
 from scancontrol.microscope.host import serve
@@ -162,8 +164,8 @@ def test_a_microscope_that_does_not_answer_for_a_while_is_waited_for_by_a_daemon
     assert Daemon(config, tmp_path, Launch(), shutdown).run() == 0  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("what", ["the file", "the folder"])
-def test_a_recording_that_is_deleted_in_mid_scan_is_put_back_and_its_plan_completed(
+@pytest.mark.parametrize("what", ["the file", "the folder", "the ledger"])
+def test_what_is_deleted_in_mid_scan_is_put_back_and_the_plan_completed(
     microscope: tuple[str, Capabilities], tmp_path: Path, capsys: pytest.CaptureFixture[str], what: str
 ) -> None:
     address, _ = microscope
@@ -173,18 +175,21 @@ def test_a_recording_that_is_deleted_in_mid_scan_is_put_back_and_its_plan_comple
         microscope=address,
         plans=("plan.yaml",),
         output="runs",
-        ledger=str(tmp_path / "ledger"),
         page=PageConfig(enabled=False),
         restorer=RestorerConfig(enabled=False),
         on_interrupted="resume",
     )
     deleted: list[Path] = []
+    runs = tmp_path / "runs"  # the ledgers are in it
 
     def delete_once() -> bool:
         found = sorted((tmp_path / "runs").glob("*.hspy"))
         if found and not deleted and RecordingReader(found[0]).frames:
             deleted.append(found[0])
-            found[0].unlink() if what == "the file" else shutil.rmtree(tmp_path / "runs")
+            if what == "the file":
+                found[0].unlink()
+            else:
+                shutil.rmtree(runs if what == "the folder" else runs / "ledger")
         return bool(deleted) and deleted[0].exists() and is_closed(deleted[0])
 
     assert Daemon(config, tmp_path, Launch(start=True), Until(delete_once)).run() == 0  # type: ignore[arg-type]
@@ -193,8 +198,51 @@ def test_a_recording_that_is_deleted_in_mid_scan_is_put_back_and_its_plan_comple
         assert [frame.received for frame in read.frames] == [frame.exposed for frame in read.frames]
         assert len(read.frames) == 100
         assert read.examine().damaged == ()
+        spent = sum(frame.electrons for frame in read.frames)  # of a frame that was asked for twice, its last part
+    assert spent <= read_ledger(runs / "ledger" / "unnamed").electrons <= 1.01 * spent
     said = capsys.readouterr().err
-    assert "was deleted, or its folder is gone, while it was written" in said
+    assert ("was deleted, or its folder is gone, while it was written" in said) == (what != "the ledger")
+    assert ("was removed while it was in use; it is put back with every dose known" in said) == (what != "the file")
+
+
+def test_a_daemon_that_ends_while_it_waits_for_a_place_says_so_and_leaves_the_samples_elsewhere(
+    microscope: tuple[str, Capabilities],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    address, _ = microscope
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "elsewhere"))
+    plan = msgspec.structs.replace(PLAN, name="deleted", dwell_us=200.0, frames=100)
+    (tmp_path / "plan.yaml").write_bytes(msgspec.yaml.encode(plan))
+    config = DaemonConfig(
+        microscope=address,
+        plans=("plan.yaml",),
+        output="runs",
+        ledger=str(tmp_path / "ledger"),
+        page=PageConfig(enabled=False),
+        restorer=RestorerConfig(enabled=False),
+    )
+    runs, deleted = tmp_path / "runs", list[Path]()
+    daemon = Daemon(config, tmp_path, Launch(start=True), Until(lambda: ends()))  # type: ignore[arg-type]
+
+    def ends() -> bool:
+        found = sorted(runs.glob("*.hspy")) if runs.is_dir() else []
+        if found and not deleted and RecordingReader(found[0]).frames:
+            deleted.append(found[0])
+            shutil.rmtree(runs)
+            runs.write_text("in the way")
+        return bool(deleted) and daemon._snapshot.microscope.unfinished is not None
+
+    assert daemon.run() == 1
+    (left,) = (tmp_path / "elsewhere").glob("*.hspy")
+    with RecordingReader(left) as read:
+        assert read.examine().samples > 0
+        assert read.examine().damaged == ()
+    said = capsys.readouterr().err
+    assert f"has no place in its folder: all that was written is in {left}" in said
+    assert "a recording is not ended" in said
 
 
 def test_keeping_only_the_last_recordings_never_deletes_what_a_crash_had_cut_off(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import shutil
 import threading
 from pathlib import Path
 
@@ -19,6 +20,15 @@ from scancontrol.plan.plan import ScanPlan
 
 def named(name: str) -> ScanPlan:
     return plan_with(name=name)
+
+
+def test_an_order_is_on_the_disk_also_where_the_file_or_its_folder_was_removed(tmp_path: Path) -> None:
+    (tmp_path / "runs").mkdir()
+    file = OrderFile(tmp_path / "runs")
+    shutil.rmtree(tmp_path / "runs")
+    file.keep("blank")
+    file.close()
+    assert OrderFile(tmp_path / "runs").last == "blank"
 
 
 def test_a_start_is_taken_once_for_each_number_that_was_seen() -> None:

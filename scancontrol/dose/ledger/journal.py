@@ -20,7 +20,7 @@ from typing import Any
 import msgspec
 
 from scancontrol.errors import InvalidInput, LedgerInUse, StorageError
-from scancontrol.files import writing
+from scancontrol.files import is_at, writing
 
 __all__ = ["Journal", "read_records"]
 
@@ -101,16 +101,37 @@ class Journal:
             self._lock = os.open(path.with_name(LOCK), os.O_RDWR | os.O_CREAT, 0o644)
         except OSError as error:
             raise self._refused(error) from error
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            os.close(self._lock)
-            raise LedgerInUse(
-                "dose ledger", path.parent, "is in use by another process", "end that daemon, or name another specimen"
-            ) from None
+        self._take_lock(self._lock)
         self._descriptor = -1
         self.bytes = 0
         self.has_room = False  # whether the room that is kept is there
+
+    @property
+    def in_place(self) -> bool:
+        """Whether journal and lock still have their names: their folder may be removed under us."""
+        return is_at(self._descriptor, self.path) and is_at(self._lock, self.path.with_name(LOCK))
+
+    def take_place(self) -> None:
+        """Make the folder again and lock it; what the journal held is to be written anew, with :meth:`replace`.
+
+        Raises:
+            LedgerInUse: another process has made one there meanwhile.
+            StorageError: the folder cannot be made, or holds another journal.
+        """
+        remedy = "move it away, or put back the one that was there"
+        if self.path.exists() and not is_at(self._descriptor, self.path):
+            raise StorageError("dose ledger", self.path, "was replaced by another while it was in use", remedy)
+        lock = self.path.with_name(LOCK)
+        if is_at(self._lock, lock):
+            return
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            fresh = os.open(lock, os.O_RDWR | os.O_CREAT, 0o644)
+        except OSError as error:
+            raise self._refused(error) from error
+        self._take_lock(fresh)
+        os.close(self._lock)
+        self._lock, self.has_room = fresh, False
 
     def open(self) -> list[Record]:
         """The records that are there; what a crash tore is cut off, and appending goes on after it.
@@ -137,6 +158,14 @@ class Journal:
         self.bytes = good
         self.keep_room()
         return records
+
+    def _take_lock(self, descriptor: int) -> None:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(descriptor)
+            remedy = "end that daemon, or name another specimen"
+            raise LedgerInUse("dose ledger", self.path.parent, "is in use by another process", remedy) from None
 
     @property
     def last_known(self) -> int:
@@ -219,6 +248,7 @@ class Journal:
         os.lseek(descriptor, 0, os.SEEK_END)
         os.close(self._descriptor)
         self._descriptor, self.bytes = descriptor, len(content)
+        self._note(int(records[-1].get("n", 0)) if records else 0)
 
     def close(self) -> None:
         """Let the file and its lock go."""

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from scancontrol.dose.electrons import area_map_e_per_a2
 from scancontrol.dose.ledger.area import MAX_TILES
 from scancontrol.dose.ledger.joining import head_of, joined
-from scancontrol.dose.ledger.journal import Journal, read_records
+from scancontrol.dose.ledger.journal import Journal
 from scancontrol.dose.ledger.map_file import VERSION, load_map, save_map
 from scancontrol.dose.ledger.state import Asked, LedgerState
 from scancontrol.dose.limits import DoseLimits, check_fits, check_limit, frames_in_worst_area
@@ -36,10 +36,11 @@ from scancontrol.paths import ScanPath
 from scancontrol.recent import Recent
 from scancontrol.units import ELECTRONS_PER_PA_US
 
-__all__ = ["DoseLedger", "LedgerTotals", "check_specimen", "read_ledger"]
+__all__ = ["DoseLedger", "LedgerTotals", "check_specimen"]
 
 JOURNAL, MAP = "journal.jsonl", "map.npz"
 _COMPACT_BYTES = 1 << 20
+_LOOK_S = 0.5
 _FRAME_MAPS_KEPT = 16
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
@@ -91,10 +92,11 @@ class DoseLedger:
         *,
         sync: bool = False,
         utc_ns: Callable[[], int] = time.time_ns,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.folder = folder / check_specimen(specimen)
         self.limits = limits or DoseLimits()
-        self._utc_ns = utc_ns
+        self._utc_ns, self._clock, self._look_at = utc_ns, clock, 0.0
         self._lock = threading.Lock()
         self._most: dict[int, float] = {}  # electrons that each open scan may spend
         self._frame_maps: Recent[str, NDArray[np.float64]] = Recent(_FRAME_MAPS_KEPT)  # e/Å² for each pA, by path
@@ -313,10 +315,33 @@ class DoseLedger:
             patch = self._state.patch(path, stage_nm, 0, path.count)
             return float(np.max(self._state.area.under(patch), where=patch.exposure_us > 0, initial=0.0))
 
+    def look(self, *, at_once: bool = False) -> bool:
+        """Have the files under their names again where these were removed under us; whether they were.
+
+        Everything is written anew from what is known here. Cheap: looks twice a second at most, or ``at_once``.
+
+        Raises:
+            StorageError: there is no place for them; nothing is forgotten meanwhile.
+        """
+        with self._lock:
+            return self._look(at_once)
+
+    def _look(self, at_once: bool) -> bool:
+        now = self._clock()
+        if now < self._look_at and not at_once:
+            return False
+        gone = not self._journal.in_place
+        if gone:
+            self._journal.take_place()
+            self._compact()
+        self._look_at = now + _LOOK_S
+        return gone
+
     def close(self) -> None:
         """Compact, and let another process have it."""
         with self._lock:
             try:
+                self._look(True)
                 self._compact()
             finally:
                 self._journal.close()
@@ -339,32 +364,6 @@ class DoseLedger:
 
     def _now(self) -> str:
         return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self._utc_ns() / 1e9))
-
-
-def read_ledger(folder: Path) -> LedgerState:
-    """What the ledger in ``folder`` says, without opening it for writing.
-
-    Raises:
-        InvalidInput: there is none, or it is damaged.
-    """
-    if not (folder / JOURNAL).exists():
-        raise InvalidInput("dose ledger", folder, "holds no ledger", f"give the folder with {JOURNAL} in it")
-    for _ in range(8):
-        before = _identity(folder / MAP)
-        loaded = load_map(folder / MAP)
-        records = read_records(folder / JOURNAL)[0]
-        if _identity(folder / MAP) != before:
-            continue  # the daemon compacted it between the two files
-        return joined(folder, loaded, records)
-    raise InvalidInput("dose ledger", folder, "changes faster than it can be read", "read it again")
-
-
-def _identity(path: Path) -> tuple[int, int]:
-    try:
-        facts = path.stat()
-    except OSError:
-        return 0, 0
-    return facts.st_ino, facts.st_mtime_ns
 
 
 def _totals(state: LedgerState) -> LedgerTotals:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -33,6 +34,50 @@ def raster(side: int = 64, fov_nm: float = 64.0, dwell_us: float = 1.0) -> ScanP
 def scan(ledger: DoseLedger, path: ScanPath, frame: int = 0, stage_nm: tuple[float, float] = HERE) -> None:
     number = ledger.ask("s", frame, path, 0, CURRENT_PA, stage_nm)
     ledger.spend(number, path.count, path.electrons(CURRENT_PA))
+
+
+@pytest.mark.parametrize("open_scan", [False, True])
+def test_a_folder_that_is_removed_in_use_is_noticed_within_a_second_and_put_back_with_every_dose(
+    tmp_path: Path, open_scan: bool
+) -> None:
+    now = [0.0]
+    ledger, path = DoseLedger(tmp_path, "gold", clock=lambda: now[0]), raster()
+    assert not ledger.look()
+    scan(ledger, path)
+    if open_scan:
+        ledger.ask("s", 1, path, 0, CURRENT_PA, HERE)
+    shutil.rmtree(tmp_path / "gold")
+    now[0] += 0.6
+    before = ledger.totals
+    assert ledger.look()
+    assert not ledger.look(at_once=True)
+    assert read_ledger(tmp_path / "gold").electrons == before.electrons == path.electrons(CURRENT_PA)
+    with pytest.raises(LedgerInUse):
+        DoseLedger(tmp_path, "gold")
+    scan(ledger, path, 2)
+    ledger.close()
+    again = DoseLedger(tmp_path, "gold")
+    assert again.totals.electrons == pytest.approx(2 * path.electrons(CURRENT_PA))
+    assert again.totals.open_scans == int(open_scan)
+    again.close()
+
+
+def test_without_a_place_for_it_nothing_is_forgotten_and_what_stands_there_is_not_overwritten(tmp_path: Path) -> None:
+    ledger, path = DoseLedger(tmp_path, "gold"), raster()
+    scan(ledger, path)
+    shutil.rmtree(tmp_path / "gold")
+    (tmp_path / "gold").write_text("in the way")
+    with pytest.raises(StorageError, match=r"dose ledger = .*journal\.jsonl cannot be written"):
+        ledger.look(at_once=True)
+    (tmp_path / "gold").unlink()
+    other = DoseLedger(tmp_path, "gold")
+    with pytest.raises(StorageError, match="was replaced by another while it was in use; move it away"):
+        ledger.look(at_once=True)
+    other.close()
+    shutil.rmtree(tmp_path / "gold")
+    assert ledger.look(at_once=True)
+    ledger.close()
+    assert read_ledger(tmp_path / "gold").electrons == path.electrons(CURRENT_PA)
 
 
 def test_a_raster_gives_its_electrons_over_its_area_to_every_cell(tmp_path: Path) -> None:
