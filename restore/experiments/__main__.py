@@ -1,7 +1,7 @@
 """``python -m restore.experiments --images MANIFEST --out DIR``: the poster's experiments, their table and figures.
 
 Every run is a process of its own and goes on where it was left; one that fails says so, and the others go on. The
-table and the figures are drawn again after each run, and without any by ``--only none``. With more processors give
+table is written again after each run, and with ``--only none`` the figures too, without any. With more processors give
 ``--jobs``; at full size ``--width 1 --size 512 --steps 500000 --device cuda``, and ``--only``/``--seeds`` share the
 experiments out over the tasks of a Slurm array.
 """
@@ -20,14 +20,18 @@ from pathlib import Path
 
 import torch
 
+from restore.experiments.claims import verdicts_table
 from restore.experiments.figures import draw_curves
+from restore.experiments.pictures import draw_pictures
 from restore.experiments.plans import EXPERIMENTS, WARM, Experiment, Scale
-from restore.experiments.results import finished, gather, points_of, verdicts_table
-from restore.experiments.runs import run_folder, run_one
-from restore.training.images import ImageSet
+from restore.experiments.results import experiments_table, gather, seeds_of
+from restore.experiments.runs import is_done, run_one
+from restore.experiments.scans import draw_scans
+from restore.training.images import MIN_SIDE, ImageSet
 from restore.training.simulated import simulated_images
 from scancontrol.errors import InvalidInput, ScanControlError
 from scancontrol.files import write_text
+from scancontrol.micrographs import read_image
 from scancontrol.processes.progress import progress, say_beside
 
 __all__ = ["main"]
@@ -59,8 +63,12 @@ def _parser() -> argparse.ArgumentParser:
         ("steps", int, "of each run"),
         ("warm-steps", int, "of them, shared by the experiments of a seed that may branch; 0 for none"),
         ("clip-decay", float, "of the moments of clipping; 0.999 is the author's"),
+        ("look-crops", int, "held-out crops in a closer look at errors and pictures"),
     ):
         parser.add_argument(f"--{name}", type=of, default=getattr(Scale(), name.replace("-", "_")), help=what)
+    parser.add_argument(
+        "--scans", nargs="+", type=Path, metavar="MICROGRAPH", help="also draw the example scans, of these in turn"
+    )
     parser.add_argument("--run", nargs=2, metavar=("NAME", "SEED"), help=argparse.SUPPRESS)
     return parser
 
@@ -77,7 +85,7 @@ def _images(options: argparse.Namespace) -> tuple[ImageSet, tuple[str, ...]]:
 
 
 def _scale(options: argparse.Namespace) -> Scale:
-    return Scale(options.width, options.size, options.steps, options.warm_steps, options.clip_decay)
+    return Scale(options.width, options.size, options.steps, options.warm_steps, options.clip_decay, options.look_crops)
 
 
 def _one(options: argparse.Namespace) -> int:
@@ -114,9 +122,10 @@ def _chosen(only: Sequence[str] | None) -> list[Experiment]:
 def _report(out: Path, *, figures: bool) -> None:
     """Table and claims, and the figures if asked for, from what there is."""
     points = gather(out)
-    write_text(out / "claims.md", verdicts_table(points))
+    write_text(out / "claims.md", verdicts_table(out, points) + "\n" + experiments_table(points, out))
     if figures:
         draw_curves(out, points)
+        draw_pictures(out, seeds_of(points))
 
 
 _Run = tuple[Experiment, int]
@@ -128,15 +137,11 @@ def _runs(chosen: Sequence[Experiment], seeds: int, scale: Scale) -> list[_Run]:
     return [(experiment, seed) for seed in range(seeds) for experiment in (*shared, *chosen)]
 
 
-def _is_done(out: Path, run: _Run) -> bool:
-    return finished(points_of(run_folder(out, run[0].name, run[1]))) is not None
-
-
 def _all(options: argparse.Namespace, arguments: Sequence[str]) -> int:
     """Every run, a few at a time, each after those that it needs."""
     options.out.mkdir(parents=True, exist_ok=True)
     scale = _scale(options)
-    left = [run for run in _runs(_chosen(options.only), options.seeds, scale) if not _is_done(options.out, run)]
+    left = [run for run in _runs(_chosen(options.only), options.seeds, scale) if not is_done(options.out, *run)]
     began, failed = time.monotonic(), 0
     running: dict[tuple[str, int], subprocess.Popen[bytes]] = {}
 
@@ -174,6 +179,8 @@ def _all(options: argparse.Namespace, arguments: Sequence[str]) -> int:
             process.terminate()
             process.wait()
     _report(options.out, figures=True)
+    if options.scans:
+        draw_scans(options.out, [read_image(path, MIN_SIDE).pixels for path in options.scans])
     return 1 if failed else 0
 
 

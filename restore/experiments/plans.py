@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -17,7 +17,18 @@ from restore.training.drawing import DrawConfig
 from restore.training.losses import LossConfig
 from scancontrol.errors import InvalidInput
 
-__all__ = ["BASE", "CLAIMS", "EXPERIMENTS", "WARM", "Claim", "Experiment", "Scale", "configuration"]
+__all__ = [
+    "BASE",
+    "CLAIMS",
+    "EXPERIMENTS",
+    "LOOKED",
+    "WARM",
+    "Claim",
+    "Experiment",
+    "Measure",
+    "Scale",
+    "configuration",
+]
 
 BASE = "alrc"
 _NOTHING: Mapping[str, Any] = {}
@@ -34,6 +45,7 @@ class Scale:
         steps: of each run; 500,000 are his.
         warm_steps: of them, that the experiments with the same seed share, for economy; see ``Experiment.warm``.
         clip_decay: of the running moments of clipping; 0.999 is his, 0.99 forgets within a short run.
+        look_crops: held-out crops in a closer look; 20,000 micrographs are his.
 
     Raises:
         InvalidInput: there are no steps left after the shared ones, or the decay is none.
@@ -44,6 +56,7 @@ class Scale:
     steps: int = 1500
     warm_steps: int = 0
     clip_decay: float = 0.99
+    look_crops: int = 512
 
     def __post_init__(self) -> None:
         if not 0 <= self.warm_steps < self.steps:
@@ -140,19 +153,35 @@ EXPERIMENTS: tuple[Experiment, ...] = (
 )
 
 
+LOOKED = (BASE, "squared_error_weighted", "alrc_weighted", "adversarial")
+"""Experiments at whose errors and pictures a closer look is taken: clipped, weighted, both, adversarial."""
+
+Measure = Literal["error", "growth", "explained", "fine_power", "spikes"]
+
+
 @dataclass(frozen=True)
 class Claim:
-    """A sentence of the poster, and the two experiments whose held-out errors it puts in an order (lower first)."""
+    """A sentence of the poster, and the two experiments whose values of a measure it puts in an order.
+
+    Attributes:
+        lower: the experiment of the lower value, or that value.
+        little_pct: of a claim of little effect, by how many per cent of the higher one's value they may differ.
+    """
 
     text: str
-    lower: str
+    lower: str | float
     higher: str
+    measure: Measure = "error"
+    little_pct: float | None = None
 
 
 CLAIMS = (
     Claim("Adaptive learning rate clipping results in lower errors than Huberisation.", BASE, "huber"),
     Claim("Clipping results in lower errors than squared errors alone.", BASE, "squared_error"),
-    Claim("Weighting errors by their running means has little effect.", "alrc_weighted", BASE),
+    Claim("Clipping stabilises convergence.", BASE, "squared_error", "spikes"),
+    Claim("Clipping stabilises a quartic loss (its author's follow-up).", "quartic_alrc", "quartic", "spikes"),
+    Claim("Clipping lowers the error of a quartic loss (likewise).", "quartic_alrc", "quartic"),
+    Claim("Weighting errors by their running means has little effect.", "alrc_weighted", BASE, little_pct=3),
     Claim("Guided training reaches a lower error than two stages with fine-tuning.", BASE, "two_stages"),
     Claim("Errors are lower with path information.", BASE, "no_path"),
     Claim("Errors are higher with extra residual connections.", BASE, "extra_residuals"),
@@ -162,7 +191,12 @@ CLAIMS = (
     Claim("ADAM outperforms RMSProp.", BASE, "rmsprop"),
     Claim("RMSProp outperforms Nesterov's momentum.", "rmsprop", "nesterov"),
     Claim("RMSProp outperforms momentum.", "rmsprop", "momentum"),
-    Claim("Clipping stabilises a quartic loss (its author's follow-up).", "quartic_alrc", "quartic"),
+    Claim("Non-adversarial errors increase away from the path.", 1.0, BASE, "growth"),
+    Claim("Adversarial errors grow less away from the path.", "adversarial", BASE, "growth"),
+    Claim("Adversarial errors are less structured.", "adversarial", BASE, "explained"),
+    Claim("Adversarial training gives realistic noise, squared errors blur.", BASE, "adversarial", "fine_power"),
+    Claim("(Ours, equal minutes, blurred spiral: lower than his.)", "ours_blurred", BASE),
+    Claim("(Ours, equal minutes, binary spiral: lower than his, infilled.)", "ours_binary", "binary_infilled"),
 )
 
 

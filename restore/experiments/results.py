@@ -1,32 +1,28 @@
-"""The one table of all runs, and what it says of the poster's claims."""
+"""The one table of all runs: what each measured as it went, what it came to, and what that cost."""
 
 from __future__ import annotations
 
 import csv
-import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Literal
 
 import msgspec
 import numpy as np
-from scipy import stats
 
-from restore.experiments.plans import CLAIMS, Claim
 from scancontrol.files import read_csv, write_text
 
 __all__ = [
     "Point",
-    "Verdict",
     "append_point",
+    "experiments_table",
     "final",
     "finished",
     "forget_after",
     "gather",
+    "learning_curve",
     "points_of",
-    "verdict",
-    "verdicts_table",
+    "seeds_of",
 ]
 
 _POINTS_FILE = "points.csv"
@@ -96,47 +92,45 @@ def gather(out: Path) -> list[Point]:
     return points
 
 
-def final(points: Sequence[Point], experiment: str) -> dict[int, float]:
-    """Each seed's held-out error at the end, of the runs that came to it."""
-    ends = (finished([point]) for point in points if point.experiment == experiment)
-    return {point.seed: point.lowpass_pct for point in ends if point is not None}
+def final(points: Sequence[Point], experiment: str) -> list[Point]:
+    """The last measurements of the seeds that came to their end."""
+    return [point for point in points if point.experiment == experiment and finished([point]) is not None]
 
 
-@dataclass(frozen=True)
-class Verdict:
-    """How a claim fared: mean difference (higher less lower) over paired seeds, its 95 % half-width, and the word."""
-
-    claim: Claim
-    seeds: int
-    difference_pct: float
-    half_width_pct: float
-    word: Literal["held", "not held", "not to be told", "not run"]
+def seeds_of(points: Sequence[Point]) -> tuple[int, ...]:
+    """All seeds of which there are measurements."""
+    return tuple(sorted({point.seed for point in points}))
 
 
-def verdict(points: Sequence[Point], claim: Claim) -> Verdict:
-    """Student's interval of the paired differences: held if above 0, not held if below, else not to be told."""
-    lower, higher = final(points, claim.lower), final(points, claim.higher)
-    paired = sorted(lower.keys() & higher.keys())
-    differences = np.array([higher[seed] - lower[seed] for seed in paired])
-    if len(differences) < 2:
-        return Verdict(claim, len(differences), math.nan, math.nan, "not run")
-    mean = float(differences.mean())
-    error = float(differences.std(ddof=1)) / math.sqrt(len(differences))
-    half = float(stats.t.ppf(0.975, len(differences) - 1)) * error
-    if mean - half > 0:
-        return Verdict(claim, len(differences), mean, half, "held")
-    return Verdict(claim, len(differences), mean, half, "not held" if mean + half < 0 else "not to be told")
+def learning_curve(folder: Path) -> list[dict[str, float]]:
+    """Every training step of a run's stages, in order: ``rmse_pct``, ``clipped`` and the rest of ``curve.csv``."""
+    rows = [row for path in sorted(folder.glob("stage-*/curve.csv")) for row in read_csv(path, "learning curve")]
+    return [{name: float(value) for name, value in row.items()} for row in rows]
 
 
-def verdicts_table(points: Sequence[Point]) -> str:
-    """Markdown: every claim, the two errors, their paired difference, and how it fared here."""
-    lines = ["| the poster says | lower | higher | difference | here |", "|---|---|---|---|---|"]
-    for claim in CLAIMS:
-        found = verdict(points, claim)
-        cells = []
-        for name in (claim.lower, claim.higher):
-            values = list(final(points, name).values())
-            cells.append(f"`{name}` " + (f"{np.mean(values):.2f}" if values else "–"))
-        shown = "–" if math.isnan(found.difference_pct) else f"{found.difference_pct:+.2f} ± {found.half_width_pct:.2f}"
-        lines.append(f"| {claim.text} | {cells[0]} | {cells[1]} | {shown} ({found.seeds} seeds) | {found.word} |")
+def experiments_table(points: Sequence[Point], out: Path) -> str:
+    """Markdown: what every experiment came to, means over the seeds that came to their end, and what it cost."""
+    lines = [
+        "| experiment | seeds | steps | low-passed truth (%) | both low-passed (%) | truth (%) | clipped (%) "
+        "| ms a step | parameters |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for name in dict.fromkeys(point.experiment for point in points):
+        ends = final(points, name)
+        if not ends:
+            continue
+        seeds = [point.lowpass_pct for point in ends]
+        rows = [row for end in ends for row in learning_curve(out / name / f"seed-{end.seed}")]
+        means = (np.mean([getattr(end, of) for end in ends]) for of in ("both_lowpass_pct", "rmse_pct"))
+        cells = [
+            f"`{name}`",
+            str(len(ends)),
+            f"{np.mean([end.step for end in ends]):.0f}",
+            f"{np.mean(seeds):.2f} ({min(seeds):.2f} to {max(seeds):.2f})",
+            *(f"{mean:.2f}" for mean in means),
+            f"{100 * np.mean([row['clipped'] for row in rows]) if rows else 0:.1f}",
+            f"{np.mean([1000 * end.processor_s / end.step for end in ends]):.0f}",
+            f"{ends[0].parameters:,}",
+        ]
+        lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import msgspec
 
+from restore.experiments.looks import read_look, take_look, write_look
 from restore.experiments.measuring import held_out_error
-from restore.experiments.plans import WARM, Experiment, Scale, configuration
+from restore.experiments.plans import LOOKED, WARM, Experiment, Scale, configuration
 from restore.experiments.results import Point, append_point, finished, forget_after, points_of
 from restore.training.checkpoint import CHECKPOINT
 from restore.training.config import TrainConfig
@@ -17,7 +18,7 @@ from restore.training.images import ImageSet
 from restore.training.loop import Training
 from scancontrol.errors import InvalidInput
 
-__all__ = ["run_folder", "run_one"]
+__all__ = ["is_done", "run_folder", "run_one"]
 
 _POINTS = 8  # measurements of each run
 
@@ -84,7 +85,16 @@ def run_one(
             return False
         ended = before.step + training.steps_done
         before = next(point for point in points_of(folder) if point.step == ended)
+    if experiment.name in LOOKED:
+        write_look(folder, take_look(training, scale.look_crops))
     return True
+
+
+def is_done(out: Path, experiment: Experiment, seed: int) -> bool:
+    """Whether a run came to its end, and was looked at if that is meant."""
+    folder = run_folder(out, experiment.name, seed)
+    ended = finished(points_of(folder)) is not None
+    return ended and (experiment.name not in LOOKED or read_look(folder) is not None)
 
 
 def _as_long_as(config: TrainConfig, other: Path) -> TrainConfig:

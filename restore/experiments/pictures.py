@@ -1,0 +1,142 @@
+"""Pictures, spectra, error maps and spikes of the runs, drawn from what was kept of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from restore.experiments.looks import Look, read_look
+from restore.experiments.measures import by_distance, spike_steps, transformed
+from restore.experiments.plans import BASE, LOOKED
+from restore.experiments.results import learning_curve
+from restore.experiments.runs import run_folder
+
+__all__ = ["draw_pictures"]
+
+_DPI = 80
+_INSET = 64  # px from the top left corner
+_TITLES = {
+    BASE: "clipping (ALRC)",
+    "squared_error_weighted": "running means",
+    "alrc_weighted": "both",
+    "adversarial": "adversarial",
+}
+_PAIRS = ((BASE, "squared_error"), ("quartic_alrc", "quartic"))
+
+
+def draw_pictures(out: Path, seeds: tuple[int, ...]) -> list[Path]:
+    """Every figure for which the runs kept enough; pictures are of the first seed, curves and maps of all."""
+    kept = {name: [look for seed in seeds if (look := read_look(run_folder(out, name, seed)))] for name in LOOKED}
+    looks = {name: found for name, found in kept.items() if found}
+    made = []
+    if BASE in looks and "adversarial" in looks:
+        made.append(_adversarial(out / "poster-pictures.png", looks[BASE][0], looks["adversarial"][0]))
+    if looks:
+        made.append(_spectra(out / "poster-spectra.png", looks))
+        made.append(_errors(out / "poster-errors.png", looks))
+    curves = {name: learning_curve(run_folder(out, name, seeds[0])) for pair in _PAIRS for name in pair if seeds}
+    if any(curves.values()):
+        made.append(_spikes(out / "poster-spikes.png", curves))
+    return made
+
+
+def _plain(axes: Any, image: NDArray[Any], title: str, **how: Any) -> None:
+    axes.imshow(image, interpolation="nearest", **{"cmap": "gray", **how})
+    axes.set_title(title, fontsize=8)
+    axes.set_axis_off()
+
+
+def _adversarial(path: Path, plain: Look, adversarial: Look, rows: int = 2) -> Path:
+    """Truth, scan, both restorations; below each the 64² from its top left corner, enlarged."""
+    from matplotlib.figure import Figure
+
+    rows = min(rows, len(plain.truth))
+    figure = Figure(figsize=(7.2, 3.9 * rows), layout="constrained")
+    axes = figure.subplots(2 * rows, 4, squeeze=False)
+    for row in range(rows):
+        truth = plain.truth[row]
+        how = {"vmin": float(np.percentile(truth, 0.5)), "vmax": float(np.percentile(truth, 99.5))}
+        images = {
+            "truth": truth,
+            "scan, 1/20": np.nan_to_num(plain.partial[row], nan=how["vmin"]),
+            "squared errors": plain.estimate[row],
+            "adversarial": adversarial.estimate[row],
+        }
+        for column, (title, image) in enumerate(images.items()):
+            _plain(axes[2 * row, column], image, title, **how)
+            _plain(axes[2 * row + 1, column], image[:_INSET, :_INSET], f"{_INSET}² enlarged", **how)
+    figure.savefig(path, dpi=_DPI)
+    return path
+
+
+def _spectra(path: Path, looks: Mapping[str, list[Look]]) -> Path:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5.2, 3.4), layout="constrained")
+    axes = figure.subplots()
+    first = next(iter(looks.values()))[0]
+    axes.semilogy(first.frequency, first.power_truth, color="black", label="truth", linewidth=1.3)
+    for number, (name, found) in enumerate(looks.items()):
+        powers = np.array([look.power for look in found])
+        axes.semilogy(first.frequency, powers.mean(0), color=f"C{number}", label=_TITLES[name], linewidth=1.3)
+        axes.fill_between(first.frequency, powers.min(0), powers.max(0), color=f"C{number}", alpha=0.18, linewidth=0)
+    axes.set(xlabel="spatial frequency (cycles a pixel)", ylabel="radial power a pixel")
+    axes.legend(fontsize=7)
+    figure.savefig(path, dpi=_DPI)
+    return path
+
+
+def _errors(path: Path, looks: Mapping[str, list[Look]]) -> Path:
+    """Each experiment's map of squared errors, all at the first one's mean and variance; errors against distance."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(2.1 * len(looks), 7.4), layout="constrained")
+    grid = figure.add_gridspec(3, len(looks), height_ratios=(1, 1, 1.1))
+    maps = {name: np.mean([look.raw_square for look in found], 0) for name, found in looks.items()}
+    like = next(iter(maps.values()))
+    centre, spread = float(like.mean()), float(like.std())
+    how = {"cmap": "inferno", "vmin": centre - 2 * spread, "vmax": centre + 3 * spread}
+    for column, (name, square) in enumerate(maps.items()):
+        shown = transformed(square, like)
+        _plain(figure.add_subplot(grid[0, column]), shown, _TITLES[name], **how)
+        _plain(figure.add_subplot(grid[1, column]), shown[:_INSET, :_INSET], f"{_INSET}² enlarged", **how)
+    sides = figure.add_gridspec(3, 2, height_ratios=(1, 1, 1.1))
+    for column, (kind, title) in enumerate((("raw_square", "as they are"), ("square", "both low-passed"))):
+        axes = figure.add_subplot(sides[2, column])
+        for number, (name, found) in enumerate(looks.items()):
+            curves = [by_distance(getattr(look, kind), look.distance_px) for look in found]
+            mean = np.mean([100 * np.sqrt(values) for _, values, _ in curves], 0)
+            axes.plot(curves[0][0], mean, "o-", markersize=3, color=f"C{number}", label=_TITLES[name])
+        axes.set_title(title, fontsize=8)
+        axes.set(xlabel="distance to the path (px)", ylabel="RMSE of the mean (%)")
+        axes.legend(fontsize=6)
+    figure.savefig(path, dpi=_DPI)
+    return path
+
+
+def _spikes(path: Path, curves: Mapping[str, list[dict[str, float]]]) -> Path:
+    """Training errors step by step, squared and quartic loss, with clipping and without; spikes and clips marked."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7.2, 4.4), layout="constrained")
+    for axes, pair in zip(figure.subplots(2, 1), _PAIRS, strict=True):
+        for number, name in enumerate(pair):
+            rows = curves[name]
+            errors = np.array([row["rmse_pct"] for row in rows])
+            steps = np.array([row["step"] for row in rows])
+            axes.plot(steps, errors, color=f"C{number}", linewidth=0.6, label=name, alpha=0.8)
+            high = spike_steps(errors.tolist())
+            if len(high):
+                axes.plot(steps[high], errors[high], "v", color=f"C{number}", markersize=4, label=f"{len(high)} spikes")
+            clipped = np.flatnonzero([row["clipped"] > 0 for row in rows])
+            if len(clipped):
+                label = f"{len(clipped)} clipped steps"
+                axes.plot(steps[clipped], np.zeros(len(clipped)), "|", color="black", markersize=8, label=label)
+        axes.set(xlabel="step", ylabel="training RMSE (%)")
+        axes.legend(fontsize=6, ncols=3)
+    figure.savefig(path, dpi=_DPI)
+    return path
