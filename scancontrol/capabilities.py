@@ -70,7 +70,11 @@ class DetectorChannel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
 
 class Capabilities(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What one microscope can do. Sent in the answer to ``hello``; never trusted before :meth:`check`."""
+    """What one microscope can do. Sent in the answer to ``hello``; never trusted before :meth:`check`.
+
+    Raises:
+        InvalidInput: the microscope states something that cannot be.
+    """
 
     name: str
     detectors: tuple[DetectorChannel, ...] = (DetectorChannel(name="HAADF"),)
@@ -100,8 +104,7 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         known = ", ".join(channel.name for channel in self.detectors)
         raise InvalidInput("detector", name, "is no detector of this microscope", f"choose of {known}")
 
-    def check(self) -> None:
-        """Raise :class:`InvalidInput` if the microscope states something that cannot be."""
+    def __post_init__(self) -> None:
         remedy = "mend the microscope's configuration"
         if not self.detectors:
             raise InvalidInput("detectors", "[]", "names no detector", remedy)

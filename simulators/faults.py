@@ -32,6 +32,9 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     ``duration_s`` is how long a cut, delay or stall lasts; ``count`` how many messages are dropped, duplicated or
     swapped, or for how many samples a detector sticks; ``skew_ppm`` how fast a clock runs wrong; ``restart_after_s``
     when a crashed server comes back (null: never).
+
+    Raises:
+        InvalidInput: an unknown fault, or one that cannot be.
     """
 
     kind: str
@@ -44,8 +47,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     skew_ns: int = 0
     restart_after_s: float | None = None
 
-    def check(self) -> None:
-        """Raise :class:`InvalidInput` for an unknown fault, or one that cannot be."""
+    def __post_init__(self) -> None:
         known = (*LINK_FAULTS, *INSTRUMENT_FAULTS, *PROCESS_FAULTS)
         if self.kind not in known:
             raise InvalidInput("faults.kind", self.kind, f"is not one of {', '.join(known)}", "name one of those")
@@ -69,18 +71,11 @@ class FaultPlan:
     """Which faults have begun, as the scan goes on. Shared by the instrument and the link, in one thread."""
 
     def __init__(self, faults: Sequence[Fault] = ()) -> None:
-        for fault in faults:
-            fault.check()
         self._waiting = list(faults)
         self._begun: list[Fault] = []
 
     def inject(self, fault: Fault) -> None:
-        """Add a fault while running.
-
-        Raises:
-            InvalidInput: it cannot be.
-        """
-        fault.check()
+        """Add a fault while running."""
         self._waiting.append(fault)
 
     def reach(self, frame: int, sample: int) -> None:

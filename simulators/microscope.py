@@ -48,7 +48,6 @@ class SimulatedMicroscope:
         clock_ns: Callable[[], int] = time.monotonic_ns,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        config.check()
         self.capabilities = config.capabilities()
         self.exposure = Exposure(config)
         self.faults = plan if plan is not None else FaultPlan(config.faults)

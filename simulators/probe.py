@@ -31,7 +31,11 @@ def wavelength_nm(energy_kev: float) -> float:
 
 
 class Probe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Aperture and aberrations. Defocus and astigmatism are in nm; underfocus is positive."""
+    """Aperture and aberrations. Defocus and astigmatism are in nm; underfocus is positive.
+
+    Raises:
+        InvalidInput: a probe that cannot be, or whose tails this model cannot hold.
+    """
 
     energy_kev: float = 200.0
     convergence_mrad: float = 24.0
@@ -41,8 +45,7 @@ class Probe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     astigmatism_angle_deg: float = 0.0
     spherical_um: float = 0.0
 
-    def check(self) -> None:
-        """Raise :class:`InvalidInput` for a probe that cannot be, or whose tails this model cannot hold."""
+    def __post_init__(self) -> None:
         for quantity, low, high in (
             ("energy_kev", 1.0, 3000.0),
             ("convergence_mrad", 0.5, 100.0),

@@ -42,15 +42,18 @@ _PARTED = 0.2  # of the time constant: the largest standard deviation at which l
 
 @dataclass(frozen=True, eq=False)
 class CalibrationScan:
-    """One scan: nominal ``positions`` (n, 2) as (y, x) fractions, ``dwell_us``, ``move_us`` and ``values`` (n,)."""
+    """One scan: nominal ``positions`` (n, 2) as (y, x) fractions, ``dwell_us``, ``move_us`` and ``values`` (n,).
+
+    Raises:
+        InvalidInput: it cannot be a scan.
+    """
 
     positions: Array
     dwell_us: Array
     move_us: Array
     values: Array
 
-    def check(self) -> None:
-        """Raise :class:`InvalidInput` if it cannot be a scan."""
+    def __post_init__(self) -> None:
         n = len(self.positions)
         if n < 100 or not (len(self.dwell_us) == len(self.move_us) == len(self.values) == n):
             raise InvalidInput("samples of a calibration scan", n, "are too few, or unequal in length", "scan more")
@@ -95,8 +98,6 @@ def estimate(
     """
     if len(scans) < 2:
         raise InvalidInput("calibration scans", len(scans), "cannot be compared", "give two or more of the same place")
-    for scan in scans:
-        scan.check()
     shortest_us = float(min(scan.dwell_us.min() for scan in scans))
     total_us = float(min((scan.dwell_us + scan.move_us).sum() for scan in scans))
     low, high = search_us or (0.02 * shortest_us, min(60 * shortest_us, total_us / 20))

@@ -25,7 +25,7 @@ import msgspec
 import zmq
 
 from scancontrol.capabilities import Capabilities
-from scancontrol.errors import InvalidInput, LinkError, LocalProtocolError, RequestRefused
+from scancontrol.errors import LinkError, LocalProtocolError, RequestRefused
 from scancontrol.link.shell import ClientShell
 from scancontrol.paths import PathRecipe
 from scancontrol.recent import Recent
@@ -114,14 +114,7 @@ class MicroscopeLink:
                     " ('scancontrol simulate'), or give its address (and its keys, if it has any)"
                 )
             self._turn(min(_POLL_MS, 1 + int(1e3 * (deadline - now))))
-        capabilities = self.capabilities
-        try:
-            capabilities.check()
-            self.limits.check()
-        except InvalidInput:
-            self.close()
-            raise
-        return capabilities
+        return self.capabilities
 
     @property
     def connected(self) -> bool:

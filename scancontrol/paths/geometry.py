@@ -65,7 +65,11 @@ class Canvas:
 
 @dataclass(frozen=True)
 class Placement:
-    """Carries fractions of a region into fractions of the field of view, turning them in real space."""
+    """Carries fractions of a region into fractions of the field of view, turning them in real space.
+
+    Raises:
+        InvalidInput: the turned region leaves the field of view.
+    """
 
     shape: tuple[int, int]
     region: Region
@@ -76,8 +80,7 @@ class Placement:
         """The region's size in pixels."""
         return Canvas(self.region.height * self.shape[0], self.region.width * self.shape[1])
 
-    def check(self) -> None:
-        """Raise :class:`InvalidInput` if the turned region leaves the field of view."""
+    def __post_init__(self) -> None:
         finite("rotation_deg", self.rotation_deg)
         corners = self.to_field(np.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]]), clip=False)
         outside = float(max(-corners.min(), corners.max() - 1))

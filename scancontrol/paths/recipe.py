@@ -105,4 +105,4 @@ class PathRecipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
                 raise InvalidInput("clock_mhz", self.clock_mhz, "is not above 0", "state the hardware's clock")
         if isinstance(self.pattern, Points) and self.pattern.file is not None:
             raise InvalidInput("file", self.pattern.file, "has not been read", "load the plan with load_plan")
-        self.placement.check()
+        Placement(self.shape, self.region, self.rotation_deg)  # refuses what would leave the field

@@ -75,7 +75,6 @@ def _copy_into(target: Path, source: Path, restorations: Literal["as they are", 
         header = msgspec.structs.replace(reader.header, capacity=capacity)
         if restorations == "room for all":
             header = msgspec.structs.replace(header, keep_restorations=1)
-        header.check()
         regions = create_file(target, header, reader.plan_text, reader.capabilities)
         with target.open("r+b", buffering=0) as file:
             _copy(reader, header, regions, file.fileno())

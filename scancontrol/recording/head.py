@@ -45,9 +45,7 @@ def read_head(file: h5py.File, descriptor: int) -> tuple[Header, str, Capabiliti
     check_version(file)
     try:
         header = msgspec.yaml.decode(_read_text(file, descriptor, "header"), type=Header)
-        header.check()
         capabilities = msgspec.yaml.decode(_read_text(file, descriptor, "capabilities"), type=Capabilities)
-        capabilities.check()
     except msgspec.MsgspecError as error:
         raise RecordingError(f"its header is damaged: {error}") from error
     return header, _read_text(file, descriptor, "plan").decode("utf-8", "replace").strip("\n") + "\n", capabilities

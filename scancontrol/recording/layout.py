@@ -175,7 +175,11 @@ class Capacity(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class Header(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What is known of a recording before its first sample. ``shape`` is (rows, cols)."""
+    """What is known of a recording before its first sample. ``shape`` is (rows, cols).
+
+    Raises:
+        RecordingError: the first quantity that no recording can have.
+    """
 
     version: int
     name: str
@@ -214,8 +218,7 @@ class Header(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             return None
         return frame_row // self.keep_restorations
 
-    def check(self) -> None:
-        """Raise :class:`RecordingError` naming the first quantity that no recording can have."""
+    def __post_init__(self) -> None:
         try:
             check_detectors(self.channels, "name each detector plainly")
         except InvalidInput as error:

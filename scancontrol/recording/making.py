@@ -37,7 +37,6 @@ def make_recording(
     Raises:
         RecordingError: the disk has no room, or there is such a file; none is left then.
     """
-    header.check()
     check_room(path.parent, header.reserved_bytes)
     refuse_existing(path)
     made, descriptor, doing = name_meanwhile(path, "part"), -1, "making"

@@ -57,9 +57,7 @@ class ServerProtocol:
         limits: m.Limits | None = None,
         dose_limits: DoseLimits | None = None,
     ) -> None:
-        capabilities.check()
         self.limits = limits or m.Limits()
-        self.limits.check()
         self._identity = Identity(server_id, software, data_address, capabilities, self.limits)
         self._sessions = Sessions(self.limits, new_token)
         self._paths = PathRegistry(self.limits.registered_paths)

@@ -22,7 +22,11 @@ _KNOT = 64  # samples from one drawn value of the flicker to the next
 
 
 class BeamConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Probe current and its faults. Zero (or infinity for times of decay) switches an effect off."""
+    """Probe current and its faults. Zero (or infinity for times of decay) switches an effect off.
+
+    Raises:
+        InvalidInput: a beam that cannot be.
+    """
 
     current_pa: float = 40.0
     flicker_pct: float = 0.0  # rms
@@ -30,8 +34,7 @@ class BeamConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     decay_time_s: float = math.inf
     blanker_ns: float = 0.0  # to open, and to close
 
-    def check(self) -> None:
-        """Raise :class:`InvalidInput` for a beam that cannot be."""
+    def __post_init__(self) -> None:
         for quantity, low, high in (
             ("current_pa", 0.0, 1e6),
             ("flicker_pct", 0.0, 50.0),

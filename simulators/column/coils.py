@@ -25,7 +25,11 @@ Array = NDArray[np.float64]
 
 
 class CoilConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """True coils, as opposed to what the microscope states of them. Zero switches an effect off."""
+    """True coils, as opposed to what the microscope states of them. Zero switches an effect off.
+
+    Raises:
+        InvalidInput: coils that cannot be.
+    """
 
     order: Literal[1, 2] = 1
     time_constant_us: float = 0.0
@@ -39,8 +43,7 @@ class CoilConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     hum_fields: float = 0.0  # amplitude of the mains' pick-up
     hum_hz: float = 50.0
 
-    def check(self) -> None:
-        """Raise :class:`InvalidInput` for coils that cannot be."""
+    def __post_init__(self) -> None:
         for quantity, low, high in (
             ("time_constant_us", 0.0, 1e5),
             ("damping", 0.05, 20.0),

@@ -37,7 +37,11 @@ class KnockOn(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class DamageConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How tender the specimen is. Infinite doses switch an effect off."""
+    """How tender the specimen is. Infinite doses switch an effect off.
+
+    Raises:
+        InvalidInput: values that cannot be.
+    """
 
     critical_dose_e_per_a2: float = 2000.0
     sharpness: float = 3.0  # p
@@ -52,8 +56,7 @@ class DamageConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     diffusion_limit_e_per_a2: float = math.inf
     diffusion_gain: float = 1.0
 
-    def check(self) -> None:
-        """Raise :class:`InvalidInput` for values that cannot be."""
+    def __post_init__(self) -> None:
         remedy = "mend the configuration"
         for quantity in (
             "critical_dose_e_per_a2",

@@ -27,6 +27,9 @@ class DetectorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     Faults of real detectors have their true constants here, any of them together: afterglow (``decay_us``), readings
     that come ``late_samples`` after the beam, a baseline that drifts from the start of each frame, the mains' hum,
     spikes, and runs of samples that are lost and come as zeros. Saturation is ``adc_bits`` too few.
+
+    Raises:
+        InvalidInput: a detector that cannot be.
     """
 
     name: str = "HAADF"
@@ -47,8 +50,7 @@ class DetectorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     lost_run: int = 40  # samples that are lost together
     condition: Literal["good", "dead", "saturated"] = "good"
 
-    def check(self) -> None:
-        """Raise :class:`InvalidInput` for a detector that cannot be."""
+    def __post_init__(self) -> None:
         if self.kind not in DETECTOR_KINDS:
             raise InvalidInput(
                 "detectors.kind", self.kind, f"is not one of {', '.join(DETECTOR_KINDS)}", "name one of those"

@@ -62,7 +62,6 @@ class MicroscopeColumn:
     """
 
     def __init__(self, config: SimulatorConfig, field_nm: float = 20.0) -> None:
-        config.check()
         if not 0 < field_nm < 1e7:
             raise InvalidInput("field-nm", field_nm, "is outside 0 to 1e7", "give the width of the full field")
         self.config = config

@@ -73,6 +73,9 @@ class Cell:
     """A rectangular cell: lengths (y, x, z) in nm, and its atoms as rows ``(Z, y, x, z)`` in fractions of the cell.
 
     ``layered`` crystals are one cell thick whatever thickness is asked for.
+
+    Raises:
+        InvalidInput: a structure that cannot be.
     """
 
     name: str
@@ -81,8 +84,7 @@ class Cell:
     thermal_nm: float = 0.008
     layered: bool = False
 
-    def check(self) -> None:
-        """Raise :class:`InvalidInput` for a structure that cannot be."""
+    def __post_init__(self) -> None:
         remedy = "mend the structure"
         if not all(np.isfinite(v) and 0.05 <= v <= 50 for v in self.lengths_nm):
             raise InvalidInput(f"structure {self.name}: cell_nm", self.lengths_nm, "is outside 0.05 to 50 nm", remedy)

@@ -40,9 +40,7 @@ class Structure(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
     def cell(self) -> Cell:
         """The same as a checked :class:`Cell`."""
-        cell = Cell(self.name, self.cell_nm, self.atoms, self.thermal_nm, self.layered)
-        cell.check()
-        return cell
+        return Cell(self.name, self.cell_nm, self.atoms, self.thermal_nm, self.layered)
 
 
 def _within(quantity: str, value: float, low: float, high: float) -> None:
@@ -64,7 +62,11 @@ def _cell(structure: str | Structure) -> Cell:
 
 
 class Crystal(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind", tag="crystal"):
-    """A crystal on a zone axis, with what a real one has: vacancies, dopants, steps, strain, tilt, a carbon film."""
+    """A crystal on a zone axis, with what a real one has: vacancies, dopants, steps, strain, tilt, a carbon film.
+
+    Raises:
+        InvalidInput: values that cannot be.
+    """
 
     structure: str | Structure = "srtio3"
     size_nm: float = 20.0
@@ -83,8 +85,7 @@ class Crystal(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     edge: bool = False  # ends in vacuum, in a ragged line
     seed: int = 1
 
-    def check(self) -> None:
-        """Raise :class:`InvalidInput` for values that cannot be."""
+    def __post_init__(self) -> None:
         _cell(self.structure)
         for quantity, low, high in (
             ("size_nm", 1, 50),
@@ -180,7 +181,11 @@ def _ragged(
 class GrainBoundary(
     msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind", tag="grain_boundary"
 ):
-    """A symmetric tilt boundary down the middle, decorated with a dopant, in SrTiO3 unless told otherwise."""
+    """A symmetric tilt boundary down the middle, decorated with a dopant, in SrTiO3 unless told otherwise.
+
+    Raises:
+        InvalidInput: values that cannot be.
+    """
 
     structure: str | Structure = "srtio3"
     misorientation_deg: float = 36.87  # Σ5 (310) in cubic crystals
@@ -192,8 +197,7 @@ class GrainBoundary(
     boundary_fraction: float = 0.5  # of the host within 0.4 nm of the boundary
     seed: int = 1
 
-    def check(self) -> None:
-        """Raise :class:`InvalidInput` for values that cannot be."""
+    def __post_init__(self) -> None:
         _cell(self.structure)
         for quantity, low, high in (
             ("size_nm", 1, 50),
@@ -233,6 +237,9 @@ class GoldOnCarbon(
     """Gold nanoparticles and single atoms on the edge of an amorphous carbon film.
 
     With ``growth_nm_per_frame`` the particles ripen from frame to frame; with ``hop_nm`` the single atoms wander.
+
+    Raises:
+        InvalidInput: values that cannot be.
     """
 
     size_nm: float = 20.0
@@ -243,8 +250,7 @@ class GoldOnCarbon(
     hop_nm: float = 0.0
     seed: int = 1
 
-    def check(self) -> None:
-        """Raise :class:`InvalidInput` for values that cannot be."""
+    def __post_init__(self) -> None:
         for quantity, low, high in (
             ("size_nm", 8, 50),
             ("film_nm", 0.5, 200),
@@ -314,26 +320,36 @@ class GoldOnCarbon(
 class Micrograph(
     msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind", tag="micrograph"
 ):
-    """Any image file; it fills the first scan's field of view unless ``size_nm`` says how wide it is."""
+    """Any image file; it fills the first scan's field of view unless ``size_nm`` says how wide it is.
+
+    Raises:
+        InvalidInput: values that cannot be.
+    """
 
     file: Path
     size_nm: float | None = None
     darkest: float = 0.02
     brightest: float = 0.3
 
-    def check(self) -> None:
-        """Raise :class:`InvalidInput` for an unreadable file or values that cannot be."""
+    def __post_init__(self) -> None:
         if not 0 <= self.darkest < self.brightest <= 0.95:
             raise InvalidInput(
                 "specimen.darkest", self.darkest, f"is not from 0 to below brightest, {self.brightest}", _REMEDY
             )
         if self.size_nm is not None:
             _within("size_nm", self.size_nm, 1e-3, 1e9)
-        read_micrograph(self.file)
+
+    def image(self) -> NDArray[np.float32]:
+        """What the file shows.
+
+        Raises:
+            InvalidInput: it cannot be read.
+        """
+        return read_micrograph(self.file)
 
     def scene(self, width_nm: float, height_nm: float, frame: int) -> Scene:
         """The image, ``size_nm`` wide, or just large enough to cover the field of view."""
-        image = read_micrograph(self.file)
+        image = self.image()
         covering_nm = max(width_nm, height_nm * image.shape[1] / image.shape[0])
         return micrograph_scene(image, self.size_nm or covering_nm, self.darkest, self.brightest)
 

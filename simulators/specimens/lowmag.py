@@ -51,7 +51,11 @@ def _support(thickness_nm: float, size_nm: float, generator: np.random.Generator
 
 
 class Fibres(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind", tag="fibres"):
-    """A web of polymer or carbon fibres, some hollow, that wander and cross."""
+    """A web of polymer or carbon fibres, some hollow, that wander and cross.
+
+    Raises:
+        InvalidInput: values that cannot be.
+    """
 
     size_nm: float = 4000.0
     count: int = 26
@@ -59,8 +63,7 @@ class Fibres(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     support_nm: float = 4.0
     seed: int = 1
 
-    def check(self) -> None:
-        """Raise :class:`InvalidInput` for values that cannot be."""
+    def __post_init__(self) -> None:
         _check(self)
         if not 5 <= self.diameter_nm <= self.size_nm / 4:
             raise InvalidInput(
@@ -94,7 +97,11 @@ class Fibres(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class Vesicles(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind", tag="vesicles"):
-    """Stained liposomes: spherical shells with a bilayer, some nested, some burst, on a support."""
+    """Stained liposomes: spherical shells with a bilayer, some nested, some burst, on a support.
+
+    Raises:
+        InvalidInput: values that cannot be.
+    """
 
     size_nm: float = 1200.0
     count: int = 45
@@ -103,8 +110,7 @@ class Vesicles(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     support_nm: float = 15.0
     seed: int = 1
 
-    def check(self) -> None:
-        """Raise :class:`InvalidInput` for values that cannot be."""
+    def __post_init__(self) -> None:
         _check(self)
         if not (0.5 <= self.membrane_nm < self.diameter_nm / 4 and self.diameter_nm <= self.size_nm / 2):
             raise InvalidInput(
@@ -151,7 +157,11 @@ class Vesicles(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 class Particles(
     msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind", tag="particles"
 ):
-    """A supported catalyst: faceted metal particles, log-normal in size, on grains of carbon that end in vacuum."""
+    """A supported catalyst: faceted metal particles, log-normal in size, on grains of carbon that end in vacuum.
+
+    Raises:
+        InvalidInput: values that cannot be.
+    """
 
     size_nm: float = 26.0
     count: int = 64
@@ -160,8 +170,7 @@ class Particles(
     support_nm: float = 1.0
     seed: int = 1
 
-    def check(self) -> None:
-        """Raise :class:`InvalidInput` for values that cannot be."""
+    def __post_init__(self) -> None:
         _check(self)
         if not (1 <= self.atomic_number <= 118 and 0.3 <= self.diameter_nm <= self.size_nm / 4):
             raise InvalidInput(

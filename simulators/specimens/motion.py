@@ -30,7 +30,11 @@ class Vibration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 class Motion(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """All that moves the specimen; everything zero by default."""
+    """All that moves the specimen; everything zero by default.
+
+    Raises:
+        InvalidInput: a motion that cannot be.
+    """
 
     drift_nm_per_s: Pair = (0.0, 0.0)
     creep_nm: Pair = (0.0, 0.0)  # approached as 1 − exp(−t/creep_time_s)
@@ -38,8 +42,7 @@ class Motion(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     steps: tuple[Step, ...] = ()
     vibrations: tuple[Vibration, ...] = ()
 
-    def check(self) -> None:
-        """Raise :class:`InvalidInput` for a motion that cannot be."""
+    def __post_init__(self) -> None:
         remedy = "mend the configuration"
         values = [*self.drift_nm_per_s, *self.creep_nm]
         values += [v for s in self.steps for v in (*s.by_nm, s.time_s)]

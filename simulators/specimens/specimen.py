@@ -19,7 +19,7 @@ class Specimen:
     """Continuous: the scattered fraction at any position, in any field of view, in any frame.
 
     Args:
-        recipe: what the specimen is; checked here.
+        recipe: what the specimen is.
         probe: what looks at it.
         kinds: the detectors that will be asked for (``HAADF``, ``ADF``, ``BF``).
         disorder_nm: above 0, the field also holds the specimen turned amorphous (for beam damage).
@@ -28,7 +28,8 @@ class Specimen:
     def __init__(
         self, recipe: AnySpecimen, probe: Probe, kinds: tuple[str, ...] = ("HAADF",), disorder_nm: float = 0.0
     ) -> None:
-        recipe.check()
+        if isinstance(recipe, Micrograph):
+            recipe.image()  # a file that cannot be read is refused now, and not with the first frame
         self.recipe = recipe
         self.probe = probe
         self.low = needs_low(kinds)

@@ -8,7 +8,6 @@ import msgspec
 import zmq
 
 from scancontrol.capabilities import Capabilities
-from scancontrol.wire.framing import encode
 from scancontrol.wire.messages import PROTOCOL_VERSION, Limits, Welcome
 
 with zmq.Context() as context, context.socket(zmq.ROUTER) as control, context.socket(zmq.ROUTER) as data:
@@ -31,14 +30,16 @@ with zmq.Context() as context, context.socket(zmq.ROUTER) as control, context.so
             session="1" * 16,
             resumed=False,
             data_address=f"tcp://127.0.0.1:{data_port}",
-            capabilities=Capabilities(name="impostor", shortest_dwell_us=-3.0),
+            capabilities=Capabilities(name="impostor"),
             limits=Limits(),
         )
+        content = msgspec.to_builtins(welcome)
         if sys.argv[1] == "version":
-            content = msgspec.to_builtins(welcome) | {"protocol_version": 99, "something_new": True}
+            content |= {"protocol_version": 99, "something_new": True}
             control.send_multipart([connection, msgspec.msgpack.encode(content)])
         else:
-            control.send_multipart([connection, *encode(welcome)])
+            content["capabilities"]["shortest_dwell_us"] = -3.0
+            control.send_multipart([connection, msgspec.msgpack.encode(content)])
             # It joins the data connection too, so that only what it states is wrong with it.
             who, *attach = data.recv_multipart()
             data.send_multipart(

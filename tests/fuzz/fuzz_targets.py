@@ -340,9 +340,7 @@ def _readable(error: InvalidInput) -> bool:
 def _yaml(kind: Any) -> Callable[[bytes], bool]:
     def load(data: bytes) -> bool:
         try:
-            found = load_yaml(_written(f"{kind.__name__}.yaml", data), kind)
-            if hasattr(found, "check"):
-                found.check()
+            load_yaml(_written(f"{kind.__name__}.yaml", data), kind)
         except InvalidInput as error:
             return _readable(error)
         return True

@@ -65,17 +65,15 @@ def test_faults_begin_when_the_scan_gets_there_and_each_only_once():
 @pytest.mark.parametrize(
     ("fault", "named"),
     [
-        (Fault(kind="earthquake"), "earthquake"),
-        (Fault(kind="drop", count=0), "count"),
-        (Fault(kind="stall", duration_s=float("nan")), "duration_s"),
-        (Fault(kind="crash", restart_after_s=-1.0), "restart_after_s"),
+        (lambda: Fault(kind="earthquake"), "earthquake"),
+        (lambda: Fault(kind="drop", count=0), "count"),
+        (lambda: Fault(kind="stall", duration_s=float("nan")), "duration_s"),
+        (lambda: Fault(kind="crash", restart_after_s=-1.0), "restart_after_s"),
     ],
 )
 def test_a_fault_that_cannot_be_is_refused_by_name(fault, named):
     with pytest.raises(InvalidInput, match=named):
-        FaultPlan([fault])
-    with pytest.raises(InvalidInput, match=named):
-        FaultPlan().inject(fault)
+        fault()
 
 
 def read_all(microscope: SimulatedMicroscope, scan, deadline_s: float = 5.0) -> list[np.ndarray]:

@@ -39,7 +39,11 @@ _LONGEST_DWELL_US = 1e7
 class DirectElectronConfig(
     msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="driver", tag="direct_electron"
 ):
-    """``microscope: {driver: direct_electron, …}``. ``images``: the server's name of each detector's result."""
+    """``microscope: {driver: direct_electron, …}``. ``images``: the server's name of each detector's result.
+
+    Raises:
+        InvalidInput: a value that cannot be.
+    """
 
     host: str = "127.0.0.1"
     port: int = 13240
@@ -55,8 +59,7 @@ class DirectElectronConfig(
     origin: Literal["simulation", "experiment"] = "experiment"
     patience_s: float = 10.0  # beyond the planned duration, for the server to finish
 
-    def check(self) -> None:
-        """Raise :class:`InvalidInput` for a value that cannot be."""
+    def __post_init__(self) -> None:
         remedy = "mend the microscope's configuration"
         if not self.images or len(self.images) != len(self.detectors):
             raise InvalidInput("images", len(self.images), f"are not the {len(self.detectors)} detectors", remedy)
@@ -77,7 +80,6 @@ class DirectElectronInstrument:
     """
 
     def __init__(self, config: DirectElectronConfig, *, client: ScanGenerator | None = None) -> None:
-        config.check()
         self._config = config
         self._client: ScanGenerator = DeapiClient(config.host, config.port, config.camera) if client is None else client
         self.capabilities = Capabilities(
@@ -95,7 +97,6 @@ class DirectElectronInstrument:
             samples_per_path_limit=_LARGEST_GRID**2,
             sample_dtype="<f4",
         )
-        self.capabilities.check()
         self._frame: _Frame | None = None
         self._blanks = 0
         log.warning("Direct Electron's scan generator does not blank: between frames the column must")

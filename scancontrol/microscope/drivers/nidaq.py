@@ -41,7 +41,6 @@ class NidaqInstrument:
     """
 
     def __init__(self, config: NidaqConfig, *, tasks: TaskLayer | None = None) -> None:
-        config.check()
         self._config = config
         self._tasks: TaskLayer = NidaqmxTasks(config.wiring) if tasks is None else tasks
         self._rate_hz = self._tasks.coerced_rate_hz(config.rate_khz * 1e3)
@@ -60,7 +59,6 @@ class NidaqInstrument:
             beam_energy_kev=config.beam_energy_kev,
             dose_limit_e_per_a2=config.dose_limit_e_per_a2,
         )
-        self.capabilities.check()
         self._generation: Generation | None = None
         self._blanks = 0
         self._park()

@@ -17,7 +17,11 @@ __all__ = ["NidaqConfig"]
 class NidaqConfig(
     msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="driver", tag="nidaq"
 ):
-    """``microscope: {driver: nidaq, …}``."""
+    """``microscope: {driver: nidaq, …}``.
+
+    Raises:
+        InvalidInput: a value that cannot be.
+    """
 
     wiring: Wiring
     name: str = "NI-DAQ"
@@ -33,8 +37,7 @@ class NidaqConfig(
     generation: Literal["finite", "continuous"] = "finite"
     full_field_nm: float | None = None  # width that volts_per_field covers; None: each plan's field fills it
 
-    def check(self) -> None:
-        """Raise :class:`InvalidInput` for a value that cannot be."""
+    def __post_init__(self) -> None:
         remedy = "mend the microscope's configuration"
         for quantity, low, high in (("rate_khz", 0.1, 1e5), ("buffer_ms", 1, 5000), ("input_lag_ticks", 0, 1000)):
             value = getattr(self, quantity)

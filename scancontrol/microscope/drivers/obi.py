@@ -37,7 +37,11 @@ _READ_WAIT_S = 0.01
 
 
 class ObiConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="driver", tag="obi"):
-    """``microscope: {driver: obi, address: tcp://…}`` and what the device cannot say about itself."""
+    """``microscope: {driver: obi, address: tcp://…}`` and what the device cannot say about itself.
+
+    Raises:
+        InvalidInput: a value that cannot be.
+    """
 
     address: str = "tcp://127.0.0.1:2224"
     name: str = "Open Beam Interface"
@@ -56,8 +60,7 @@ class ObiConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     answer_timeout_s: float = 2.0
     release_on_close: bool = False  # gives the column back at the end; the device then also lets go of its blanker
 
-    def check(self) -> None:
-        """Raise :class:`InvalidInput` for a value that cannot be."""
+    def __post_init__(self) -> None:
         for name, low, high in (("latency_ms", 0.05, 100), ("in_flight_ms", 0.05, 200), ("answer_timeout_s", 0.01, 60)):
             within(name, getattr(self, name), low, high, "mend the microscope's configuration")
         check_detectors([self.detector.name], "mend the microscope's configuration")
@@ -91,7 +94,6 @@ class ObiInstrument:
     def __init__(
         self, config: ObiConfig, *, clock_ns: Callable[[], int] = time.monotonic_ns, random_cookie: int | None = None
     ) -> None:
-        config.check()
         self._config = config
         self._clock_ns = clock_ns
         self._mode = OutputMode.EIGHT_BIT if config.output == "8-bit" else OutputMode.SIXTEEN_BIT
@@ -117,7 +119,6 @@ class ObiInstrument:
             dose_limit_e_per_a2=config.dose_limit_e_per_a2,
             origin=config.origin,
         )
-        self.capabilities.check()
         try:
             self._device.open(self._beam, self._mode)
             self._settle()

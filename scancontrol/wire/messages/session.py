@@ -40,7 +40,11 @@ def software() -> str:
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The bounds that the microscope's server works within, told to the client."""
+    """The bounds that the microscope's server works within, told to the client.
+
+    Raises:
+        InvalidInput: bounds that would not be safe, or with which nothing would move.
+    """
 
     queued_scans: Number = 4
     registered_paths: Number = 64
@@ -51,8 +55,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     dead_man_ms: Number = 180  # silence after which the beam blanks; leaves 70 ms to act
     lease_ms: Number = 1000  # silence after which another operator may take over
 
-    def check(self) -> None:
-        """Raise :class:`InvalidInput` for bounds that would not be safe, or with which nothing would move."""
+    def __post_init__(self) -> None:
         for quantity, low, high in (
             ("queued_scans", 1, 1024),
             ("registered_paths", 1, 4096),

@@ -56,4 +56,4 @@ def test_a_plan_turns_each_frames_spiral_by_the_golden_angle_and_solves_its_spac
 
 def test_an_angle_that_is_none_is_refused() -> None:
     with pytest.raises(InvalidInput, match="turn_deg"):
-        recipe(Archimedean(turn_spacing_px=5.0, turn_deg=math.nan)).check()
+        recipe(Archimedean(turn_spacing_px=5.0, turn_deg=math.nan))

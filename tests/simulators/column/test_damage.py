@@ -133,15 +133,15 @@ def test_knocked_out_atoms_follow_the_cross_section_and_leave_the_picture():
 
 
 @pytest.mark.parametrize(
-    "settings",
+    "change",
     [
-        DamageConfig(critical_dose_e_per_a2=0.0),
-        DamageConfig(mass_loss=2.0),
-        DamageConfig(diffusion_life_s=-1.0),
-        DamageConfig(delocalisation_nm=math.nan),
-        DamageConfig(knock_on=KnockOn(cross_section_barn=-1.0)),
+        {"critical_dose_e_per_a2": 0.0},
+        {"mass_loss": 2.0},
+        {"diffusion_life_s": -1.0},
+        {"delocalisation_nm": math.nan},
+        {"knock_on": KnockOn(cross_section_barn=-1.0)},
     ],
 )
-def test_damage_that_cannot_be_is_refused(settings):
+def test_damage_that_cannot_be_is_refused(change):
     with pytest.raises(InvalidInput, match="damage"):
-        settings.check()
+        DamageConfig(**change)

@@ -162,4 +162,4 @@ def test_a_broken_channel_says_one_thing_whatever_arrives(condition, value):
 )
 def test_a_detector_that_cannot_be_is_refused_by_name(change):
     with pytest.raises(InvalidInput, match=rf"detectors\.{next(iter(change))}"):
-        DetectorConfig(**change).check()
+        DetectorConfig(**change)
