@@ -32,7 +32,9 @@ def add_restorer_options(parser: argparse.ArgumentParser) -> None:
         metavar="K",
         help="frames that a picture is made from at most, older ones moved",
     )
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 …")
+    parser.add_argument(
+        "--device", default="auto", help="auto, cpu, cuda, cuda:1 …; of a server also several, cuda:0,cuda:1"
+    )
     parser.add_argument(
         "--precision",
         choices=PRECISIONS,

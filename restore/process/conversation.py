@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 BACKLOG = 4  # jobs of one client that may wait
 _JOBS_LIMIT = 64  # of all clients
 _CLOSED_KEPT = 1024
+_ANY = ""  # stream
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,25 +38,18 @@ class Job:
     message: wire.Register | wire.Restore
     samples: np.ndarray | None  # (n,), of a frame
     received_ns: int
+    trials: int = 0  # restorers that ended over it
 
 
 class Conversations:
     """The conversations with all clients.
 
     Arguments:
-        method, device, weights_hash: as the welcome states them.
-        software: and version, likewise.
+        welcome: what each client is told of who restores.
     """
 
-    def __init__(self, *, method: str, device: str, weights_hash: str, software: str) -> None:
-        self._welcome = wire.Welcome(
-            version=wire.VERSION,
-            software=software,
-            method=method,
-            device=device,
-            weights_hash=weights_hash,
-            backlog=BACKLOG,
-        )
+    def __init__(self, welcome: wire.Welcome) -> None:
+        self._welcome = welcome
         self._jobs: deque[Job] = deque()
         self._out: list[tuple[bytes, list[Any]]] = []
         self._closed: Recent[bytes, None] = Recent(_CLOSED_KEPT)  # clients who are not heard
@@ -80,9 +74,24 @@ class Conversations:
             samples = wire.read_samples(message, payload) if isinstance(message, wire.Restore) else None
             self._queue(Job(client, message, samples, now_ns))
 
-    def next_job(self) -> Job | None:
-        """The job to do next, to be answered with :meth:`done`; None if none waits."""
-        return self._jobs.popleft() if self._jobs else None
+    def next_job(self, can_begin: Callable[[Job], bool] = lambda _: True) -> Job | None:
+        """The first job that can begin, to be answered with :meth:`done`; None if there is none.
+
+        A path comes before what its client asks after it, and frames of a stream begin in their order: a job that
+        cannot begin holds those up.
+        """
+        held_up: set[tuple[bytes, str]] = set()
+        for job in self._jobs:
+            stream = (job.client, job.message.stream if isinstance(job.message, wire.Restore) else _ANY)
+            if not held_up & {stream, (job.client, _ANY)} and can_begin(job):
+                self._jobs.remove(job)
+                return job
+            held_up.add(stream)
+        return None
+
+    def again(self, job: Job) -> None:
+        """A job that was taken and could not be done is the first to be taken next."""
+        self._jobs.appendleft(job)
 
     def done(self, job: Job, answer: wire.RestorerMessage, *images: np.ndarray) -> None:
         """What became of a job; ``images`` are those that belong to a ``Restored``."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from restore.process.conversation import Conversations, Job
+from restore.process.conversation import BACKLOG, Conversations, Job
 from scancontrol.errors import RecordingError
 from scancontrol.restoration import Provenance
 from scancontrol.restorer.conversation import Conversation, Event
@@ -21,6 +21,13 @@ MS = 1_000_000
 def path(number: int) -> wire.Register:
     """A path; the counting restorer never expands it."""
     return wire.Register(path_id=f"{number:032x}", recipe={"number": number})
+
+
+def welcome(method: str) -> wire.Welcome:
+    """As a restorer says it that uses this method."""
+    return wire.Welcome(
+        version=wire.VERSION, software="1", method=method, device="cpu", weights_hash="ab", backlog=BACKLOG
+    )
 
 
 class RestorerPair:
@@ -46,7 +53,7 @@ class RestorerPair:
 
     def connect(self) -> None:
         """A new restorer, and a new connection to it; whatever was in flight is gone."""
-        self.server = Conversations(method="counting", device="cpu", weights_hash="", software="1")
+        self.server = Conversations(welcome("counting"))
         self.known: dict[str, None] = {}
         self.job: Job | None = None
         self.to_server: deque[list[Any]] = deque()

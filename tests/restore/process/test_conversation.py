@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from restorer_pair import welcome
 
 from restore.process.conversation import BACKLOG, Conversations
 from scancontrol.wire import restoring as wire
@@ -12,7 +13,7 @@ PATH = "0" * 32
 
 
 def conversations() -> Conversations:
-    return Conversations(method="m", device="cpu", weights_hash="ab", software="1")
+    return Conversations(welcome("m"))
 
 
 def ask(request: int) -> list[bytes]:
@@ -27,10 +28,7 @@ def said(server: Conversations) -> list[tuple[bytes, wire.RestorerMessage]]:
 def test_a_client_is_welcomed_with_what_restores_and_how_much_may_wait() -> None:
     server = conversations()
     server.receive(b"a", encode(wire.Hello(version=wire.VERSION, software="x")), 0)
-    welcome = wire.Welcome(
-        version=wire.VERSION, software="1", method="m", device="cpu", weights_hash="ab", backlog=BACKLOG
-    )
-    assert said(server) == [(b"a", welcome)]
+    assert said(server) == [(b"a", welcome("m"))]
 
 
 def test_jobs_are_done_in_the_order_in_which_they_came_whoever_asked() -> None:

@@ -11,10 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import zmq
+from restorer_pair import welcome
 
 from restore.engine import Engine
 from restore.fills.restorer import FillRestorer
 from restore.gridding import FrameGeometry
+from restore.process.answering import OwnEngine
 from restore.process.server import RestorerServer
 from restore.restorer import Restoration
 from scancontrol.errors import InvalidInput
@@ -49,7 +51,7 @@ class GatedFill(FillRestorer):
 
 @contextmanager
 def served(restorer: FillRestorer, security: ServerSecurity | None = None, address: str = "tcp://127.0.0.1:0"):  # type: ignore[no-untyped-def]
-    server = RestorerServer(Engine(restorer), address, security)
+    server = RestorerServer([OwnEngine(Engine(restorer))], welcome("push_pull"), address, security)
     end = threading.Event()
     thread = threading.Thread(target=server.run, args=(end.is_set,))
     thread.start()
@@ -159,7 +161,7 @@ def test_frames_are_restored_in_their_order_and_pings_are_answered_meanwhile() -
 
 def test_without_keys_it_refuses_to_listen_to_the_network() -> None:
     with pytest.raises(InvalidInput, match="no keys"):
-        RestorerServer(Engine(FillRestorer("push_pull")), "tcp://0.0.0.0:0")
+        RestorerServer([OwnEngine(Engine(FillRestorer("push_pull")))], welcome("push_pull"), "tcp://0.0.0.0:0")
 
 
 def test_with_keys_it_serves_its_clients_over_curve(tmp_path: Path) -> None:

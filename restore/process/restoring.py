@@ -1,0 +1,79 @@
+"""A restorer's answers: what the engine says to a path and to a frame, as messages."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import Any
+
+from restore.engine import Engine
+from restore.process.conversation import Job
+from scancontrol.errors import InvalidInput, ScanControlError
+from scancontrol.processes import logs
+from scancontrol.wire import restoring as wire
+from scancontrol.wire.registry import expand_recipe
+
+__all__ = ["registered", "restored"]
+
+log = logging.getLogger(__name__)
+
+SAMPLES_LIMIT = wire.MAX_SAMPLE_BYTES // 2
+
+_Answer = tuple[wire.RestorerMessage, list[Any]]
+
+
+def registered(engine: Engine, message: wire.Register) -> _Answer:
+    """Prepare a path."""
+    try:
+        path = expand_recipe(message.path_id, message.recipe, SAMPLES_LIMIT)
+        prepared = engine.register(path, message.coil, message.detector)
+    except (ScanControlError, RuntimeError, MemoryError) as error:
+        return wire.Refused(code="bad_path", text=str(error)[:4000], path_id=message.path_id), []
+    told = wire.Registered(
+        path_id=message.path_id,
+        count=path.count,
+        rows=path.shape[0],
+        cols=path.shape[1],
+        method=prepared.method,
+        restore_ms=prepared.restore_ms,
+        beam_ms=path.duration_us / 1e3,
+    )
+    return told, []
+
+
+def restored(engine: Engine, request: wire.Restore, job: Job) -> _Answer:
+    """Restore a frame; whatever one throws, the next can be restored."""
+    logs.set_scan(request.stream)
+    log.info("frame %d: %d samples to restore from", request.frame, request.count)
+    started_ns = time.monotonic_ns()
+
+    def refused(code: Any, text: str) -> _Answer:
+        return wire.Refused(code=code, text=text[:4000], request=request.request), []
+
+    try:
+        if request.path_id not in engine or job.samples is None:
+            return refused("unknown_path", f"path {request.path_id} is not registered; register its recipe")
+        result = engine.restore(
+            job.samples, request.path_id, stream=request.stream, frame=request.frame, complete=request.complete
+        )
+    except InvalidInput as error:
+        return refused("bad_samples", str(error))
+    except Exception as error:
+        log.exception("frame %d of %s failed", request.frame, request.stream)
+        return refused("failed", f"{type(error).__name__}: {error}")
+    found = [result.estimate] + ([] if result.interval is None else [result.interval])
+    images = [image.float().numpy() for image in found]
+    told = wire.Restored(
+        request=request.request,
+        stream=request.stream,
+        frame=request.frame,
+        path_id=request.path_id,
+        complete=request.complete,
+        rows=images[0].shape[0],
+        cols=images[0].shape[1],
+        has_interval=result.interval is not None,
+        made_by=result.made_by,
+        compute_ms=(time.monotonic_ns() - started_ns) / 1e6,
+        waited_ms=(started_ns - job.received_ns) / 1e6,
+    )
+    return told, images
