@@ -19,11 +19,9 @@ import torch
 from torch import Tensor
 
 from restore.estimate.delay import Delay, DelayFinder, DelayWatch
-from restore.estimate.memory import Afterglow
-from restore.estimate.noise import stated_variance
-from restore.estimate.readings import Judged, judge
+from restore.estimate.instrument import SpecimenReadings, specimen_readings
+from restore.estimate.readings import judge
 from restore.estimate.stream import Stream
-from restore.estimate.undoing import without_afterglow
 from restore.fills.push_pull import push_pull
 from restore.gridding import MIN_SAMPLES, FrameGeometry
 from restore.restorer import Restoration, Restorer, trial_samples
@@ -36,6 +34,7 @@ __all__ = ["MEMORY_LIMIT", "Engine", "PreparedPath"]
 
 MEMORY_LIMIT = 64  # frames; their samples are kept
 _STREAMS_KEPT = 4
+_Z90 = 1.645  # half-width of a normal distribution's 90 %, in standard deviations
 
 
 @dataclass(frozen=True)
@@ -50,17 +49,6 @@ class PreparedPath:
     detector: DetectorChannel | None
     delays: DelayWatch
     _prefixes: Recent[int, FrameGeometry] = field(default_factory=lambda: Recent(16), compare=False, repr=False)
-
-    def afterglow(self, count: int) -> Afterglow | None:
-        """The detector's memory over the first ``count`` samples; None if it has none."""
-        if self.detector is None or self.detector.decay_us == 0:
-            return None
-        return Afterglow(self.detector.decay_us, self.path.dwell_us[:count], self.path.move_us[:count])
-
-    def noise_variance(self, samples: np.ndarray, judged: Judged) -> float | None:
-        """Of a reading about the specimen, in the judged values' units squared, where the detector states it."""
-        stated = None if self.detector is None else stated_variance(self.detector, samples)
-        return None if stated is None else stated / judged.scale**2
 
     def first(self, count: int, restorer: Restorer) -> FrameGeometry:
         """The geometry of the first ``count`` samples, prepared; the few last asked for are kept."""
@@ -194,16 +182,12 @@ class Engine:
                 f"is outside {MIN_SAMPLES} to the path's {prepared.geometry.count}",
                 "send the first samples of the registered path",
             )
-        geometry = prepared.first(count, self.restorer)
-        judged = judge(samples if sound is None else np.where(sound, samples, np.nan), geometry, self.model)
-        if not judged.all_used:
-            geometry = geometry.weighted(judged.weights)
+        given = samples if sound is None else np.where(sound, samples, np.nan)
+        readings = specimen_readings(
+            given, prepared.first(count, self.restorer), prepared.path, prepared.detector, self.model
+        )
+        judged, geometry, noise_variance = readings.judged, readings.geometry, readings.noise_variance
         delay = prepared.delays.look(judged) if self.model and count == prepared.geometry.count else None
-        noise_variance = prepared.noise_variance(samples, judged)
-        afterglow = prepared.afterglow(count)
-        if afterglow is not None and prepared.detector is not None:
-            dark = prepared.detector.offset_counts
-            judged = without_afterglow(judged, geometry, afterglow, dark, noise_variance)
         values = judged.values.to(self.device)
         memory = self._memory_of(stream, prepared)
         if memory is None:
@@ -214,7 +198,7 @@ class Engine:
             if complete:
                 memory.keep(recalled, result)
             result = replace(result, made_by=recalled.told_in(result.made_by))
-        return _in_sample_units(result, judged, geometry, delay)
+        return _in_sample_units(result, readings, delay)
 
     def _restored(self, values: Tensor, geometry: FrameGeometry, noise_variance: float | None) -> Restoration:
         if noise_variance is None:
@@ -235,15 +219,21 @@ def _placed(path: ScanPath, coil: CoilModel | None, device: torch.device) -> Fra
     return FrameGeometry.from_path(path, device, achieved)
 
 
-def _in_sample_units(result: Restoration, judged: Judged, geometry: FrameGeometry, delay: Delay | None) -> Restoration:
+def _in_sample_units(result: Restoration, readings: SpecimenReadings, delay: Delay | None) -> Restoration:
     """A restoration of judged readings with what was cut off of them, on the processor, in the units of the samples."""
+    judged, geometry = readings.judged, readings.geometry
     estimate, interval = result.estimate.float(), result.interval
     if judged.excess is not None:
         cut, weight = geometry.grid(judged.excess.to(estimate.device))
         beyond = push_pull(cut[None, None], weight[None, None])[0, 0]
         estimate = estimate + beyond
         interval = None if interval is None else interval + beyond.abs()
+    if readings.doubt and interval is not None:
+        interval = (interval.square() + (_Z90 * readings.doubt) ** 2).sqrt()
     precise, made_by = judged.estimate_dtype, result.made_by
+    expected = made_by.expected_rmse
+    if expected is not None:
+        expected = math.hypot(expected, readings.doubt)
 
     def scaled(error: float | None) -> float | None:
         return None if error is None else error * judged.scale
@@ -254,12 +244,12 @@ def _in_sample_units(result: Restoration, judged: Judged, geometry: FrameGeometr
         msgspec.structs.replace(
             made_by,
             withheld_rmse=scaled(made_by.withheld_rmse),
-            expected_rmse=scaled(made_by.expected_rmse),
+            expected_rmse=scaled(expected),
             outliers=judged.outliers,
             lost=judged.lost,
             saturated=judged.saturated,
             delay_samples=None if delay is None else delay.samples,
             delay_sd_samples=None if delay is None else delay.sd_samples,
-            notices=(*made_by.notices, *([] if delay is None else [delay.notice]), *judged.notices),
+            notices=(*made_by.notices, *([] if delay is None else [delay.notice]), *readings.notices),
         ),
     )

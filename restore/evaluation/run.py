@@ -37,6 +37,7 @@ PATTERNS: dict[str, Callable[[CoverageGoal], AnyPattern]] = {
     "spiral": lambda goal: Archimedean(coverage=goal),
     "crossed_spiral": lambda goal: Crossed(pattern=Archimedean(coverage=goal)),
     "jittered_grid": lambda goal: JitteredGrid(coverage=goal, seed=1),
+    "crossed_grid": lambda goal: Crossed(pattern=JitteredGrid(coverage=goal, seed=1)),
     "spiral_angular": lambda goal: Archimedean(coverage=goal, speed="angular"),
     "fermat": lambda goal: Fermat(coverage=goal),
 }
