@@ -20,7 +20,7 @@ from torch.utils.weak import WeakIdKeyDictionary
 
 from restore.gridding import FrameGeometry
 
-__all__ = ["LEVEL", "Withheld", "carried_over", "growth_along", "half_widths", "withhold"]
+__all__ = ["LEVEL", "Withheld", "about_specimen", "carried_over", "growth_along", "half_widths", "withhold"]
 
 LEVEL = 0.9
 _FEWEST = 24  # withheld samples below this tell nothing about a 90 % quantile
@@ -28,6 +28,7 @@ _BINS = 5
 _PROMISED_WIDTHS_WORTH = 32
 _PROMISED_ERRORS_WORTH = 64
 _STEPS_PER_PX = 16
+_LEAST_OF_SPECIMEN = 0.05  # of a residual's variance: how well noise is known, and where it is all that is left
 
 
 @dataclass(frozen=True)
@@ -133,17 +134,28 @@ def carried_over(residual: Tensor, held: Withheld, widths: Tensor, say: float = 
     return float(widths.square().mean().sqrt()) * measured**say
 
 
-def growth_along(samples: Tensor, geometry: FrameGeometry) -> Tensor | None:
+def about_specimen(residual: Tensor, noise_variance: float | None) -> Tensor:
+    """Residuals of withheld readings (k,), shrunk to what they would be about the specimen if the noise is known."""
+    if noise_variance is None:
+        return residual
+    of_noise = noise_variance / residual.square().mean().clamp_min(1e-30)
+    return residual * (1 - of_noise).clamp_min(_LEAST_OF_SPECIMEN).sqrt()
+
+
+def growth_along(samples: Tensor, geometry: FrameGeometry, noise_variance: float | None = None) -> Tensor | None:
     """How much two samples of a drawn path differ, root mean square, at 0, 1, 2, 4, … px along it; else None.
 
-    Never falling with distance, to at least the largest distance of a pixel to the path.
+    Of the specimen alone where the noise is known. Never falling with distance, to at least the largest distance of a
+    pixel to the path.
     """
     if not geometry.is_drawn:
         return None
     values = [samples.new_zeros(())]
     lag, reach = 1, float(geometry.distance.max())
     while lag < len(samples) // 2:
-        values.append((samples[lag:] - samples[:-lag]).square().mean().sqrt())
+        square = (samples[lag:] - samples[:-lag]).square().mean()
+        of_noise = 0.0 if noise_variance is None else 2 * noise_variance
+        values.append(torch.maximum(square - of_noise, _LEAST_OF_SPECIMEN * square).sqrt())
         if lag >= reach:
             break
         lag *= 2

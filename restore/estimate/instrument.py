@@ -1,11 +1,12 @@
 """From what an instrument read to what the specimen gave: every stage of the model of the readings, in its order.
 
-Readings are judged (which of them to believe), what wandered along time is taken off, the detector's afterglow is
-explained away, and the noise that is left is said. What cannot be told is left as it is.
+Readings are judged (which of them to believe), the detector's afterglow is explained away, what wandered along time is
+taken off, and the noise that is left is said. What cannot be told is left as it is.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -63,16 +64,16 @@ def specimen_readings(
     judged = judge(samples, geometry, model)
     doubt, notices = 0.0, judged.notices
     dwell_us, move_us = path.dwell_us[:count], path.move_us[:count]
-    if model:
-        found = wandering(judged, geometry, np.cumsum(dwell_us + move_us))
-        if found is not None:
-            judged, doubt = found.taken_off(judged), found.doubt
-            notices = (*found.notices(judged.scale), *notices)
+    planned = geometry
     if not judged.all_used:
         geometry = geometry.weighted(judged.weights)
-    stated = None if detector is None else stated_variance(detector, samples)
+    stated = None if detector is None else stated_variance(detector, samples, float(dwell_us.mean()))
     noise_variance = None if stated is None else stated / judged.scale**2
     if detector is not None and detector.decay_us > 0:
         afterglow = Afterglow(detector.decay_us, dwell_us, move_us)
-        judged = without_afterglow(judged, geometry, afterglow, detector.offset_counts, noise_variance)
+        judged, doubt = without_afterglow(judged, geometry, afterglow, detector.offset_counts, noise_variance)
+    # Afterwards, for the path crosses itself where other places glow; and no afterglow changes what is slow.
+    if model and (found := wandering(judged, planned, np.cumsum(dwell_us + move_us))) is not None:
+        judged, doubt = found.taken_off(judged), math.hypot(doubt, found.doubt)
+        notices = (*found.notices(judged.scale), *notices)
     return SpecimenReadings(judged, geometry, noise_variance, doubt, notices)

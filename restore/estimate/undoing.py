@@ -26,8 +26,8 @@ _BROADER = 2.0  # times the variance of its withheld samples that a picture is d
 
 def without_afterglow(
     judged: Judged, geometry: FrameGeometry, afterglow: Afterglow, dark: float, noise_variance: float | None
-) -> Judged:
-    """Judged readings (n,) with the detector's afterglow explained away.
+) -> tuple[Judged, float]:
+    """Judged readings (n,) with the detector's afterglow explained away, and how well: a standard deviation.
 
     Arguments:
         geometry: of the readings that are believed.
@@ -38,7 +38,7 @@ def without_afterglow(
     values = judged.values.double().numpy() - zero  # light adds up from darkness
     spread = float(values[judged.weights.numpy() > 0].std())
     if spread == 0:
-        return judged
+        return judged, 0.0
     stated = _noise_floor(values, afterglow) if noise_variance is None else noise_variance
     noise = max(stated, (_LEAST_NOISE * spread) ** 2)
     first = afterglow.specimen(values, np.full_like(values, values.mean()), noise, 2 * spread**2)
@@ -46,20 +46,31 @@ def without_afterglow(
     picture = FillRestorer("spectral_fast").restore(there, geometry)
     error = picture.made_by.withheld_rmse
     if error is None:
-        return replace(judged, values=there.cpu())
+        return replace(judged, values=there.cpu()), _doubt(afterglow, noise, 2 * spread**2, len(values))
     expected = picture.estimate.flatten()[geometry.index].double().cpu().numpy() - zero
     doubt = _BROADER * max(error, _LEAST_NOISE * spread) ** 2
     found = afterglow.specimen(values, expected, noise, doubt) + zero
-    return replace(judged, values=torch.from_numpy(found).float())
+    return replace(judged, values=torch.from_numpy(found).float()), _doubt(afterglow, noise, doubt, len(values))
+
+
+def _passed(afterglow: Afterglow, count: int) -> np.ndarray:
+    """Power that the afterglow lets through at each frequency along the path."""
+    impulse = np.zeros(count)
+    impulse[count // 2] = 1.0
+    return np.asarray(np.abs(np.fft.rfft(afterglow.read(impulse))) ** 2)
+
+
+def _doubt(afterglow: Afterglow, noise_variance: float, doubt_variance: float, count: int) -> float:
+    """Standard deviation of the posterior mean, over all frequencies along the path."""
+    known = 1 / doubt_variance + _passed(afterglow, count) / noise_variance
+    return float(np.sqrt(np.mean(1 / known)))
 
 
 def _noise_floor(values: np.ndarray, afterglow: Afterglow) -> float:
     """Variance of white noise on readings (n,): what of their fast half no specimen explains through the afterglow."""
     count = len(values)
-    impulse = np.zeros(count)
-    impulse[count // 2] = 1.0
     power = np.abs(np.fft.rfft(values - values.mean())) ** 2 / count
-    passed = np.abs(np.fft.rfft(afterglow.read(impulse))) ** 2
+    passed = _passed(afterglow, count)
     fast = slice(len(power) // 2, None)
     bands = [
         (float(p.mean()), float(h.mean()))

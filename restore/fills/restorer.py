@@ -11,7 +11,7 @@ from torch.utils.weak import WeakIdKeyDictionary
 from restore.fills.registry import FILLS, Fill, fill_named
 from restore.gridding import FrameGeometry
 from restore.restorer import Restoration, trial_samples
-from restore.withholding import carried_over, growth_along, half_widths, withhold
+from restore.withholding import about_specimen, carried_over, growth_along, half_widths, withhold
 from scancontrol.restoration import Provenance
 
 __all__ = ["FillRestorer"]
@@ -86,13 +86,15 @@ class FillRestorer:
             return Restoration(fill(samples, geometry), None, made_by)
         estimate = fill(samples[held.kept], kept)
         residual = held.residual(samples, estimate)
-        growth = growth_along(samples, geometry)
+        measured = float(residual.square().mean().sqrt())
+        residual = about_specimen(residual, noise_variance)
+        growth = growth_along(samples, geometry, noise_variance)
         widths = half_widths(residual, held.distance_px, kept.distance, growth=growth)
         made_by = Provenance(
             method=fill.name,
             face="classical",
             samples_used=len(samples),
-            withheld_rmse=float(residual.square().mean().sqrt()),
+            withheld_rmse=measured,
             expected_rmse=carried_over(residual, held, widths),
         )
         return Restoration(estimate, widths, made_by)

@@ -15,12 +15,10 @@ from restore.generator.resident import Precision, Resident
 from restore.generator.weights import Weights, load_weights, shipped
 from restore.gridding import FrameGeometry, Normalisation
 from restore.restorer import Restoration
-from restore.withholding import carried_over, half_widths, withhold
+from restore.withholding import about_specimen, carried_over, half_widths, withhold
 from scancontrol.restoration import Provenance
 
-__all__ = ["GeneratorRestorer", "Network", "about_specimen", "load", "restored_with", "run_generator"]
-
-_LEAST_OF_SPECIMEN = 0.05  # of a residual's variance: how well noise is known, and where it is all that is left
+__all__ = ["GeneratorRestorer", "Network", "load", "restored_with", "run_generator"]
 
 Network = Callable[[Tensor, Tensor, Tensor, Tensor], Estimate]
 """A trained network: normalised partial frame, dwell, distance to the path and stated noise in, estimate out."""
@@ -56,14 +54,6 @@ def restored_with(
         return run_generator(network, samples, geometry, noise_variance)
     rest, scale = run_generator(network, samples - crystal.at_samples, geometry, noise_variance)
     return torch.add(crystal.image, rest, alpha=crystal.rest), scale
-
-
-def about_specimen(residual: Tensor, noise_variance: float | None) -> Tensor:
-    """Residuals of withheld readings (k,), shrunk to what they would be about the specimen if the noise is known."""
-    if noise_variance is None:
-        return residual
-    of_noise = noise_variance / residual.square().mean().clamp_min(1e-30)
-    return residual * (1 - of_noise).clamp_min(_LEAST_OF_SPECIMEN).sqrt()
 
 
 class GeneratorRestorer:

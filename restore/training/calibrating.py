@@ -19,12 +19,12 @@ from torch import Tensor
 
 from restore.estimate.lattice.crystal import find_crystal
 from restore.generator.intervals import LEVEL, Calibration, CalibrationCounts, conformal_quantile
-from restore.generator.restorer import about_specimen, restored_with
+from restore.generator.restorer import restored_with
 from restore.generator.weights import Weights
 from restore.gridding import FrameGeometry
 from restore.training.images import ImageSet
 from restore.training.random_paths import draw_path
-from restore.withholding import Withheld, carried_over, withhold
+from restore.withholding import Withheld, about_specimen, carried_over, withhold
 from simulators.specimens.truths.draws import draw
 from simulators.specimens.truths.readings import draw_reading
 

@@ -8,7 +8,6 @@ from scipy.ndimage import gaussian_filter
 
 from restore.engine import Engine
 from restore.estimate.memory import Afterglow
-from restore.estimate.noise import stated_variance
 from restore.fills.restorer import FillRestorer
 from restore.gridding import FrameGeometry
 from scancontrol.capabilities import DetectorChannel
@@ -83,10 +82,3 @@ def test_a_detector_that_states_its_afterglow_is_restored_nearly_as_if_it_had_no
     assert glowing > 2 * clean
     assert told < 1.3 * clean
     assert unknown_noise < 0.6 * glowing
-
-
-def test_the_stated_noise_is_that_of_counted_electrons_and_the_converter() -> None:
-    config = DetectorConfig(counts_per_electron=20.0, offset_counts=200.0, read_noise_counts=4.0)
-    counts = Detector(config).counts(np.full(40000, 9.0, np.float32), np.ones(40000), None, np.random.default_rng(0))
-    assert stated_variance(config.stated(), counts) == pytest.approx(counts.astype(float).var(), rel=0.03)
-    assert stated_variance(DetectorChannel(name="unknown"), counts) is None
