@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 MOST_BYTES = 1 << 20  # several of the longest messages
 MOST_SILENT = 32
-MOST_CONNECTIONS = 256
+MOST_CONNECTIONS = 320  # all observers that there may be, and room for who has more to say: an operator, a Blank
 _TICK_MS = 20
 _SILENT_S = 5.0
 _TRY_S = 1.0

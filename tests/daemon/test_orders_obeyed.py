@@ -229,6 +229,7 @@ class Steered(RuleBasedStateMachine):
         self.stopped = True  # whether a stop, or nothing, was ordered last
         self.last = self.also = ""  # what was ordered last, here and by somebody else
         self.held = False  # whether the microscope was seen to hold the beam since it was last ordered to
+        self.blanked = False  # whether a Blank stands in this process
         self.elsewhere = False  # whether it was told to by somebody else, and by nobody since to do otherwise
         self.beam.until(lambda: self.beam.beam.snapshot.connected)
         self.beam.pair.lights_sent.clear()
@@ -252,7 +253,7 @@ class Steered(RuleBasedStateMachine):
         if taken:
             self.starts += 1
             self.stopped, self.dark_since, self.elsewhere, self.last = False, None, False, "start"
-            self.also = "start"
+            self.also, self.blanked = "start", False
         return taken
 
     def _stop(self, stop: Abort | EmergencyBlank) -> None:
@@ -262,7 +263,7 @@ class Steered(RuleBasedStateMachine):
         self.stopped, self.dark_since = True, None
         self.last = self.also = "abort" if isinstance(stop, Abort) else "blank"
         if isinstance(stop, EmergencyBlank):
-            self.held = self.holds
+            self.blanked, self.held = True, self.holds
         self.beam.pair.lights_sent.clear()
 
     @property
@@ -355,6 +356,7 @@ class Steered(RuleBasedStateMachine):
     @rule(away=st.sampled_from([0, 20, 100]))
     def restart_the_daemon(self, away: int) -> None:
         self.turn(1)
+        self.blanked = False
         self.beam.kill_daemon()
         for _ in range(away):
             self.beam.pair.turn()
@@ -384,6 +386,7 @@ class Steered(RuleBasedStateMachine):
         self.held = self.held or self.holds
         if told.blank == "confirmed":
             assert self.held, "nobody claims what the microscope did not do"
+        assert told.blank != "off" or not self.blanked, "only a later Start lifts a Blank"
         if pair.instrument.on:
             assert told.start is not None, "Abort is there while the beam is on"
         if self.stopped:
