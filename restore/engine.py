@@ -66,7 +66,7 @@ class PreparedPath:
 class Engine:
     """Restores frames along registered paths on one device. Not thread-safe: one thread owns it.
 
-    Arguments:
+    Args:
         restorer: what restores.
         device: on which.
         paths_limit: how many paths stay registered.
@@ -160,7 +160,7 @@ class Engine:
     ) -> Restoration:
         """Restore from the first ``len(samples)`` samples of a path; the result's images are on the processor.
 
-        Arguments:
+        Args:
             samples: (n,), of any kind of real number.
             path_id: of a registered path.
             sound: bool (n,), which of them are to be used; those left out are as if never measured.

@@ -1,10 +1,8 @@
 """Samples along a path become images: the first thing every restorer does with them.
 
 ``FrameGeometry`` is computed once per path and stays on the engine's device; after that only sample values
-arrive, and ``FrameGeometry.grid`` turns them into a partial frame in one scatter. Pixel (i, j) of a (rows,
-cols)
-frame covers [i/rows, (i+1)/rows) × [j/cols, (j+1)/cols), so a position's pixel coordinate is
-``fraction * rows - 0.5``.
+arrive, and ``FrameGeometry.grid`` turns them into a partial frame in one scatter. Pixel (i, j) of a (rows, cols)
+frame covers [i/rows, (i+1)/rows) × [j/cols, (j+1)/cols), so a position's pixel coordinate is ``fraction * rows - 0.5``.
 """
 
 from __future__ import annotations
@@ -32,7 +30,7 @@ MIN_SAMPLES = 16
 def scatter_mean(index: Tensor, weights: Tensor, values: Tensor, pixels: int) -> tuple[Tensor, Tensor]:
     """Weighted mean of the samples that fell on each pixel.
 
-    Arguments:
+    Args:
         index: flat pixel of each sample, int64, shape (batch, n).
         weights: dwell of each sample, any unit, shape (batch, n); zero leaves a sample out.
         values: sample values, shape (batch, n).
@@ -49,13 +47,11 @@ def scatter_mean(index: Tensor, weights: Tensor, values: Tensor, pixels: int) ->
 def distance_to_path(touched: Tensor) -> Tensor:
     """Exact Euclidean distance in pixels from every pixel centre to the nearest touched one.
 
-    Two separable passes (Felzenszwalb & Huttenlocher 2012, equation 1): down the columns by running extrema,
-    then
+    Two separable passes (Felzenszwalb & Huttenlocher 2012, equation 1): down the columns by running extrema, then
     along the rows by growing shifts k, which ends as soon as k² exceeds the largest squared distance left.
 
-    Arguments:
-        touched: bool, shape (..., rows, cols). A frame without any touched pixel gets its diagonal
-        everywhere.
+    Args:
+        touched: bool, shape (..., rows, cols). A frame without any touched pixel gets its diagonal everywhere.
 
     Returns:
         float32, shape (..., rows, cols).

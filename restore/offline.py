@@ -1,8 +1,8 @@
 """Restoring a recording after the fact: ``python -m restore.offline FILE --frames 0-9``.
 
 Reads each frame's samples from the recording and puts the restoration into the place that it has for one; chunks that
-the disk damaged are left out and said. Started
-by ``scancontrol restore``, which shows the progress that is printed here, one JSON object a line.
+the disk damaged are left out and said. Started by ``scancontrol restore``, which shows the progress that is printed
+here, one JSON object a line.
 """
 
 from __future__ import annotations

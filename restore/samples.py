@@ -43,7 +43,7 @@ def restore_samples(
 ) -> FrameArrays:
     """Restore a frame from samples along any path, with the 90 % interval of every pixel.
 
-    Arguments:
+    Args:
         values: (n,), readings of any kind of real number, NaN where there is none; or (rows, cols) with a mask.
         positions_or_mask: (n, 2) of (y, x) in fractions of the field, in the order of the scan; or bool (rows, cols),
             whose values are then taken row by row.

@@ -126,7 +126,7 @@ def carried_over(residual: Tensor, held: Withheld, widths: Tensor, say: float = 
     every pixel but was promised. So: the widths' root mean square, times how the measured error stood to the widths
     at the withheld samples, to the power ``say`` (1: believe the measurement alone; 0: the promise alone).
 
-    Arguments:
+    Args:
         residual: at the withheld samples, shape (k,). widths: of every pixel, (rows, cols), in the same units.
     """
     there = widths.flatten()[held.pixel].square().mean().sqrt().clamp_min(1e-30)
@@ -167,7 +167,7 @@ def half_widths(
 ) -> Tensor:
     """Half-width at every pixel such that ``level`` of residuals at its distance to the path lie within it.
 
-    Arguments:
+    Args:
         residual: of the withheld samples, shape ``(k,)``.
         distance_px: their distances to the kept path, shape ``(k,)``.
         distances: of every pixel, shape ``(rows, cols)``.

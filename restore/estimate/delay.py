@@ -55,7 +55,7 @@ class Delay:
 class DelayFinder:
     """Adds up over the frames of one path how much its neighbouring stretches disagree at each delay.
 
-    Arguments:
+    Args:
         geometry: of the path; where readings are already placed late, what is found is what is left.
     """
 

@@ -75,7 +75,7 @@ def measure_drift(
 ) -> Drift:
     """The movement d that lets samples fit the last estimate moved by d.
 
-    Arguments:
+    Args:
         values: new samples (n,). places: their (y, x) in pixels, (n, 2).
         known: the last estimate.
         foretold: (y, x) in pixels, and its standard deviation ``foretold_sd``.

@@ -24,7 +24,7 @@ Array = NDArray[np.float64]
 class Afterglow:
     """Readings of a detector whose light fades with ``decay_us``, along one path.
 
-    Arguments:
+    Args:
         decay_us: τ, above 0. dwell_us, move_us: of each sample, and blanked before it, (n,).
     """
 
@@ -58,7 +58,7 @@ class Afterglow:
         Both s and y are two-term sums of the light at the ends of the dwells, so that the normal equations of that
         light are tridiagonal.
 
-        Arguments:
+        Args:
             readings: y, (n,). expected: what is known of the specimen at each sample, (n,).
             noise_variance, doubt_variance: of the readings, and of the specimen about what is expected; above 0.
         """

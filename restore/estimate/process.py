@@ -76,7 +76,7 @@ class SpectralProcess:
 
     Linear in gain by construction of its caller: ``mean`` must be normalised (spread about 1), because the prior is.
 
-    Arguments:
+    Args:
         mean: normalised partial frame, (batch, 1, rows, cols), both even; anything finite where ``weight`` is 0.
         weight: dwell on each pixel, (batch, 1, rows, cols); only where it is positive matters here.
         area: pixels of the frame that are not padding, if less than rows · cols.
@@ -101,7 +101,7 @@ class SpectralProcess:
     def start(self, iterations: Sequence[int], full_iterations: Sequence[int] = ()) -> SpectralStart:
         """Estimate the half-size frames from the samples alone, and the full-size ones from them.
 
-        Arguments:
+        Args:
             iterations: conjugate-gradient steps of each round, at least two rounds. In the first, samples count as at
                 their half-size pixel's centre.
             full_iterations: of each round at full size, for frames that have power there; none: interpolate all.

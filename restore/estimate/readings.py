@@ -186,7 +186,7 @@ def outlying(values: Tensor, around: Tensor, beside: Tensor, used: Tensor) -> Te
     A bright speck is no outlier: two readings beside one agree with it, or it is as bright as others that are agreed
     upon. If everything is noise, the frame's range is the noise's.
 
-    Arguments:
+    Args:
         values, around: readings and what their neighbours read in the middle, (n,).
         beside: neighbours of each, nearest first, (n, k).
         used: which readings count, bool (n,).

@@ -36,7 +36,7 @@ def _pairs(factor: Tensor) -> Tensor:
 class SpectralSolver:
     """One batch of frames on a torus of cells: how its samples are read, and the current spectrum and estimate.
 
-    Arguments:
+    Args:
         rough: every sample at its cell's centre; exact: where it is, or the same reading where cells are pixels.
         area: cells of the frame that are not margin or padding.
         noise_factor: assumed noise over the measured one, of a rough surface and of a crystal.
@@ -148,7 +148,7 @@ class SpectralSolver:
 
         About 1 on any grid; 2 and 5 on spirals that touch 1/20 and 1/100, whose samples lie along one arc.
 
-        Arguments:
+        Args:
             pairs: how many pairs of touched cells have each lag, (batch, h, w).
         """
         touched = pairs[:, :1, :1]

@@ -83,7 +83,7 @@ class Recalled:
 class Stream:
     """The memory of one stream of frames.
 
-    Arguments:
+    Args:
         frames: how many a picture is made from at most, the new one included.
     """
 

@@ -1,4 +1,4 @@
-"""Readings that are none: a detector that stuck, a converter that ran full, samples that were lost and came as zeros.
+"""Finds readings that tell nothing of the specimen: a detector stuck, a converter ran full, samples came as zeros.
 
 Each repeats one value exactly. So does a specimen: ground clipped to black, a count of no electrons, a particle that
 saturates. What tells them apart is chance (in noise nobody reads the same value ten times running) and what was read

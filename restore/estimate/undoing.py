@@ -1,4 +1,4 @@
-"""Readings of a detector that remembers, as one that does not would have given them.
+"""Takes a detector's afterglow out of its readings: what one that does not remember would have given.
 
 What each sample gave is estimated twice: first from nothing but the readings' own mean and spread, then about what a
 picture restored from that expects at each sample, as far as withheld samples say it can be trusted.
@@ -29,7 +29,7 @@ def without_afterglow(
 ) -> tuple[Judged, float]:
     """Judged readings (n,) with the detector's afterglow explained away, and how well: a standard deviation.
 
-    Arguments:
+    Args:
         geometry: of the readings that are believed.
         dark: what the detector reads without any light, in the samples' units.
         noise_variance: of a reading, in the judged values' units squared; None if it is not known.

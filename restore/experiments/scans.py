@@ -51,7 +51,7 @@ def least_known(interval: NDArray[np.floating], radius_px: float, count: int = _
 def draw_scans(out: Path, micrographs: Sequence[NDArray[Any]], size: int = 512) -> list[Path]:
     """One figure for each of the author's kinds of path: rows are coverages, with the interval beside the picture.
 
-    Arguments:
+    Args:
         micrographs: (rows, cols), one for each coverage from 1/10 to 1/100, in turn; ``size`` pixels a side of each.
     """
     made = []

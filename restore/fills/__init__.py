@@ -1,4 +1,4 @@
-"""The classical peers: every fill that a learned restoration must stand beside.
+"""The classical fills: established interpolations, which a learned restoration is always held beside.
 
 Start with :mod:`restore.fills.registry`, which names them all; each family has a file of its own.
 """

@@ -51,7 +51,7 @@ def _centred(mean: Tensor, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 def normalised_convolution(mean: Tensor, weight: Tensor, sigma_px: float) -> Tensor:
     """``(g ∗ (weight · mean)) / (g ∗ weight)`` with a Gaussian ``g`` of ``sigma_px``.
 
-    Arguments:
+    Args:
         mean, weight: partial frames, shape ``(b, 1, h, w)``.
 
     Returns:

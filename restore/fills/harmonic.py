@@ -81,7 +81,7 @@ def _spread(coarse: Tensor, size: torch.Size) -> Tensor:
 def harmonic(mean: Tensor, weight: Tensor, tolerance: float = 1e-3, iterations: int = 100) -> Tensor:
     """The membrane with the largest stiffness that about best predicts a tenth of the measured pixels from the others.
 
-    Arguments:
+    Args:
         mean, weight: partial frames, shape ``(b, 1, h, w)``.
         tolerance, iterations: see :func:`membrane`.
 
@@ -106,7 +106,7 @@ def harmonic(mean: Tensor, weight: Tensor, tolerance: float = 1e-3, iterations: 
 def membrane(mean: Tensor, weight: Tensor, stiffness: Tensor, tolerance: float = 1e-3, iterations: int = 100) -> Tensor:
     """Solve ``Δu = stiffness · weight · (u − mean)``.
 
-    Arguments:
+    Args:
         mean, weight: partial frames, shape ``(b, 1, h, w)``; weights relative to one nominal sample.
         stiffness: of the springs, shape ``(b, 1, 1, 1)``.
         tolerance: of the residual, relative to that of the push–pull estimate it starts from.

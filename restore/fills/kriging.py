@@ -31,7 +31,7 @@ def kriging(
 ) -> Tensor:
     """Ordinary kriging at every pixel centre.
 
-    Arguments:
+    Args:
         positions_px: (y, x) of each sample in pixels, pixel centres at whole numbers, shape ``(n, 2)``.
         values: samples, shape ``(n,)``.
         neighbours: samples used for each block, the nearest to its centre.
@@ -69,7 +69,7 @@ def kriging(
 def solve_kriging(places: Tensor, values: Tensor, targets: Tensor, covariance: Covariance) -> Tensor:
     """Ordinary kriging of many neighbourhoods at once.
 
-    Arguments:
+    Args:
         places: ``(m, k, 2)``; values: ``(m, k)``; targets: ``(m, t, 2)``, in the same units.
         covariance: of one frame.
 

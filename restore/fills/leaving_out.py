@@ -54,7 +54,7 @@ def covariance_by_leaving_out(positions_px: Tensor, values: Tensor, neighbours: 
 def errors_by_leaving_out(places: Tensor, values: Tensor, model: int, range_px: float, nugget: float) -> Tensor:
     """What ordinary kriging of the first sample of each group from the others of the group is wrong by.
 
-    Arguments:
+    Args:
         places: ``(m, k, 2)``; values: ``(m, k)``; both float64.
         model, range_px: of the correlation; ``nugget`` is its share of the variance.
 

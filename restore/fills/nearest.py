@@ -21,7 +21,7 @@ def _pixel_centres(shape: tuple[int, int]) -> np.ndarray:
 def nearest(positions_px: Tensor, values: Tensor, shape: tuple[int, int]) -> Tensor:
     """Each pixel takes the value of the sample nearest to its centre.
 
-    Arguments:
+    Args:
         positions_px: (y, x) in pixels, pixel centres at whole numbers, shape ``(n, 2)``.
         values: shape ``(n,)``.
 

@@ -20,7 +20,7 @@ __all__ = ["push_pull"]
 def push_pull(mean: Tensor, weight: Tensor) -> Tensor:
     """Full images from sparse ones.
 
-    Arguments:
+    Args:
         mean: values where ``weight`` is above zero, anything finite elsewhere, shape ``(b, 1, h, w)``.
         weight: confidence of each pixel in units of one nominal sample, at least 0, shape ``(b, 1, h, w)``;
             at 1 or more the pixel is kept as it is.

@@ -55,7 +55,7 @@ def spectral(
 ) -> Tensor:
     """Full images by a Gaussian process whose power spectrum is learnt from the samples, then from a first estimate.
 
-    Arguments:
+    Args:
         mean: values where ``weight`` is above zero, shape ``(b, 1, h, w)``.
         weight: dwell of each pixel relative to one nominal sample, at least 0, shape ``(b, 1, h, w)``.
         iterations: at most so many steps of conjugate gradients for either estimate.

@@ -43,7 +43,7 @@ def total_variation_of(image: Tensor) -> Tensor:
 def total_variation(mean: Tensor, weight: Tensor, fidelity: float = 40.0, iterations: int = 200) -> Tensor:
     """Minimise ``Σ |∇u| + fidelity/2 · Σ weight · (u − mean)²``.
 
-    Arguments:
+    Args:
         mean: samples of about unit spread where ``weight`` is above zero, shape ``(b, 1, h, w)``.
         weight: confidence of each pixel, shape ``(b, 1, h, w)``.
         fidelity: per unit spread; larger follows noisy samples more closely.

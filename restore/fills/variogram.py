@@ -116,7 +116,7 @@ def fit_covariance(
 ) -> Covariance:
     """Least squares over both models and a range of ranges, each distance weighted by its pairs.
 
-    Arguments:
+    Args:
         measured, pairs: what :func:`radial_covariance` returns, shape ``(b, reach+1)``.
         variance: of the samples, shape ``(b,)``; what of it the model leaves at distance 0 is the nugget.
         fit_reach_px: the fit looks at distances from 1 px to this.

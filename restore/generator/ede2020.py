@@ -46,7 +46,7 @@ def same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
 class NormalisedConv(nn.Module):
     """Convolution (or its transpose) with weight normalisation and optional mean-only batch normalisation.
 
-    Arguments:
+    Args:
         transposed: a stride 2 transposed convolution, SAME, doubling each side.
         weight_norm: w = g·V/‖V‖ per output channel; otherwise w = V.
         mean_only: subtract the channel's mean over batch and space before adding the bias.

@@ -73,7 +73,7 @@ class Generator(nn.Module):
     def forward(self, mean: Tensor, weight: Tensor, distance: Tensor, noise: Tensor | None = None) -> Estimate:
         """Restore normalised partial frames.
 
-        Arguments:
+        Args:
             mean: normalised samples per pixel, 0 off the path, (batch, 1, rows, cols).
             weight: dwell per pixel relative to one nominal sample, 0 off the path, (batch, 1, rows, cols).
             distance: pixels to the path, (batch, 1, rows, cols).
@@ -124,7 +124,7 @@ def _single_precision(device: torch.device) -> AbstractContextManager[object]:
 def consistent(frame: Tensor, mean: Tensor, weight: Tensor, noise: Tensor) -> Tensor:
     """The frame, kept within three standard errors of what was measured wherever the beam dwelt.
 
-    Arguments:
+    Args:
         noise: standard deviation of one nominal sample about the spectral start, (batch,), from the frame itself.
     """
     limit = 3 * noise[:, None, None, None] * weight.clamp_min(1e-6).rsqrt()

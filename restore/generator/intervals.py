@@ -114,7 +114,7 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     def rescale(self, scores: Tensor, say: float) -> float:
         """What this frame's half-widths are multiplied with.
 
-        Arguments:
+        Args:
             scores: |withheld sample − estimate| / half-width at the withheld samples, shape (k,).
             say: how much they may say, 0 to 1: :attr:`~restore.withholding.Withheld.say_on_widths`.
         """

@@ -40,7 +40,7 @@ _WARM_UPS = 3  # calls before recording, in which libraries choose their algorit
 def fast_precision(device: torch.device, capabilities: dict[str, Any] | None = None) -> torch.dtype:
     """bfloat16 where the device has instructions for it, else float32.
 
-    Arguments:
+    Args:
         capabilities: of the processor, as ``torch.cpu.get_capabilities`` says; asked for if not given.
     """
     if device.type == "cuda":
@@ -141,7 +141,7 @@ class Resident:
 
     Only the two networks are: the spectral start, the frame and the interval stay in single precision.
 
-    Arguments:
+    Args:
         precision: ``auto`` for :func:`measured_precision`, or which; the author's networks keep single precision.
         recorded: replay recordings; by default on GPUs.
 

@@ -30,7 +30,7 @@ def run_generator(
 ) -> tuple[Tensor, Tensor]:
     """Estimate and predicted scale, (rows, cols) each, in the units of samples (n,). Exactly gain-equivariant.
 
-    Arguments:
+    Args:
         noise_variance: of a nominal sample about the specimen, in the samples' units squared, if it is known.
     """
     normalisation: Normalisation = geometry.normalisation(samples)
@@ -59,7 +59,7 @@ def restored_with(
 class GeneratorRestorer:
     """Restores with trained weights; an error on withheld samples and a calibrated interval with every frame.
 
-    Arguments:
+    Args:
         weights: as loaded; their network is changed to the precision that it computes in.
         share: of each frame's samples that are withheld; 0 uses all of them and measures nothing.
         precision: of the networks: ``single`` gives the same frame on every machine, ``auto`` the fastest.

@@ -30,7 +30,7 @@ _LEAST_NOISE = 1e-4  # of the samples' variance; less is none
 def conditions_of(statistics: Tensor, noise: Tensor | None) -> Tensor:
     """The start's statistics (batch, 8), whether a noise is stated, and its logarithm: (batch, ``CONDITIONS``).
 
-    Arguments:
+    Args:
         noise: variance of a nominal sample about the specimen, in units of the normalised samples' variance, (batch,);
             NaN where nobody states it, as None does for the whole batch.
     """

@@ -54,7 +54,7 @@ def noise_bands(rows: int, cols: int, device: torch.device) -> Tensor:
 def textured(strengths: Tensor, noise: Tensor) -> Tensor:
     """What is added to the faithful frame, (batch, 1, rows, cols).
 
-    Arguments:
+    Args:
         strengths: of each band, (batch, 3, rows, cols).
         noise: standard deviation of one sample in each frame, (batch,): the unit of the bands' strengths.
     """

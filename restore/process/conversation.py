@@ -44,7 +44,7 @@ class Job:
 class Conversations:
     """The conversations with all clients.
 
-    Arguments:
+    Args:
         welcome: what each client is told of who restores.
     """
 

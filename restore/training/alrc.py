@@ -24,7 +24,7 @@ class ALRC(nn.Module):
     ``variant="paper"`` updates the moments with the raw loss L (Algorithm 1); ``variant="code"`` with the clipped
     loss min(L, L_max), which forgets outliers and so keeps the threshold lower after a burst of them.
 
-    Arguments:
+    Args:
         mean: initial first moment μ₁. mean_square: initial second raw moment μ₂.
         decay: (β₁, β₂) of the two moments. sigmas: n.
     """

@@ -111,7 +111,7 @@ def calibrate(weights: Weights, images: ImageSet, specimens: Sequence[str] = (),
     groups: the rescaling that it needed (the quantile of its scores) is regressed, in logarithms, on the one that its
     withheld samples asked for, and the bias is what makes the mean coverage of those frames the promised one.
 
-    Arguments:
+    Args:
         images: micrographs that were held out of training. specimens: kinds of simulated ones
             (:data:`simulators.specimens.truths.draws.KINDS`), read with a noise that is stated.
     """

@@ -27,7 +27,7 @@ def model_card(
 ) -> str:
     """Markdown: what the weights are for, what they were trained on and how, and how well they learnt.
 
-    Arguments:
+    Args:
         notes: of the run's checkpoint. images: manifest or folder that it was trained from.
     """
     config = msgspec.convert(notes["config"], TrainConfig)
@@ -56,7 +56,7 @@ def model_card(
 def with_evaluation(card: str, images: str, table: str) -> str:
     """A model card with the tables of an evaluation at its end, in place of those that it had.
 
-    Arguments:
+    Args:
         images: what was evaluated on, in words. table: Markdown, its headings of the third level.
     """
     return f"{card.partition(_EVALUATION)[0].rstrip()}\n\n{_EVALUATION}\n\nOn {images}.\n{table}"

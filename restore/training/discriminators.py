@@ -130,7 +130,7 @@ class Adversary(nn.Module):
     ) -> list[Scores]:
         """Scores at every scale, real and restored from the same places.
 
-        Arguments:
+        Args:
             real, restored: (batch, 1, rows, cols) on [-1, 1].
             condition: fill and path weight (batch, 2, rows, cols); unused by unconditional discriminators.
             penalise: also measure the gradient penalty R1 on the real crops.

@@ -152,7 +152,7 @@ class Training:
     def step(self, minutes: float | None = None) -> dict[str, float]:
         """Draw, restore, compare, update; returns what the learning curve shows.
 
-        Arguments:
+        Args:
             minutes: of training so far, as all processes agree on them; this one's own clock if not given.
         """
         config = self.config
@@ -275,7 +275,7 @@ class Training:
         What only this run has, running errors for one, begins here; so do the moments of clipping where the other's
         loss was on another scale.
 
-        Arguments:
+        Args:
             source: the other run's folder.
 
         Raises:

@@ -19,7 +19,7 @@ class Processes:
     def together(self, network: nn.Module, loss: Callable[[], Tensor]) -> nn.Module:
         """The network with gradients averaged over all processes.
 
-        Arguments:
+        Args:
             loss: of one frame; shows whether it reaches everything that moves, as looking for the rest costs time in
                 every step.
         """

@@ -1,4 +1,4 @@
-"""Who alone may start: one script, for as long as it is heard. What it started ends with it.
+"""A script's claim to be the only one that may start, for as long as it is heard. What it started ends with it.
 
 A page needs no claim, for a scan does not need the page. A script that holds one must be heard from all the while; one
 that dies, hangs or loses its connection is aborted, so that no beam waits on a specimen for somebody who is gone.

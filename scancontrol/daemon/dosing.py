@@ -72,9 +72,12 @@ class DoseKeeper:
         return f"{self.config.id} at y {self.config.stage_um.y:g}, x {self.config.stage_um.x:g} um"
 
     def check(self, planned: PlannedScan) -> None:
-        """Raise :class:`~scancontrol.errors.InvalidInput` if the whole plan would pass a limit of the specimen.
+        """Hold the whole plan against the limits of the specimen.
 
         Frames that change their seed are taken to be like the first; each is looked at again before it is asked for.
+
+        Raises:
+            InvalidInput: it would pass one.
         """
         plan = planned.plan
         paths = [(planned.path(i), times) for i, times in enumerate(plan.repeats()) if times]

@@ -63,7 +63,11 @@ class Interrupted:
         return self.header.series_id
 
     def check(self, capabilities: Capabilities) -> None:
-        """Raise :class:`InvalidInput` if this is not the microscope that the recording was begun at."""
+        """Compare a microscope with the one that the recording was begun at.
+
+        Raises:
+            InvalidInput: it is another one.
+        """
         begun_at = self.planned.capabilities
         for quantity, ours, its in (
             ("microscope", capabilities.name, begun_at.name),

@@ -108,7 +108,11 @@ class Orders:
         return order
 
     def check(self, number: int | None, what: str) -> None:
-        """Raise :class:`OrderRefused` if anything came after the number that whoever asks for ``what`` had seen."""
+        """Check that whoever asks for ``what`` knew of all that was ordered before.
+
+        Raises:
+            OrderRefused: something came after the number that they had seen.
+        """
         with self._lock:
             if number is None or number == self._told.number:
                 return

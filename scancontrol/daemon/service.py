@@ -252,7 +252,11 @@ class Daemon:
         return True
 
     def _check_beam(self) -> None:
-        """Raise what ended the beam's thread, or why it cannot begin what this process is for."""
+        """Look whether the beam's thread is well.
+
+        Raises:
+            ScanControlError: what ended it, or why it cannot begin what this process is for.
+        """
         if not self._beam.alive:
             failure = self._beam.failure
             if isinstance(failure, ScanControlError):

@@ -1,4 +1,4 @@
-"""What no detector and no clock of a healthy microscope does: said once, while the samples are recorded as they are."""
+"""Watches samples for what no healthy detector or clock gives: said once, while they are recorded as they are."""
 
 from __future__ import annotations
 

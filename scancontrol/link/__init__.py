@@ -1,1 +1,1 @@
-"""The asking side of the wire, with its sockets. Start in :mod:`.link`."""
+"""A connection to a microscope, as the daemon and scripts use it. Start in :mod:`.link`."""

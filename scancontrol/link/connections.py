@@ -1,4 +1,4 @@
-"""The two sockets that a link talks over. What they carry is not known here."""
+"""The control and the data socket of a link to a microscope: opened, watched and closed. No message is known here."""
 
 from __future__ import annotations
 

@@ -48,14 +48,15 @@ _KEPT_RECIPES = 64
 class MicroscopeLink:
     """One client of one microscope.
 
-    :param address: of the microscope's control socket, such as ``tcp://127.0.0.1:5555``
-    :param operator: who scans; with ``observer=True``, who looks on
-    :param window: chunks that may wait at this end before the beam waits
-    :param patience_s: how long the caller may leave the link alone, see the module
-    :param have: after a restart: ``{(series_unique_id, frame): first sample lacking}`` of the series that go on.
-        Samples of other series that the microscope still keeps are let go
-    :param may_light: asked before anything is sent, once and again, that may bring the beam on: a path, a scan, going
-        on, releasing the blanker. What it says no to is refused with the code ``no_session``, as by a lost session
+    Args:
+        address: of the microscope's control socket, such as ``tcp://127.0.0.1:5555``.
+        operator: who scans; with ``observer=True``, who looks on.
+        window: chunks that may wait at this end before the beam waits.
+        patience_s: how long the caller may leave the link alone, see the module.
+        have: after a restart: ``{(series_unique_id, frame): first sample lacking}`` of the series that go on. Samples
+            of other series that the microscope still keeps are let go.
+        may_light: asked before anything is sent, once and again, that may bring the beam on: a path, a scan, going
+            on, releasing the blanker. What it says no to is refused with the code ``no_session``, as by a lost session.
 
     Raises:
         InvalidInput: the address is not one, or is on the network and no keys are given.

@@ -1,4 +1,4 @@
-"""What moves a link: the protocol, its connections, its heart, and the clock that it has none of.
+"""Turns a link over: sends what its protocol has to say, hands it what has come and the time, and connects it anew.
 
 One call of :meth:`ClientShell.turn` sends, waits, receives, looks at the time and connects anew where that is due. It
 belongs to one thread. The heart has its own, and beats only while that thread has shown signs of life within

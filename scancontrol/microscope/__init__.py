@@ -1,1 +1,1 @@
-"""The answering side of the wire: any instrument behind one server. Start in :mod:`.instrument`."""
+"""The microscope's server: hosts any instrument, simulated or real. Start in :mod:`.instrument`."""

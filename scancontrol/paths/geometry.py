@@ -151,6 +151,10 @@ def pixel_index(positions: NDArray[np.float64], shape: tuple[int, int]) -> NDArr
 
 
 def finite(quantity: str, value: float) -> None:
-    """Raise :class:`InvalidInput` unless ``value`` is a finite number."""
+    """Check that ``value`` is a finite number.
+
+    Raises:
+        InvalidInput: it is infinite or NaN.
+    """
     if not math.isfinite(value):
         raise InvalidInput(quantity, value, "is not finite", "give a finite number")

@@ -71,7 +71,11 @@ def motion(path: ScanPath, coil: CoilModel) -> Motion:
 
 
 def check_slew(asked: Motion, recipe: PathRecipe, limit_fields_per_us: float) -> None:
-    """Raise :class:`InvalidInput` if the path is drawn faster than the coils' drivers can, with what would fit."""
+    """Hold what a path asks of the coils against the fastest that their drivers can.
+
+    Raises:
+        InvalidInput: it is drawn faster; says what would fit.
+    """
     fastest, limit = asked.fastest_fields_per_us, limit_fields_per_us
     if fastest <= limit:
         return

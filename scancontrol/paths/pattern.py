@@ -139,7 +139,11 @@ class Pattern(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 def check_points(points: int | None, coverage: CoverageGoal | None) -> None:
-    """Raise :class:`InvalidInput` unless ``points`` is a number of points, or a coverage is given to solve it for."""
+    """Check a number of points, which is solved for where a coverage is given.
+
+    Raises:
+        InvalidInput: it is below 1, or missing without a coverage.
+    """
     if points is None and coverage is None:
         raise InvalidInput("points", None, "is missing", "give it, or the coverage to solve it for")
     if points is not None and points < 1:
@@ -147,7 +151,11 @@ def check_points(points: int | None, coverage: CoverageGoal | None) -> None:
 
 
 def check_seed(seed: int) -> None:
-    """Raise :class:`InvalidInput` unless ``seed`` is a whole number that fits the recipe."""
+    """Check that a seed fits the recipe.
+
+    Raises:
+        InvalidInput: it is outside 0 to 2⁶³ − 1.
+    """
     if not 0 <= seed < 1 << 63:
         raise InvalidInput("seed", seed, "is outside 0 to 2⁶³ − 1", "give a whole number of 0 or more")
 

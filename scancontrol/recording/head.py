@@ -23,7 +23,11 @@ TEXT_LIMIT_BYTES = 1 << 24
 
 
 def check_version(file: h5py.File) -> None:
-    """Raise :class:`RecordingError` if the file is no recording, or one of a later format."""
+    """Check that the file is a recording, of a format that is known here.
+
+    Raises:
+        RecordingError: it is none, or one of a later format.
+    """
     version = file.attrs.get("scancontrol_recording")
     if not isinstance(version, np.integer) or not 1 <= version <= VERSION:
         raise RecordingError(f"this HDF5 file is not a scancontrol recording of version 1 to {VERSION}")

@@ -1,4 +1,4 @@
-"""A file under a name of its own until it is whole: whatever kills its maker, the final name is whole or absent.
+"""Makes a recording's file under a name of its own: whatever kills its maker, the final name is whole or absent.
 
 The name says who makes it, so that what a killed process left is told from what another one is at.
 """
@@ -66,7 +66,11 @@ def name_meanwhile(path: Path, purpose: Literal["part", "compact"]) -> Path:
 
 
 def refuse_existing(path: Path) -> None:
-    """Raise :class:`RecordingError` if ``path`` is there."""
+    """Check that nothing is overwritten.
+
+    Raises:
+        RecordingError: ``path`` is there.
+    """
     if os.path.lexists(path):
         raise RecordingError(f"{path} exists; a recording never overwrites: give another name")
 

@@ -24,8 +24,10 @@ log = logging.getLogger(__name__)
 class RegionFile:
     """A recording opened for writing by this process alone, followed where it is moved to.
 
-    All methods raise :class:`RecordingError`, with the file's name in it.
     ``descriptor`` is of :func:`~scancontrol.recording.regions.open_exclusively`, and is closed with this.
+
+    Raises:
+        RecordingError: by every method, with the file's name, where the disk does not take or give what is asked for.
     """
 
     def __init__(self, path: Path, regions: dict[str, Region], descriptor: int) -> None:

@@ -182,7 +182,11 @@ def disk_error(path: Path, doing: str, error: OSError) -> RecordingError:
 
 
 def check_room(folder: Path, needed_bytes: int) -> None:
-    """Raise :class:`RecordingError` if the disk cannot hold the samples; a folder that is not there is found later."""
+    """Check that the disk can hold the samples; a folder that is not there is found later.
+
+    Raises:
+        RecordingError: it cannot.
+    """
     try:
         disk = os.statvfs(folder)
     except OSError:

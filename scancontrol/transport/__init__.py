@@ -1,1 +1,1 @@
-"""ZeroMQ without messages: keys, addresses, sockets."""
+"""ZeroMQ sockets, their addresses and their keys; no message is known here."""

@@ -36,7 +36,11 @@ def is_local(address: str) -> bool:
 
 
 def check_address(address: str, security: ServerSecurity | ClientSecurity | None) -> None:
-    """Raise :class:`InvalidInput` for an endpoint that is malformed, or open to the network without keys."""
+    """Check an endpoint that a socket is to bind or to connect to.
+
+    Raises:
+        InvalidInput: it is malformed, or open to the network without keys.
+    """
     known = re.fullmatch(r"(tcp://(\[[0-9A-Fa-f:.%]+\]|[^\s:/\[\]]+):(\*|\d{1,5})|(ipc|inproc)://\S+)", address)
     if known is None or (address.startswith("tcp://") and int(address.rsplit(":", 1)[1].replace("*", "0")) > 65535):
         raise InvalidInput("address", address, "is not an endpoint", "give one such as tcp://127.0.0.1:5555")

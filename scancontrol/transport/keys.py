@@ -62,7 +62,11 @@ class ServerSecurity:
     allowed_clients: Path
 
     def check(self) -> None:
-        """Raise :class:`InvalidInput` if the key or the folder cannot be used."""
+        """Read the key and look at the folder, before anything is opened.
+
+        Raises:
+            InvalidInput: one of them cannot be used.
+        """
         load_secret_key(self.secret_key_file)
         if not self.allowed_clients.is_dir():
             raise InvalidInput(
@@ -96,7 +100,11 @@ class ClientSecurity:
     server_key_file: Path
 
     def check(self) -> None:
-        """Raise :class:`InvalidInput` if a key cannot be used."""
+        """Read both keys, before anything is opened.
+
+        Raises:
+            InvalidInput: one of them cannot be used.
+        """
         load_secret_key(self.secret_key_file)
         load_public_key(self.server_key_file)
 

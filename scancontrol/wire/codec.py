@@ -45,7 +45,7 @@ class Codec(Generic[M]):
         kinds: the union of its messages.
         limit_bytes: of a header.
         name: of the connection, for errors.
-        payload_bytes: sizes of the raw parts that belong to a message; raises RemoteProtocolError if too large.
+        payload_bytes: sizes of the raw parts that belong to a message, or a :class:`RemoteProtocolError`, raised.
         look_into: raises what is better than "unreadable" of a header that is.
     """
 

@@ -1,4 +1,4 @@
-"""What the microscope's side has measured and nobody has yet said is safe.
+"""The samples that the microscope's side keeps until its client has said that they are safe.
 
 An ordered log of data messages. A cursor runs over it as they are sent; acknowledgement forgets from its head;
 after a loss the cursor goes back. Credit, an absolute message number as in TCP's window, bounds how far the

@@ -35,7 +35,7 @@ _RING = 6
 def harmonics_of(pair: Tensor, samples: int, fastest: float = _FASTEST, most: int = _MOST) -> Tensor:
     """The slowest orders (m, 2) of a reciprocal lattice, in one half plane, rising in frequency; the mean is not one.
 
-    Arguments:
+    Args:
         pair: reciprocal vectors (2, 2) in cycles per pixel.
         samples: at most an eighth as many coefficients are fitted.
     """
@@ -66,7 +66,7 @@ class Cell:
     def table(self, slower_than: float | None = None, pair: Tensor | None = None) -> Tensor:
         """The cell and its derivatives along both lattice coordinates on a fine grid, (3, TABLE, TABLE).
 
-        Arguments:
+        Args:
             slower_than: leaves out harmonics faster than that, in cycles per pixel of ``pair``.
         """
         coefficient = self.coefficient
@@ -115,7 +115,7 @@ def look_up(table: Tensor, coordinates: Tensor) -> Tensor:
 class CellSums:
     """What the fit of a cell needs of samples: sums that add up from frame to frame.
 
-    Arguments:
+    Args:
         coordinates: lattice coordinates of the samples, (n, 2).
         values: (n,) without the mean level; amplitude: of the lattice at each sample (n,); weights: (n,).
     """
@@ -150,7 +150,7 @@ class CellSums:
     def fit(self, orders: Tensor, noise: float, prior: Tensor | None = None, rounds: int = 3) -> Cell:
         """The cell's posterior mean, its prior learnt in some rounds of expectation maximisation.
 
-        Arguments:
+        Args:
             orders: from :func:`harmonics_of`.
             noise: variance of a sample of weight 1.
             prior: variances (m,) to begin with.

@@ -216,7 +216,7 @@ def heights_of(
 ) -> Heights:
     """Heights of the columns from what the mean cell leaves of the samples.
 
-    Arguments:
+    Args:
         residual: samples minus the mean lattice, (n,).
         noise: the samples' variances (n,) when columns add these values (n,) to the mean lattice; infinite for samples
             that do not count.

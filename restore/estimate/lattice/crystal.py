@@ -101,7 +101,7 @@ def find_crystal(
 ) -> Crystal | None:
     """The lattice of a frame, or None if withheld readings do not prove one.
 
-    Arguments:
+    Args:
         samples: (n,) along the path of ``geometry``.
         fill: a classical fill of the frame (rows, cols), if one is at hand: its trend is taken off before waves are
             looked for.

@@ -38,7 +38,7 @@ Find = Callable[[Tensor, FrameGeometry], Crystal | None]
 class CrystalStream:
     """For one restorer and one thread; streams of one frame size are taken for one stream until proven otherwise.
 
-    Arguments:
+    Args:
         search: when to look for a crystal.
         find, track: what looks and what follows.
     """

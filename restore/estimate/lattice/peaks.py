@@ -44,7 +44,7 @@ class Waves:
 def find_waves(values: Tensor, positions: Tensor, shape: tuple[int, int], weights: Tensor, most: int = 24) -> Waves:
     """Waves that stand out of samples without their trend.
 
-    Arguments:
+    Args:
         values: (n,) about zero; positions: (n, 2) in pixels; weights: (n,), 0 for samples that do not count.
         most: ends the search.
     """

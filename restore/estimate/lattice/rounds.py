@@ -142,7 +142,7 @@ class Rounds:
     def learn_displacement(self, curvature: float | None = None, slower_than: float | None = None) -> None:
         """One damped Gauss–Newton step; shorter ones if it does not help.
 
-        Arguments:
+        Args:
             curvature: prior deviation of second derivatives, per pixel; what was learnt last, if not given.
             slower_than: only by harmonics slower than that, in cycles per pixel.
         """

@@ -48,7 +48,7 @@ class StrainMap:
 def strain_map(fit: LatticeFit, region: tuple[int, int, int, int] | None = None) -> StrainMap:
     """Strain relative to the mean lattice of the frame, or of a region.
 
-    Arguments:
+    Args:
         region: first row, first column, rows and columns of the reference; the whole frame, if not given.
 
     Raises:

@@ -49,7 +49,7 @@ def index_waves(pairs: Tensor, frequency: Tensor, size: float) -> tuple[Tensor, 
 def reciprocal_pairs(waves: Waves, size: float, most: int = 3) -> list[Tensor]:
     """The likeliest reciprocal lattices, rows (2, 2) in cycles per pixel, best first; none without two directions.
 
-    Arguments:
+    Args:
         size: of the frame in pixels, the smaller side: waves are known to about its inverse.
     """
     frequency, power = waves.frequency.double(), waves.power.double().sqrt()

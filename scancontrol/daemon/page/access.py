@@ -36,7 +36,11 @@ def new_token() -> str:
 
 
 def check_token(token: str) -> None:
-    """Raise :class:`~scancontrol.errors.InvalidInput` if ``token`` is too short or has other characters."""
+    """Check a token that the page is to be opened with.
+
+    Raises:
+        InvalidInput: it is too short, or has other characters than a link carries.
+    """
     if not _TOKEN.fullmatch(token):
         raise InvalidInput(
             "page token",
@@ -57,7 +61,11 @@ def is_loopback(host: str) -> bool:
 
 
 def check_binding(host: str, *, tls: bool) -> None:
-    """Raise :class:`~scancontrol.errors.InvalidInput` if serving on ``host`` would leave the page in the open."""
+    """Check that serving on ``host`` does not leave the page in the open.
+
+    Raises:
+        InvalidInput: the host is not loopback, and nothing is encrypted.
+    """
     if not is_loopback(host) and not tls:
         raise InvalidInput(
             "page host",

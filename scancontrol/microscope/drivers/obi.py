@@ -307,7 +307,11 @@ class ObiInstrument:
         )
 
     def _watch(self) -> None:
-        """Raise :class:`LinkError` when the device owes an answer and has been silent for too long."""
+        """Look whether the device still answers.
+
+        Raises:
+            LinkError: it owes an answer, and has been silent for too long.
+        """
         head = self._owed[0]
         due_ns = max(self._device.heard_ns, head.start_ns) + head.stretch.device_us * 1e3
         if self._clock_ns() > due_ns + self._config.answer_timeout_s * 1e9:
@@ -320,7 +324,11 @@ class ObiInstrument:
         return sum(owed.stretch.replies - owed.replies_done for owed in self._owed)
 
     def _account(self) -> None:
-        """Raise :class:`RemoteProtocolError` if more values came than were asked for."""
+        """Count the values that came against those that are owed.
+
+        Raises:
+            RemoteProtocolError: there are more than were asked for.
+        """
         come, owed = self._device.reader.available(), self._owed_values()
         if come > owed:
             raise RemoteProtocolError(
