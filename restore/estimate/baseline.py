@@ -135,7 +135,7 @@ _causes = WeakIdKeyDictionary()  # geometry → causes
 def wandering(judged: Judged, geometry: FrameGeometry, time_us: Array) -> Wandering | None:
     """What wandered while these readings were taken; None where nothing is told, which is usual.
 
-    Arguments:
+    Args:
         geometry: of the path, with all of its samples.
         time_us: of each sample, from the frame's beginning, (n,).
     """

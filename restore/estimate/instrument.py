@@ -51,7 +51,7 @@ def specimen_readings(
 ) -> SpecimenReadings:
     """What the specimen gave at the first ``len(samples)`` samples of a path, NaN where a reading was lost.
 
-    Arguments:
+    Args:
         samples: (n,), of any kind of real number.
         geometry: of these samples, all of them.
         detector: what is stated of it.

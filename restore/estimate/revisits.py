@@ -63,7 +63,7 @@ class Visits:
 def crossings(geometry: FrameGeometry, time_us: Array) -> Visits:
     """Pairs where the path crosses itself: much closer than its neighbouring lines, and long after.
 
-    Arguments:
+    Args:
         time_us: of each sample, rising, (n,).
     """
     places, inside = places_px(geometry).numpy(), in_field(geometry).numpy().nonzero()[0]
@@ -101,7 +101,7 @@ class Explanation:
 def foretold(visits: Visits, differences: Array, columns: Array, prior: Array) -> Array:
     """What columns (p, k) leave of differences (p,), each fold explained from the others.
 
-    Arguments:
+    Args:
         prior: standard deviation of each coefficient before anything is known, (k,).
     """
     fit = _fitted(differences, columns, visits.say, prior)
