@@ -29,7 +29,7 @@ class SimulatedMicroscope:
     """Implements :class:`scancontrol.microscope.instrument.Instrument`.
 
     Args:
-        config: checked here.
+        config: everything about it.
         truth: where to write the ground truth of the first frame, if anywhere.
         log: where to note what was exposed, if anywhere.
         plan: faults, if they are shared with the link; those of ``config`` otherwise.
@@ -57,18 +57,18 @@ class SimulatedMicroscope:
         self._crash = crash
         self._clock_ns = clock_ns
         self._sleep = sleep
-        self._path: ScanPath | None = None
+        self._path: ScanPath | None = None  # that is scanned
         self._exposing = False
         self._blanked_ns: int | None = None  # when the blanker was asked for; all that blank() changes
-        self._blanks = 0
-        self._block: Exposed | None = None
+        self._blanks = 0  # times that the blanker was asked for
+        self._block: Exposed | None = None  # computed ahead, and handed over as its time comes
         self._next = 0  # index of the next sample to hand over
         self._limit = 0  # index that exposure stopped before, once blanked
         self._cut = 0.0  # electrons of the sample that blanking cut off, until they are told
-        self._stalled_until_ns = 0
-        self._skew: Fault | None = None
-        self._bad: Fault | None = None
-        self._bad_from = 0
+        self._stalled_until_ns = 0  # by a fault: nothing is handed over before
+        self._skew: Fault | None = None  # of the clock that is told
+        self._bad: Fault | None = None  # of a detector
+        self._bad_from = 0  # index of the sample at which it began
         self._bad_value: int | None = None  # that a stuck detector repeats
         self.warm_up()
 

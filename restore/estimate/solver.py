@@ -45,18 +45,18 @@ class SpectralSolver:
     def __init__(self, rough: PixelReading, exact: Reading, area: float) -> None:
         batch, self.height, self.width = rough.count.shape
         self.rough, self.exact = rough, exact
-        self.samples = rough.count.sum((1, 2)).clamp_min(1.0)
+        self.samples = rough.count.sum((1, 2)).clamp_min(1.0)  # (batch,)
         self.cells = self.height * self.width
-        self.fill_factor = area / self.cells
-        self.density = self.samples / area
+        self.fill_factor = area / self.cells  # share of the torus that is frame
+        self.density = self.samples / area  # (batch,) samples for each cell of the frame
         device = rough.count.device
         prior, self.multiplicity, self.bins, self.sizes = frequencies(self.height, self.width, device)
-        self.power = prior.expand(batch, -1, -1)
-        self.noise = rough.count.new_full((batch,), 0.05)
-        self.effective = rough.count.new_full((batch,), 0.3)
-        self.estimate: Tensor | None = None
+        self.power = prior.expand(batch, -1, -1)  # spectrum of the specimen, as known now
+        self.noise = rough.count.new_full((batch,), 0.05)  # its share of the readings' variance
+        self.effective = rough.count.new_full((batch,), 0.3)  # noise of a full grid that would tell as much
+        self.estimate: Tensor | None = None  # (batch, height, width), after the first solution
         self.level: Tensor | None = None  # what the samples' covariance says of each ring
-        self.clumping = rough.count.new_ones(batch)
+        self.clumping = rough.count.new_ones(batch)  # how much closer than at random samples lie together
         self._bin_weight = self.multiplicity.flatten() / self.cells
         self._grade(rough.count.new_zeros(batch))
         self._fixed_point()

@@ -64,14 +64,14 @@ class Training:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.config, self.out, self.device, self.clock = config, out, torch.device(device), clock
-        self.rank, self.world = rank, world
+        self.rank, self.world = rank, world  # which process of how many
         self.processes = Processes(rank, world, self.device)
         for crop in config.crops:
             if crop.batch % world:
                 raise InvalidInput(
                     "crops.batch", crop.batch, f"does not divide among {world} processes", f"use a multiple of {world}"
                 )
-        self.images, self.holdout = images.without(config.holdout_groups)
+        self.images, self.holdout = images.without(config.holdout_groups)  # to train on, to look at the error on
         if not len(self.images):
             raise InvalidInput("images", 0, "are left to train on", "hold fewer groups out")
         torch.manual_seed(config.seed)
@@ -82,11 +82,13 @@ class Training:
             start_from(self.network, Path(config.start_from))
         for name in ("inner", "trainer", "outer"):
             getattr(self.network, name).requires_grad_(name in config.trains)
-        self.average = {name: value.detach().clone() for name, value in self.network.state_dict().items()}
+        self.average = {
+            name: value.detach().clone() for name, value in self.network.state_dict().items()
+        }  # what ships: the running mean of the weights
         self.loss = GeneratorLoss(
             config.loss, float("outer" in config.trains), sorted({c.size for c in config.crops})
         ).to(self.device)
-        self.moving = [p for p in self.network.parameters() if p.requires_grad]
+        self.moving = [p for p in self.network.parameters() if p.requires_grad]  # the parameters that are trained
         self.optimiser = make_optimiser(config.optimiser, self.moving)
         self.adversarial = (
             None
@@ -103,11 +105,11 @@ class Training:
         fast = fast_precision(self.device) is torch.bfloat16
         self.mixed = fast if config.mixed_precision == "auto" else config.mixed_precision
         self.replay = HardExamples(config.replay)
-        self.model = self.processes.together(self.network, self._one_small_loss)
-        self.steps_done, self.images_drawn, self.minutes_before = 0, 0, 0.0
-        self.started, self.began = clock(), time.monotonic()
-        self.waited_s = 0.0
-        self._order: tuple[int, list[int]] = (-1, [])
+        self.model = self.processes.together(self.network, self._one_small_loss)  # as all processes train it
+        self.steps_done, self.images_drawn, self.minutes_before = (0, 0, 0.0)  # minutes: of earlier sessions
+        self.started, self.began = clock(), time.monotonic()  # this session, by the schedule's clock and by ours
+        self.waited_s = 0.0  # for images
+        self._order: tuple[int, list[int]] = (-1, [])  # epoch, and its images in the order that they are drawn
         self._epoch_size = len(epoch_order(self.images.groups, config.seed, 0, config.group_exponent))
         self.curves = Curves(out) if rank == 0 else None
 

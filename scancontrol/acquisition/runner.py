@@ -76,7 +76,7 @@ class Acquisition:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._link = link
-        self._recording, self._others, self._detectors = recording, others or {}, detectors
+        self._recording, self._others, self._detectors = recording, others or {}, detectors  # see the class
         self._recipes = recipes
         self._tell = Fanout(sinks, clock).tell
         self._dose = dose or contracts.NoAccount()
@@ -101,8 +101,8 @@ class Acquisition:
         self._clock = clock
         self._commands = Commands(lambda: self._progress.phase)
         self._stamps: dict[int, int] = {}  # of the last chunk of each open frame
-        self._lost_since: float | None = None
-        self._disk_failed = False
+        self._lost_since: float | None = None  # since when the link is lost, by the clock
+        self._disk_failed = False  # what comes is no longer acknowledged
         self._finished = threading.Event()
 
     @property

@@ -102,21 +102,21 @@ class BeamThread:
         # Of this thread alone:
         self._order: StartOrder | None = None  # the one that is carried out
         self._waiting, self._newest_ends_as = Waiting(interrupted, notice), ends_as
-        self._unfinished: Interrupted | None = None
+        self._unfinished: Interrupted | None = None  # of those, the one that is gone on with now
         # Finish reason and message of an acquisition that only waits for its last samples, or for its end:
         self._ends_as: tuple[str, str] | None = None
         self._next_unfinished()
         if self._unfinished is not None:  # it has the beam from the first moment on, so that an Abort finds it
             self._order = orders.carry_on(self._unfinished.planned.plan)
         self._running = False
-        self._tell_at = 0.0
+        self._tell_at = 0.0  # when the snapshot is due
         # Replaced by this thread as a whole, and read by any:
         self._told = BeamSnapshot(address=settings.address)
-        self._capabilities: Capabilities | None = None
-        self._run: Run | None = None
-        self._refusal: tuple[StartOrder, ScanControlError] | None = None
-        self._homeless = self._disk_failed = False
-        self._failure: BaseException | None = None
+        self._capabilities: Capabilities | None = None  # of the microscope that is connected
+        self._run: Run | None = None  # the acquisition that has the beam
+        self._refusal: tuple[StartOrder, ScanControlError] | None = None  # the last Start that could not be, and why
+        self._homeless = self._disk_failed = False  # no place for the run's file; the disk took nothing
+        self._failure: BaseException | None = None  # what ended this thread
         self._thread = threading.Thread(target=self._work, name="beam")
 
     # -- from any thread --------------------------------------------------------------------------------

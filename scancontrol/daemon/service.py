@@ -91,14 +91,14 @@ class Daemon:
         self._config, self._base, self._launch, self._shutdown = config, base, launch, shutdown
         self._output = base / config.output
         configured = _load_plans(config.plans, base)
-        self._first = self._first_plan(configured)
+        self._first = self._first_plan(configured)  # to start at once, or None
         self._started: StartOrder | None = None  # this process's own
         self._hub = LiveHub()
         self._shown = ShownChannel(config.restorer.channel)
         self._started_utc_ns = time.time_ns()
-        self._page_url: str | None = None
-        self._truth_shown = launch.truth is None
-        self._snapshot = Snapshot()
+        self._page_url: str | None = None  # once the page is served
+        self._truth_shown = launch.truth is None  # or there is none to show
+        self._snapshot = Snapshot()  # the last one, replaced as a whole
         _make_folder(self._output)
         presets = self._output / "presets" if config.presets is None else base / config.presets
         self._plans = PlanBook(configured, presets, self._say)

@@ -45,23 +45,23 @@ class RunSink:
         series, self._channels = recording.header.series_unique_id or recording.path.name, recording.header.channels
         # To the restorer each detector is a stream of its own: what it remembers of one is nothing to another.
         self.streams = {f"{series}.{row}": channel for row, channel in enumerate(self._channels)}
-        self._stream_of = {channel: stream for stream, channel in self.streams.items()}
+        self._stream_of = {channel: stream for stream, channel in self.streams.items()}  # the other way round
         self._shown = shown
         self.series_id = recording.header.series_id
-        self.progress = threading.Event()
+        self.progress = threading.Event()  # set whenever a frame is settled
         self.scan_ended = False  # whether the frames left are being caught up with
         self._process, self._recording, self._enabled = process, recording, enabled
         self._coil = capabilities.coil
         self._detectors = {channel: capabilities.detector(channel) for channel in self._channels}
         self._lock = threading.RLock()
         self._open: set[int] = set()  # frames that were handed in and are not settled
-        self._newest_shown = -1
+        self._newest_shown = -1  # frame of the newest restoration on the page
         self._buffers: list[NDArray[Any]] = []  # (n,) of each detector: any may be asked for
         self._registered = ("", "")  # path and detector, as the restorer was told last
-        self._path: ScanPath | None = None
-        self._frame = -1
-        self._filled = 0
-        self._began = self._next_partial = 0.0
+        self._path: ScanPath | None = None  # of the frame that is scanned now
+        self._frame = -1  # its number
+        self._filled = 0  # samples of it that came
+        self._began = self._next_partial = 0.0  # when it began, and when it may be restored in part again
         self._partial_s: dict[tuple[str, int], float] = {}  # what restoring one took, by path and samples
         self._damaged = False  # samples of this frame that an earlier process recorded
         self._closed = False

@@ -116,10 +116,10 @@ class _Server:
         self._blanker = blanker
         self._draining_since: float | None = None  # monotonic seconds; until what was exposed is handed over
         self._faults = faults
-        self._delayed: list[tuple[float, bytes, list[Part]]] = []
-        self._own_context = context is None
+        self._delayed: list[tuple[float, bytes, list[Part]]] = []  # by injected faults: when to send, to whom, what
+        self._own_context = context is None  # whether it ends with this server
         self._context: zmq.Context[Any] = zmq.Context() if context is None else context
-        self._expander = ThreadPoolExecutor(1, "expand")
+        self._expander = ThreadPoolExecutor(1, "expand")  # paths are expanded beside the loop
         self._expansions: list[tuple[str, Future[tuple[ScanPath, PathCells | None]]]] = []
         self._sockets: list[zmq.Socket[bytes]] = []
         self._doormen: list[Doorman] = []
@@ -149,7 +149,7 @@ class _Server:
         self._poller = zmq.Poller()
         for socket in (self._control, self._data):
             self._poller.register(socket, zmq.POLLIN)
-        self._utc_at_ns = 0
+        self._utc_at_ns = 0  # when UTC was last held against the monotonic clock
 
     def _socket(self, max_message_bytes: int, high_water: int) -> zmq.Socket[bytes]:
         socket: zmq.Socket[bytes] = self._context.socket(zmq.ROUTER)

@@ -91,14 +91,14 @@ class RestorerProcess:
         self._address = address
         self._security = security
         self._launch = launch or launch_own
-        self._child: Child | None = None
-        self._lock = threading.Lock()
+        self._child: Child | None = None  # of the present life
+        self._lock = threading.Lock()  # of what follows, but the thread's own
         self._requests = Requests()
-        self._paths: Recent[str, wire.Register] = Recent(PATHS_LIMIT)
+        self._paths: Recent[str, wire.Register] = Recent(PATHS_LIMIT)  # as they were registered, for every new life
         self._status = RestorerStatus()
-        self._settled = threading.Condition(self._lock)
+        self._settled = threading.Condition(self._lock)  # told whenever the state changes
         self._stopping = threading.Event()
-        self._bell, self._ears = socket.socketpair()
+        self._bell, self._ears = socket.socketpair()  # wakes the thread, which sleeps on its sockets
         self._bell.setblocking(False)
         self._ears.setblocking(False)
         self._thread = threading.Thread(target=self._run, name="restorer", daemon=True)

@@ -46,28 +46,28 @@ class ClientProtocol:
     ) -> None:
         """``have`` maps (series_unique_id, frame) to the first sample that is lacking, after a restart."""
         self.state = ClientState.OFFLINE
-        self.welcome: m.Welcome | None = None
+        self.welcome: m.Welcome | None = None  # of the session that stands, or stood last
         self.refused: m.Refused | None = None  # why hello was refused
         self.lost_samples = 0  # of what the caller did not have, let go by the microscope before we came
         self._name = name
         self._role: Any = role
         self._have = None if have is None else dict(have)
-        self._assembly = Assembly(window, have or {})
+        self._assembly = Assembly(window, have or {})  # of the data that come
         self._next_request = 1
         self._unanswered: OrderedDict[int, m.Message] = OrderedDict()
         self._asked_ns = 0  # when they were last sent
-        self._answers: dict[int, m.Done | m.Refused] = {}
-        self._notices: deque[m.Notice] = deque()
+        self._answers: dict[int, m.Done | m.Refused] = {}  # by request, until the caller takes them
+        self._notices: deque[m.Notice] = deque()  # for the caller, in order
         self._control_out: list[list[Part]] = []
         self._requests_out: list[int] = []  # numbers of unanswered requests to send
         self._data_out: list[list[Part]] = []
-        self._heard_ns = 0
-        self._attach_ns = 0
-        self._ready_ns = 0
-        self._resend_ns = 0
-        self._acknowledge_ns = 0
+        self._heard_ns = 0  # when anything was last heard
+        self._attach_ns = 0  # when an attachment was last asked for
+        self._ready_ns = 0  # when the data connection was last made
+        self._resend_ns = 0  # when lost data were last asked for again
+        self._acknowledge_ns = 0  # when data were last acknowledged
         self._positions: dict[str, bytes] = {}  # of the paths that are being registered, where they are many
-        self._was_ready = False
+        self._was_ready = False  # so that a loss is told, and that it is over
         self._lost = False  # a notice said so, and none that it is well again
 
     # -- what the caller asks for ---------------------------------------------------------------------

@@ -47,20 +47,21 @@ class Generation:
         share: NDArray[np.float64],
     ) -> None:
         self.dark = threading.Event()  # the blanker has been seen to obey, after the scan
-        self.failure: Exception | None = None
+        self.failure: Exception | None = None  # what ended the thread
         self._config, self._tasks, self._rate_hz = config, tasks, rate_hz
         self._path, self._first_index, self._share = path, first_index, share
         self._stopping = threading.Event()
         self._lock = threading.Lock()  # of what is handed over
+        # Values, dwells in ticks, and the tick at which the first began:
         self._ready: deque[tuple[NDArray[np.float64], NDArray[np.int64], int]] = deque()
-        self._readings = Readings(len(config.detectors))
+        self._readings = Readings(len(config.detectors))  # of ticks, on their way to become samples
         self._source = TickSource(path, first_index, rate_hz, self._volts_of, self._readings)
-        self._to_skip = config.input_lag_ticks
-        self._tail_ticks = 1 + config.input_lag_ticks
-        self._samples_left = path.count - first_index
-        self._start_ns = self._dark_ns = 0
-        self._lost_ticks = 0
-        self._before: Generation | None = None
+        self._to_skip = config.input_lag_ticks  # readings from before the first sample
+        self._tail_ticks = 1 + config.input_lag_ticks  # after the last sample, until its reading has come
+        self._samples_left = path.count - first_index  # to be handed over
+        self._start_ns = self._dark_ns = 0  # when the card began, and when the beam was seen to be off
+        self._lost_ticks = 0  # whose readings never came
+        self._before: Generation | None = None  # the frame before: its card time ends first
         self._thread = threading.Thread(target=self._run, name="nidaq", daemon=True)
 
     @property
