@@ -45,6 +45,22 @@ __all__ = [
 ]
 
 
+_LONGEST_PART = 800  # characters of each part of a message that come from a file or a peer
+
+
+def _sentence(quantity: str, value: object, limit: str, remedy: str) -> str:
+    """A message that can be read, whatever a damaged file or a hostile peer put into its parts."""
+    return f"{_short(quantity)} = {_short(value)} {_short(limit)}; {_short(remedy)}"
+
+
+def _short(part: object) -> str:
+    text = str(part)
+    if len(text) <= _LONGEST_PART:
+        return text
+    half = _LONGEST_PART // 2
+    return f"{text[:half]} … {len(text) - 2 * half} characters … {text[-half:]}"
+
+
 class ScanControlError(Exception):
     """Base of every error that scancontrol raises on purpose."""
 
@@ -57,7 +73,7 @@ class InvalidInput(ScanControlError, ValueError):
     """
 
     def __init__(self, quantity: str, value: object, limit: str, remedy: str) -> None:
-        super().__init__(f"{quantity} = {value} {limit}; {remedy}")
+        super().__init__(_sentence(quantity, value, limit, remedy))
         self.quantity = quantity
         self.value = value
         self.limit = limit
@@ -86,7 +102,7 @@ class StorageError(ScanControlError):
     """
 
     def __init__(self, quantity: str, value: object, limit: str, remedy: str) -> None:
-        super().__init__(f"{quantity} = {value} {limit}; {remedy}")
+        super().__init__(_sentence(quantity, value, limit, remedy))
         self.quantity = quantity
         self.value = value
         self.limit = limit

@@ -7,6 +7,7 @@ import json
 import struct
 import time
 import tracemalloc
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from fuzz_targets import TARGETS, read_all
 from plan_tools import read_points
 
 from scancontrol.daemon.config import DaemonConfig
+from scancontrol.dose.ledger import DoseLedger, read_ledger
 from scancontrol.errors import InvalidInput, RecordingError
 from scancontrol.files import convert, load_yaml
 from scancontrol.paths import PathRecipe, expand
@@ -175,3 +177,19 @@ def test_a_plan_read_from_a_recording_opens_no_file(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput):
         parse_plan(text)
     assert isinstance(parse_plan(_PLAN + "name: p\n"), ScanPlan)
+
+
+def test_what_a_damaged_ledger_holds_is_not_read_out_to_the_operator(tmp_path: Path) -> None:
+    header = b"{" + b"\x01" * 3000  # numpy quotes all of a header that it cannot parse
+    array = b"\x93NUMPY\x03\x00" + struct.pack("<I", len(header)) + header
+    DoseLedger(tmp_path, "grid").close()
+    with zipfile.ZipFile(tmp_path / "grid" / "map.npz") as whole:
+        names = whole.namelist()
+    with zipfile.ZipFile(tmp_path / "grid" / "map.npz", "w") as damaged:
+        for name in names:
+            damaged.writestr(name, array)
+    with pytest.raises(
+        InvalidInput, match=r"cannot be read \(.* … \d+ characters … .*restore it from a copy"
+    ) as refused:
+        read_ledger(tmp_path / "grid")
+    assert len(str(refused.value)) < 4000
