@@ -182,3 +182,23 @@ def test_the_specimen_is_unlike_its_mirrored_self(turned: Callable[[np.ndarray],
     with Recording.open(planned(tmp_path)) as recording:
         touched = frame_arrays(recording, 0).dwell_map_us > 0
     assert np.corrcoef(turned(TRUTH)[touched], TRUTH[touched])[0, 1] < 0.8
+
+
+def test_outside_of_a_turned_region_there_is_no_picture_but_its_outline(file: Path, tmp_path: Path) -> None:
+    with Recording.open(file) as recording:
+        arrays = frame_arrays(recording, 0)
+    known = arrays.known
+    assert known[arrays.dwell_map_us > 0].all()
+    assert 0.15 < known.mean() < 0.4
+    assert main(["export", str(file), "--tiff", "--out", str(tmp_path)]) == 0
+    restored = tifffile.imread(tmp_path / "frame_000000_restoration.tif")
+    np.testing.assert_array_equal(np.isfinite(restored), known)
+    assert main(["export", str(file), "--h5", "--out", str(tmp_path)]) == 0
+    with h5py.File(tmp_path / "frame_000000.h5") as exported:
+        np.testing.assert_array_equal(exported["known"][()], known)
+    assert main(["export", str(file), "--png", "--out", str(tmp_path)]) == 0
+    picture = np.asarray(Image.open(tmp_path / "frame_000000_restoration.png").convert("RGB"))
+    corner = picture[picture.shape[0] // 2 - 60 : picture.shape[0] // 2, -40:]
+    assert (corner == (22, 35, 58)).all(), "the colour of what was never visited"
+    if file.name == "planned.hspy":
+        assert (picture == (120, 170, 255)).all(axis=-1).sum() > 500, "the region's outline"

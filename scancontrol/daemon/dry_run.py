@@ -6,6 +6,7 @@ import json
 import math
 import zipfile
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,16 @@ from scancontrol.daemon.restorations import Restorations
 from scancontrol.errors import RecordingError
 from scancontrol.figures.dry_run import Summary, draw_summary, frame_figures
 from scancontrol.files import write_text
+from scancontrol.paths import ScanPath, expand
+from scancontrol.paths.known import Reach, known_pixels, reach_of, touched_by
+from scancontrol.recent import Recent
 from scancontrol.recording import RecordingReader
 from scancontrol.restoration import Provenance
 
 __all__ = ["RUN_FILE", "Report", "RunFigures", "leave_figures", "read_truth", "write_report"]
 
+_FIGURES = ("rmse_pct", "psnr_db", "interval_coverage_pct", "known_pct", "rmse_whole_field_pct")
+_PATHS_KEPT = 16
 RUN_FILE = "run.json"
 """What the daemon leaves beside a recording: what only it could measure."""
 
@@ -142,8 +148,11 @@ def read_truth(path: Path, shape: tuple[int, int]) -> NDArray[np.float32] | None
 
 
 def _compare(recording: RecordingReader, truth: NDArray[np.float32] | None) -> tuple[dict[str, Any], int | None]:
-    """Errors over all stored restorations, and the last frame that has one."""
+    """Errors over all stored restorations where they are known, and in the whole field; the last frame that has one."""
     rmse: list[float] = []
+    whole: list[float] = []
+    share: list[float] = []
+    reaches: Recent[str, Reach] = Recent(_PATHS_KEPT)
     last: int | None = None
     held = total = 0
     for frame in recording.frames:
@@ -153,18 +162,30 @@ def _compare(recording: RecordingReader, truth: NDArray[np.float32] | None) -> t
         last = frame.frame
         if truth is None:
             continue
-        rmse.append(frame_figures(truth, stored.estimate).rmse_pct)
+        path = expand(recording.recipe(frame.frame))
+        reach = reaches.made(path.path_id, partial(_reach_of, path))
+        known = known_pixels(reach, stored.interval)
+        rmse.append(frame_figures(truth, stored.estimate, known).rmse_pct)
+        whole.append(frame_figures(truth, stored.estimate).rmse_pct)
+        share.append(float(known.mean()))
         if stored.interval is not None:
-            held += int(np.count_nonzero(np.abs(stored.estimate - truth) <= stored.interval))
-            total += truth.size
+            held += int(np.count_nonzero((np.abs(stored.estimate - truth) <= stored.interval)[known]))
+            total += int(known.sum())
     if not rmse:
-        return {"rmse_pct": None, "psnr_db": None, "interval_coverage_pct": None}, last
+        return dict.fromkeys(_FIGURES), last
     psnr = [math.inf if value == 0 else -20 * math.log10(value / 100) for value in rmse]
-    return {
-        "rmse_pct": float(np.mean(rmse)),
-        "psnr_db": float(np.mean(psnr)),
-        "interval_coverage_pct": 100 * held / total if total else None,
-    }, last
+    found = (
+        float(np.mean(rmse)),
+        float(np.mean(psnr)),
+        100 * held / total if total else None,
+        100 * float(np.mean(share)),
+        float(np.mean(whole)),
+    )
+    return dict(zip(_FIGURES, found, strict=True)), last
+
+
+def _reach_of(path: ScanPath) -> Reach:
+    return reach_of(touched_by(path))
 
 
 def _summarise(
@@ -177,7 +198,7 @@ def _summarise(
     from scancontrol.figures.recording import partial_of  # with a library that a daemon has no other use for
 
     frame = last if last is not None else recording.frames[-1].frame
-    partial, weight, _ = partial_of(recording, frame)
+    samples, weight, _ = partial_of(recording, frame)
     stored = recording.restoration(frame)
     rows, cols = recording.header.shape
     coverage = run.coverage
@@ -192,6 +213,11 @@ def _summarise(
         + (f", latency p50 {latency['p50']:.1f} ms, p99 {latency['p99']:.1f} ms" if latency else "")
         + (
             f"        all frames: {figures['rmse_pct']:.2f} % RMSE, {figures['psnr_db']:.1f} dB"
+            + (
+                f" where something is known, {figures['rmse_whole_field_pct']:.2f} % of the whole field"
+                if figures["known_pct"] < 100
+                else ""
+            )
             if figures["rmse_pct"] is not None
             else ""
         ),
@@ -205,11 +231,13 @@ def _summarise(
     return Summary(
         title=f"{recording.header.name} · {rows} × {cols} px · frame {frame}",
         truth=truth,
-        partial=partial,
+        partial=samples,
         weight=weight,
         estimate=None if stored is None else stored.estimate,
         interval=None if stored is None else stored.interval,
         method="" if made_by is None else f"{made_by.method} ({made_by.face})",
         fov_nm=recording.header.fov_nm,
         caption="\n".join(lines),
+        known=known_pixels(reach_of(weight > 0), None if stored is None else stored.interval),
+        outline=recording.recipe(frame).placement.outline(),
     )

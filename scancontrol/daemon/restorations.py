@@ -143,6 +143,7 @@ class Restorations:
                     latency_ms=result.turnaround_ms if result.complete else None,
                     partial=not result.complete,
                     channel=sink.channel_of(result.stream),
+                    **sink.reach_of(result),
                     scanned_utc_ms=round(time.time_ns() / 1e6 - result.turnaround_ms),
                 )
             )

@@ -19,6 +19,8 @@ from scancontrol.acquisition import FrameEnd, FrameStart
 from scancontrol.capabilities import Capabilities
 from scancontrol.errors import RecordingError, ScanControlError
 from scancontrol.paths import ScanPath
+from scancontrol.paths.known import Reach, known_pixels, reach_of, touched_by
+from scancontrol.recent import Recent
 from scancontrol.recording import RecordingReader, RecordingWriter
 from scancontrol.restorer import RestoredFrame, RestorerProcess
 
@@ -29,6 +31,7 @@ log = logging.getLogger(__name__)
 _PARTIAL_S = 0.25  # how often a partial frame is handed in, while the restorer has nothing better to do
 _TIMES_REMEMBERED = 1024
 _FEWEST_SAMPLES = 64
+_REACHES_KEPT = 16
 
 
 class RunSink:
@@ -65,6 +68,8 @@ class RunSink:
         self._partial_s: dict[tuple[str, int], float] = {}  # what restoring one took, by path and samples
         self._damaged = False  # samples of this frame that an earlier process recorded
         self._closed = False
+        self._paths: Recent[str, ScanPath] = Recent(_REACHES_KEPT)  # of the newest frames
+        self._reaches: Recent[tuple[str, int], Reach] = Recent(_REACHES_KEPT)  # by path and samples
 
     # -- from the acquisition's thread ------------------------------------------------------------------
 
@@ -73,6 +78,7 @@ class RunSink:
         if not self._enabled or start.frame == self._frame:
             return
         self._path, self._frame, self._filled = start.path, start.frame, 0
+        self._paths[start.path.path_id] = start.path
         self._buffers = []
         self._damaged = False
         if start.first_index:  # an earlier process scanned the beginning
@@ -158,6 +164,16 @@ class RunSink:
     def channel_of(self, stream: str) -> str:
         """The detector whose samples were handed in as ``stream``."""
         return self.streams[stream]
+
+    def reach_of(self, result: RestoredFrame) -> dict[str, NDArray[Any] | None]:
+        """Where a restoration is a picture: ``known`` and ``outline`` of a :class:`RestorationView`."""
+        path = self._paths.get(result.path_id)
+        if path is None:
+            return {}
+        count = path.count if result.complete else result.made_by.samples_used
+        reach = self._reaches.made((result.path_id, count), lambda: reach_of(touched_by(path, count)))
+        known = known_pixels(reach, result.interval)
+        return {"known": None if known.all() else known, "outline": path.recipe.placement.outline()}
 
     @property
     def unfinished(self) -> int:

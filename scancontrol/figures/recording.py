@@ -19,6 +19,7 @@ from PIL import Image, ImageDraw, ImageFont, TiffImagePlugin
 
 from scancontrol.errors import InvalidInput
 from scancontrol.paths import expand, partial_frame
+from scancontrol.paths.known import known_pixels, reach_of
 from scancontrol.recording.data_sets import channel_of
 from scancontrol.recording.hyperspy import describe
 from scancontrol.recording.planned import plain_name
@@ -29,6 +30,7 @@ __all__ = ["Picture", "export", "partial_of", "pictures_of", "write_png", "write
 
 _PERCENTILES = (0.1, 99.9)
 _SMALLEST_PNG_PX = 512
+_UNKNOWN, _OUTLINE = (22, 35, 58), (120, 170, 255)  # blues, so that dark specimen and none are never confused
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,8 @@ class Picture:
     description: str  # for the file, complete
     about: tuple[tuple[str, str], ...] = ()  # what it is of: (what, value)
     touched: NDArray[np.bool_] | None = None  # which pixels were measured, where that is not all of them
+    known: NDArray[np.bool_] | None = None  # where the samples tell of the specimen, where that is not everywhere
+    outline: NDArray[np.float64] | None = None  # corners (4, 2) of the scan's region in fractions, likewise
 
 
 def partial_of(
@@ -74,6 +78,7 @@ def pictures_of(recording: RecordingReader, frame: int, channel: str | None = No
     about = tuple(describe(header, recording.capabilities))
     mean, weight, left_out = partial_of(recording, frame, name)
     touched = weight > 0
+    outline = recording.recipe(frame).placement.outline()
     if left_out:
         common += f", {left_out} left out because the disk damaged them"
     percent = 100 * float(touched.mean())
@@ -87,12 +92,17 @@ def pictures_of(recording: RecordingReader, frame: int, channel: str | None = No
             f"{common}; partial frame: pixels that the beam did not touch are 0",
             about,
             touched,
+            outline=outline,
         )
     ]
     stored = recording.restoration(frame, name)
     if stored is None:
         return pictures
     by = stored.made_by
+    known = known_pixels(reach_of(touched), stored.interval)
+    share = 100 * float(known.mean())
+    if share < 100:
+        common += f", of {share:.3g} % of the field; no picture (NaN) where samples do not reach"
     weights = f", weights {by.weights_hash[:12]}" if by.weights_hash else ""
     origin = f"{by.method} ({by.face}){weights}"
     samples = by.samples_used or entry.received
@@ -110,6 +120,8 @@ def pictures_of(recording: RecordingReader, frame: int, channel: str | None = No
             f"RESTORED: {by.method}\nfrom {percent:.3g} % of pixels",
             f"{common}; RESTORED, not measured: {origin} from {samples} samples{withheld}",
             about,
+            known=known,
+            outline=outline,
         )
     )
     if stored.interval is not None:
@@ -122,17 +134,20 @@ def pictures_of(recording: RecordingReader, frame: int, channel: str | None = No
                 f"half-width of the 90 % interval\nRESTORED: {by.method}",
                 f"{common}; half-width of the 90 % interval of the restoration by {origin}",
                 about,
+                known=known,
+                outline=outline,
             )
         )
     return pictures
 
 
 def write_tiff(picture: Picture, path: Path) -> None:
-    """Float32 TIFF, calibrated as ImageJ writes it: pixels per micron, ``unit=micron``."""
+    """Float32 TIFF, calibrated as ImageJ writes it: pixels per micron, ``unit=micron``; NaN where nothing is known."""
     tags = TiffImagePlugin.ImageFileDirectory_v2()
     per_micron = 1000 / picture.pixel_size_nm
-    image = picture.image
-    words = f"ImageJ=1.54f\nunit=micron\nmin={float(image.min())}\nmax={float(image.max())}\n" + "".join(
+    image = picture.image if picture.known is None else np.where(picture.known, picture.image, np.float32(np.nan))
+    low, high = (float(extreme(image)) for extreme in (np.nanmin, np.nanmax))
+    words = f"ImageJ=1.54f\nunit=micron\nmin={low}\nmax={high}\n" + "".join(
         f"{name}={value}\n" for name, value in (("label", picture.description), *picture.about)
     )
     tags[270] = words.encode("ascii", "replace").decode()
@@ -149,10 +164,15 @@ def _rational(value: float) -> tuple[int, int]:
 
 
 def write_png(picture: Picture, path: Path) -> None:
-    """8-bit PNG between the 0.1 and 99.9 percentiles of what was measured, with scale bar and caption."""
+    """8-bit PNG between the 0.1 and 99.9 percentiles of what was measured, with scale bar and caption.
+
+    Where nothing is known there is no picture but blue, and the outline of the scan's region.
+    """
     shown, low, high = _eight_bit(picture)
     factor = max(1, math.ceil(_SMALLEST_PNG_PX / min(shown.size)))
     shown = shown.resize((shown.width * factor, shown.height * factor), Image.Resampling.NEAREST)
+    if picture.outline is not None:
+        _draw_outline(shown, picture.outline, factor)
     caption = f"{picture.caption}; {low:.4g} to {high:.4g} counts"
     _draw(shown, picture.pixel_size_nm / factor, caption, warn=picture.kind != "partial")
     if picture.kind == "interval":
@@ -162,7 +182,8 @@ def write_png(picture: Picture, path: Path) -> None:
 
 def _eight_bit(picture: Picture) -> tuple[Image.Image, float, float]:
     image, touched = picture.image, picture.touched
-    measured = image[touched] if touched is not None and touched.any() else image
+    shown = touched if touched is not None else picture.known
+    measured = image[shown] if shown is not None and shown.any() else image
     low, high = (float(value) for value in np.percentile(measured, _PERCENTILES))
     if picture.kind == "interval":
         low = 0.0
@@ -170,10 +191,14 @@ def _eight_bit(picture: Picture) -> tuple[Image.Image, float, float]:
     if picture.kind == "interval":
         from matplotlib import colormaps  # perceptually even, and unlike the grey of intensities
 
-        return Image.fromarray((colormaps["viridis"](scaled)[..., :3] * 255).astype(np.uint8)), low, high
-    if touched is not None:
-        scaled = np.where(touched, scaled, 0)
-    return Image.fromarray((scaled * 255).round().astype(np.uint8)).convert("RGB"), low, high
+        coloured = (colormaps["viridis"](scaled)[..., :3] * 255).astype(np.uint8)
+    else:
+        if touched is not None:
+            scaled = np.where(touched, scaled, 0)
+        coloured = np.repeat((scaled * 255).round().astype(np.uint8)[..., None], 3, axis=2)
+    if picture.known is not None:
+        coloured = np.where(picture.known[..., None], coloured, np.array(_UNKNOWN, dtype=np.uint8))
+    return Image.fromarray(coloured), low, high
 
 
 def _draw(image: Image.Image, pixel_nm: float, caption: str, *, warn: bool) -> None:
@@ -198,6 +223,16 @@ def _draw(image: Image.Image, pixel_nm: float, caption: str, *, warn: bool) -> N
     brush.rectangle(box, fill=(0, 0, 0, 150))
     brush.rectangle((left, bottom - thick, left + width, bottom), fill=(255, 255, 255))
     brush.text((left + max(0, width - text_width) / 2, bottom - thick - 1.4 * size), name, (255, 255, 255), font)
+
+
+def _draw_outline(image: Image.Image, corners: NDArray[np.float64], pixel: int) -> None:
+    """The scan's region, so far outside of its own pixels, ``pixel`` wide each, that it covers none of them."""
+    width = max(1, min(image.size) // 300)
+    places = corners * (image.height, image.width)
+    outward = places - places.mean(axis=0)
+    places += (pixel + width) * np.sqrt(2) * outward / np.linalg.norm(outward, axis=1, keepdims=True)
+    points = [(float(x), float(y)) for y, x in places]
+    ImageDraw.Draw(image).line([*points, points[0]], fill=_OUTLINE, width=width)
 
 
 def _draw_colours(image: Image.Image) -> None:

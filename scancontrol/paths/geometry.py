@@ -97,6 +97,12 @@ class Placement:
                 "or turn it less",
             )
 
+    def outline(self) -> NDArray[np.float64] | None:
+        """The corners (4, 2) of the region, (y, x) in fractions of the field; None where it is the whole field."""
+        if self.region == Region() and self.rotation_deg % 180 == 0:
+            return None
+        return self.to_field(np.array([[0.0, 0.0], [0.0, 1.0], [1.0, 1.0], [1.0, 0.0]]), clip=False)
+
     def to_field(self, fractions: NDArray[np.float64], *, clip: bool = True) -> NDArray[np.float64]:
         """Positions (n, 2) in fractions of the field from fractions of the region; rounding is kept inside."""
         region = self.region

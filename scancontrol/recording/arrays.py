@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from scancontrol.errors import InvalidInput
 from scancontrol.paths import expand, partial_frame
+from scancontrol.paths.known import known_pixels, reach_of
 from scancontrol.recording.data_sets import channel_of
 from scancontrol.recording.hyperspy import describe
 from scancontrol.recording.reader import RecordingReader
@@ -35,6 +36,7 @@ class ChannelImages:
     estimate: NDArray[np.float32] | None
     interval: NDArray[np.float32] | None
     made_by: Provenance | None
+    known: NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,7 @@ class FrameArrays:
         dwell_map_us: float32 (rows, cols), dwell behind each pixel of ``partial``; 0 where it was not touched.
         estimate: float32 (rows, cols), the restoration in the samples' units; None where there is none.
         interval: float32 (rows, cols), half-width of its 90 % interval; None likewise.
+        known: bool (rows, cols), where the samples can tell of the specimen; elsewhere ``estimate`` is no picture.
         made_by: what made the restoration; None likewise.
         pixel_nm: side of a pixel.
         others: the images of the other detectors, by name.
@@ -70,6 +73,7 @@ class FrameArrays:
     interval: NDArray[np.float32] | None
     made_by: Provenance | None
     pixel_nm: float
+    known: NDArray[np.bool_]
     others: Mapping[str, ChannelImages] = field(default_factory=dict)
     about: Mapping[str, str] = field(default_factory=dict)
 
@@ -83,7 +87,7 @@ class FrameArrays:
         shape: tuple[int, int],
         **others: Any,
     ) -> FrameArrays:
-        """With the partial frame gridded from the sound samples of the first channel."""
+        """With partial frame and mask from the sound samples of the first channel, and ``interval`` of ``others``."""
         sound = sound & np.isfinite(samples[0])
         partial, dwell_map = partial_frame(positions[sound], samples[0][sound], shape, dwell_us=dwell_us[sound])
         return cls(
@@ -93,14 +97,17 @@ class FrameArrays:
             dwell_us=dwell_us,
             partial=partial,
             dwell_map_us=dwell_map,
+            known=known_pixels(reach_of(dwell_map > 0), others.get("interval")),
             **others,
         )
 
-    def images(self) -> dict[str, NDArray[np.float32]]:
+    def images(self) -> dict[str, NDArray[Any]]:
         """The images (rows, cols) that there are, by their names here; those of other detectors as ``estimate BF``."""
-        named = {name: getattr(self, name) for name in ("partial", "dwell_map_us", "estimate", "interval")}
+        named = {name: getattr(self, name) for name in ("partial", "dwell_map_us", "estimate", "interval", "known")}
         for channel, other in self.others.items():
-            named |= {f"{name} {channel}": getattr(other, name) for name in ("partial", "estimate", "interval")}
+            named |= {
+                f"{name} {channel}": getattr(other, name) for name in ("partial", "estimate", "interval", "known")
+            }
         return {name: image for name, image in named.items() if image is not None}
 
     def named(self) -> dict[str, NDArray[Any]]:
@@ -168,10 +175,14 @@ def frame_arrays(recording: RecordingReader, frame: int, channels: Sequence[str]
 
     def images(row: int) -> ChannelImages:
         found, good = stored[names[row]], read.sound & np.isfinite(values[row])
-        partial, _ = partial_frame(chunk.positions[good], values[row][good], path.shape, dwell_us=chunk.dwell_us[good])
+        partial, dwell_map = partial_frame(
+            chunk.positions[good], values[row][good], path.shape, dwell_us=chunk.dwell_us[good]
+        )
+        reach = reach_of(dwell_map > 0)
         if found is None:
-            return ChannelImages(partial, None, None, None)
-        return ChannelImages(partial, found.estimate, found.interval, found.made_by)
+            return ChannelImages(partial, None, None, None, known_pixels(reach))
+        known = known_pixels(reach, found.interval)
+        return ChannelImages(partial, found.estimate, found.interval, found.made_by, known)
 
     first = stored[names[0]]
     return FrameArrays.gridded(

@@ -86,10 +86,29 @@ def test_a_summary_is_drawn_with_whatever_there_is(tmp_path: Path, restored: boo
         method="push_pull",
         fov_nm=12.0,
         caption="coverage 1/10",
+        known=np.arange(64)[None] + np.zeros((48, 1)) < 40,
+        outline=np.array([[0.1, 0.1], [0.1, 0.9], [0.9, 0.9], [0.9, 0.1]]),
     )
     draw_summary(summary, tmp_path / "summary.png")
     with Image.open(tmp_path / "summary.png") as picture:
         pixels = np.asarray(picture.convert("L"))
-    assert pixels.shape[1] > 1000
-    drawn = pixels[: pixels.shape[0] // 2, pixels.shape[1] // 3 : 2 * pixels.shape[1] // 3]
-    assert drawn.std() > 10, "the middle of the upper row shows the partial scan"
+    rows, cols = {1: (1, 1), 2: (1, 2), 3: (1, 3), 6: (2, 3)}[
+        1 + with_truth + 2 * restored + 2 * (restored and with_truth)
+    ]
+    assert pixels.shape[1] > 400 * cols
+    for cell in range(rows * cols):
+        row, column = divmod(cell, cols)
+        within = pixels[
+            row * pixels.shape[0] // rows : (row + 1) * pixels.shape[0] // rows,
+            column * pixels.shape[1] // cols : (column + 1) * pixels.shape[1] // cols,
+        ]
+        assert within.std() > 10, "what there is fills the page"
+
+
+def test_what_is_not_known_is_in_no_figure_and_in_no_panel(tmp_path: Path) -> None:
+    truth = np.tile(np.linspace(0, 100, 80, dtype=np.float32), (60, 1))
+    known = np.zeros(truth.shape, dtype=np.bool_)
+    known[:, :20] = True
+    estimate = np.where(known, truth + 1, 1e6).astype(np.float32)
+    assert frame_figures(truth, estimate, known).rmse_pct == pytest.approx(1.0, rel=0.02)
+    assert frame_figures(truth, estimate).rmse_pct > 1e4

@@ -3,7 +3,8 @@
 ``<u4`` header length, header (JSON, padded with spaces to a multiple of 8 with the length itself), then the
 planes in the header's order. A ``u2`` plane means ``value = low + (high − low)·q/65535``: the rounding is at
 most 1/131070 of the image's range, far below what a screen or an eye resolves, at half the bytes of float32.
-The ``u1`` weight plane is 0 where the beam never was and 1 to 255 in proportion to the dwell.
+The ``u1`` weight plane is 0 where the beam never was and 1 to 255 in proportion to the dwell. A restoration's ``u1``
+plane ``known``, left out where it would be 255 everywhere, is 0 where the samples tell nothing of the specimen.
 
 Frames larger than :data:`MAX_SIDE` are binned by a whole factor (weighted by dwell where there is a weight),
 and the header says by how much.
@@ -92,6 +93,9 @@ def encode_frame(kind: str, seq: int, view: PartialView | RestorationView | Trut
         add_scaled("estimate", image)
         if view.interval is not None:
             add_scaled("interval", _binned(view.interval, None)[0])
+        if view.known is not None:
+            share = _binned(view.known.astype(np.float32), None)[0]
+            add("known", np.where(share >= 0.5, 255, 0).astype(np.uint8))
         header |= {
             "series": str(view.series_id),
             "frame": view.frame,
@@ -99,6 +103,7 @@ def encode_frame(kind: str, seq: int, view: PartialView | RestorationView | Trut
             "latency_ms": view.latency_ms,
             "partial": view.partial,
             "channel": view.channel,
+            "outline": None if view.outline is None else view.outline.tolist(),
             "scanned_utc_ms": view.scanned_utc_ms,
         }
     elif view.image is None:

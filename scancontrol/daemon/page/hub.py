@@ -89,6 +89,8 @@ class RestorationView:
     latency_ms: float | None
     partial: bool = False  # made before the frame's last sample
     channel: str = ""  # the detector that was restored
+    known: npt.NDArray[np.bool_] | None = None  # where samples tell of the specimen; None: everywhere
+    outline: npt.NDArray[np.float64] | None = None  # corners (4, 2) of the scan's region in fractions; None: the field
     scanned_utc_ms: int | None = None  # when the newest sample in it came
 
 
@@ -210,6 +212,8 @@ class LiveHub:
             _check_images(estimate=view.estimate)
         else:
             _check_images(estimate=view.estimate, interval=view.interval)
+        if view.known is not None:
+            _check_images(estimate=view.estimate, known=view.known)
         self._put("restoration", view)
 
     def publish_truth(self, image: Image | None) -> None:
