@@ -149,12 +149,16 @@ class BeamThread:
         return self._run
 
     @property
+    def detectors(self) -> tuple[str, ...]:
+        """Those of the microscope, by name; none before one has answered."""
+        capabilities = self._capabilities
+        return () if capabilities is None else tuple(channel.name for channel in capabilities.detectors)
+
+    @property
     def channels(self) -> tuple[str, ...]:
         """The detectors that the acquisition records, or the last one did; before it, those of the microscope."""
-        run, capabilities = self._run, self._capabilities
-        if run is not None:
-            return run.recording.header.channels
-        return () if capabilities is None else tuple(channel.name for channel in capabilities.detectors)
+        run = self._run
+        return self.detectors if run is None else run.recording.header.channels
 
     @property
     def refusal(self) -> tuple[StartOrder, ScanControlError] | None:

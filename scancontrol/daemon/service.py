@@ -341,6 +341,7 @@ class Daemon:
             page=self._page_url,
             plans=self._plans.names,
             plan=None if run is None else run.planned.figures,
+            detectors=self._beam.detectors,
             channels=self._beam.channels,
             channel=self._shown.among(self._beam.channels) if self._beam.channels else None,
             description=self._describing.now,

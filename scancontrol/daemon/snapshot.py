@@ -99,6 +99,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True, tag="status", tag_fiel
     page: str | None = None  # its address, without the token
     plans: tuple[str, ...] = ()  # that may be started
     plan: PlanFigures | None = None  # of the acquisition that runs, or ran last
+    detectors: tuple[str, ...] = ()  # that the microscope has
     channels: tuple[str, ...] = ()  # detectors that it records; before the first one, those of the microscope
     channel: str | None = None  # the one that is shown and restored from the next samples on
     description: Description = Description()  # what the next recording will say of itself

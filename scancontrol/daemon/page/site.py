@@ -18,6 +18,7 @@ BLANK_PATH: Final = "/blank"
 
 _HTML, _SCRIPT, _STYLE = "text/html; charset=utf-8", "text/javascript; charset=utf-8", "text/css; charset=utf-8"
 _SCRIPTS = (
+    "about",
     "app",
     "colour",
     "controls",
@@ -30,6 +31,8 @@ _SCRIPTS = (
     "link",
     "panel",
     "pictures",
+    "plan_editor",
+    "plan_fields",
     "profile",
     "region",
     "scene",

@@ -12,10 +12,11 @@ import pytest
 
 webdriver = pytest.importorskip("selenium.webdriver")
 from selenium.webdriver.chrome.service import Service  # noqa: E402
+from selenium.webdriver.common.action_chains import ActionChains  # noqa: E402
 from selenium.webdriver.common.by import By  # noqa: E402
 from selenium.webdriver.support.ui import WebDriverWait  # noqa: E402
 
-__all__ = ["By", "Page", "needs_chromium", "start_chromium"]
+__all__ = ["By", "Page", "drag", "needs_chromium", "start_chromium"]
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 
@@ -103,3 +104,13 @@ class Page:
 
     def complaints(self) -> list[dict[str, Any]]:
         return [entry for entry in self.driver.get_log("browser") if entry["level"] in {"SEVERE", "WARNING"}]
+
+
+def drag(page: Page, canvas: str, start: tuple[float, float], end: tuple[float, float]) -> None:
+    """Drag from one place (y, x), in fractions of the canvas, to another."""
+    box = page.driver.find_element(By.ID, canvas)
+    high, wide = box.size["height"], box.size["width"]
+    offsets = [(int((x - 0.5) * wide), int((y - 0.5) * high)) for y, x in (start, end)]
+    actions = ActionChains(page.driver, duration=0)
+    actions.move_to_element_with_offset(box, *offsets[0]).click_and_hold()
+    actions.move_to_element_with_offset(box, *offsets[1]).release().perform()

@@ -9,22 +9,43 @@ from __future__ import annotations
 import argparse
 import queue
 import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from plan_tools import MICROSCOPE
 from scipy.ndimage import distance_transform_edt, gaussian_filter
 
 from scancontrol.acquisition import AcquisitionStatus, Phase
 from scancontrol.acquisition.reasons import explanation
+from scancontrol.daemon.config import DaemonConfig, SpecimenConfig
+from scancontrol.daemon.describing import Describing
+from scancontrol.daemon.desk import Desk
+from scancontrol.daemon.dosing import DoseKeeper
 from scancontrol.daemon.orders import Orders
 from scancontrol.daemon.page.hub import LiveHub, PartialView, RestorationView
-from scancontrol.daemon.page.messages import Abort, EmergencyBlank, Notice, Pause, Record, Resume, Start
+from scancontrol.daemon.page.messages import (
+    Abort,
+    Describe,
+    EmergencyBlank,
+    Notice,
+    Pause,
+    Record,
+    Resume,
+    ShowChannel,
+    Start,
+)
 from scancontrol.daemon.page.server import LiveServer
+from scancontrol.daemon.plans import PlanBook
 from scancontrol.daemon.snapshot import BeamSnapshot, DoseSnapshot, RestorationsSnapshot, Snapshot
-from scancontrol.paths import Raster
+from scancontrol.dose.limits import DoseLimits
+from scancontrol.errors import InvalidInput
+from scancontrol.paths import Archimedean
+from scancontrol.paths.geometry import Placement, Region
+from scancontrol.paths.pattern import CoverageGoal
 from scancontrol.plan.figures import PlanFigures
 from scancontrol.plan.plan import ScanPlan
 from scancontrol.restoration import Provenance
@@ -50,13 +71,15 @@ def specimen(side: int) -> Image:
     return (420 + 900 * columns * (0.7 + 0.5 * y) + 520 * particle + 160 * x).astype(np.float32)
 
 
-def spiral_pixels(side: int, coverage: float) -> npt.NDArray[np.intp]:
-    """Flat indices, in scan order, of the pixels an Archimedean spiral of constant speed touches."""
+def spiral_pixels(side: int, coverage: float, placement: Placement | None = None) -> npt.NDArray[np.intp]:
+    """Flat indices, in scan order, of the pixels an Archimedean spiral of constant speed touches in a region."""
     turns = coverage * side / 2
     length = int(np.pi * turns * side * 1.6)
     share = np.sqrt(np.linspace(0, 1, length))
     radius, angle = share * side / 2, share * turns * 2 * np.pi
     at_y, at_x = side / 2 + radius * np.sin(angle), side / 2 + radius * np.cos(angle)
+    if placement is not None:
+        at_y, at_x = side * placement.to_field(np.stack([at_y, at_x], axis=1) / side).T
     flat = np.clip(at_y, 0, side - 1).astype(np.intp) * side + np.clip(at_x, 0, side - 1).astype(np.intp)
     return flat[np.concatenate(([True], flat[1:] != flat[:-1]))]
 
@@ -73,8 +96,10 @@ def fill(image: Image, weight: npt.NDArray[np.uint8]) -> tuple[Image, Image]:
     return estimate, (0.25 + 1.1 * (1 - np.exp(-distance / 5))).astype(np.float32) * spread
 
 
-def scan_plan(name: str) -> ScanPlan:
-    return ScanPlan(name=name, shape=(64, 64), fov_nm=12.8, dwell_us=1.0, patterns=(Raster(),))
+def scan_plan(name: str, side: int) -> ScanPlan:
+    """The plan whose name ends in one over its coverage."""
+    pattern = Archimedean(coverage=CoverageGoal(value=1 / int(name.rsplit("-", 1)[1])))
+    return ScanPlan(name=name, shape=(side, side), fov_nm=12.8, dwell_us=2.0, frames=200, patterns=(pattern,))
 
 
 class SyntheticDaemon:
@@ -84,7 +109,7 @@ class SyntheticDaemon:
         self.hub, self.side, self.steps, self.pace_s = hub, side, steps, pace_s
         self.truth = specimen(side)
         self.path = spiral_pixels(side, coverage)
-        self.coverage = coverage
+        self.coverage, self.region, self.rotation_deg = coverage, Region(), 0.0
         self.rng = np.random.default_rng(7)
         self.phase, self.reason, self.frame, self.series = "idle", None, 0, 0
         self.plan: str | None = PLANS[0]
@@ -94,6 +119,13 @@ class SyntheticDaemon:
         self.taken: list[object] = []
         self.orders, self.confirms, self.catching_up = Orders(), True, 0
         self.received, self.latencies = 0, [7.9]
+        self.channels, self.channel = ("HAADF",), "HAADF"
+        self._folder = tempfile.TemporaryDirectory()
+        folder = Path(self._folder.name)
+        self.book = PlanBook({name: scan_plan(name, side) for name in PLANS}, folder / "presets", self.say)
+        self.dose = DoseKeeper(SpecimenConfig(limits=DoseLimits(area_e_per_a2=1e6)), folder / "ledger")
+        self.describing = Describing(DaemonConfig(microscope="tcp://127.0.0.1:5555", operator="test"), folder)
+        hub.on_inquiry = Desk(self.book, self.dose, lambda: MICROSCOPE).answer
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._run, name="synthetic-daemon", daemon=True)
 
@@ -106,6 +138,11 @@ class SyntheticDaemon:
     def __exit__(self, *exc_info: object) -> None:
         self._end.set()
         self._thread.join(5)
+        self.dose.close()
+        self._folder.cleanup()
+
+    def say(self, text: str, level: str = "info") -> None:
+        self.hub.publish_notice(Notice(text, level))  # type: ignore[arg-type]
 
     def _run(self) -> None:
         while not self._end.is_set():
@@ -124,14 +161,18 @@ class SyntheticDaemon:
             self.taken.append(command)
         match command:
             case Start(plan=plan, number=number):
-                self.orders.start(scan_plan(str(plan)), number)
+                asked_for = self.book.find(plan)
+                self.orders.start(asked_for, number)
                 order = self.orders.take()
                 assert order is not None
                 self.orders.lifted(order)
                 self.order = order
-                self.plan, self.phase, self.reason, self.blanked = str(plan), "scanning", None, False
+                self.plan, self.phase, self.reason, self.blanked = asked_for.name, "scanning", None, False
                 self.series, self.frame = self.series + 1, 0
-                self.hub.publish_notice(Notice(f"Started {plan}."))
+                self.region, self.rotation_deg = asked_for.region, asked_for.rotation_deg
+                placement = Placement((self.side, self.side), self.region, self.rotation_deg)
+                self.path = spiral_pixels(self.side, self.coverage, placement)
+                self.say(f"Started {asked_for.name}.")
             case Pause():
                 self.phase, self.blanked = "paused", True
                 self.hub.publish_notice(Notice("Paused; beam blanked."))
@@ -150,8 +191,18 @@ class SyntheticDaemon:
                     self.orders.confirm(self.orders.blank_to_say or 0)
                 self.phase, self.reason, self.blanked = "ended", "operator_blank", True
                 self.hub.publish_notice(Notice("Beam blanked by the operator.", "error"))
+            case ShowChannel(channel=name):
+                self.channel = name
+                self.say(f"{name} is shown and restored from here on")
+            case Describe(about=change):
+                try:
+                    self.describing.change(change)
+                except InvalidInput as error:
+                    asked.refused(error)
+                    return
             case Record(on=on):
                 self.recording = "2026-11-23T1532-spiral-20.h5" if on else None
+        asked.done()
 
     def scan_frame(self) -> None:
         """One frame in ``steps`` parts, a partial restoration half way, and the final one."""
@@ -204,7 +255,11 @@ class SyntheticDaemon:
         self.hub.publish_status(
             Snapshot(
                 utc_ns=time.time_ns(),
-                plans=PLANS,
+                plans=self.book.names,
+                channels=self.channels,
+                channel=self.channel,
+                detectors=self.channels,
+                description=self.describing.now,
                 plan=PlanFigures(
                     plan=self.plan or "",
                     pattern="Archimedean spiral, constant speed",

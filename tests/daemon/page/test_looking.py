@@ -16,7 +16,7 @@ from synthetic_daemon import PLANS, SyntheticDaemon
 from scancontrol.daemon.page.messages import Abort, EmergencyBlank, Pause, Start
 
 pytest.importorskip("selenium")
-from chromium import By, Page, needs_chromium
+from chromium import By, Page, drag, needs_chromium
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.keys import Keys
 
@@ -40,16 +40,6 @@ def saved(browser: Any, tmp_path: Path) -> Iterator[Path]:
     browser.execute_cdp_cmd(command, {"behavior": "allow", "downloadPath": str(tmp_path)})
     yield tmp_path
     browser.execute_cdp_cmd(command, {"behavior": "default"})
-
-
-def drag(page: Page, canvas: str, start: tuple[float, float], end: tuple[float, float]) -> None:
-    """Drag from one place (y, x), in fractions of the canvas, to another."""
-    box = page.driver.find_element(By.ID, canvas)
-    high, wide = box.size["height"], box.size["width"]
-    offsets = [(int((x - 0.5) * wide), int((y - 0.5) * high)) for y, x in (start, end)]
-    actions = ActionChains(page.driver, duration=0)
-    actions.move_to_element_with_offset(box, *offsets[0]).click_and_hold()
-    actions.move_to_element_with_offset(box, *offsets[1]).release().perform()
 
 
 def write(page: Page, text: str) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+import msgspec
 import numpy as np
 import pytest
 import tifffile
@@ -15,7 +16,11 @@ from scipy.ndimage import distance_transform_edt, map_coordinates
 
 from scancontrol.daemon.page.frames import encode_frame
 from scancontrol.daemon.page.hub import PartialView
+from scancontrol.daemon.plans import plan_of
+from scancontrol.errors import InvalidInput
+from scancontrol.paths import JitteredGrid
 from scancontrol.paths.geometry import Placement, Region
+from scancontrol.plan.plan import ScanPlan, load_plan
 
 pytest.importorskip("selenium")
 from chromium import Page, needs_chromium
@@ -276,3 +281,83 @@ def test_frames_are_kept_to_be_stepped_back_through(page: Page) -> None:
         "s.step(-99); seen.push(at()); s.step(99); seen.push(at()); return seen",
     )
     assert told == [[39, 39, 0], [37, 37, 2], [37, 37, 3], [9, 9, 31], [40, 40, 0]]
+
+
+CYCLE = {
+    "name": "two in turn",
+    "shape": [64, 96],
+    "fov_nm": 10.0,
+    "dwell_us": 1.5,
+    "frames": 6,
+    "settle": {"tolerance_px": 0.5, "flyback_us": 3.0},
+    "patterns": [
+        {"kind": "archimedean", "coverage": {"value": 0.05, "by": "touched"}, "extent": "inscribed"},
+        {"kind": "jittered_grid", "points": 300, "seed": 4},
+    ],
+}
+
+
+def edited(page: Page, plan: dict[str, Any], **changes: object) -> ScanPlan:
+    """``plan`` as the editor's form sends it after ``changes`` to its fields, read as the daemon reads it."""
+    sent = page.module("plan_fields", "return m.planOf(v[0], {...m.fieldsOf(v[0]), ...v[1]})", plan, changes)
+    return plan_of(sent)
+
+
+@pytest.mark.parametrize(
+    "file", sorted((Path(__file__).parents[3] / "config").glob("plan-*.yaml")), ids=lambda f: f.stem
+)
+def test_a_plan_that_is_not_edited_goes_through_the_form_unchanged(page: Page, file: Path) -> None:
+    plan = load_plan(file)
+    assert edited(page, msgspec.to_builtins(plan)) == plan
+
+
+def test_what_the_form_does_not_show_is_kept(page: Page) -> None:
+    plan = edited(page, CYCLE, dwell_us="2.5", frames="9")
+    assert (plan.dwell_us, plan.frames) == (2.5, 9)
+    assert msgspec.structs.replace(plan, dwell_us=1.5, frames=6) == plan_of(CYCLE)
+
+
+def test_a_coverage_takes_the_place_of_the_patterns_own_parameter(page: Page) -> None:
+    plan = edited(page, {**CYCLE, "patterns": CYCLE["patterns"][1:]}, one_in="20", by="dose")
+    (grid,) = plan.patterns
+    assert isinstance(grid, JitteredGrid)
+    assert (grid.points, grid.seed) == (None, 4)
+    assert grid.coverage is not None
+    assert (grid.coverage.value, grid.coverage.by) == (0.05, "dose")
+
+
+def test_another_pattern_is_one_that_each_frame_varies(page: Page) -> None:
+    plan = edited(page, {**CYCLE, "patterns": CYCLE["patterns"][:1]}, kind="jittered_grid")
+    (grid,) = plan.patterns
+    assert isinstance(grid, JitteredGrid)
+    assert grid.seed_per_frame
+    assert grid.coverage is not None
+    assert grid.coverage.value == 0.05
+
+
+@pytest.mark.parametrize("field", ["dwell_us", "fov_nm", "frames", "rows", "cols", "one_in", "interval_s"])
+def test_a_field_that_holds_no_number_is_named_before_anybody_is_asked(page: Page, field: str) -> None:
+    for text in ("", "two"):
+        odd = page.module("plan_fields", "return m.oddField({...m.fieldsOf(v[0]), ...v[1]})", CYCLE, {field: text})
+        if field == "one_in" and not text:
+            assert odd is None, "no coverage is asked for"
+        else:
+            assert page.module("plan_fields", "return m.fieldOf(v[0])", odd["quantity"]) == field
+    assert page.module("plan_fields", "return m.oddField(m.fieldsOf(v[0]))", CYCLE) is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"dwell_us": "-1"}, "dwell_us"),
+        ({"rows": "1"}, "rows"),
+        ({"frames": "0"}, "frames"),
+        ({"name": " "}, "name"),
+        ({"one_in": "0.5"}, "one_in"),
+        ({"region": {"y": 0.5, "x": 0, "height": 0.7, "width": 1, "rotation_deg": 0}}, "region"),
+    ],
+)
+def test_what_the_daemon_refuses_is_shown_at_its_field(page: Page, changes: dict[str, object], field: str) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        edited(page, CYCLE, **changes)
+    assert page.module("plan_fields", "return m.fieldOf(v[0])", refused.value.quantity) == field

@@ -1,6 +1,7 @@
 // The page: what is wired to what, and drawing it once per screen refresh. link.js brings messages, scene.js keeps what
 // came, pictures.js and graph.js draw it, figures.js the numbers; controls.js and tools.js ask.
 
+import { About } from './about.js';
 import { Controls } from './controls.js';
 import { logNotice, showStatus } from './figures.js';
 import { Graph } from './graph.js';
@@ -8,6 +9,7 @@ import { CLIPS, Contrast } from './histogram.js';
 import { BlankLine, Link, takeToken } from './link.js';
 import { Panel, Viewport } from './panel.js';
 import { absence, Pictures } from './pictures.js';
+import { PlanEditor } from './plan_editor.js';
 import { Scene } from './scene.js';
 import { saveSnapshot } from './snapshot.js';
 import { byArrows, showChosen } from './tabs.js';
@@ -16,12 +18,12 @@ import { Tools } from './tools.js';
 const byId = (id) => document.getElementById(id);
 const STALE_MS = 4000;
 
-const seen = { connected: false, everConnected: false, role: null, status: null, acks: [] };
+const seen = { side: 'figures', plans: '', connected: false, everConnected: false, role: null, status: null, acks: [] };
 let scheduled = false;
 
 const scene = new Scene();
 const contrast = new Contrast(byId('histogram'), schedule);
-const tools = new Tools(schedule, () => {});
+const tools = new Tools(schedule, (region) => { if (region) show('plan'); editor.takeRegion(region); });
 const viewport = new Viewport();
 const panelOf = (side) => new Panel(byId(`${side}-canvas`), viewport, tools, schedule, (place) => {
   pictures.cursor = place && { place, panel: side };
@@ -31,13 +33,20 @@ const pictures = new Pictures({ left: panelOf('left'), right: panelOf('right') }
 const graph = new Graph(contrast, schedule);
 const token = takeToken();
 const viewTabs = byId('views');
+const ask = (message) => link.ask(message);
+const about = new About(ask);
+const editor = new PlanEditor(ask, {
+  changed: schedule, log: logNotice, start: () => controls.startEdited(),
+  regionChanged(region) { tools.region = region; schedule(); },
+});
 
-const controls = new Controls((command) => link.send(command), new BlankLine(token), {
+const controls = new Controls((command) => link.send(command), new BlankLine(token), editor, {
   view(view) { if (!viewTabs.querySelector(`[data-view="${view}"]`).hidden) { pictures.view = view; schedule(); } },
   overlay() { pictures.overlay = !pictures.overlay; schedule(); },
   lock() { contrast.toggleLock(); },
   clip(by) { contrast.step(by); },
   tone(chosen) { Object.assign(contrast, chosen); byId('gamma-value').textContent = `γ ${contrast.gamma.toFixed(2)}`; schedule(); },
+  edit() { show(seen.side === 'plan' ? 'figures' : 'plan'); },
   tool(kind) { tools.choose(kind); },
   clear() { tools.clear(); },
   step(by) { scene.step(by); follow(); schedule(); },
@@ -53,13 +62,23 @@ const controls = new Controls((command) => link.send(command), new BlankLine(tok
   },
 });
 byArrows(viewTabs);
+byArrows(byId('sides'));
+for (const tab of byId('sides').querySelectorAll('[role="tab"]')) tab.addEventListener('click', () => show(tab.dataset.side));
+show('figures');
+
+/** Show one of the side's panels: figures, plan or about. */
+function show(side) {
+  seen.side = side;
+  showChosen(byId('sides'), (tab) => tab.dataset.side === side);
+  for (const name of ['figures', 'plan', 'about']) byId(`side-${name}`).hidden = name !== side;
+}
 
 const link = new Link(token, {
   open() { seen.connected = true; seen.everConnected = true; if (seen.status) seen.status.arrivedAt = performance.now(); schedule(); },
   close() { seen.connected = false; seen.acks = []; schedule(); },
   message(message) {
     if (message.type === 'status') seen.status = { ...message, arrivedAt: performance.now() };
-    else if (message.type === 'hello') { seen.role = message.role; scene.clear(); } // it may be another daemon than before
+    else if (message.type === 'hello') { seen.role = message.role; seen.plans = ''; scene.clear(); } // it may be another daemon than before
     else if (message.type === 'notice') logNotice(message.text, message.level, message.utc_ms);
     else if (message.type === 'refusal') logNotice(message.text, 'warning', null);
     schedule();
@@ -122,6 +141,10 @@ function draw() {
   drawBanner();
   if (status) showStatus(status, absent ? null : shown.restoration, contrast.measured && [contrast.low, contrast.high]);
   controls.update(status, seen.role, seen.connected);
+  about.update(status?.description, controls.operator);
+  editor.update(status?.detectors ?? status?.channels ?? [], controls.operator);
+  const plans = status?.plans.join('\n') ?? '';
+  if (seen.connected && seen.plans !== plans) { seen.plans = plans; editor.refresh(); }
   pictures.draw(shown, status);
   contrast.showRestored = !absent;
   graph.draw(tools, absent ? { ...shown, restoration: null } : shown);

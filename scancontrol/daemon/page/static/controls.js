@@ -1,13 +1,18 @@
 // Buttons and keys. Each asks; what really happened comes back in the status.
 
+import { EDITED } from './plan_editor.js';
+
 const byId = (id) => document.getElementById(id);
 const RUNNING = ['arming', 'scanning', 'paused'];
 
 export class Controls {
-  /** `send(command)`, `blankLine` the second way to blank; `act` holds what changes only this page. */
-  constructor(send, blankLine, act) {
+  /** `send(command)`, `blankLine` the second way to blank, `editor` of plans; `act` holds what changes only this page. */
+  constructor(send, blankLine, editor, act) {
     this.send = send;
     this.blankLine = blankLine;
+    this.editor = editor;
+    this.edited = false; // whether the editor's plan was another than those that are offered
+    this.afterAbort = null; // the plan to start once what was aborted for it has ended
     this.status = null;
     this.role = null;
     this.connected = false;
@@ -24,6 +29,8 @@ export class Controls {
     for (const [id, action] of Object.entries(clicks)) byId(id).addEventListener('click', action);
     for (const tab of document.querySelectorAll('[data-view]')) tab.addEventListener('click', () => act.view(tab.dataset.view));
     for (const tool of document.querySelectorAll('[data-tool]')) tool.addEventListener('click', () => act.tool(tool.dataset.tool));
+    byId('plan').addEventListener('change', () => { if (!editor.edited) editor.load(byId('plan').value); });
+    byId('channel').addEventListener('change', () => this.send({ type: 'show_channel', channel: byId('channel').value }));
     byId('map').addEventListener('change', () => act.tone({ map: byId('map').value }));
     byId('gamma').addEventListener('input', () => act.tone({ gamma: 2 ** Number(byId('gamma').value) }));
     this.keys = {
@@ -31,7 +38,8 @@ export class Controls {
       o: act.overlay, l: act.lock, '[': () => act.clip(-1), ']': () => act.clip(1),
       '+': () => act.zoom(1.5), '=': () => act.zoom(1.5), '-': () => act.zoom(1 / 1.5), 0: () => act.zoom(0),
       1: () => act.view('restoration'), 2: () => act.view('interval'), 3: () => act.view('difference'), 4: () => act.view('truth'),
-      f: () => act.view('fourier'), m: () => act.tool('line'), delete: act.clear,
+      f: () => act.view('fourier'), m: () => act.tool('line'), a: () => act.tool('region'), delete: act.clear,
+      e: act.edit, d: () => this.nextChannel(),
       ',': () => act.step(-1), '.': () => act.step(1), s: (shift) => act.save(shift ? 'tiff' : 'png'),
       '?': () => byId('help').showModal(),
     };
@@ -73,6 +81,9 @@ export class Controls {
 
   get operator() { return this.connected && this.role === 'operator' && this.status !== null; }
 
+  /** The plan that a Start would take: a name that is offered, or the edited plan itself. */
+  get plan() { return byId('plan').value === EDITED ? this.editor.plan : byId('plan').value; }
+
   go() {
     if (byId('go').disabled) return;
     const { scan, orders } = this.status;
@@ -81,7 +92,33 @@ export class Controls {
     this.sent = orders.number;
     byId('go').disabled = true;
     if (scan.phase === 'paused') this.send({ type: 'resume', number: orders.number });
-    else this.send({ type: 'start', plan: byId('plan').value, number: orders.number });
+    else this.send({ type: 'start', plan: this.plan, number: orders.number });
+  }
+
+  /** Start the edited plan; what runs is aborted first, and the Start given once it has ended. */
+  startEdited() {
+    if (byId('plan-start').disabled) return;
+    const { orders } = this.status;
+    byId('plan').value = EDITED;
+    if (!orders.start) { this.sent = orders.number; this.send({ type: 'start', plan: this.editor.plan, number: orders.number }); return; }
+    // Whatever else is ordered before it has ended, here or elsewhere, takes this back.
+    this.afterAbort = { number: orders.number + 1, plan: this.editor.plan };
+    this.send({ type: 'abort' });
+  }
+
+  followAbort() {
+    const { afterAbort: waits, status } = this;
+    if (!waits || !this.operator || status.orders.number < waits.number) return;
+    if (status.orders.number > waits.number || status.orders.blank !== 'off') { this.afterAbort = null; return; }
+    if (status.orders.start) return;
+    this.afterAbort = null;
+    this.sent = waits.number;
+    this.send({ type: 'start', plan: waits.plan, number: waits.number });
+  }
+
+  nextChannel() {
+    const { channels = [], channel } = this.status ?? {};
+    if (this.operator && channels.length > 1) this.send({ type: 'show_channel', channel: channels[(channels.indexOf(channel) + 1) % channels.length] });
   }
 
   abort() { if (!byId('abort').disabled) this.send({ type: 'abort' }); }
@@ -101,25 +138,49 @@ export class Controls {
     const phase = status?.scan.phase;
     const running = RUNNING.includes(phase);
     const busy = Boolean(status?.orders.start); // an acquisition has the beam, or is about to
-    const plan = byId('plan');
-    const names = (status?.plans ?? []).join('\n');
-    if (plan.dataset.names !== names) {
-      const before = plan.value;
-      plan.dataset.names = names;
-      const plans = status?.plans ?? [];
-      plan.replaceChildren(...plans.map((name) => new Option(name, name)));
-      plan.value = plans.includes(before) ? before : status?.plan?.plan ?? plans[0] ?? '';
-    }
-    if (running && status.plan && document.activeElement !== plan) plan.value = status.plan.plan;
-    plan.disabled = !this.operator || running;
+    this.offer(status, running);
     const reachable = this.operator && status.microscope.connected && status.orders.blank !== 'asked';
     byId('go-text').textContent = phase === 'paused' ? 'Resume' : running ? 'Pause' : 'Start';
     if (running && phase !== 'paused') byId('go').disabled = !reachable;
     else byId('go').disabled = !reachable || phase === 'aborting' || this.sent === status.orders.number || (!running && (busy || !plan.value));
+    const checked = this.editor.checked?.type === 'plan_checked';
+    byId('plan-start').disabled = !reachable || !checked || phase === 'aborting' || this.afterAbort !== null || this.sent === status.orders.number;
+    byId('plan-start').textContent = this.afterAbort ? 'Starts once the other has ended' : busy ? 'Abort and start this plan' : 'Start this plan';
+    this.followAbort();
     // Abort always wins: it is there for whatever runs, waits, is armed or is gone on with.
     byId('abort').disabled = !this.operator || !busy;
     byId('blank').disabled = !connected && !this.blankLine.open;
     for (const id of ['plan-label', 'acquisition']) byId(id).hidden = role === 'observer';
     byId('role').hidden = role !== 'observer';
+  }
+
+  /** The list of plans, with the edited one on top, and that of detectors. */
+  offer(status, running) {
+    const plan = byId('plan');
+    const edited = this.editor.edited;
+    const plans = status?.plans ?? [];
+    const names = [edited ? this.editor.plan.name : '', ...plans].join('\n');
+    if (plan.dataset.names !== names) {
+      const before = plan.value;
+      plan.dataset.names = names;
+      plan.replaceChildren(...(edited ? [new Option(`${EDITED} ${this.editor.plan.name}`, EDITED)] : []), ...plans.map((name) => new Option(name, name)));
+      // What was just edited is what one means to start.
+      const chosen = edited && !this.edited ? EDITED : before === EDITED && !edited ? this.editor.base?.name : before;
+      plan.value = plans.includes(chosen) || (chosen === EDITED && edited) ? chosen : status?.plan?.plan ?? plans[0] ?? '';
+      if (plan.selectedIndex < 0) plan.value = plans[0] ?? '';
+    }
+    this.edited = edited;
+    const runs = running && status.plan ? status.plan.plan : null;
+    if (runs !== null && document.activeElement !== plan) plan.value = plans.includes(runs) ? runs : edited ? EDITED : plan.value;
+    plan.disabled = !this.operator || running;
+    const channels = status?.channels ?? [];
+    byId('channel-label').hidden = channels.length < 2;
+    const channel = byId('channel');
+    if (channel.dataset.names !== channels.join('\n')) {
+      channel.dataset.names = channels.join('\n');
+      channel.replaceChildren(...channels.map((name) => new Option(name, name)));
+    }
+    if (document.activeElement !== channel) channel.value = status?.channel ?? channels[0] ?? '';
+    channel.disabled = !this.operator;
   }
 }

@@ -45,6 +45,8 @@ export class Link {
     this.token = token;
     this.handlers = handlers;
     this.failures = 0;
+    this.asked = new Map(); // who waits for the answer to which request
+    this.requests = 0;
     this.connect();
   }
 
@@ -58,10 +60,12 @@ export class Link {
     let opened = false;
     this.socket.onopen = () => { opened = true; this.failures = 0; this.handlers.open(); };
     this.socket.onmessage = (event) => {
-      if (typeof event.data === 'string') this.handlers.message(JSON.parse(event.data));
+      if (typeof event.data === 'string') this.heard(JSON.parse(event.data));
       else this.handlers.frame(decodeFrame(event.data));
     };
     this.socket.onclose = () => {
+      for (const answer of this.asked.values()) answer({ type: 'refusal', text: 'the connection to the daemon was lost before it answered' });
+      this.asked.clear();
       this.handlers.close(opened);
       const wait = RETRY_MS[Math.min(this.failures, RETRY_MS.length - 1)];
       this.failures += 1;
@@ -73,5 +77,19 @@ export class Link {
     if (!this.open) return false;
     this.socket.send(JSON.stringify(message));
     return true;
+  }
+
+  heard(message) {
+    const answer = this.asked.get(message.request);
+    if (answer) { this.asked.delete(message.request); answer(message); } else this.handlers.message(message);
+  }
+
+  /** Send a message that is answered; resolves to the answer, which may be a refusal. */
+  ask(message) {
+    return new Promise((resolve) => {
+      const request = ++this.requests;
+      if (this.send({ ...message, request })) this.asked.set(request, resolve);
+      else resolve({ type: 'refusal', text: 'not connected to the daemon' });
+    });
   }
 }

@@ -179,7 +179,7 @@ export class Panel {
     if (this.cursor) this.drawCursor(place);
     if (decor.scale) this.drawScaleBar(inside, decor.scale.width / place.width, decor.scale.text);
     if (decor.bar) this.drawColourBar(inside, decor.bar);
-    if (decor.watermark) this.drawLabel(inside.left + 10, inside.top + 10, ...decor.watermark);
+    if (decor.watermark) this.drawLabel(inside, ...decor.watermark);
   }
 
   drawScaleBar(inside, perPixel, words) {
@@ -216,15 +216,16 @@ export class Panel {
     context.textAlign = 'left';
   }
 
-  drawLabel(x, y, text, colour) {
+  drawLabel(inside, text, colour) {
     const { context } = this;
-    const width = context.measureText(text).width;
+    const [x, y] = [inside.left + 10, inside.top + 10];
+    const width = Math.min(context.measureText(text).width, Math.max(40, inside.right - x - 26));
     context.textAlign = 'left';
     context.fillStyle = 'rgba(8, 11, 16, 0.84)';
     context.fillRect(x - 2, y - 1, width + 18, 22);
     context.fillStyle = colour;
     context.fillRect(x - 2, y - 1, 3, 22);
-    context.fillText(text, x + 8, y + 10.5);
+    context.fillText(text, x + 8, y + 10.5, width);
   }
 
   drawCursor(place) {

@@ -49,13 +49,13 @@ export function insideField(region, shape) {
   fitted.y += Math.max(0, -top) - Math.max(0, bottom - 1);
   fitted.x += Math.max(0, -left) - Math.max(0, right - 1);
   // Rounded as a person would type it; what rounding put outside is shrunk away.
-  const near = (value) => Math.round(value * 1e4) / 1e4;
+  const near = (value) => Math.round(value * 1e3) / 1e3;
   const rounded = (by) => ({
     y: near(fitted.y + (fitted.height * (1 - by)) / 2), x: near(fitted.x + (fitted.width * (1 - by)) / 2),
     height: near(fitted.height * by), width: near(fitted.width * by), rotation_deg: fitted.rotation_deg,
   });
   const leaves = (one) => reach(one).some(([low, high]) => low < 0 || high > 1 + 1e-9);
   let by = 1;
-  while (by > 0.99 && leaves(rounded(by))) by -= 5e-4;
+  while (by > 0.98 && leaves(rounded(by))) by -= 1e-3;
   return rounded(by);
 }
