@@ -25,6 +25,7 @@ from scancontrol.daemon.config import DaemonConfig, SpecimenConfig
 from scancontrol.daemon.describing import Describing
 from scancontrol.daemon.desk import Desk
 from scancontrol.daemon.dosing import DoseKeeper
+from scancontrol.daemon.frame_answers import FrameAnswers
 from scancontrol.daemon.orders import Orders
 from scancontrol.daemon.page.hub import LiveHub, PartialView, RestorationView
 from scancontrol.daemon.page.messages import (
@@ -116,6 +117,7 @@ class SyntheticDaemon:
         self.recording: str | None = "2026-11-23T1530-spiral-20.h5"
         self.restorer_state, self.restarts, self.blanked = "ready", 0, True
         self.warnings: tuple[str, ...] = ()
+        self.claimed_by: str | None = None
         self.taken: list[object] = []
         self.orders, self.confirms, self.catching_up = Orders(), True, 0
         self.received, self.latencies = 0, [7.9]
@@ -125,7 +127,7 @@ class SyntheticDaemon:
         self.book = PlanBook({name: scan_plan(name, side) for name in PLANS}, folder / "presets", self.say)
         self.dose = DoseKeeper(SpecimenConfig(limits=DoseLimits(area_e_per_a2=1e6)), folder / "ledger")
         self.describing = Describing(DaemonConfig(microscope="tcp://127.0.0.1:5555", operator="test"), folder)
-        hub.on_inquiry = Desk(self.book, self.dose, lambda: MICROSCOPE).answer
+        hub.desk = Desk(self.book, self.dose, FrameAnswers(folder, hub), lambda: MICROSCOPE)
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._run, name="synthetic-daemon", daemon=True)
 
@@ -259,6 +261,7 @@ class SyntheticDaemon:
                 channels=self.channels,
                 channel=self.channel,
                 detectors=self.channels,
+                claimed_by=self.claimed_by,
                 description=self.describing.now,
                 plan=PlanFigures(
                     plan=self.plan or "",

@@ -125,6 +125,7 @@ def test_a_region_can_be_typed_and_turned(editor: Page, daemon: SyntheticDaemon)
     editor.until(lambda: "3.84 nm × 5.12 nm" in editor.text("plan-region-size"), "its size")
     write(editor, "plan-height", "0.9")
     write(editor, "plan-y", "0.05")
+    write(editor, "plan-rotation_deg", "80")
     editor.until(lambda: "turns a corner" in editor.text("plan-said"), "it leaves the field")
 
 
@@ -177,3 +178,15 @@ def test_an_observer_sees_the_plan_and_changes_nothing(
     assert not page.enabled("plan-dwell_us")
     assert not page.enabled("plan-start")
     assert daemon.taken == []
+
+
+def test_while_a_script_holds_the_start_the_page_says_whose_and_can_still_blank(
+    editor: Page, daemon: SyntheticDaemon
+) -> None:
+    daemon.claimed_by = "anna"
+    editor.until(lambda: editor.shown("claim"), "said")
+    assert editor.text("claim") == "a script of anna starts"
+    assert not editor.enabled("go")
+    assert not editor.enabled("plan-start")
+    editor.press("b")
+    editor.until(lambda: EmergencyBlank() in daemon.taken, "blanked")

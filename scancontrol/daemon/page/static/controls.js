@@ -139,12 +139,15 @@ export class Controls {
     const running = RUNNING.includes(phase);
     const busy = Boolean(status?.orders.start); // an acquisition has the beam, or is about to
     this.offer(status, running);
+    const claimed = status?.claimed_by ?? null; // a script alone may start, for as long as it lives
+    byId('claim').hidden = claimed === null;
+    byId('claim').textContent = claimed === null ? '' : `a script of ${claimed} starts`;
     const reachable = this.operator && status.microscope.connected && status.orders.blank !== 'asked';
     byId('go-text').textContent = phase === 'paused' ? 'Resume' : running ? 'Pause' : 'Start';
     if (running && phase !== 'paused') byId('go').disabled = !reachable;
-    else byId('go').disabled = !reachable || phase === 'aborting' || this.sent === status.orders.number || (!running && (busy || !plan.value));
+    else byId('go').disabled = !reachable || phase === 'aborting' || this.sent === status.orders.number || (!running && (busy || claimed || !byId('plan').value));
     const checked = this.editor.checked?.type === 'plan_checked';
-    byId('plan-start').disabled = !reachable || !checked || phase === 'aborting' || this.afterAbort !== null || this.sent === status.orders.number;
+    byId('plan-start').disabled = !reachable || !checked || claimed !== null || phase === 'aborting' || this.afterAbort !== null || this.sent === status.orders.number;
     byId('plan-start').textContent = this.afterAbort ? 'Starts once the other has ended' : busy ? 'Abort and start this plan' : 'Start this plan';
     this.followAbort();
     // Abort always wins: it is there for whatever runs, waits, is armed or is gone on with.
@@ -158,7 +161,8 @@ export class Controls {
   offer(status, running) {
     const plan = byId('plan');
     const edited = this.editor.edited;
-    const plans = status?.plans ?? [];
+    // What was saved a moment ago is offered before the next status says so.
+    const plans = [...new Set([...(status?.plans ?? []), ...this.editor.offered.map((one) => one.plan.name)])];
     const names = [edited ? this.editor.plan.name : '', ...plans].join('\n');
     if (plan.dataset.names !== names) {
       const before = plan.value;
