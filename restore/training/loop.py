@@ -82,9 +82,8 @@ class Training:
             start_from(self.network, Path(config.start_from))
         for name in ("inner", "trainer", "outer"):
             getattr(self.network, name).requires_grad_(name in config.trains)
-        self.average = {
-            name: value.detach().clone() for name, value in self.network.state_dict().items()
-        }  # what ships: the running mean of the weights
+        # What ships, the running mean of the weights:
+        self.average = {name: value.detach().clone() for name, value in self.network.state_dict().items()}
         self.loss = GeneratorLoss(
             config.loss, float("outer" in config.trains), sorted({c.size for c in config.crops})
         ).to(self.device)
@@ -106,7 +105,7 @@ class Training:
         self.mixed = fast if config.mixed_precision == "auto" else config.mixed_precision
         self.replay = HardExamples(config.replay)
         self.model = self.processes.together(self.network, self._one_small_loss)  # as all processes train it
-        self.steps_done, self.images_drawn, self.minutes_before = (0, 0, 0.0)  # minutes: of earlier sessions
+        self.steps_done, self.images_drawn, self.minutes_before = 0, 0, 0.0  # minutes: of earlier sessions
         self.started, self.began = clock(), time.monotonic()  # this session, by the schedule's clock and by ours
         self.waited_s = 0.0  # for images
         self._order: tuple[int, list[int]] = (-1, [])  # epoch, and its images in the order that they are drawn
