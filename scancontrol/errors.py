@@ -8,6 +8,7 @@
     ├── StorageError        the disk or the operating system does not take or give what is to be kept
     │   └── LedgerInUse     another process keeps this specimen's dose ledger
     ├── OrderRefused        what the operator asked for was done already, or something came after it
+    ├── ScanEnded           a scan that a script waits for did not come to its end
     ├── LinkError           a peer cannot be reached, or is gone
     │   ├── VersionMismatch a peer speaks another version of the protocol
     │   └── RequestRefused  the microscope will not do what it was asked
@@ -39,6 +40,7 @@ __all__ = [
     "RemoteProtocolError",
     "RequestRefused",
     "ScanControlError",
+    "ScanEnded",
     "StorageError",
     "VersionMismatch",
     "within",
@@ -115,6 +117,18 @@ class LedgerInUse(StorageError):
 
 class OrderRefused(ScanControlError):
     """What the operator asked for was done already, or something was ordered after it; nothing has changed."""
+
+
+class ScanEnded(ScanControlError):
+    """A scan did not come to its end; what was exposed is recorded.
+
+    ``reason`` is the finish reason, such as ``aborted``; ``recording`` names the file, None if none was begun.
+    """
+
+    def __init__(self, reason: str, message: str, recording: str | None = None) -> None:
+        super().__init__(message or reason)
+        self.reason = reason
+        self.recording = recording
 
 
 class LinkError(ScanControlError):

@@ -27,6 +27,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "demo", help="watch a simulated microscope being scanned and restored live", description=__doc__
     )
     parser.add_argument("--frames", type=int, metavar="N", help="end after N frames (default: go on until Ctrl-C)")
+    parser.add_argument("--idle", action="store_true", help="start nothing: the page, a script or a terminal does")
     parser.add_argument("--headless", action="store_true", help="no page; needs --frames")
     parser.add_argument("--out", type=Path, metavar="DIR", help="recording, report.json and summary.png go here")
     parser.add_argument("--specimen", type=Path, metavar="IMAGE", help="a grayscale TIFF, PNG, WebP or NPY micrograph")
@@ -72,6 +73,8 @@ def run(arguments: argparse.Namespace) -> int:
 def _check(arguments: argparse.Namespace) -> None:
     if arguments.frames is not None and not 1 <= arguments.frames <= 1_000_000:
         raise InvalidInput("--frames", arguments.frames, "is outside 1 to 1000000", "give how many frames to take")
+    if arguments.idle and (arguments.frames is not None or arguments.headless):
+        raise InvalidInput("--idle", "with --frames or --headless", "waits for nobody", "leave one of them out")
     if arguments.headless and arguments.frames is None:
         raise InvalidInput("--headless", "without --frames", "would run unseen without end", "add --frames N")
 
@@ -118,7 +121,6 @@ def _daemon_arguments(arguments: argparse.Namespace, address: str, plan_file: Pa
         arguments.method,
         "--memory",
         str(arguments.memory),
-        "--start",
         "--operator",
         "demo",
         "--page-port",
@@ -126,8 +128,10 @@ def _daemon_arguments(arguments: argparse.Namespace, address: str, plan_file: Pa
         "--truth",
         str(out / TRUTH_NAME),
     ]
+    if arguments.idle:
+        return given
     if arguments.frames is not None:
-        given += ["--frames", str(arguments.frames)]
+        given += ["--start", "--frames", str(arguments.frames)]
     else:
-        given += ["--repeat", "--keep-last", "2", "--store", "last"]
+        given += ["--start", "--repeat", "--keep-last", "2", "--store", "last"]
     return given + (["--no-page"] if arguments.headless else [])

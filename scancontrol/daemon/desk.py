@@ -6,6 +6,7 @@ asks, and never in the beam's.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from typing import Final
@@ -21,8 +22,10 @@ from scancontrol.daemon.page.messages import (
     DeletePreset,
     Done,
     GetFrame,
+    GetMicroscope,
     Inquiry,
     ListPlans,
+    MicroscopeTold,
     OfferedPlan,
     PatternCost,
     PlanChecked,
@@ -71,6 +74,10 @@ class Desk:
 
     def _answer(self, inquiry: Inquiry, request: int) -> Answer | bytes:
         match inquiry:
+            case GetMicroscope():
+                told = msgspec.to_builtins(self._microscope())
+                finite = {name: value for name, value in told.items() if value not in (math.inf, -math.inf)}
+                return MicroscopeTold(request=request, capabilities=finite)
             case GetFrame():
                 return self._frames.read(inquiry)
             case CheckPlan(plan=asked):
@@ -88,10 +95,14 @@ class Desk:
                 self._plans.delete(name)
         return Done(request=request)
 
-    def _planned(self, plan: ScanPlan) -> PlannedScan:
+    def _microscope(self) -> Capabilities:
         capabilities = self._capabilities()
         if capabilities is None:
             raise LinkError("no microscope has answered yet: nothing can be planned on it")
+        return capabilities
+
+    def _planned(self, plan: ScanPlan) -> PlannedScan:
+        capabilities = self._microscope()
         rows, cols = plan.shape
         if rows * cols > _MOST_PIXELS:
             limit = f"is above the {_MOST_PIXELS} pixels that are checked beforehand"

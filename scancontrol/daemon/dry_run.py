@@ -129,11 +129,11 @@ def _read_run(path: Path) -> RunFigures:
         raise RecordingError(f"{path} cannot be read: {error}; did the daemon end before its first frame?") from error
 
 
-def read_truth(path: Path, shape: tuple[int, int]) -> NDArray[np.float32] | None:
+def read_truth(path: Path, shape: tuple[int, int] | None = None) -> NDArray[np.float32] | None:
     """The simulator's noise-free expectation of the first channel in counts, (rows, cols); None if there is no file.
 
     Raises:
-        RecordingError: the file is not a truth, or of another shape.
+        RecordingError: the file is not a truth, or of another ``shape`` than the one that is asked for.
     """
     if not path.exists():
         return None
@@ -142,7 +142,7 @@ def read_truth(path: Path, shape: tuple[int, int]) -> NDArray[np.float32] | None
             truth = np.asarray(archive["expected"][0], dtype=np.float32)
     except (OSError, EOFError, KeyError, ValueError, AttributeError, TypeError, zipfile.BadZipFile) as error:
         raise RecordingError(f"{path} is not a truth that the simulator wrote: {error}") from error
-    if truth.shape != shape:
+    if shape is not None and truth.shape != shape:
         raise RecordingError(f"the truth in {path} is {truth.shape} px; the recording holds {shape} px")
     return truth
 

@@ -29,7 +29,7 @@ from scancontrol.daemon.config import UNNAMED, DaemonConfig
 from scancontrol.daemon.describing import Describing
 from scancontrol.daemon.desk import Desk
 from scancontrol.daemon.dosing import DoseKeeper
-from scancontrol.daemon.dry_run import leave_figures, read_truth
+from scancontrol.daemon.dry_run import leave_figures
 from scancontrol.daemon.frame_answers import FrameAnswers
 from scancontrol.daemon.health import HealthServer
 from scancontrol.daemon.interrupted import Interrupted, find_unfinished
@@ -37,17 +37,18 @@ from scancontrol.daemon.order_file import OrderFile
 from scancontrol.daemon.orders import Orders, OrdersSnapshot, StartOrder
 from scancontrol.daemon.outputs import RunOutputs
 from scancontrol.daemon.page.hub import LiveHub
+from scancontrol.daemon.page.links import write_links
 from scancontrol.daemon.page.messages import PAGE_PROTOCOL, Notice
 from scancontrol.daemon.page.server import LiveServer
 from scancontrol.daemon.plans import PlanBook
 from scancontrol.daemon.progress import Progress, print_line
 from scancontrol.daemon.restorations import Restorations
 from scancontrol.daemon.shown_channel import ShownChannel
+from scancontrol.daemon.shown_truth import ShownTruth
 from scancontrol.daemon.snapshot import BeamSnapshot, Snapshot, Versions, disk_free_bytes, rss_bytes
 from scancontrol.daemon.steering import Steering
 from scancontrol.dose.limits import DoseLimits
 from scancontrol.errors import InvalidInput, LinkError, OrderRefused, ScanControlError, StorageError
-from scancontrol.files import write_private
 from scancontrol.plan.plan import ScanPlan, load_plan
 from scancontrol.plan.planned import PlannedScan
 from scancontrol.processes.child import Shutdown
@@ -59,7 +60,6 @@ __all__ = ["Daemon", "Launch"]
 
 _REFRESH_S = 0.1
 _END_S = 2.0  # for the beam and for what is being closed, when the process is asked to end
-_LINKS = "page-links"  # in the output folder, for the eyes of whoever runs the daemon alone
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ class Daemon:
         self._shown = ShownChannel(config.restorer.channel)
         self._started_utc_ns = time.time_ns()
         self._page_url: str | None = None  # once the page is served
-        self._truth_shown = launch.truth is None  # or there is none to show
+        self._truth = ShownTruth(launch.truth, self._hub)
         self._snapshot = Snapshot()  # the last one, replaced as a whole
         _make_folder(self._output)
         presets = self._output / "presets" if config.presets is None else base / config.presets
@@ -197,8 +197,7 @@ class Daemon:
         url = server.start()
         stack.callback(server.stop)
         self._page_url = url.partition("#")[0]  # its token is for the operator alone
-        links = self._output / _LINKS
-        write_private(links, f"operator {url}\nobservers {server.observer_url}\n")
+        links = write_links(self._output, operator=url, observers=server.observer_url)
         if sys.stdout is not None and sys.stdout.isatty():
             print_line(f"page        {url}\nobservers   {server.observer_url}")
         else:  # a journal, a file: no place for what gives the beam away
@@ -357,9 +356,7 @@ class Daemon:
             warnings=self._warnings(beam, orders, restorer.state),
         )
         self._hub.publish_status(self._snapshot)
-        if not self._truth_shown and run is not None and self._launch.truth and self._launch.truth.exists():
-            self._truth_shown = True
-            self._hub.publish_truth(read_truth(self._launch.truth, run.planned.plan.shape))
+        self._truth.look(run)
 
     def _warnings(self, beam: BeamSnapshot, orders: OrdersSnapshot, restorer: str) -> tuple[str, ...]:
         """What is wrong now, and stays on the page while it is."""

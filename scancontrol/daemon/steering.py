@@ -46,7 +46,7 @@ class Steering:
     def stop(self, command: Abort | EmergencyBlank) -> None:
         """Take a Blank or an Abort. Returns at once and waits for nothing."""
         if isinstance(command, EmergencyBlank):
-            self._orders.blank()
+            self._orders.blank(command.reason or "the beam was blanked from the page")
             return
         if self._beam.snapshot.unfinished is not None and self._orders.snapshot.aborting:
             self._beam.give_up()  # asked for again while only its last samples are waited for
@@ -72,8 +72,10 @@ class Steering:
         match asked.command:
             case EmergencyBlank():
                 self._say("blank asked for: nothing that was ordered before will light the beam", "warning")
+                return self._orders.snapshot.number
             case Abort():
                 self._say("abort asked for: nothing that was ordered before will light the beam", "info")
+                return self._orders.snapshot.number
             case Start(plan=plan, number=number):
                 self._claims.check(asked.client, "start")
                 operator = self._claims.operator_of(asked.client)

@@ -27,7 +27,7 @@ from scancontrol.errors import InvalidInput, LinkError
 from scancontrol.files import write_text
 from scancontrol.transport.keys import ClientSecurity
 
-__all__ = ["ENDPOINT_FILE", "Endpoint", "HealthServer", "ask", "find_daemon"]
+__all__ = ["ENDPOINT_FILE", "Endpoint", "HealthServer", "ask", "daemon_folder", "find_daemon"]
 
 ENDPOINT_FILE = "daemon.json"
 """In the folder of the recordings, while a daemon runs: where its snapshot is served."""
@@ -187,13 +187,29 @@ def _loopback_name(host: str) -> bool:
         return False
 
 
-def find_daemon(folder: Path) -> Endpoint:
-    """How to reach the daemon that records into ``folder``.
+def daemon_folder(folder: Path) -> Path:
+    """The folder that a daemon records into: ``folder`` itself, or the one folder in it that one does.
 
     Raises:
-        LinkError: none does.
+        LinkError: there is none, or more than one.
     """
-    path = folder / ENDPOINT_FILE
+    if (folder / ENDPOINT_FILE).is_file():
+        return folder
+    found = sorted(path.parent for path in folder.glob(f"*/{ENDPOINT_FILE}"))
+    if len(found) > 1:
+        raise LinkError(
+            f"{len(found)} daemons record into folders of {folder}: name one of {', '.join(map(str, found))}"
+        )
+    return found[0] if found else folder
+
+
+def find_daemon(folder: Path) -> Endpoint:
+    """How to reach the daemon that records into ``folder``, or into the one folder in it that one records into.
+
+    Raises:
+        LinkError: none does, or more than one.
+    """
+    path = daemon_folder(folder) / ENDPOINT_FILE
     try:
         with path.open("rb") as file:
             return msgspec.json.decode(file.read(16384), type=Endpoint)

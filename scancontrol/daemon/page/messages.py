@@ -34,9 +34,11 @@ __all__ = [
     "Done",
     "EmergencyBlank",
     "GetFrame",
+    "GetMicroscope",
     "Hello",
     "Inquiry",
     "ListPlans",
+    "MicroscopeTold",
     "Notice",
     "OfferedPlan",
     "PatternCost",
@@ -59,6 +61,7 @@ MAX_COMMAND_BYTES = 1 << 15  # the longest honest message without a plan in it, 
 MAX_PLAN_BYTES = 4 << 20  # with one: positions given one by one are most of it, 22 bytes each
 
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+Reason = Annotated[str, msgspec.Meta(max_length=200)]  # said afterwards of what it ended
 PlanData = dict[str, Any]  # a plan's keys and values, as in its YAML; bytes as base64
 
 
@@ -93,11 +96,13 @@ class Resume(_FromPage, frozen=True, tag="resume"):
 class Abort(_FromPage, frozen=True, tag="abort"):
     """End the acquisition; what was recorded is kept. ``reason`` is said of it afterwards."""
 
-    reason: Annotated[str, msgspec.Meta(max_length=200)] = ""
+    reason: Reason = ""
 
 
 class EmergencyBlank(_FromPage, frozen=True, tag="emergency_blank"):
     """Blank the beam now. Accepted from observers too: it can only make the specimen safer."""
+
+    reason: Reason = ""
 
 
 class Record(_FromPage, frozen=True, tag="record"):
@@ -155,6 +160,10 @@ class CheckPlan(_FromPage, frozen=True, tag="check_plan"):
     plan: Name | PlanData
 
 
+class GetMicroscope(_FromPage, frozen=True, tag="get_microscope"):
+    """What the microscope states about itself: :class:`MicroscopeTold`."""
+
+
 class ListPlans(_FromPage, frozen=True, tag="list_plans"):
     """All plans that are offered, with all that they say: :class:`Plans`."""
 
@@ -173,7 +182,7 @@ class DeletePreset(_FromPage, frozen=True, tag="delete_preset"):
 
 
 Command = Start | Pause | Resume | Abort | EmergencyBlank | Record | ShowChannel | Describe | Claim
-Inquiry = CheckPlan | ListPlans | SavePreset | DeletePreset | GetFrame
+Inquiry = CheckPlan | ListPlans | SavePreset | DeletePreset | GetFrame | GetMicroscope
 FromPage = Command | Inquiry | Acknowledge | Alive
 _WITH_PLAN = (Start, CheckPlan, SavePreset)
 _decoder: msgspec.json.Decoder[FromPage] = msgspec.json.Decoder(FromPage)
@@ -261,7 +270,17 @@ class Plans(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="pl
     plans: tuple[OfferedPlan, ...]
 
 
-Answer = Done | Refusal | PlanChecked | Plans
+class MicroscopeTold(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="microscope"):
+    """The microscope that answers now, or did last: its :class:`~scancontrol.capabilities.Capabilities`.
+
+    JSON has no infinity: what is without limit is left out, as its default says.
+    """
+
+    request: int
+    capabilities: dict[str, Any]
+
+
+Answer = Done | Refusal | PlanChecked | Plans | MicroscopeTold
 
 
 def refusal_of(error: ScanControlError, request: int | None) -> Refusal:

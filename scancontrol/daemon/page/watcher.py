@@ -19,6 +19,7 @@ from scancontrol.daemon.page.messages import (
     Answer,
     EmergencyBlank,
     GetFrame,
+    GetMicroscope,
     Hello,
     Inquiry,
     ListPlans,
@@ -133,7 +134,7 @@ class Watcher:
         if isinstance(message, Alive):
             self._hub.clients.heard(self)
             return None
-        if self._role == "observer" and not isinstance(message, EmergencyBlank | ListPlans | GetFrame):
+        if self._role == "observer" and not isinstance(message, EmergencyBlank | ListPlans | GetFrame | GetMicroscope):
             told = "this link can watch and blank the beam, and nothing else"
             return Refusal(code="read_only", text=told, request=message.request)
         told = "the daemon has not taken the last commands yet; try again"
