@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -13,7 +12,7 @@ from scancontrol.daemon.page.hub import LiveHub, RestorationView
 from scancontrol.daemon.page.messages import GetFrame
 from scancontrol.daemon.snapshot import Snapshot
 from scancontrol.errors import InvalidInput
-from scancontrol.recording import RecordingReader
+from scancontrol.recording import RecordingReader, StoredRestoration
 from scancontrol.recording.arrays import frame_arrays
 
 __all__ = ["FrameAnswers"]
@@ -59,11 +58,12 @@ class FrameAnswers:
             remedy = "give the name that the status tells"
             raise InvalidInput("recording", wanted.recording, "is no recording of this daemon", remedy)
         with RecordingReader(file) as recording:
-            arrays, header = frame_arrays(recording, wanted.frame), recording.header
-            count, reason = recording.frame(wanted.frame).count, recording.frame(wanted.frame).reason
-        view = self._restoration(header.series_id)
-        if view is not None and view.frame == wanted.frame and view.channel in ("", arrays.channels[0]):
-            arrays = replace(arrays, estimate=view.estimate, interval=view.interval, made_by=view.made_by)
+            header, entry = recording.header, recording.frame(wanted.frame)
+            view, newer = self._restoration(header.series_id), {}
+            if view is not None and view.frame == wanted.frame:
+                shown = StoredRestoration(view.frame, view.estimate, view.interval, view.made_by, utc_ns=0)
+                newer[view.channel or header.channels[0]] = shown
+            arrays = frame_arrays(recording, wanted.frame, newer=newer)
         named = arrays.named()
         size = sum(array.nbytes for array in named.values())
         if size > MAX_FRAME_BYTES:
@@ -73,10 +73,11 @@ class FrameAnswers:
             "frame": arrays.frame,
             "plan": header.name,
             "series": header.series_unique_id,
-            "complete": arrays.samples.shape[1] == count,
-            "reason": reason,
+            "complete": entry.complete,
+            "reason": entry.reason,
             "channels": arrays.channels,
             "pixel_nm": arrays.pixel_nm,
+            "about": dict(arrays.about),
             "origins": {name: msgspec.to_builtins(made_by) for name, made_by in arrays.origins().items()},
         }
         return encode_arrays("frame", wanted.request, facts, named)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ from scancontrol.paths import expand, partial_frame
 from scancontrol.paths.known import known_pixels, reach_of
 from scancontrol.recording.data_sets import channel_of
 from scancontrol.recording.hyperspy import describe
-from scancontrol.recording.reader import RecordingReader
+from scancontrol.recording.reader import RecordingReader, StoredRestoration
 from scancontrol.restoration import Provenance
 
 __all__ = ["ChannelImages", "FrameArrays", "frame_arrays"]
@@ -156,11 +157,16 @@ class FrameArrays:
         return dict(self.about) | {name: made_by.to_json().decode() for name, made_by in self.origins().items()}
 
 
-def frame_arrays(recording: RecordingReader, frame: int, channels: Sequence[str] | None = None) -> FrameArrays:
+def frame_arrays(
+    recording: RecordingReader,
+    frame: int,
+    channels: Sequence[str] | None = None,
+    newer: Mapping[str, StoredRestoration] = MappingProxyType({}),
+) -> FrameArrays:
     """Samples, positions, dwell, partial frame, estimate and interval of a frame, as arrays.
 
     ``channels`` are the detectors wanted, the first of which is the one that ``partial``, ``estimate`` and ``interval``
-    are of; all by default.
+    are of; all by default. ``newer`` holds restorations that are not on the disk yet, by detector.
 
     Raises:
         RecordingError: there is no such frame, or the file is damaged beyond its samples.
@@ -171,7 +177,7 @@ def frame_arrays(recording: RecordingReader, frame: int, channels: Sequence[str]
     read, path = recording.read_samples(frame), expand(recording.recipe(frame))
     values = read.values[[known.index(name) for name in names]]
     chunk = path.chunk(0, values.shape[1])
-    stored = {name: recording.restoration(frame, name) for name in names}
+    stored = {name: newer.get(name) or recording.restoration(frame, name) for name in names}
 
     def images(row: int) -> ChannelImages:
         found, good = stored[names[row]], read.sound & np.isfinite(values[row])

@@ -240,6 +240,9 @@ class AsyncSession:
             InvalidInput: there is no such recording.
             OrderRefused: it has no such frame.
         """
+        number = self._order
+        if recording is None and number is not None:
+            await self._until(lambda status: status.scan_order == number or _over(status, number))
         name = recording or self.status.scan.recording
         if name is None:
             raise InvalidInput("recording", "none", "was begun yet", "name one")

@@ -78,6 +78,7 @@ def frame_of(header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Frame:
                 arrays.get(f"estimate {name}"),
                 arrays.get(f"interval {name}"),
                 origins.get(f"made_by {name}"),
+                arrays[f"known {name}"],
             )
             for name in channels[1:]
         }
@@ -92,9 +93,11 @@ def frame_of(header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Frame:
             dwell_map_us=arrays["dwell_map_us"],
             estimate=arrays.get("estimate"),
             interval=arrays.get("interval"),
+            known=arrays["known"],
             made_by=origins.get("made_by"),
             pixel_nm=float(header["pixel_nm"]),
             others=others,
+            about=msgspec.convert(header["about"], dict[str, str]),
             recording=str(header["recording"]),
             plan=str(header["plan"]),
             complete=bool(header["complete"]),

@@ -111,7 +111,8 @@ def test_one_script_scans_while_others_look_and_blank(session: Session, observer
     assert observer.role == "observer"
     with pytest.raises(OrderRefused, match="watch and blank"):
         observer.abort()
-    assert observer.frame(0).restored is not None
+    assert session.frame(0).restored is not None
+    assert observer.frame(0, session.status.scan.recording).restored is not None
     assert next(observer.pictures()).image.size
     assert observer.status.claimed_by == "Ada"
     observer.blank()
