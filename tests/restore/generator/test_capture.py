@@ -5,8 +5,8 @@ from __future__ import annotations
 import msgspec
 import pytest
 import torch
-from capture import Capture, ForbiddenInCapture
 
+from benchmarks._capture import Capture, ForbiddenInCapture
 from restore.generator.ede2020 import Ede2020
 from restore.generator.generator import Generator
 from restore.generator.networks import EdeConfig
