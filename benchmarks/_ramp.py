@@ -30,6 +30,12 @@ class RampInstrument:
         self._path: ScanPath | None = None
         self._next = 0
 
+    @property
+    def lit(self) -> bool:
+        """Whether samples would come."""
+        path = self._path
+        return path is not None and self._next < path.count
+
     def begin(self, path: ScanPath, first_index: int, frame: int) -> None:
         self._path, self._next = path, first_index
 
