@@ -42,7 +42,7 @@ poster: install
 	$(BIN)/python -m restore.experiments $(if $(IMAGES),--images $(IMAGES)) --out runs/poster --jobs $(or $(JOBS),1)
 
 chaos: install
-	$(BIN)/python -m benchmarks.chaos --scans 210 --orders 3
+	$(BIN)/python -m benchmarks.chaos --scans 210 --orders 3 --lies
 
 soak: install
 	$(BIN)/python -m benchmarks.soak --minutes 30

@@ -4,7 +4,8 @@ Real processes on real sockets: the simulated microscope, the daemon with its re
 disk with a switch, browsers. After every scan its recording is opened and compared, sample by sample, with what the
 simulator itself noted as exposed: nothing may be lost, nothing exposed twice, nothing recorded that was not exposed.
 
-With ``--orders N``, orders are first given at the worst moments (:mod:`benchmarks.chaos.orders`): after a Blank or
+With ``--lies``, instruments and peers then lie beside a real daemon (:mod:`benchmarks.chaos.lies`): as little may be
+exposed after a Blank, and no limit passed. With ``--orders N``, orders are first given at the worst moments (:mod:`benchmarks.chaos.orders`): after a Blank or
 an Abort nothing may be exposed, and one Start is one acquisition.
 
 One kind of loss is counted apart, because no software on this side can prevent it: samples that existed only in the
@@ -35,6 +36,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.chaos.faults import FAULTS
+from benchmarks.chaos.lies import run_lies
 from benchmarks.chaos.orders import run_orders
 from benchmarks.chaos.processes import ROOT
 from benchmarks.chaos.rig import LIMIT_S, Rig, closed
@@ -286,6 +288,24 @@ def orders(rounds: int, seed: int) -> dict[str, Any]:
     }
 
 
+def lies() -> dict[str, Any]:
+    """The third table: instruments and peers that lie, see :mod:`benchmarks.chaos.lies`."""
+    began = time.monotonic()
+    rows = run_lies()
+    print(f"\n{'lie':<58}{'confirmed':>10}{'exposed after':>15}{'second starts':>15}{'limits passed':>15}")
+    for row in rows:
+        if row["told"]:
+            figures = (row[key] for key in ("exposed_after", "second_starts", "limits_passed"))
+            print(f"{row['lie']:<58}{row['confirmed_s']:>8.2f} s" + "".join(f"{figure:>15}" for figure in figures))
+        for problem in row["problems"]:
+            print(f"problem: {row['lie']}: {problem}")
+    sums = {
+        key: sum(row.get(key, 0) for row in rows) for key in ("told", "exposed_after", "second_starts", "limits_passed")
+    }
+    not_confirmed = sum(len(row["problems"]) for row in rows)
+    return {"took_s": round(time.monotonic() - began, 1), **sums, "not_confirmed": not_confirmed, "rows": rows}
+
+
 def main() -> int:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.chaos", description=__doc__)
@@ -295,18 +315,20 @@ def main() -> int:
     parser.add_argument("--no-restorer", action="store_true")
     parser.add_argument("--kinds", help="these faults, one scan each, instead of drawn ones; separated by commas")
     parser.add_argument("--orders", type=int, default=0, metavar="N", help="first give every order N times")
+    parser.add_argument("--lies", action="store_true", help="then have instruments and peers lie, each once")
     parser.add_argument("--json", type=Path, default=ROOT / "benchmarks/results/chaos.json")
     parser.add_argument("--keep", type=Path, help="leave exposure log and configuration in this folder")
     given = parser.parse_args()
     machine = {"cpus": os.cpu_count(), "machine": platform.machine(), "python": platform.python_version()}
 
     def save(figures: dict[str, Any]) -> None:
-        figures = {**figures, "orders": told}
+        figures = {**figures, "orders": told, "lies": lied}
         given.json.parent.mkdir(parents=True, exist_ok=True)
         content = {"benchmark": "chaos", "machine": machine, "figures": figures}
         given.json.write_text(json.dumps(content, indent=2) + "\n")
 
     told = orders(given.orders, given.seed) if given.orders else {}
+    lied = lies() if given.lies else {}
     result = run(
         given.scans,
         given.seed,
@@ -323,5 +345,6 @@ def main() -> int:
         "recordings_unreadable",
         "scans_not_ended",
     )
-    broken = any(told.get(key) for key in ("exposed_after", "second_starts", "not_confirmed"))
+    never = ("exposed_after", "second_starts", "not_confirmed", "limits_passed")
+    broken = any(table.get(key) for table in (told, lied) for key in never)
     return int(broken or any(result[key] for key in bad))

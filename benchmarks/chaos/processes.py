@@ -22,14 +22,14 @@ from websockets.sync.client import ClientConnection, connect
 
 from benchmarks.chaos.relay import RELAY_HOST, Relay, listening_ports
 
-__all__ = ["Browser", "DaemonProcess", "MicroscopeProcess", "stalled_browser"]
+__all__ = ["Browser", "DaemonProcess", "MicroscopeProcess", "Process", "stalled_browser"]
 
 ROOT = Path(__file__).parents[2]
 _ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 START_S = 300.0
 
 
-class _Process:
+class Process:
     """One process, its output read to the end by a thread."""
 
     def __init__(self, arguments: list[str]) -> None:
@@ -104,7 +104,7 @@ class _Process:
             self._process.stdout.close()
 
 
-class MicroscopeProcess(_Process):
+class MicroscopeProcess(Process):
     """``python -m simulators`` behind the relay, noting what it exposes in ``log``."""
 
     def __init__(self, config: Path, log: Path, relay: Relay, address: str = "tcp://127.0.0.1:0") -> None:
@@ -118,7 +118,7 @@ class MicroscopeProcess(_Process):
         relay.listen(listening_ports(self.pid))
 
 
-class DaemonProcess(_Process):
+class DaemonProcess(Process):
     """``scancontrol daemon`` on a disk with a switch, see :mod:`benchmarks.chaos.faulty_disk`."""
 
     def __init__(self, microscope: str, plan: Path, out: Path, disk: Path, *arguments: str) -> None:
