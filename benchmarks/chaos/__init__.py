@@ -4,9 +4,9 @@ Real processes on real sockets: the simulated microscope, the daemon with its re
 disk with a switch, browsers. After every scan its recording is opened and compared, sample by sample, with what the
 simulator itself noted as exposed: nothing may be lost, nothing exposed twice, nothing recorded that was not exposed.
 
-With ``--lies``, instruments and peers then lie beside a real daemon (:mod:`benchmarks.chaos.lies`): as little may be
-exposed after a Blank, and no limit passed. With ``--orders N``, orders are first given at the worst moments (:mod:`benchmarks.chaos.orders`): after a Blank or
-an Abort nothing may be exposed, and one Start is one acquisition.
+With ``--orders N``, orders are first given at the worst moments (:mod:`benchmarks.chaos.orders`): after a Blank or
+an Abort nothing may be exposed, and one Start is one acquisition. With ``--lies``, instruments and peers then lie
+beside a real daemon (:mod:`benchmarks.chaos.lies`): nothing may be exposed after a Blank either, and no limit passed.
 
 One kind of loss is counted apart, because no software on this side can prevent it: samples that existed only in the
 memory of a microscope's server that was killed. They are never exposed again.
