@@ -103,7 +103,7 @@ class Daemon:
         presets = self._output / "presets" if config.presets is None else base / config.presets
         self._plans = PlanBook(configured, presets, self._say)
         self._describing = Describing(config, self._output)
-        self._order_file = OrderFile(self._output)
+        self._order_file = OrderFile(self._output, config.microscope)
         self._orders = Orders(self._order_file.keep)
         self._claims = Claims(self._orders, self._say, time.monotonic)
 

@@ -12,10 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from plan_tools import plan_with
 
-from scancontrol.daemon.order_file import ORDER_FILE, OrderFile
+from scancontrol.daemon.order_file import OrderFile, order_file_name
 from scancontrol.daemon.orders import Orders, Wanted
 from scancontrol.errors import OrderRefused, StorageError
 from scancontrol.plan.plan import ScanPlan
+
+HERE, THERE, ELSEWHERE = (f"tcp://127.0.0.1:{port}" for port in (5555, 5556, 5557))
 
 
 def named(name: str) -> ScanPlan:
@@ -24,11 +26,13 @@ def named(name: str) -> ScanPlan:
 
 def test_an_order_is_on_the_disk_also_where_the_file_or_its_folder_was_removed(tmp_path: Path) -> None:
     (tmp_path / "runs").mkdir()
-    file = OrderFile(tmp_path / "runs")
+    file = OrderFile(tmp_path / "runs", HERE)
     shutil.rmtree(tmp_path / "runs")
     file.keep("blank")
     file.close()
-    assert OrderFile(tmp_path / "runs").last == "blank"
+    again = OrderFile(tmp_path / "runs", HERE)
+    assert again.last == "blank"
+    again.close()
 
 
 def test_a_start_is_taken_once_for_each_number_that_was_seen() -> None:
@@ -176,30 +180,32 @@ def test_an_order_stands_exactly_until_the_next_stop(steps: list[str]) -> None:
 
 
 def test_the_next_process_knows_what_was_wanted_last(tmp_path: Path) -> None:
-    file = OrderFile(tmp_path)
+    file = OrderFile(tmp_path, HERE)
     assert file.last == ""
     orders = Orders(file.keep)
     orders.start(named("a"), 0)
     file.close()
-    again = OrderFile(tmp_path)
+    again = OrderFile(tmp_path, HERE)
     assert again.last == "start"
     orders = Orders(again.keep)
     orders.blank()
     orders.write_down()
     again.close()
-    last = OrderFile(tmp_path)
+    last = OrderFile(tmp_path, HERE)
     assert last.last == "blank"
     last.close()
 
 
 def test_a_full_disk_still_takes_a_blank(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    file = OrderFile(tmp_path)
-    size = (tmp_path / ORDER_FILE).stat().st_size
+    file = OrderFile(tmp_path, HERE)
+    size = (tmp_path / order_file_name(HERE)).stat().st_size
     file.keep("abort")
-    assert (tmp_path / ORDER_FILE).stat().st_size == size, "written over in place: no block is asked of the disk"
+    assert (tmp_path / order_file_name(HERE)).stat().st_size == size, (
+        "written over in place: no block is asked of the disk"
+    )
     file.close()
-    (tmp_path / ORDER_FILE).write_bytes(b"\xff nonsense")
-    damaged = OrderFile(tmp_path)
+    (tmp_path / order_file_name(HERE)).write_bytes(b"\xff nonsense")
+    damaged = OrderFile(tmp_path, HERE)
     assert damaged.last == ""
 
     def read_only(descriptor: int, data: bytes, at: int) -> int:
@@ -209,3 +215,43 @@ def test_a_full_disk_still_takes_a_blank(tmp_path: Path, monkeypatch: pytest.Mon
     with pytest.raises(StorageError, match="Read-only"):
         damaged.keep("start")
     damaged.close()
+
+
+def test_daemons_of_two_microscopes_share_a_folder_and_each_keeps_its_own_orders(tmp_path: Path) -> None:
+    here, there = OrderFile(tmp_path, HERE), OrderFile(tmp_path, THERE)
+    here.keep("blank")
+    there.keep("start")
+    for file in (here, there):
+        file.close()
+    here, there = OrderFile(tmp_path, HERE), OrderFile(tmp_path, THERE)
+    assert (here.last, there.last) == ("blank", "start")
+    for file in (here, there):
+        file.close()
+
+
+def test_a_second_daemon_of_one_microscope_in_one_folder_is_refused_and_changes_nothing(tmp_path: Path) -> None:
+    first = OrderFile(tmp_path, HERE)
+    first.keep("blank")
+    with pytest.raises(StorageError, match="kept by another daemon of this microscope; end that daemon"):
+        OrderFile(tmp_path, HERE)
+    first.close()
+    again = OrderFile(tmp_path, HERE)
+    assert again.last == "blank"
+    again.close()
+
+
+def test_at_an_address_that_is_new_the_blank_of_a_process_that_is_gone_counts_and_no_living_ones(
+    tmp_path: Path,
+) -> None:
+    gone, living = OrderFile(tmp_path, HERE), OrderFile(tmp_path, THERE)
+    gone.keep("start")
+    living.keep("abort")
+    gone.close()
+    moved = OrderFile(tmp_path, ELSEWHERE)
+    assert moved.last == "start"
+    moved.close()
+    (tmp_path / order_file_name(ELSEWHERE)).unlink()
+    living.close()
+    moved = OrderFile(tmp_path, ELSEWHERE)
+    assert moved.last == "abort"
+    moved.close()

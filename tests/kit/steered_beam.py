@@ -243,7 +243,7 @@ class SteeredBeam:
     def begin_daemon(self) -> None:
         """A fresh process: it looks for what was cut off, as the service does."""
         self.baton, self.killed, self.catching_up = Baton(), False, []
-        self.file = OrderFile(self.folder)
+        self.file = OrderFile(self.folder, "tcp://127.0.0.1:1")
         self.orders = Orders(self.file.keep)
         last = {"blank": ("operator_blank", "before"), "abort": ("aborted", "before")}.get(self.file.last)
         config = DaemonConfig(microscope="tcp://127.0.0.1:1", operator="tester")
