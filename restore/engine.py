@@ -24,7 +24,7 @@ from restore.estimate.readings import judge
 from restore.estimate.stream import Stream
 from restore.fills.push_pull import push_pull
 from restore.gridding import MIN_SAMPLES, FrameGeometry
-from restore.restorer import Restoration, Restorer, trial_samples
+from restore.restorer import Before, Restoration, Restorer, trial_samples
 from scancontrol.capabilities import CoilModel, DetectorChannel
 from scancontrol.errors import InvalidInput
 from scancontrol.paths import ScanPath, achieved_positions
@@ -194,16 +194,20 @@ class Engine:
             result = self._restored(values, geometry, noise_variance)
         else:
             recalled = memory.recall(frame, values, geometry, judged.centre, judged.scale)
-            result = self._restored(recalled.values, recalled.geometry, noise_variance)
+            result = self._restored(recalled.values, recalled.geometry, noise_variance, recalled.before)
             if complete:
                 memory.keep(recalled, result)
             result = replace(result, made_by=recalled.told_in(result.made_by))
         return _in_sample_units(result, readings, delay)
 
-    def _restored(self, values: Tensor, geometry: FrameGeometry, noise_variance: float | None) -> Restoration:
-        if noise_variance is None:
-            return self.restorer.restore(values, geometry)
-        return self.restorer.restore(values, geometry, noise_variance)
+    def _restored(
+        self, values: Tensor, geometry: FrameGeometry, noise_variance: float | None, before: Before | None = None
+    ) -> Restoration:
+        if before is not None:
+            return self.restorer.restore(values, geometry, noise_variance, before)
+        if noise_variance is not None:
+            return self.restorer.restore(values, geometry, noise_variance)
+        return self.restorer.restore(values, geometry)
 
     def _memory_of(self, stream: str | None, prepared: PreparedPath) -> Stream | None:
         """What is remembered of a stream; another field of view begins anew."""

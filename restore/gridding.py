@@ -59,8 +59,10 @@ def distance_to_path(touched: Tensor) -> Tensor:
     rows, cols = touched.shape[-2:]
     far = float(rows + cols)
     line = torch.arange(rows, device=touched.device, dtype=torch.float32)[:, None]
-    above = torch.where(touched, line, -far).cummax(-2).values
-    below = torch.where(touched, line, 2 * far).flip(-2).cummin(-2).values.flip(-2)
+    above, below = torch.where(touched, line, -far), torch.where(touched, line, 2 * far)
+    for reach in (1 << n for n in range((rows - 1).bit_length())):  # the last one above, the first one below
+        above = torch.cat((above[..., :reach, :], torch.maximum(above[..., reach:, :], above[..., :-reach, :])), -2)
+        below = torch.cat((torch.minimum(below[..., :-reach, :], below[..., reach:, :]), below[..., -reach:, :]), -2)
     column = torch.minimum(line - above, below - line).clamp_max(far).square()
     best = column.clone()
     for shift in range(1, cols):
@@ -148,7 +150,6 @@ class FrameGeometry:
         dwell: dwell of each sample relative to the mean, float32, shape (n,); 0 for samples outside the
         field.
         weight: dwell summed per pixel, float32, shape (rows, cols); 0 where the beam never was.
-        distance: pixels to the nearest touched pixel, float32, shape (rows, cols).
         fresh: how many of the samples, counted from the first, are of this frame; the others are remembered ones.
         planned: of a frame that lost samples, the geometry with all of them.
     """
@@ -158,7 +159,6 @@ class FrameGeometry:
     offset: Tensor
     dwell: Tensor
     weight: Tensor
-    distance: Tensor
     fresh: int
     planned: FrameGeometry | None = field(default=None, repr=False, compare=False)
 
@@ -228,7 +228,7 @@ class FrameGeometry:
         rows, cols = shape
         weight = dwell.new_zeros(rows * cols).index_add_(0, index, dwell).reshape(rows, cols)
         fresh = len(index) if fresh is None else fresh
-        return cls(shape, index, offset, dwell, weight, distance_to_path(weight > 0), fresh)
+        return cls(shape, index, offset, dwell, weight, fresh)
 
     @property
     def count(self) -> int:
@@ -247,6 +247,11 @@ class FrameGeometry:
         return torch.stack((self.index // cols, self.index % cols), 1).to(self.offset.dtype) + self.offset
 
     @cached_property
+    def distance(self) -> Tensor:
+        """Pixels to the nearest touched pixel, float32, shape (rows, cols)."""
+        return distance_to_path(self.weight > 0)
+
+    @cached_property
     def touched(self) -> float:
         """Fraction of pixels on which the beam dwelt at all."""
         return float((self.weight > 0).float().mean())
@@ -261,7 +266,7 @@ class FrameGeometry:
 
     def to(self, device: torch.device | str) -> FrameGeometry:
         """The same geometry on another device."""
-        names = ("index", "offset", "dwell", "weight", "distance")
+        names = ("index", "offset", "dwell", "weight")
         return replace(self, **{name: getattr(self, name).to(device) for name in names})
 
     def prefix(self, count: int) -> FrameGeometry:

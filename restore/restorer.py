@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import torch
@@ -11,7 +11,32 @@ from torch import Tensor
 from restore.gridding import FrameGeometry
 from scancontrol.restoration import Provenance
 
-__all__ = ["Restoration", "Restorer", "trial_samples"]
+__all__ = ["STILL", "Before", "Movement", "Restoration", "Restorer", "trial_samples"]
+
+
+@dataclass(frozen=True)
+class Movement:
+    """From a frame to the next: of the specimen in pixels down and right, and of the samples' scale.
+
+    A value ``v`` of the frame before is ``gain · v + shift`` in the next one.
+    """
+
+    y_px: float
+    x_px: float
+    gain: float = 1.0
+    shift: float = 0.0
+
+    def halved(self) -> Movement:
+        """The same on pixels of twice the size."""
+        return replace(self, y_px=self.y_px / 2, x_px=self.x_px / 2)
+
+    def after(self, first: Movement) -> Movement:
+        """Both, one after the other."""
+        gain, shift = self.gain * first.gain, self.gain * first.shift + self.shift
+        return Movement(self.y_px + first.y_px, self.x_px + first.x_px, gain, shift)
+
+
+STILL = Movement(0.0, 0.0)
 
 
 @dataclass(frozen=True)
@@ -23,11 +48,28 @@ class Restoration:
             apart, as with readings of 10⁸ ± 10.
         interval: (rows, cols) float32, half-width of the 90 % interval in the same units, or None.
         made_by: what made it, from how much, and the errors that were measured; same units.
+        carried: what the restorer itself may begin the next frame of the stream with, if it can.
     """
 
     estimate: Tensor
     interval: Tensor | None
     made_by: Provenance
+    carried: object | None = None
+
+
+@dataclass(frozen=True)
+class Before:
+    """What a frame before this one handed on.
+
+    Attributes:
+        carried: what its restoration carried.
+        moved: how the specimen and the samples' scale have changed since.
+        changed: where more than its place has changed, bool (rows, cols); None if nowhere.
+    """
+
+    carried: object
+    moved: Movement
+    changed: Tensor | None = None
 
 
 class Restorer(Protocol):
@@ -39,11 +81,18 @@ class Restorer(Protocol):
     def prepare(self, geometry: FrameGeometry, beam_us: float) -> None:
         """Warm up for frames of this geometry, which the beam takes ``beam_us`` to scan."""
 
-    def restore(self, samples: Tensor, geometry: FrameGeometry, noise_variance: float | None = None) -> Restoration:
+    def restore(
+        self,
+        samples: Tensor,
+        geometry: FrameGeometry,
+        noise_variance: float | None = None,
+        before: Before | None = None,
+    ) -> Restoration:
         """Restore a frame from samples (n,) along ``geometry``, both on the engine's device.
 
         The samples are judged: about unit size, bounded, and of no weight in the geometry where one is left out.
         ``noise_variance`` is that of a nominal sample about the specimen, in their units squared, where it is known.
+        ``before`` is what a restoration by this restorer of a frame before carried; it may be passed over.
         """
 
 

@@ -84,7 +84,7 @@ def follow(
         at = (geometry.places.numpy() - moved + _MARGIN).T
         values = torch.from_numpy(map_coordinates(whole, at, order=1).astype(np.float32))
         recalled = stream.recall(number, values, geometry)
-        found = restorer.restore(recalled.values, recalled.geometry)
+        found = restorer.restore(recalled.values, recalled.geometry, None, recalled.before)
         stream.keep(recalled, found)
         if number >= stream.frames - 1:
             truth = map_coordinates(whole, [y - moved[0] + _MARGIN, x - moved[1] + _MARGIN], order=1)

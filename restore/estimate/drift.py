@@ -14,7 +14,8 @@ References:
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -27,6 +28,8 @@ __all__ = ["Drift", "Known", "measure_drift"]
 REACH_PX = 16.0  # farther from what was foretold nothing is looked for
 _SAMPLES = 8192  # more say nothing new of two numbers
 _STEPS = 8
+_CONVERGED_PX = 0.005
+_SPARSELY = 4  # pixels apart, where a median over the frame is taken
 _FORGIVEN = 2.5  # deviations from which on a sample counts less (Cauchy)
 _BINNING = 2  # of the search over whole pixels
 _CANDIDATES = 3
@@ -48,6 +51,27 @@ class Known:
     estimate: Tensor
     deviation: Tensor
 
+    @cached_property
+    def maps(self) -> Tensor:
+        """What is looked up at each sample: the estimate, its slopes down and right, the deviation; (1, 4, h, w)."""
+        down, right = torch.gradient(self.estimate)
+        return torch.stack((self.estimate, down, right, self.deviation))[None]
+
+    @cached_property
+    def least_deviation(self) -> float:
+        """What every deviation has at least, to compare by.
+
+        Near its samples an estimate is known better than a movement of a fraction of a pixel lets it be compared.
+        """
+        return _LEAST * float(self.deviation[::_SPARSELY, ::_SPARSELY].median())
+
+    def at(self, places: Tensor) -> Tensor:
+        """The maps at places (n, 2) in pixels, linear between them, and the edges' beyond: (4, n)."""
+        rows, cols = self.estimate.shape
+        grid = (2 * places / places.new_tensor((rows - 1, cols - 1)) - 1).flip(-1)
+        found = F.grid_sample(self.maps, grid[None, None], padding_mode="border", align_corners=True)
+        return found[0, :, 0]
+
 
 @dataclass(frozen=True)
 class Drift:
@@ -63,6 +87,10 @@ class Drift:
     x_px: float
     sd_px: float
     misfit: float
+
+    def moved(self, like: Tensor) -> Tensor:
+        """(y, x) in pixels, (2,), of a tensor's kind."""
+        return like.new_tensor((self.y_px, self.x_px))
 
 
 def measure_drift(
@@ -85,16 +113,12 @@ def measure_drift(
         chosen = torch.linspace(0, len(values) - 1, _SAMPLES, device=values.device).round().long()
         values, places = values[chosen], places[chosen]
     prior = values.new_tensor(foretold)
-    # Near its samples an estimate is known better than a movement of a fraction of a pixel lets it be compared.
-    least = _LEAST * known.deviation.median()
-    known = replace(known, deviation=torch.hypot(known.deviation, least.expand_as(known.deviation)))
-    maps = _maps(known)
-    nearest = _descend(values, places, maps, prior, prior, foretold_sd, shared)
+    nearest = _descend(values, places, known, prior, prior, foretold_sd, shared)
     if nearest.drift.misfit <= _FITS:  # the smallest step that explains the samples
         return nearest.drift
     fits = [nearest]
     fits += [
-        _descend(values, places, maps, start, prior, foretold_sd, shared)
+        _descend(values, places, known, start, prior, foretold_sd, shared)
         for start in _candidates(values, places, known, prior)
     ]
     count = min(fit.count for fit in fits)
@@ -107,17 +131,11 @@ def _away(drift: Drift, foretold: tuple[float, float]) -> float:
     return (drift.y_px - foretold[0]) ** 2 + (drift.x_px - foretold[1]) ** 2
 
 
-def _maps(known: Known) -> Tensor:
-    """What is looked up at each sample: the estimate, its slopes down and right, the deviation; (1, 4, rows, cols)."""
-    down, right = torch.gradient(known.estimate)
-    return torch.stack((known.estimate, down, right, known.deviation))[None]
-
-
 def _candidates(values: Tensor, places: Tensor, known: Known, prior: Tensor) -> list[Tensor]:
     """Whole steps at which the samples match best, within ``REACH_PX`` of what was foretold."""
     reach = int(REACH_PX) // _BINNING
     image, deviation = (F.avg_pool2d(each[None, None], _BINNING)[0, 0] for each in (known.estimate, known.deviation))
-    weight = deviation.square().reciprocal()
+    weight = (deviation.square() + known.least_deviation**2).reciprocal()
     centre = image.mean()
     rows, cols = image.shape
     size = [fast_size(side + 2 * reach) for side in (rows, cols)]
@@ -157,18 +175,17 @@ class _Fit:
 
 
 def _descend(
-    values: Tensor, places: Tensor, maps: Tensor, start: Tensor, prior: Tensor, foretold_sd: float, least_shared: float
+    values: Tensor, places: Tensor, known: Known, start: Tensor, prior: Tensor, foretold_sd: float, least_shared: float
 ) -> _Fit:
     """Gauss–Newton from ``start``; outliers count less, and what was foretold holds it where samples say nothing."""
-    extent = values.new_tensor(maps.shape[-2:])
+    extent = values.new_tensor(known.estimate.shape)
     moved = start
     pull = torch.eye(2, dtype=values.dtype, device=values.device) / foretold_sd**2
     for _ in range(_STEPS):
         at = places - moved
         inside = ((at >= 0) & (at <= extent - 1)).all(1).to(values.dtype)
-        grid = (2 * at / (extent - 1) - 1).flip(-1)
-        found = F.grid_sample(maps, grid[None, None], padding_mode="border", align_corners=True)
-        level, down, right, deviation = found[0, :, 0]
+        level, down, right, deviation = known.at(at)
+        deviation = deviation.square().add_(known.least_deviation**2).sqrt_()
         scaled = (values - level) / deviation
         weight = inside / (1 + (scaled / _FORGIVEN).square())
         slope = -torch.stack((down, right), 1) / deviation[:, None]  # of the prediction, by the movement
@@ -180,6 +197,8 @@ def _descend(
         precision = normal / shared + pull
         step = torch.linalg.solve(precision, each.sum(0) / shared + pull @ (prior - moved))
         moved = moved + step * (2.0 / step.norm().clamp_min(2.0))
+        if float(step.norm()) < _CONVERGED_PX:
+            break
     by = weight / deviation.square()
     mean = (by * values).sum() / by.sum().clamp_min(1e-30)
     spread = (by * (values - mean).square()).sum().clamp_min(1e-30)

@@ -27,6 +27,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from restore.estimate.carried import CarriedProcess, Learnt
 from restore.estimate.interpolation import doubled
 from restore.estimate.operator import HalfReading, PixelReading
 from restore.estimate.solver import SpectralSolver
@@ -48,6 +49,7 @@ STATISTICS = (
 )
 """What ``SpectralStart.statistics`` holds, in order. All are in units of the samples' own spread."""
 
+_FOLLOWING, _FOLLOWING_FULL = (2, 2), 4  # steps of a frame that begins where the one before ended, by round and size
 _NO_PEAKS, _PEAKS = 0.005, 0.02  # share of the samples' power in peaks from which on the full size is solved for
 
 
@@ -96,6 +98,8 @@ class SpectralProcess:
         )
         rough = PixelReading(masks.sum(0), values.sum(0))
         self._solver = SpectralSolver(rough, HalfReading(masks, values), self._pixels / 4)
+        self._before: Learnt | None = None  # of the full size, from the frame before
+        self._full: Learnt | None = None  # and from this one
 
     @torch.no_grad()
     def start(self, iterations: Sequence[int], full_iterations: Sequence[int] = ()) -> SpectralStart:
@@ -108,7 +112,7 @@ class SpectralProcess:
         """
         solver, torus = self._solver, self._torus
         rough, exact = solver.rough, solver.exact
-        fill = push_pull((rough.total / rough.count.clamp_min(1.0))[:, None], rough.count[:, None])[:, 0]
+        fill = self._pushed()
         solver.learn(fill * torus.taper(fill.device))
         solver.learn_from_samples()
         before = estimate = solver.solve(iterations[0], rough)
@@ -116,6 +120,26 @@ class SpectralProcess:
             solver.learn(estimate)
             before, estimate = estimate, solver.solve(steps, exact)
         return self._told(torus.inside(fill)[:, None], before, estimate, full_iterations)
+
+    @torch.no_grad()
+    def follow(self, before: CarriedProcess) -> SpectralStart:
+        """Estimate the frame from where the one before ended, in few steps; ``before`` is moved to this frame."""
+        solver, torus = self._solver, self._torus
+        fill = self._pushed()
+        solver.begin_with(before.half)
+        early = solver.solve(_FOLLOWING[0], solver.exact)
+        solver.learn(early)
+        estimate = solver.solve(_FOLLOWING[1], solver.exact)
+        self._before = before.full
+        return self._told(torus.inside(fill)[:, None], early, estimate, (_FOLLOWING_FULL,))
+
+    def carried(self) -> CarriedProcess:
+        """What the next frame may begin with."""
+        return CarriedProcess(self._solver.learnt(), self._full)
+
+    def _pushed(self) -> Tensor:
+        rough = self._solver.rough
+        return push_pull((rough.total / rough.count.clamp_min(1.0))[:, None], rough.count[:, None])[:, 0]
 
     @torch.no_grad()
     def again(self, frame: Tensor, iterations: int, full_iterations: Sequence[int] = ()) -> SpectralStart:
@@ -147,12 +171,16 @@ class SpectralProcess:
         torus = Torus(*plain.shape[-2:])
         reading = PixelReading(torus.around(self._touched), torus.around(self._measured))
         solver = SpectralSolver(reading, reading, self._pixels)
-        solver.learn(torus.faded(plain[:, 0]))
-        solver.learn_from_samples()
+        if self._before is None:
+            solver.learn(torus.faded(plain[:, 0]))
+            solver.learn_from_samples()
+        else:
+            solver.learn(solver.begin_with(self._before), fitted=False)
         estimate = solver.solve(iterations[0], reading)
         for steps in iterations[1:]:
             solver.learn(estimate)
             estimate = solver.solve(steps, reading)
+        self._full = solver.learnt()
         return torch.lerp(plain, torus.inside(estimate)[:, None], share)
 
 

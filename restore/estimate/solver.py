@@ -13,8 +13,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from restore.estimate.carried import Learnt
 from restore.estimate.operator import PixelReading, Reading
 from restore.estimate.torus import BINS, frequencies, lag_window, sectors_of
+from scancontrol.errors import LocalProtocolError
 
 __all__ = ["SpectralSolver"]
 
@@ -54,7 +56,8 @@ class SpectralSolver:
         self.power = prior.expand(batch, -1, -1)  # spectrum of the specimen, as known now
         self.noise = rough.count.new_full((batch,), 0.05)  # its share of the readings' variance
         self.effective = rough.count.new_full((batch,), 0.3)  # noise of a full grid that would tell as much
-        self.estimate: Tensor | None = None  # (batch, height, width), after the first solution
+        self.estimate: Tensor | None = None  # (batch, height, width), that ``spectrum`` is of, once there is one
+        self.learnt_from: Tensor | None = None  # the field that ``missed`` is of
         self.level: Tensor | None = None  # what the samples' covariance says of each ring
         self.clumping = rough.count.new_ones(batch)  # how much closer than at random samples lie together
         self._bin_weight = self.multiplicity.flatten() / self.cells
@@ -89,17 +92,40 @@ class SpectralSolver:
         for _ in range(rounds):
             self.effective = torch.addcmul(least, self.effective / self.density, self._mean(self._resolved()))
 
-    def learn(self, estimate: Tensor) -> None:
-        """M-step: noise from the misfit, spectrum from the estimate's power plus the variance it lacks."""
+    def begin_with(self, learnt: Learnt) -> Tensor:
+        """Take up what the frame before had learnt, moved to where the specimen is now; returns its estimate."""
+        self.power, self.level = learnt.power, learnt.level
+        self.noise, self.effective, self.clumping = learnt.noise, learnt.effective, learnt.clumping
+        self._grade(learnt.lattice)
+        self.spectrum = learnt.spectrum
+        self.estimate = self.learnt_from = self._field(learnt.spectrum)
+        self.missed = self.exact.missed(self.estimate)
+        self._fixed_point()
+        return self.estimate
+
+    def learnt(self) -> Learnt:
+        """What the next frame may begin with."""
+        return Learnt(
+            self.spectrum, self.power, self.level, self.noise, self.effective, self.clumping, self.lattice, self.width
+        )
+
+    def learn(self, estimate: Tensor, fitted: bool = True) -> None:
+        """M-step: noise from the misfit, spectrum from the estimate's power plus the variance it lacks.
+
+        Args:
+            fitted: whether the estimate was fitted to these samples: if not, its misfit says nothing of their noise.
+        """
         resolved = self._mean(self._resolved()) * (self.cells * self.fill_factor)
-        self.missed = self.exact.missed(estimate)
+        if estimate is not self.learnt_from:
+            self.missed = self.exact.missed(estimate)
+            self.learnt_from = estimate
         self.misfit = self.exact.energy(self.missed)
-        self.learnt_from = estimate
         free = torch.maximum(self.samples - resolved, 0.1 * self.samples)
-        if self.estimate is not None:  # a fill passes through its samples: its misfit says nothing
+        if self.estimate is not None and fitted:  # a fill passes through its samples
             self.noise = (self.misfit / free).clamp(0.003, 0.99)
             self._fixed_point()
-        self.spectrum = torch.fft.rfft2(estimate, norm="ortho")
+        if estimate is not self.estimate:
+            self.spectrum = torch.fft.rfft2(estimate, norm="ortho")
         power = (self.spectrum.real.square() + self.spectrum.imag.square()) / self.fill_factor
         power = power.addcmul_(self._resolved(), self.effective[:, None, None])
         # Single bins are one draw each, and a ring average knows no lattice: how much of each, the peaks tell.
@@ -181,7 +207,8 @@ class SpectralSolver:
         one of the whole spectrum. The rough reading takes each sample to lie at its cell's centre, which is a third of
         the exact one's time and good enough to learn a spectrum from.
         """
-        size = (self.height, self.width)
+        if self.learnt_from is None:
+            raise LocalProtocolError("a spectrum was asked to be solved with before it was learnt")
         twice = self.multiplicity.sqrt()
         root = self.power.sqrt()
         noise, effective = self.assumed_noise[:, None, None], self.effective[:, None, None]
@@ -190,14 +217,11 @@ class SpectralSolver:
         dependent = (_CLUMPED[0] * self.clumping.pow(3)).clamp_max(_CLUMPED[1])[:, None, None]
         inverse = _pairs(1.0 / (1.0 + self.power / (dependent * effective)))
 
-        def field(x: Tensor) -> Tensor:
-            return torch.fft.irfft2(torch.view_as_complex(x * out), s=size, norm="ortho")
-
         def gathered(total: Tensor) -> Tensor:
             return torch.view_as_real(torch.fft.rfft2(total, norm="ortho"))
 
         def normal(x: Tensor) -> Tensor:
-            return torch.addcmul(x, gathered(reading.normal(field(x))), back)
+            return torch.addcmul(x, gathered(reading.normal(self._field(torch.view_as_complex(x * out)))), back)
 
         tiny = root.new_full((len(root), 1, 1), 1e-20)
 
@@ -220,8 +244,12 @@ class SpectralSolver:
                 torch.mul(residual, inverse, out=step)
                 before, energy = energy, dot(residual, step)
                 direction = torch.addcmul(step, direction, energy / before)
-        self.estimate = field(x)
+        self.spectrum = torch.view_as_complex(x * out)
+        self.estimate = self._field(self.spectrum)
         return self.estimate
+
+    def _field(self, spectrum: Tensor) -> Tensor:
+        return torch.fft.irfft2(spectrum, s=(self.height, self.width), norm="ortho")
 
     def statistics(self) -> Tensor:
         """log σ², log N, share of variance that no sample resolves, log misfit; (batch, 4)."""

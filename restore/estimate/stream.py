@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from restore.estimate.drift import Drift, Known, measure_drift
 from restore.gridding import FrameGeometry
-from restore.restorer import Restoration
+from restore.restorer import Before, Movement, Restoration
 from scancontrol.restoration import Provenance
 
 __all__ = ["Recalled", "Stream"]
@@ -33,17 +33,41 @@ _SPREAD = 2  # cells, as far as neighbours are looked at
 _CLIPPED = 16.0  # squared deviation that one sample can say at most: an outlier is no change
 _FEWEST = 3  # samples of a cell that can say so
 _ALL_CHANGED = 0.4  # share of the cells from which on the frame is another one
+_BEGUN_ANEW = 0.05  # share of the field that has changed from which on nothing else is taken over either
 _OLD = 0.5  # weight of a sample of the frame before against one of this frame, on the same pixel
 
 
 @dataclass(frozen=True)
-class _Frame:
-    """A frame's samples: values (n,), dwell (n,), and where they are in the newest frame, (y, x) in pixels (n, 2)."""
+class _Samples:
+    """Of frames by ``number`` (n,): values, dwell (n,), and where they are in the newest, (y, x) in pixels (n, 2)."""
 
-    number: int
+    number: Tensor
     values: Tensor
     dwell: Tensor
     places: Tensor
+
+    def where(self, chosen: Tensor) -> _Samples:
+        """Those of some indices."""
+        return _Samples(self.number[chosen], self.values[chosen], self.dwell[chosen], self.places[chosen])
+
+    def and_then(self, later: _Samples) -> _Samples:
+        """These and later ones."""
+        return _Samples(
+            torch.cat((self.number, later.number)),
+            torch.cat((self.values, later.values)),
+            torch.cat((self.dwell, later.dwell)),
+            torch.cat((self.places, later.places)),
+        )
+
+
+@dataclass(frozen=True)
+class _Carried:
+    """What a restoration carried: of how many frames it was, and in which units."""
+
+    what: object
+    frames: int
+    centre: float
+    scale: float
 
 
 @dataclass(frozen=True)
@@ -55,7 +79,8 @@ class Recalled:
         frames: how many frames they are of. age: how many frames ago the oldest of them was.
         drift: how far the specimen has moved since the newest frame that is remembered; None if it was not measured.
         forgotten: share of the frame in which nothing older was used because it has changed.
-        older: the remembered frames, oldest first.
+        older: the remembered samples.
+        before: what the restoration of the frame before carried, if this one may begin with it.
     """
 
     number: int
@@ -65,7 +90,8 @@ class Recalled:
     age: int = 0
     drift: Drift | None = None
     forgotten: float = 0.0
-    older: tuple[_Frame, ...] = ()
+    older: _Samples | None = None
+    before: Before | None = None
 
     def told_in(self, made_by: Provenance) -> Provenance:
         """A provenance that says what was remembered."""
@@ -90,7 +116,8 @@ class Stream:
     def __init__(self, frames: int) -> None:
         self.frames = frames
         self._known: Known | None = None
-        self._kept: tuple[_Frame, ...] = ()  # oldest first
+        self._kept: _Samples | None = None
+        self._carried: _Carried | None = None
         self._shape: tuple[int, int] | None = None
         self._newest = -1
         self._centre, self._scale = 0.0, 1.0  # of the units in which it is kept
@@ -113,26 +140,39 @@ class Stream:
         drift = self._measure(number, values, geometry, known)
         if drift.sd_px > _LOST_PX:
             return replace(alone, drift=drift, forgotten=1.0)
-        moved = values.new_tensor((drift.y_px, drift.x_px))
-        cell, changed = self._changed(values, geometry, known, moved)
+        cell, changed = self._changed(values, geometry, known, drift)
         share = float(changed.float().mean())
         if share > _ALL_CHANGED:
             return replace(alone, drift=drift, forgotten=1.0)
-        older = [self._left(frame, moved, cell, changed) for frame in self._kept if number - frame.number < self.frames]
-        older = [frame for frame in older if len(frame.values)]
-        if not older:
+        older = self._left(number, drift.moved(values), cell, changed)
+        if older is None:
             return replace(alone, drift=drift, forgotten=share)
-        dwell = torch.cat([frame.dwell * _OLD ** (number - frame.number) for frame in older])
+        ages = number - older.number
+        frames = 1 + int((torch.bincount(ages, minlength=self.frames) > 0).sum())
         return Recalled(
             number,
-            torch.cat((values, *(frame.values for frame in older))),
-            geometry.remembering(torch.cat([frame.places for frame in older]), dwell),
-            frames=1 + len(older),
-            age=number - older[0].number,
+            torch.cat((values, older.values)),
+            geometry.remembering(older.places, older.dwell * torch.pow(_OLD, ages)),
+            frames=frames,
+            age=int(ages.max()),
             drift=drift,
             forgotten=share,
-            older=tuple(older),
+            older=older,
+            before=self._before(frames, drift, cell, changed),
         )
+
+    def _before(self, frames: int, drift: Drift, cell: int, changed: Tensor) -> Before | None:
+        """What was carried, unless more is known now than it was made of, or too much is different."""
+        carried = self._carried
+        if carried is None or self._shape is None or frames > carried.frames:
+            return None
+        share = float(changed.float().mean())
+        if share > _BEGUN_ANEW:
+            return None
+        rows, cols = self._shape
+        where = changed.repeat_interleave(cell, 0).repeat_interleave(cell, 1)[:rows, :cols] if share > 0 else None
+        gain, shift = carried.scale / self._scale, (carried.centre - self._centre) / self._scale
+        return Before(carried.what, Movement(drift.y_px, drift.x_px, gain, shift), where)
 
     def _into_units(self, centre: float, scale: float) -> None:
         """Bring what is remembered into the units in which a reading is ``centre + scale · value``."""
@@ -140,7 +180,8 @@ class Stream:
         self._centre, self._scale = centre, scale
         if factor == 1 and shift == 0:
             return
-        self._kept = tuple(replace(frame, values=frame.values * factor + shift) for frame in self._kept)
+        if self._kept is not None:
+            self._kept = replace(self._kept, values=self._kept.values * factor + shift)
         if self._known is not None:
             self._known = Known(self._known.estimate * factor + shift, self._known.deviation * factor)
 
@@ -150,10 +191,12 @@ class Stream:
             return
         geometry = recalled.geometry
         fresh = slice(0, geometry.fresh)
-        inside = geometry.dwell[fresh] > 0
-        values = recalled.values[fresh]
-        frame = _Frame(recalled.number, values[inside], geometry.dwell[fresh][inside], geometry.places[fresh][inside])
-        self._kept = (*recalled.older, frame)[-(self.frames - 1) :] if self.frames > 1 else ()
+        dwell, values = geometry.dwell[fresh], recalled.values[fresh]
+        number = torch.full_like(dwell, recalled.number, dtype=torch.long)
+        new = _Samples(number, values, dwell, geometry.places[fresh]).where(dwell.nonzero()[:, 0])
+        self._kept = None if self.frames == 1 else recalled.older.and_then(new) if recalled.older is not None else new
+        carried = restoration.carried
+        self._carried = None if carried is None else _Carried(carried, recalled.frames, self._centre, self._scale)
         self._foretell(recalled)
         self._newest, self._shape = recalled.number, geometry.shape
         spread = float(values.std()) if len(values) > 1 else 0.0
@@ -181,15 +224,16 @@ class Stream:
         return measure_drift(values, geometry.places, known, foretold, deviation, shared)
 
     @staticmethod
-    def _changed(values: Tensor, geometry: FrameGeometry, known: Known, moved: Tensor) -> tuple[int, Tensor]:
+    def _changed(values: Tensor, geometry: FrameGeometry, known: Known, drift: Drift) -> tuple[int, Tensor]:
         """Side of a cell in pixels, and the cells of the new frame whose samples contradict the last estimate."""
         rows, cols = geometry.shape
         cell = max(4, round(2 / math.sqrt(max(geometry.touched, 1e-4))))
         grid = (-(-rows // cell), -(-cols // cell))
-        before = (geometry.places - moved).round().long()
-        inside = ((before >= 0) & (before < before.new_tensor((rows, cols)))).all(1) & (geometry.dwell > 0)
-        flat = before[inside, 0] * cols + before[inside, 1]
-        off = (values[inside] - known.estimate.flatten()[flat]) / known.deviation.flatten()[flat]
+        before = geometry.places - drift.moved(values)
+        inside = ((before >= 0) & (before <= before.new_tensor((rows - 1, cols - 1)))).all(1) & (geometry.dwell > 0)
+        level, down, right, deviation = known.at(before[inside])
+        unsure = (down.square() + right.square()) * drift.sd_px**2
+        off = (values[inside] - level) / (deviation.square() + unsure).sqrt()
         at = geometry.index[inside]
         place = (at // cols // cell) * grid[1] + at % cols // cell
         count = off.new_zeros(grid[0] * grid[1]).index_add_(0, place, torch.ones_like(off))
@@ -201,11 +245,14 @@ class Stream:
             changed = changed | (doubtful & (F.max_pool2d(changed.float()[None, None], 3, 1, 1)[0, 0] > 0))
         return cell, changed
 
-    def _left(self, frame: _Frame, moved: Tensor, cell: int, changed: Tensor) -> _Frame:
-        """What is left of an older frame inside the field and where nothing has changed, moved on."""
-        places = frame.places + moved
+    def _left(self, number: int, moved: Tensor, cell: int, changed: Tensor) -> _Samples | None:
+        """What is left of older frames inside the field and where nothing has changed, moved on."""
+        kept = self._kept
+        if kept is None:
+            return None
+        places = kept.places + moved
         at = (places + 0.5).floor().long()
-        inside = ((at >= 0) & (at < at.new_tensor(self._shape))).all(1)
-        at, places = at[inside], places[inside]
-        still = ~changed[at[:, 0] // cell, at[:, 1] // cell]
-        return _Frame(frame.number, frame.values[inside][still], frame.dwell[inside][still], places[still])
+        inside = ((at >= 0) & (at < at.new_tensor(self._shape))).all(1) & (number - kept.number < self.frames)
+        at = torch.minimum(at.clamp_min(0) // cell, at.new_tensor(changed.shape) - 1)
+        chosen = (inside & ~changed.flatten()[at[:, 0] * changed.shape[1] + at[:, 1]]).nonzero()[:, 0]
+        return replace(kept, places=places).where(chosen) if len(chosen) else None

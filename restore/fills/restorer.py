@@ -10,7 +10,7 @@ from torch.utils.weak import WeakIdKeyDictionary
 
 from restore.fills.registry import FILLS, Fill, fill_named
 from restore.gridding import FrameGeometry
-from restore.restorer import Restoration, trial_samples
+from restore.restorer import Before, Restoration, trial_samples
 from restore.withholding import about_specimen, carried_over, growth_along, half_widths, withhold
 from scancontrol.restoration import Provenance
 
@@ -77,7 +77,13 @@ class FillRestorer:
         chosen: Fill = self._chosen[geometry]
         return chosen
 
-    def restore(self, samples: Tensor, geometry: FrameGeometry, noise_variance: float | None = None) -> Restoration:
+    def restore(
+        self,
+        samples: Tensor,
+        geometry: FrameGeometry,
+        noise_variance: float | None = None,
+        before: Before | None = None,
+    ) -> Restoration:
         """Fill from all but the withheld samples; their error makes the interval."""
         kept, held = withhold(geometry, self._share)
         fill = self._fill(geometry)

@@ -9,6 +9,7 @@ predicts what to add to the start, and the logarithm of the error's scale on eve
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from restore.estimate.process import STATISTICS, SpectralProcess, SpectralStart
+from restore.generator.carried import Carried
 from restore.generator.planes import network_planes
 from restore.generator.presets import PRESETS, GeneratorConfig
 from restore.generator.subnetworks import FirstNetworks, Inner, Outer, Trainer, conditions_of
@@ -31,11 +33,13 @@ class Estimate(NamedTuple):
         frame: the restored frame, (batch, 1, rows, cols).
         log_scale: natural logarithm of the expected absolute error on each pixel, (batch, 1, rows, cols).
         half: the trainer head's half-size frame, (batch, 1, ⌈rows/2⌉, ⌈cols/2⌉); None outside training.
+        carried: what the next frame may begin with; None where frames always begin anew.
     """
 
     frame: Tensor
     log_scale: Tensor
     half: Tensor | None
+    carried: Carried | None = None
 
 
 class Generator(nn.Module):
@@ -70,7 +74,9 @@ class Generator(nn.Module):
         levels = [len(config.widths) for config in (self.config, self.config.first) if config is not None]
         return 4 * 2 ** (max(levels) - 1)
 
-    def forward(self, mean: Tensor, weight: Tensor, distance: Tensor, noise: Tensor | None = None) -> Estimate:
+    def forward(
+        self, mean: Tensor, weight: Tensor, distance: Tensor, noise: Tensor | None = None, before: Carried | None = None
+    ) -> Estimate:
         """Restore normalised partial frames.
 
         Args:
@@ -79,39 +85,57 @@ class Generator(nn.Module):
             distance: pixels to the path, (batch, 1, rows, cols).
             noise: variance of one nominal sample about the specimen, in normalised units, if it is known: (batch,), NaN
                 where it is not.
+            before: what the frame before of the same size carried, moved to this one.
         """
         rows, cols = mean.shape[-2:]
         below, right = -rows % self.stride, -cols % self.stride
         if below or right:
             mean, weight = F.pad(mean, (0, right, 0, below)), F.pad(weight, (0, right, 0, below))
             distance = F.pad(distance, (0, right, 0, below), mode="replicate")
-        start = self._start(mean, weight, distance, noise, float(rows * cols))
+        start, process = self._start(mean, weight, distance, noise, float(rows * cols), before)
+        spread = (0.5 * start.statistics[:, STATISTICS.index("log noise")]).exp()
+        trained = carried = None
+        if before is not None and not before.looks and not self.config.texture:
+            correction, log_scale = before.said()
+            carried = replace(before, process=process.carried())
+            frame = start.full + correction
+        else:
+            features, full = self._looked(mean, weight, distance, start, noise)
+            correction, log_scale, strengths = self.outer(full, features)
+            log_scale = log_scale.float().clamp(-8, 4)
+            frame = start.full + correction
+            if strengths is not None:
+                frame = frame + textured(strengths, spread)
+            if self.training:
+                trained = (start.estimate + self.trainer(features))[..., : -(-rows // 2), : -(-cols // 2)]
+            elif self.first is None:
+                age = 0 if before is None else before.age
+                carried = Carried(process.carried(), correction.float(), log_scale, age=age)
+        frame = consistent(frame, mean, weight, spread)[..., :rows, :cols]
+        return Estimate(frame, log_scale[..., :rows, :cols], trained, carried)
+
+    def _looked(
+        self, mean: Tensor, weight: Tensor, distance: Tensor, start: SpectralStart, noise: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """The inner network's features, and the planes that the outer one recombines them with."""
         half, full = network_planes(mean, weight, distance, start, self.config.path_information)
         precision = self.outer.stem.weight.dtype
-        features = self.inner(half.to(precision), conditions_of(start.statistics, noise))
-        correction, log_scale, strengths = self.outer(full.to(precision), features)
-        trained = None
-        if self.training:
-            trained = (start.estimate + self.trainer(features))[..., : -(-rows // 2), : -(-cols // 2)]
-        spread = (0.5 * start.statistics[:, STATISTICS.index("log noise")]).exp()
-        frame = start.full + correction
-        if strengths is not None:
-            frame = frame + textured(strengths, spread)
-        frame = consistent(frame, mean, weight, spread)[..., :rows, :cols]
-        return Estimate(frame, log_scale.float().clamp(-8, 4)[..., :rows, :cols], trained)
+        return self.inner(half.to(precision), conditions_of(start.statistics, noise)), full.to(precision)
 
     def _start(
-        self, mean: Tensor, weight: Tensor, distance: Tensor, noise: Tensor | None, area: float
-    ) -> SpectralStart:
+        self, mean: Tensor, weight: Tensor, distance: Tensor, noise: Tensor | None, area: float, before: Carried | None
+    ) -> tuple[SpectralStart, SpectralProcess]:
         iterations = self.config.spectral_iterations
         with _single_precision(mean.device):
             process = SpectralProcess(mean, weight, area)
+            if before is not None:
+                return process.follow(before.process), process
             start = process.start(iterations, self.config.full_iterations if self.first is None else ())
         if self.first is None:
-            return start
+            return start, process
         corrected = self.first(mean, weight, distance, start, conditions_of(start.statistics, noise))
         with _single_precision(mean.device):
-            return process.again(corrected, iterations[-1], self.config.full_iterations)
+            return process.again(corrected, iterations[-1], self.config.full_iterations), process
 
 
 def _single_precision(device: torch.device) -> AbstractContextManager[object]:

@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from restore.generator.carried import Carried
 from restore.generator.ede2020 import Ede2020
 from restore.generator.generator import Estimate, Generator
 from restore.generator.planes import FULL_CHANNELS, HALF_CHANNELS
@@ -162,10 +163,15 @@ class Resident:
             chosen = {"single": torch.float32, "bfloat16": torch.bfloat16}.get(precision)
             network.compute_in(chosen or measured_precision(network))
 
-    def __call__(self, mean: Tensor, weight: Tensor, distance: Tensor, noise: Tensor) -> Estimate:
-        """As :meth:`restore.generator.generator.Generator.forward`; with recordings, overwritten by the next call."""
+    def __call__(
+        self, mean: Tensor, weight: Tensor, distance: Tensor, noise: Tensor, before: Carried | None = None
+    ) -> Estimate:
+        """As :meth:`restore.generator.generator.Generator.forward`; with recordings, overwritten by the next call.
+
+        Recordings are of frames that begin anew, so they carry nothing.
+        """
         given = (mean, weight, distance, noise)
         if not self._recorded:
-            found: Estimate = self.network(*given)
+            found: Estimate = self.network(*given) if before is None else self.network(*given, before)
             return found
-        return self._recordings.made(mean.shape, lambda: Recorded(self.network, *given))(*given)
+        return self._recordings.made(mean.shape, lambda: Recorded(self.network, *given))(*given)._replace(carried=None)

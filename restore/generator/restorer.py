@@ -3,43 +3,95 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from restore.estimate.lattice.crystal import Crystal
 from restore.estimate.lattice.following import CrystalSearch, CrystalStream
+from restore.generator.carried import Carried
 from restore.generator.generator import Estimate
 from restore.generator.resident import Precision, Resident
 from restore.generator.weights import Weights, load_weights, shipped
 from restore.gridding import FrameGeometry, Normalisation
-from restore.restorer import Restoration
+from restore.restorer import Before, Restoration
 from restore.withholding import about_specimen, carried_over, half_widths, withhold
 from scancontrol.restoration import Provenance
 
-__all__ = ["GeneratorRestorer", "Network", "load", "restored_with", "run_generator"]
+__all__ = ["CarriedSamples", "Found", "GeneratorRestorer", "Network", "load", "restored_with", "run_generator"]
 
-Network = Callable[[Tensor, Tensor, Tensor, Tensor], Estimate]
-"""A trained network: normalised partial frame, dwell, distance to the path and stated noise in, estimate out."""
+Network = Callable[..., Estimate]
+"""A trained network: normalised partial frame, dwell, distance to the path, stated noise and perhaps what the frame
+before carried in, estimate out."""
+
+
+@dataclass(frozen=True)
+class CarriedSamples:
+    """What a network carries to the next frame, and of what: of samples ``centre + scale · value``.
+
+    ``without`` is the share of a crystal that was taken off them; 0 without one.
+    """
+
+    carried: Carried
+    centre: float
+    scale: float
+    without: float = 0.0
+
+    def after(self, before: Before, normalisation: Normalisation) -> Carried:
+        """The same for the next frame, in its normalised units."""
+        moved = before.moved
+        centre, scale = float(normalisation.centre[0]), float(normalisation.scale[0])
+        level = moved.gain * self.centre + (1 - self.without) * moved.shift
+        by = replace(moved, gain=moved.gain * self.scale / scale, shift=(level - centre) / scale)
+        return self.carried.moved(by, before.changed)
+
+
+class Found(NamedTuple):
+    """What a network says of a frame, in the units of its samples.
+
+    Attributes:
+        estimate, scale: the frame, and its error's scale on each pixel, (rows, cols).
+        carried: what the next frame may begin with, if anything.
+    """
+
+    estimate: Tensor
+    scale: Tensor
+    carried: CarriedSamples | None
 
 
 @torch.inference_mode()
 def run_generator(
-    network: Network, samples: Tensor, geometry: FrameGeometry, noise_variance: float | None = None
-) -> tuple[Tensor, Tensor]:
-    """Estimate and predicted scale, (rows, cols) each, in the units of samples (n,). Exactly gain-equivariant.
+    network: Network,
+    samples: Tensor,
+    geometry: FrameGeometry,
+    noise_variance: float | None = None,
+    before: Before | None = None,
+) -> Found:
+    """Restore samples (n,). Exactly gain-equivariant.
 
     Args:
         noise_variance: of a nominal sample about the specimen, in the samples' units squared, if it is known.
+        before: that carried :class:`CarriedSamples`.
     """
     normalisation: Normalisation = geometry.normalisation(samples)
     mean, weight = geometry.grid(normalisation.apply(samples[None])[0])
     noise = torch.full_like(normalisation.scale, torch.nan if noise_variance is None else noise_variance)
     noise = (noise / normalisation.scale.square().clamp_min(1e-300)).float()
-    found = network(mean[None, None], weight[None, None], geometry.distance[None, None], noise)
-    estimate = normalisation.invert(found.frame)[0, 0]
-    return estimate, normalisation.invert_width(found.log_scale.exp())[0, 0]
+    given = (mean[None, None], weight[None, None], geometry.distance[None, None], noise)
+    centre, scale = float(normalisation.centre[0]), float(normalisation.scale[0])
+    known = None if before is None else before.carried
+    if before is None or not isinstance(known, CarriedSamples) or known.carried.ends or min(scale, known.scale) <= 0:
+        found = network(*given)
+    else:
+        found = network(*given, known.after(before, normalisation))
+    return Found(
+        normalisation.invert(found.frame)[0, 0],
+        normalisation.invert_width(found.log_scale.exp())[0, 0],
+        None if found.carried is None else CarriedSamples(found.carried, centre, scale),
+    )
 
 
 def restored_with(
@@ -48,12 +100,18 @@ def restored_with(
     geometry: FrameGeometry,
     crystal: Crystal | None,
     noise_variance: float | None = None,
-) -> tuple[Tensor, Tensor]:
+    before: Before | None = None,
+) -> Found:
     """As :func:`run_generator`, with a crystal taken off the samples first and put back."""
+    without = 0.0 if crystal is None else crystal.share
+    known = None if before is None else before.carried
+    if isinstance(known, CarriedSamples) and known.without != without:
+        before = None  # what it carried is of something else
     if crystal is None:
-        return run_generator(network, samples, geometry, noise_variance)
-    rest, scale = run_generator(network, samples - crystal.at_samples, geometry, noise_variance)
-    return torch.add(crystal.image, rest, alpha=crystal.rest), scale
+        return run_generator(network, samples, geometry, noise_variance, before)
+    rest = run_generator(network, samples - crystal.at_samples, geometry, noise_variance, before)
+    carried = None if rest.carried is None else replace(rest.carried, without=without)
+    return Found(torch.add(crystal.image, rest.estimate, alpha=crystal.rest), rest.scale, carried)
 
 
 class GeneratorRestorer:
@@ -101,12 +159,18 @@ class GeneratorRestorer:
         trial = torch.linspace(0, 1, kept.count, device=kept.device)
         run_generator(self._network, trial, kept)
 
-    def restore(self, samples: Tensor, geometry: FrameGeometry, noise_variance: float | None = None) -> Restoration:
+    def restore(
+        self,
+        samples: Tensor,
+        geometry: FrameGeometry,
+        noise_variance: float | None = None,
+        before: Before | None = None,
+    ) -> Restoration:
         """Restore from all but the withheld samples; their error is measured and their fall rescales the interval."""
         kept, held = withhold(geometry, self._share)
         used = samples if held is None else samples[held.kept]
         crystal = self._crystals.crystal(used, kept)
-        estimate, scale = restored_with(self._network, used, kept, crystal, noise_variance)
+        estimate, scale, carried = restored_with(self._network, used, kept, crystal, noise_variance, before)
         widths: Tensor | None = None
         measured = expected = None
         calibration = self._weights.calibration
@@ -134,7 +198,7 @@ class GeneratorRestorer:
             expected_rmse=expected,
             lattice_share=0.0 if crystal is None else round(crystal.share, 3),
         )
-        return Restoration(estimate, widths, made_by)
+        return Restoration(estimate, widths, made_by, carried)
 
 
 load = GeneratorRestorer.load

@@ -144,7 +144,7 @@ def _restored(weights: Weights, images: ImageSet, specimens: Sequence[str], seed
         kept, held = withhold(geometry, _SHARE)
         used = samples if held is None else samples[held.kept]
         crystal = find_crystal(used, kept)
-        estimate, scale = restored_with(weights.network, used, kept, crystal, noise)
+        estimate, scale, _ = restored_with(weights.network, used, kept, crystal, noise)
         residual = None if held is None else about_specimen(held.residual(samples, estimate), noise).abs()
         least = None if crystal is None else crystal.half_width
         yield _Frame(group, (truth - estimate).abs(), scale.clamp_min(1e-6), least, kept, held, residual)

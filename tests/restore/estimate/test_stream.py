@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -11,6 +13,7 @@ from restore.estimate.drift import Drift
 from restore.estimate.stream import Recalled, Stream
 from restore.fills.restorer import FillRestorer
 from restore.gridding import FrameGeometry
+from restore.restorer import Before, Restoration
 from restore.withholding import withhold
 from scancontrol.paths import CoverageGoal, JitteredGrid, PathRecipe, expand
 
@@ -46,7 +49,7 @@ class Run:
         path = geometry(self.number, coverage=self.coverage)
         values = torch.from_numpy(field.ravel()[path.index.numpy()])
         recalled = self.stream.recall(self.number, values, path)
-        found = self.restorer.restore(recalled.values, recalled.geometry)
+        found = self.restorer.restore(recalled.values, recalled.geometry, None, recalled.before)
         self.stream.keep(recalled, found)
         self.number += 1
         assert found.interval is not None
@@ -131,7 +134,8 @@ def test_what_leaves_the_field_is_dropped_and_the_memory_stays_bounded() -> None
         rows, cols = recalled.geometry.shape
         assert ((recalled.geometry.index >= 0) & (recalled.geometry.index < rows * cols)).all()
         assert len(recalled.values) <= 8 * geometry(0).count * 1.1
-        assert len(run.stream._kept) <= 7
+        assert run.stream._kept is not None
+        assert len(run.stream._kept.number.unique()) <= 8
 
 
 def test_another_size_of_frame_and_one_that_comes_late_are_restored_alone() -> None:
@@ -171,3 +175,51 @@ def test_a_lost_frame_leaves_a_gap_in_the_count_and_the_drift_is_foretold_over_i
     assert recalled.age == 3
     assert recalled.drift is not None
     assert (recalled.drift.y_px, recalled.drift.x_px) == pytest.approx(tuple(2 * speed), abs=0.3)
+
+
+class Carrying(FillRestorer):
+    """A fill that notes what it is told of the frame before, and carries its own number."""
+
+    def __init__(self) -> None:
+        super().__init__("harmonic")
+        self.told: list[Before | None] = []
+
+    def restore(
+        self,
+        samples: torch.Tensor,
+        geometry: FrameGeometry,
+        noise_variance: float | None = None,
+        before: Before | None = None,
+    ) -> Restoration:
+        self.told.append(before)
+        return replace(super().restore(samples, geometry), carried=len(self.told))
+
+
+def test_what_a_restoration_carried_comes_back_moved_once_the_memory_is_full_and_not_to_another_specimen() -> None:
+    run, image, speed = Run(3, 0.1), specimen(), np.array([0.9, -1.3])
+    run.restorer = restorer = Carrying()
+    for number in range(5):
+        run.frame(view(image, number * speed))
+    assert restorer.told[:3] == [None, None, None]  # each was of fewer frames than there are now
+    for number, before in enumerate(restorer.told[3:], 3):
+        assert before is not None
+        assert before.carried == number
+        assert (before.moved.y_px, before.moved.x_px) == pytest.approx(tuple(speed), abs=0.3)
+        assert (before.moved.gain, before.moved.shift) == (1.0, 0.0)
+    run.frame(view(specimen(9), np.zeros(2)))
+    assert restorer.told[-1] is None
+
+
+def test_where_little_has_changed_the_restorer_is_told_where() -> None:
+    run, field = Run(3, 0.1), view(specimen(), np.zeros(2))
+    run.restorer = restorer = Carrying()
+    for _ in range(4):
+        run.frame(field)
+    changed = field.copy()
+    changed[40:56, 40:56] += 2000
+    run.frame(changed)
+    before = restorer.told[-1]
+    assert before is not None
+    assert before.changed is not None
+    assert before.changed[42:54, 42:54].float().mean() > 0.9
+    assert before.changed.float().mean() < 0.05

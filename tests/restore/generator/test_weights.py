@@ -49,7 +49,7 @@ def test_weights_come_back_as_they_were_saved(tmp_path: Path) -> None:
     geometry, samples = _geometry(), torch.rand(900)
     one = run_generator(network, samples, geometry)
     two = run_generator(found.network, samples, geometry)
-    torch.testing.assert_close(one, two, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(one[:2], two[:2], rtol=1e-4, atol=1e-5)
 
 
 def test_large_weights_ship_in_half_precision_and_restore_what_was_saved(tmp_path: Path) -> None:
@@ -122,8 +122,8 @@ def test_restorations_follow_gain_and_offset_exactly(gain: float, offset: float)
     network = _network()
     geometry = _geometry(500, (48, 64))
     samples = torch.rand(500, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    base, scale = run_generator(network, samples, geometry)
-    moved, moved_scale = run_generator(network, samples * gain + offset, geometry)
+    base, scale, _ = run_generator(network, samples, geometry)
+    moved, moved_scale, _ = run_generator(network, samples * gain + offset, geometry)
     torch.testing.assert_close(moved, base * gain + offset, rtol=2e-4, atol=2e-4 * gain + 1e-6 * abs(offset))
     torch.testing.assert_close(moved_scale, scale * gain, rtol=2e-3, atol=1e-6)
 
