@@ -33,6 +33,7 @@ from scancontrol.daemon.page.messages import (
     Inquiry,
     ListPlans,
     MicroscopeTold,
+    Notice,
     Pause,
     PlanChecked,
     Plans,
@@ -119,9 +120,9 @@ class AsyncSession:
         return self._connection.role
 
     @property
-    def notices(self) -> tuple[str, ...]:
-        """What the daemon said last, oldest first."""
-        return tuple(notice.text for notice in self._connection.notices)
+    def notices(self) -> tuple[Notice, ...]:
+        """What the daemon said last, oldest first, with its level and time."""
+        return tuple(self._connection.notices)
 
     async def microscope(self) -> Capabilities:
         """What the microscope states about itself: detectors, dwell times, coils, limits."""
@@ -176,6 +177,20 @@ class AsyncSession:
         self._order = self._seen = done.number or 0
         return self._order
 
+    async def begun(self, order: int | None = None) -> str:
+        """Wait until the scan of that number, by default our last, is armed; returns the name of its recording.
+
+        Raises:
+            ScanEnded: it was refused, or taken back before it began.
+            InvalidInput: there is none.
+        """
+        number = self._number(order)
+        with self._called():
+            status = await self._connection.until(lambda status: status.scan_order == number or _over(status, number))
+        if status.scan_order != number or status.scan.recording is None:
+            raise _not_begun(status, number)
+        return status.scan.recording
+
     async def wait(self, order: int | None = None) -> AcquisitionStatus:
         """Wait until the scan of that number, by default our last, is over.
 
@@ -217,12 +232,8 @@ class AsyncSession:
 
     async def _frames_of(self, plan: PlanLike, settings: dict[str, Any]) -> AsyncIterator[Frame]:
         number = await self.start(plan, **settings)
-        with self._called():
-            status = await self._connection.until(lambda status: status.scan_order == number or _over(status, number))
-        recording, planned = status.scan.recording, status.scan.frames_planned or 0
-        if status.scan_order != number or recording is None:
-            raise _not_begun(status, number)
-        for frame in range(planned):
+        recording = await self.begun(number)
+        for frame in range(self.status.scan.frames_planned or 0):
             with self._called():
                 status = await self._connection.until(lambda status, n=frame: _has(status, number, n))  # type: ignore[misc]
                 if status.scan_order != number or status.scan.frames_completed <= frame:
@@ -240,9 +251,8 @@ class AsyncSession:
             InvalidInput: there is no such recording.
             OrderRefused: it has no such frame.
         """
-        number = self._order
-        if recording is None and number is not None:
-            await self._until(lambda status: status.scan_order == number or _over(status, number))
+        if recording is None and self._order is not None:
+            recording = await self.begun()
         name = recording or self.status.scan.recording
         if name is None:
             raise InvalidInput("recording", "none", "was begun yet", "name one")
@@ -267,8 +277,8 @@ class AsyncSession:
     # -- the operator's orders -----------------------------------------------------------------------------
 
     async def pause(self) -> None:
-        """Blank the beam within the frame, our own scan's once it has begun; it goes on with :meth:`resume`."""
-        number = self._order
+        """Blank the beam within the frame, once one is scanned; it goes on with :meth:`resume`."""
+        number = self.status.orders.standing if self._order is None else self._order
         if number is not None:
             await self._until(lambda status: _over(status, number) or _scans(status, number))
         await self._ask(Pause(), Done)

@@ -15,7 +15,7 @@ from typing import Any, Literal, Self, TypeVar
 
 from scancontrol.acquisition import AcquisitionStatus
 from scancontrol.capabilities import Capabilities
-from scancontrol.daemon.page.messages import PlanChecked
+from scancontrol.daemon.page.messages import Notice, PlanChecked
 from scancontrol.daemon.snapshot import Snapshot
 from scancontrol.errors import LinkError
 from scancontrol.plan.plan import ScanPlan
@@ -126,8 +126,8 @@ class Session:
         return self._session.role
 
     @property
-    def notices(self) -> tuple[str, ...]:
-        """What the daemon said last, oldest first."""
+    def notices(self) -> tuple[Notice, ...]:
+        """What the daemon said last, oldest first, with its level and time."""
         return self._session.notices
 
     def microscope(self) -> Capabilities:
@@ -153,6 +153,10 @@ class Session:
     def start(self, plan: PlanLike, *, owned: bool = True, **settings: Any) -> int:
         """See :meth:`.AsyncSession.start`."""
         return self._thread.call(self._session.start(plan, owned=owned, **settings))
+
+    def begun(self, order: int | None = None) -> str:
+        """See :meth:`.AsyncSession.begun`."""
+        return self._thread.call(self._session.begun(order))
 
     def wait(self, order: int | None = None) -> AcquisitionStatus:
         """See :meth:`.AsyncSession.wait`."""
