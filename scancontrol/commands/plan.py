@@ -13,6 +13,7 @@ from scancontrol.plan.figures import PathFigures
 from scancontrol.plan.notes import notes, quantisation
 from scancontrol.plan.plan import load_capabilities, load_plan_and_notes
 from scancontrol.plan.planned import PlannedScan
+from scancontrol.recording.need import RecordingNeed
 from scancontrol.units import per_a2
 
 __all__ = ["add_parser", "run", "table"]
@@ -90,6 +91,7 @@ def table(planned: PlannedScan) -> str:
         f"area; the same in full rasters {raster.duration_us * plan.frames * 1e-6:.4g} s, "
         f"{per_a2(raster.dose.worst_area_e_per_a2 * plan.frames)}",
     ]
+    lines += [f"recording: {RecordingNeed.of(planned)}"]
     lines += [f"note: {note}" for note in notes(planned)]
     return "\n".join(lines)
 

@@ -29,6 +29,7 @@ from scancontrol.plan.plan import ScanPlan
 from scancontrol.plan.planned import PlannedScan
 from scancontrol.recent import Recent
 from scancontrol.recording import RecordingWriter, file_name, record_plan
+from scancontrol.recording.need import RecordingNeed
 
 __all__ = ["Arming", "check_hold", "still_wanted"]
 
@@ -48,6 +49,7 @@ class Arming:
         holds: is told of the hold that a Start lifts.
         permit: taken back when the order does not stand any more.
         notice: takes a line for the operator and its level.
+        says: is told what is being made, before it is.
         on_turn: called often while an acquisition runs.
         clock: monotonic time in s.
         begun: series that were used before, whose numbers are not given again.
@@ -64,6 +66,7 @@ class Arming:
         permit: Permit,
         notice: Callable[[str, str], None],
         *,
+        says: Callable[[str], None],
         on_turn: Callable[[MicroscopeLink], None],
         clock: Callable[[], float],
         begun: Sequence[int],
@@ -71,7 +74,7 @@ class Arming:
         self._settings, self._orders, self._outputs = settings, orders, outputs
         self._dose, self._describing = dose, describing
         self._holds, self._permit, self._notice = holds, permit, notice
-        self._on_turn, self._clock = on_turn, clock
+        self._says, self._on_turn, self._clock = says, on_turn, clock
         self._series = itertools.count(max(int(time.time()) & 0x3FFFFFFF, max(begun, default=-1) + 1))
         self._planned: Recent[ScanPlan, PlannedScan] = Recent(_PLANS_KEPT)  # on the microscope that is there
 
@@ -93,12 +96,16 @@ class Arming:
         """
         check_hold(self._orders, link, order)
         self.turn_to_specimen(link)
+        self._says("the paths of the plan, and its dose")
         planned = self._on_microscope(order.plan, link.capabilities)
         self._dose.check(planned)
         stated, meant = link.capabilities.beam_current_pa, planned.beam_current_pa
         if abs(meant - stated) > 0.01 * stated:
             told = f"the plan counts dose with {meant:g} pA, the microscope states {stated:g} pA"
             self._notice(f"{told}; set one of them right", "warning")
+        need = RecordingNeed.of(planned, self._settings.keep_restorations)
+        need.check(self._settings.output)
+        self._says(f"a recording of {need.frames} frames: {need}")
         series_id, about = next(self._series), self._describing.about()
         unique = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(4)}"  # two daemons may share folder and second
         still_wanted(self._orders, order)

@@ -95,6 +95,7 @@ class BeamThread:
             self._holds,
             self,
             notice,
+            says=self._says_arming,
             on_turn=self._look,
             clock=clock,
             begun=[each.series_id for each in interrupted],
@@ -394,10 +395,14 @@ class BeamThread:
         if self._told.status is not None and self._told.connected:
             self._holds.seen(self._told.status)
 
+    def _says_arming(self, step: str) -> None:
+        self._told = replace(self._told, arming=step)
+
     def _tell(self, link: MicroscopeLink | None) -> None:
         capabilities, unfinished = self._capabilities, self._unfinished
         waits = unfinished is not None and not self._running
-        told = replace(self._told, connected=False, unfinished=unfinished.path.name if unfinished and waits else None)
+        left = unfinished.path.name if unfinished and waits else None
+        told = replace(self._told, connected=False, arming=None, unfinished=left)
         if link is not None and capabilities is not None:
             capabilities = self._capabilities = link.capabilities  # of the microscope that is there now
             offset_ns, error_ns = link.clock_offset_ns, link.clock_error_ns

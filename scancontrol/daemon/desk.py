@@ -9,7 +9,8 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from typing import Final
+from pathlib import Path
+from typing import Final, Literal
 
 import msgspec
 
@@ -34,11 +35,13 @@ from scancontrol.daemon.page.messages import (
     refusal_of,
 )
 from scancontrol.daemon.plans import PlanBook
+from scancontrol.daemon.snapshot import disk_free_bytes
 from scancontrol.errors import InvalidInput, LinkError, ScanControlError
 from scancontrol.plan.figures import PathFigures
 from scancontrol.plan.notes import notes
 from scancontrol.plan.plan import ScanPlan
 from scancontrol.plan.planned import PlannedScan
+from scancontrol.recording.need import RecordingNeed
 
 __all__ = ["Desk"]
 
@@ -54,12 +57,22 @@ class Desk:
         dose: the specimen's account.
         frames: reads recorded frames.
         capabilities: of the microscope that is there now; None where none has answered yet.
+        folder: of the recordings.
+        keep_restorations: which of them a recording has room for.
     """
 
     def __init__(
-        self, plans: PlanBook, dose: DoseKeeper, frames: FrameAnswers, capabilities: Callable[[], Capabilities | None]
+        self,
+        plans: PlanBook,
+        dose: DoseKeeper,
+        frames: FrameAnswers,
+        capabilities: Callable[[], Capabilities | None],
+        *,
+        folder: Path,
+        keep_restorations: Literal["all", "last", "none"] = "all",
     ) -> None:
         self._plans, self._dose, self._frames, self._capabilities = plans, dose, frames, capabilities
+        self._folder, self._keep = folder, keep_restorations
 
     def ready(self, wanted: GetFrame) -> bool:
         """See :class:`scancontrol.daemon.page.hub.Desk`."""
@@ -113,7 +126,9 @@ class Desk:
         began = time.monotonic()
         planned = self._planned(plan)
         self._dose.check(planned)
-        arming_s = time.monotonic() - began
+        need = RecordingNeed.of(planned, self._keep)
+        need.check(self._folder)
+        arming_s = time.monotonic() - began + need.making_s
         path = planned.path(0)
         return PlanChecked(
             request=request,
@@ -126,6 +141,9 @@ class Desk:
             area_e_per_a2=self._dose.area_e_per_a2(path),
             area_limit_e_per_a2=self._dose.ledger.limits.area_e_per_a2,
             arming_s=arming_s,
+            recording_bytes=need.samples_bytes,
+            pictures_bytes=need.pictures_bytes,
+            disk_free_bytes=disk_free_bytes(self._folder),
             notes=tuple(notes(planned)),
         )
 

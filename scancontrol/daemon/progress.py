@@ -48,7 +48,8 @@ def line_of(snapshot: Snapshot) -> str:
         return ""
     if scan.phase.value in ("idle", "ended"):
         if orders.start is not None:
-            return f"arming      {orders.start}"
+            step = snapshot.microscope.arming
+            return f"arming      {orders.start}" + (f": {step}" if step else "")
         left = f", {restorer.catching_up} frames left to restore" if restorer.catching_up else ""
         return f"ended       {scan.explanation}{left}"
     latency = "" if restorer.latency_p50_ms is None else f", latency {restorer.latency_p50_ms:.1f} ms"

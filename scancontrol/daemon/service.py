@@ -162,7 +162,14 @@ class Daemon:
             self._steering = steering
             self._hub.on_stop, self._hub.clients = steering.stop, self._claims
             frames = FrameAnswers(self._output, self._hub)
-            self._hub.desk = Desk(self._plans, self._dose, frames, lambda: beam.capabilities)
+            self._hub.desk = Desk(
+                self._plans,
+                self._dose,
+                frames,
+                lambda: beam.capabilities,
+                folder=self._output,
+                keep_restorations=config.store_restorations,
+            )
             self._publish()
             self._serve_page(stack)
             health = HealthServer(

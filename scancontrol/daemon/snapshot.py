@@ -44,6 +44,7 @@ class BeamSnapshot:
     clock_offset_us: float | None = None  # the microscope's monotonic clock minus this one
     clock_error_us: float | None = None  # bound on the error of that
     unfinished: str | None = None  # recording that waits for its disk or its link, to be gone on with or ended
+    arming: str | None = None  # what is made before the beam is lit, and how much of it
 
 
 @dataclass(frozen=True, kw_only=True)

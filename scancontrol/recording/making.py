@@ -37,7 +37,7 @@ def make_recording(
     Raises:
         RecordingError: the disk has no room, or there is such a file; none is left then.
     """
-    check_room(path.parent, header.reserved_bytes)
+    check_room(path.parent, header.reserved_bytes, header.capacity.frames)
     refuse_existing(path)
     made, descriptor, doing = name_meanwhile(path, "part"), -1, "making"
     try:

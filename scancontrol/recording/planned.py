@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import socket
 import time
@@ -17,11 +18,12 @@ from scancontrol.recording.about import About
 from scancontrol.recording.layout import VERSION, Capacity, Header, chunk_rows
 from scancontrol.recording.writer import RecordingWriter
 
-__all__ = ["capacity_of", "file_name", "plain_name", "record_plan"]
+__all__ = ["capacity_of", "file_name", "header_of", "plain_name", "record_plan"]
 
 _FRAMES_EXPANDED = 64
 
 
+@functools.lru_cache(maxsize=8)  # asked for when a plan is checked and again when it is armed
 def capacity_of(planned: PlannedScan) -> Capacity:
     """Room for every frame of the plan.
 
@@ -71,6 +73,44 @@ def plain_name(name: str) -> str:
     return re.sub(r"[^\w.-]+", "_", name).encode()[:100].decode(errors="ignore").strip("._")
 
 
+def header_of(
+    planned: PlannedScan,
+    *,
+    channels: tuple[str, ...] | None = None,
+    sample_dtype: Literal["<u2", "<f4"] = "<u2",
+    series_id: int = 0,
+    series_unique_id: str = "",
+    keep_restorations: int | Literal["all", "last", "none"] = "all",
+    specimen: str | None = None,
+    stage_nm: tuple[float, float] | None = None,
+    about: About | None = None,
+    started_utc_ns: int | None = None,
+) -> Header:
+    """What the recording of a plan says of itself, and how large it is; see :func:`record_plan`."""
+    plan = planned.plan
+    kept: int | Literal["last"] = 1
+    if keep_restorations != "all":
+        kept = 0 if keep_restorations == "none" else keep_restorations
+    return Header(
+        version=VERSION,
+        name=plan.name,
+        shape=plan.shape,
+        fov_nm=plan.fov_nm,
+        dwell_us=planned.patterns[0].dwell_per_pixel_us,
+        beam_current_pa=planned.beam_current_pa,
+        channels=channels or planned.channels,
+        sample_dtype=sample_dtype,
+        started_utc_ns=time.time_ns() if started_utc_ns is None else started_utc_ns,
+        series_id=series_id,
+        series_unique_id=series_unique_id,
+        keep_restorations=kept,
+        specimen=specimen,
+        stage_nm=stage_nm,
+        capacity=capacity_of(planned),
+        about=msgspec.structs.replace(about or About(), host=socket.gethostname()),
+    )
+
+
 def record_plan(
     path: Path | str,
     planned: PlannedScan,
@@ -93,27 +133,17 @@ def record_plan(
     Raises:
         RecordingError: the disk has no room.
     """
-    plan, capabilities = planned.plan, planned.capabilities
-    kept: int | Literal["last"] = 1
-    if keep_restorations != "all":
-        kept = 0 if keep_restorations == "none" else keep_restorations
-    header = Header(
-        version=VERSION,
-        name=plan.name,
-        shape=plan.shape,
-        fov_nm=plan.fov_nm,
-        dwell_us=planned.patterns[0].dwell_per_pixel_us,
-        beam_current_pa=planned.beam_current_pa,
-        channels=channels or planned.channels,
+    header = header_of(
+        planned,
+        channels=channels,
         sample_dtype=sample_dtype,
-        started_utc_ns=time.time_ns() if started_utc_ns is None else started_utc_ns,
         series_id=series_id,
         series_unique_id=series_unique_id,
-        keep_restorations=kept,
+        keep_restorations=keep_restorations,
         specimen=specimen,
         stage_nm=stage_nm,
-        capacity=capacity_of(planned),
-        about=msgspec.structs.replace(about or About(), host=socket.gethostname()),
+        about=about,
+        started_utc_ns=started_utc_ns,
     )
-    text = to_yaml(plan) if plan_text is None else plan_text
-    return RecordingWriter.create(path, header, text, capabilities, fsync=fsync)
+    text = to_yaml(planned.plan) if plan_text is None else plan_text
+    return RecordingWriter.create(path, header, text, planned.capabilities, fsync=fsync)

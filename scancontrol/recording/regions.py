@@ -181,11 +181,11 @@ def disk_error(path: Path, doing: str, error: OSError) -> RecordingError:
     return RecordingError(f"{doing} {path} failed: {error.strerror or error}; {remedy}")
 
 
-def check_room(folder: Path, needed_bytes: int) -> None:
-    """Check that the disk can hold the samples; a folder that is not there is found later.
+def check_room(folder: Path, needed_bytes: int, frames: int) -> None:
+    """Check that the disk can hold the samples of so many frames, all alike; a folder that is not there is found later.
 
     Raises:
-        RecordingError: it cannot.
+        RecordingError: it cannot; says how many would fit.
     """
     try:
         disk = os.statvfs(folder)
@@ -195,7 +195,8 @@ def check_room(folder: Path, needed_bytes: int) -> None:
     if free_bytes < needed_bytes:
         raise RecordingError(
             f"raw samples = {needed_bytes / 1e6:.1f} MB do not fit on the disk of {folder}, where "
-            f"{free_bytes / 1e6:.1f} MB are free; free some space, record to another disk or plan fewer frames"
+            f"{free_bytes / 1e6:.1f} MB are free: room for about {frames * free_bytes // needed_bytes} of {frames} "
+            "frames; free some space, record to another disk or plan fewer frames"
         )
 
 

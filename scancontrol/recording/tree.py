@@ -17,7 +17,7 @@ from scancontrol.recording.hyperspy import metadata_of, write_metadata
 from scancontrol.recording.layout import TABLES, Header
 from scancontrol.recording.regions import Region
 
-__all__ = ["create_file"]
+__all__ = ["create_file", "pictures_in_block"]
 
 SAMPLES_PER_BLOCK = 1 << 24
 """Samples of one channel that lie together; a block is also what HyperSpy loads at a time when lazy."""
@@ -93,7 +93,7 @@ def _data_set(
     return h5py.Dataset(h5py.h5d.create(group.id, name.encode(), kind, space, properties))
 
 
-def _pictures_in_block(shape: tuple[int, ...]) -> int:
+def pictures_in_block(shape: tuple[int, ...]) -> int:
     """One, so that HyperSpy loads one at a time; more where HDF5 would be busy for long with very many blocks."""
     frames, rows, cols = shape
     return min(-(-frames // PICTURE_BLOCKS), max(1, _BLOCK_BYTES // (4 * rows * cols)))
@@ -107,7 +107,7 @@ def _experiment(file: h5py.File, wanted: DataSet, header: Header, capabilities: 
         block: tuple[int, ...] = (1, min(shape[1], SAMPLES_PER_BLOCK))
         axes = [("detector", "", 1.0, True), ("dwell time", "µs", header.dwell_us, False)]
     else:
-        block = (_pictures_in_block(shape), *header.shape)
+        block = (pictures_in_block(shape), *header.shape)
         every = (
             header.keep_restorations if wanted.kind != "partial frames" and header.keep_restorations != "last" else 1
         )

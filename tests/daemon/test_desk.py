@@ -26,6 +26,7 @@ from scancontrol.daemon.page.messages import (
 from scancontrol.daemon.plans import PlanBook
 from scancontrol.dose.limits import DoseLimits
 from scancontrol.plan.planned import PlannedScan
+from scancontrol.recording.need import RecordingNeed
 
 
 @pytest.fixture
@@ -38,12 +39,13 @@ def dose(tmp_path: Path) -> Iterator[DoseKeeper]:
 @pytest.fixture
 def desk(tmp_path: Path, dose: DoseKeeper) -> Desk:
     book = PlanBook({"good": plan_with()}, tmp_path / "presets", lambda text, level: None)
-    return Desk(book, dose, FrameAnswers(tmp_path, LiveHub()), lambda: MICROSCOPE)
+    return Desk(book, dose, FrameAnswers(tmp_path, LiveHub()), lambda: MICROSCOPE, folder=tmp_path)
 
 
 def test_a_plan_is_answered_with_what_it_comes_to_on_this_microscope(desk: Desk) -> None:
     found = desk.answer(CheckPlan(plan=GOOD, request=4))
     planned = PlannedScan(plan_with(), MICROSCOPE)
+    need = RecordingNeed.of(planned)
     assert isinstance(found, PlanChecked)
     (cost,), (figures,) = found.patterns, planned.patterns
     assert found.request == 4
@@ -58,6 +60,16 @@ def test_a_plan_is_answered_with_what_it_comes_to_on_this_microscope(desk: Desk)
     assert found.electrons == pytest.approx(4 * figures.dose.electrons)
     assert (found.area_e_per_a2, found.area_limit_e_per_a2) == (0.0, 1e4)
     assert 0 < found.arming_s < 60
+    assert (found.recording_bytes, found.pictures_bytes) == (need.samples_bytes, need.pictures_bytes)
+    assert found.disk_free_bytes is not None
+
+
+def test_a_plan_whose_samples_do_not_fit_on_the_disk_is_refused_with_what_would(desk: Desk) -> None:
+    whole = {**GOOD, "frames": 1_000_000, "shape": [4096, 4096], "fov_nm": 1e6, "patterns": [{"kind": "raster"}]}
+    found = desk.answer(CheckPlan(plan=whole, request=9))
+    assert isinstance(found, Refusal)
+    assert "do not fit on the disk" in found.text
+    assert "of 1000000 frames; free some space, record to another disk or plan fewer frames" in found.text
 
 
 def test_an_offered_plan_is_checked_by_its_name(desk: Desk) -> None:
@@ -106,7 +118,7 @@ def test_a_preset_that_this_microscope_cannot_run_is_not_saved(desk: Desk) -> No
 
 def test_before_a_microscope_has_answered_nothing_is_planned(tmp_path: Path, dose: DoseKeeper) -> None:
     book = PlanBook({}, tmp_path, lambda text, level: None)
-    desk = Desk(book, dose, FrameAnswers(tmp_path, LiveHub()), lambda: None)
+    desk = Desk(book, dose, FrameAnswers(tmp_path, LiveHub()), lambda: None, folder=tmp_path)
     refused = desk.answer(CheckPlan(plan=GOOD, request=1))
     assert isinstance(refused, Refusal)
     assert "no microscope has answered" in refused.text

@@ -6,6 +6,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -13,9 +14,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from steered_beam import PLANS, SteeredBeam
 
+from scancontrol.daemon import arming
 from scancontrol.daemon.describing import DescriptionChange
 from scancontrol.daemon.page.messages import Abort, Describe, EmergencyBlank, Pause, Resume, ShowChannel, Start
-from scancontrol.recording import RecordingReader
+from scancontrol.recording import RecordingReader, RecordingWriter, record_plan
 from scancontrol.wire.transitions import State
 
 
@@ -154,6 +156,25 @@ def test_what_the_operator_types_is_in_the_next_recording_and_the_dose_counts_fo
         told = read.header.about
         assert (told.operator, told.project, told.notes) == ("E. Ruska", "P-7", "cold")
     assert beam.dose.ledger.totals.electrons == pytest.approx(spent)
+
+
+def test_what_is_made_before_the_beam_is_lit_is_said_before_it_is_made(
+    beam: SteeredBeam, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str | None] = []
+
+    def noting(*arguments: Any, **options: Any) -> RecordingWriter:
+        said.append(beam.beam.snapshot.arming)
+        return record_plan(*arguments, **options)
+
+    monkeypatch.setattr(arming, "record_plan", noting)
+    start(beam, "survey")
+    beam.until(lambda: free(beam))
+    (step,) = said
+    assert step is not None
+    assert step.startswith("a recording of 1 frames: ")
+    assert "for the samples of all detectors" in step
+    assert beam.beam.snapshot.arming is None
 
 
 def test_a_detector_is_chosen_by_name_and_one_that_is_not_recorded_is_refused(beam: SteeredBeam) -> None:

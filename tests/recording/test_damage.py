@@ -94,7 +94,10 @@ def test_a_disk_too_small_for_the_plan_is_refused_before_an_electron_is_spent(
 
 def test_a_plan_larger_than_the_disk_says_how_much_is_needed_and_free(tmp_path: Path) -> None:
     room = msgspec.structs.replace(Capacity.of([serpentine()]), samples=1 << 43)
-    with pytest.raises(RecordingError, match=r"raw samples = 35184372.* MB do not fit .* MB are free; free some"):
+    with pytest.raises(
+        RecordingError,
+        match=r"raw samples = 35184372.* MB do not fit .* MB are free: room for about 0 of 1 frames; free some",
+    ):
         new_recording(tmp_path / "a.hspy", [serpentine()], capacity=room)
     assert not any(tmp_path.iterdir())
 
