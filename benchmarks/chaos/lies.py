@@ -55,7 +55,9 @@ def _orders_of_an_observer(port: int) -> Iterator[None]:
     with zmq.Context() as context, context.socket(zmq.DEALER) as peer:
         peer.linger = 0
         peer.connect(f"tcp://127.0.0.1:{port}")
-        peer.send_multipart(encode(Hello(PROTOCOL_VERSION, "liar", "eve", "observer")))
+        peer.send_multipart(
+            encode(Hello(protocol_version=PROTOCOL_VERSION, software="liar", name="eve", role="observer"))
+        )
         if not peer.poll(5000):
             raise RuntimeError("no answer to an observer")
         welcome, _ = SERVER_CONTROL.decode(peer.recv_multipart())

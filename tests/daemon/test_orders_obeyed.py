@@ -208,8 +208,10 @@ def test_the_next_process_does_not_go_on_with_what_was_stopped(beam: SteeredBeam
     beam.kill_daemon()
     beam.pair.link = "up"
     exposed = len(beam.pair.exposures)
+    beam.pair.turn(60)  # the dead man, and the lease is free
     beam.begin_daemon()
     beam.turn(600)
+    assert beam.beam.snapshot.connected
     assert len(beam.pair.exposures) == exposed
     assert free(beam)
 
