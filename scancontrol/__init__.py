@@ -38,6 +38,8 @@ __all__ = [
     "scan_plan",
 ]
 
+__version__ = "0.1.0"
+
 
 def __getattr__(name: str) -> Any:
     """What a script uses is loaded when it is asked for: a daemon needs none of it."""

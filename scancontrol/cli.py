@@ -12,7 +12,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from scancontrol import commands
+import shtab
+
+from scancontrol import __version__, commands
 from scancontrol.errors import ScanControlError
 from scancontrol.processes import logs, terminal
 
@@ -30,6 +32,8 @@ def build_parser(command: str | None = None) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="scancontrol", description="Partial-scan electron microscopy: plan, drive, record and restore live."
     )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    shtab.add_argument_to(parser, "--print-completion", help="for this shell, to be sourced by it")
     parser.add_argument("-v", "--verbose", action="store_true", help="log what every part does")
     parser.add_argument("--log-json", type=Path, metavar="FILE", help="append the log of every process as JSON lines")
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -37,7 +41,16 @@ def build_parser(command: str | None = None) -> argparse.ArgumentParser:
     modules = {module.name.rstrip("_"): module.name for module in pkgutil.iter_modules(commands.__path__)}
     for name in [modules[command]] if command in modules else modules.values():
         importlib.import_module(f"{commands.__name__}.{name}").add_parser(subparsers)
+    for one in (parser, *subparsers.choices.values()):
+        _complete_paths(one)
     return parser
+
+
+def _complete_paths(parser: argparse.ArgumentParser) -> None:
+    """A shell completes the names of files wherever a path is expected, of folders where one is called DIR."""
+    for action in parser._actions:  # noqa: SLF001 - argparse has no public list of them, shtab reads the same one
+        if action.type is Path:
+            action.complete = shtab.DIRECTORY if action.metavar == "DIR" else shtab.FILE  # type: ignore[attr-defined]
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -209,7 +209,26 @@ def convert(content: Any, kind: type[T], source: str, file: Path | None = None) 
         value = _value_at(content, place)
         if re.match(r"Expected `(int|float)[^,]*, got `str`", message) and re.search(r"\d", value):
             remedy = "write it as a plain number without quotes, colons or zeros in front"
+        if message.startswith("Invalid") and (words := _words_at(kind, place)):
+            remedy = f"choose from {', '.join(words)}"
         raise InvalidInput(f"{place} in {source}", value, f"is not valid: {message}", remedy) from error
+
+
+def _words_at(kind: Any, place: str) -> list[str]:
+    """The words that a msgspec path allows, where it leads to a choice of words or of structures; else none."""
+    found = [msgspec.inspect.type_info(kind)]
+    for key, _ in re.findall(r"\.([^.\[\]]+)|\[(\d+)\]", place):
+        found = [each for one in found for each in getattr(one, "types", (one,))]
+        structures = [one for one in found if isinstance(one, msgspec.inspect.StructType)]
+        tags = [str(one.tag) for one in structures if key and one.tag_field == key]
+        if tags:
+            return sorted(tags)
+        if key:
+            found = [field.type for one in structures for field in one.fields if field.encode_name == key]
+        else:
+            found = [one.item_type for one in found if hasattr(one, "item_type")]
+    found = [each for one in found for each in getattr(one, "types", (one,))]
+    return [str(value) for one in found for value in getattr(one, "values", ())]
 
 
 def _value_at(content: Any, place: str) -> str:
@@ -229,13 +248,29 @@ def to_yaml(value: Any) -> str:
     return yaml.dump(msgspec.to_builtins(value, enc_hook=str), Dumper=_Dumper, sort_keys=False, allow_unicode=True)
 
 
-def config_file(name: str) -> Path:
-    """The shipped configuration called ``name``: beside the checkout's packages, or inside an installed one."""
+def config_folder() -> Path:
+    """Where the shipped configurations are: beside the checkout's packages, or inside an installed one.
+
+    Raises:
+        InvalidInput: the installation has none.
+    """
     package = Path(__file__).parent
     for folder in (package.parent / "config", package / "config"):
-        if (folder / name).is_file():
-            return folder / name
-    raise InvalidInput("shipped configuration", name, "is not installed", "reinstall, or give a path of your own")
+        if (folder / "daemon.yaml").is_file():
+            return folder
+    raise InvalidInput("shipped configurations", package, "are not installed", "install scancontrol again")
+
+
+def config_file(name: str) -> Path:
+    """The shipped configuration called ``name``.
+
+    Raises:
+        InvalidInput: there is none of that name.
+    """
+    path = config_folder() / name
+    if not path.is_file():
+        raise InvalidInput("shipped configuration", name, "is not installed", "reinstall, or give a path of your own")
+    return path
 
 
 def beside(file_or_folder: Path, name: str) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import stat
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 import pytest
@@ -49,6 +50,31 @@ def test_a_bad_file_is_refused_with_its_place_and_value(tmp_path: Path, text: st
         load_yaml(write(tmp_path, text), Setup)
     for word in words:
         assert word in str(caught.value)
+
+
+class Square(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="square", tag_field="kind"):
+    side: float
+
+
+class Circle(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="circle", tag_field="kind"):
+    radius: float
+    drawn: Literal["filled", "outlined"] = "filled"
+
+
+class Drawing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    shapes: tuple[Square | Circle, ...]
+
+
+@pytest.mark.parametrize(
+    ("shape", "choice"),
+    [
+        ("{kind: cirlce, radius: 1.0}", "choose from circle, square"),
+        ("{kind: circle, radius: 1.0, drawn: dotted}", "choose from filled, outlined"),
+    ],
+)
+def test_a_misspelt_choice_is_refused_with_all_there_are(tmp_path: Path, shape: str, choice: str) -> None:
+    with pytest.raises(InvalidInput, match=choice):
+        load_yaml(write(tmp_path, f"shapes: [{shape}]\n"), Drawing)
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

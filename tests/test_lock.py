@@ -9,10 +9,10 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 
 
-def locked() -> dict[str, list[str]]:
+def locked(file: str = "requirements.lock") -> dict[str, list[str]]:
     """Requirement → its lines; one may be there more than once, for different Pythons."""
     entries: dict[str, list[str]] = {}
-    for entry in re.split(r"\n(?=\S)", (ROOT / "requirements.lock").read_text()):
+    for entry in re.split(r"\n(?=\S)", (ROOT / file).read_text()):
         name = re.match(r"([A-Za-z0-9_.-]+)==\S+", entry)
         if name:
             entries.setdefault(name.group(1).lower(), []).append(entry)
@@ -29,3 +29,11 @@ def test_everything_that_is_locked_has_hashes() -> None:
     for entries in locked().values():
         for entry in entries:
             assert re.search(r"--hash=sha256:[0-9a-f]{64}", entry), entry
+
+
+def test_a_machine_without_a_gpu_installs_the_same_without_torch_and_cuda() -> None:
+    whole, processor = locked(), locked("requirements-cpu.lock")
+    left_out = whole.keys() - processor.keys()
+    assert "torch" in left_out
+    assert all(re.match(r"torch|triton|nvidia-|cuda-", name) for name in left_out)
+    assert {name: whole[name] for name in processor} == processor

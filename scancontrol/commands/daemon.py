@@ -14,7 +14,7 @@ from scancontrol.errors import InvalidInput
 from scancontrol.files import load_yaml
 from scancontrol.processes.child import Shutdown, add_follow_stdin
 
-__all__ = ["add_parser", "run"]
+__all__ = ["add_parser", "configuration", "run"]
 
 _SWITCH_S = 0.0005  # ten times oftener than usual: samples and heartbeats must not wait while a thread draws
 
@@ -32,6 +32,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--project", metavar="TEXT", help="what the recordings say they are for")
     parser.add_argument("--notes", metavar="TEXT", help="what else the recordings say of themselves")
     parser.add_argument("--method", metavar="NAME", help="what restores: auto, lite, or the name of a classical fill")
+    parser.add_argument(
+        "--weights", type=Path, metavar="FILE", help="weights of the generator: a file, or the name of some that ship"
+    )
     parser.add_argument("--memory", type=int, metavar="K", help="frames that a picture is made from at most")
     parser.add_argument("--page-port", type=int, metavar="PORT", help="port of the page; 0 takes any free one")
     parser.add_argument("--no-page", action="store_true", help="serve no page")
@@ -54,7 +57,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run until asked to end, or until ``--frames`` are taken."""
-    config, base = _configuration(arguments)
+    config, base = configuration(arguments)
     if not arguments.start and (arguments.frames is not None or arguments.repeat):
         raise InvalidInput("--frames and --repeat", "without --start", "have nothing to begin with", "add --start")
     launch = Launch(
@@ -69,7 +72,7 @@ def run(arguments: argparse.Namespace) -> int:
     return Daemon(config, base, launch, shutdown).run()
 
 
-def _configuration(arguments: argparse.Namespace) -> tuple[DaemonConfig, Path]:
+def configuration(arguments: argparse.Namespace) -> tuple[DaemonConfig, Path]:
     """The file's configuration with the command line's changes, and the folder that its paths are relative to."""
     if arguments.config is not None:
         config, base = load_yaml(arguments.config, DaemonConfig), arguments.config.parent
@@ -103,6 +106,8 @@ def _configuration(arguments: argparse.Namespace) -> tuple[DaemonConfig, Path]:
     restorer = config.restorer
     if arguments.method is not None:
         restorer = msgspec.structs.replace(restorer, method=arguments.method)
+    if arguments.weights is not None:
+        restorer = msgspec.structs.replace(restorer, weights=arguments.weights.resolve())
     if arguments.memory is not None:
         restorer = msgspec.structs.replace(restorer, memory=arguments.memory)
     if arguments.no_restorer:

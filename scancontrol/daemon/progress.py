@@ -44,7 +44,7 @@ class Progress:
 def line_of(snapshot: Snapshot) -> str:
     """One line on where the acquisition is; empty before there was one."""
     scan, restorer, orders = snapshot.scan, snapshot.restorer, snapshot.orders
-    if scan.frame is None and orders.start is None:
+    if scan.frame is None and orders.start is None and scan.phase.value != "ended":
         return ""
     if scan.phase.value in ("idle", "ended"):
         if orders.start is not None:

@@ -49,7 +49,8 @@ def images_in(path: Path, name: str) -> list[Found]:
     except Exception as error:  # a damaged file fails in as many ways as there are tags
         text = str(error)
         if "imagecodecs" in text:
-            raise InvalidInput("image", path, f"is packed in a rare way ({text})", "pip install imagecodecs") from error
+            remedy = "pip install 'scancontrol[readers]'"
+            raise InvalidInput("image", path, f"is packed in a rare way ({text})", remedy) from error
         raise InvalidInput(
             "image", path, f"cannot be read as TIFF ({text[:200]})", "replace or remove the file"
         ) from error

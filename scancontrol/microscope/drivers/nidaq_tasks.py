@@ -106,7 +106,7 @@ class NidaqmxTasks:
             self._errors: Any = module or importlib.import_module("nidaqmx.errors")
         except ImportError as error:
             raise InvalidInput(
-                "driver", "nidaq", "needs the package nidaqmx, which is not installed", "pip install nidaqmx"
+                "driver", "nidaq", "needs nidaqmx, which is not installed", "pip install 'scancontrol[nidaq]'"
             ) from error
         self._wiring = wiring
         self._tasks: list[Any] = []

@@ -11,6 +11,7 @@ from fake_generator import FakeGenerator
 from instrument_duties import InstrumentDuties, Stand, Timed
 
 from scancontrol.errors import InvalidInput, LinkError
+from scancontrol.files import config_file
 from scancontrol.microscope.drivers.deapi_client import DeapiClient
 from scancontrol.microscope.drivers.direct_electron import (
     DirectElectronConfig,
@@ -24,6 +25,8 @@ from scancontrol.paths.patterns.rasters import Raster
 from scancontrol.paths.patterns.spirals import Archimedean
 from scancontrol.paths.recipe import PathRecipe
 from scancontrol.paths.timing import Settle
+from scancontrol.plan.plan import load_plan
+from scancontrol.plan.planned import PlannedScan
 from scancontrol.units import ELECTRONS_PER_PA_US
 
 CONFIG = DirectElectronConfig(patience_s=0.3)
@@ -64,6 +67,15 @@ def test_the_grid_is_as_fine_as_it_takes_to_keep_samples_apart():
 def test_a_path_that_comes_back_to_a_place_is_refused():
     with pytest.raises(InvalidInput, match="more than once"):
         grid_positions(np.array([[0.5, 0.5], [0.1, 0.1], [0.5, 0.5]]), (32, 32))
+
+
+def test_the_plan_that_ships_for_it_is_one_that_it_takes(made):
+    instrument, fake = made
+    plan = load_plan(config_file("plan-direct-electron.yaml"))
+    path = PlannedScan(plan, instrument.capabilities).path(0)
+    instrument.begin(path, 0, 0)
+    assert sum(block.values.shape[1] for block in Timed(instrument).blocks(path.count, most=1000)) == path.count
+    assert len(fake.xy) == path.count
 
 
 def test_blanked_moves_and_unequal_dwells_are_refused_with_what_to_do(made):

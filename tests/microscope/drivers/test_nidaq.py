@@ -180,7 +180,7 @@ def fake_package(error):
 
 
 def test_a_missing_package_says_what_to_install():
-    with pytest.raises(InvalidInput, match="pip install nidaqmx"):
+    with pytest.raises(InvalidInput, match=r"pip install .scancontrol\[nidaq\]"):
         NidaqmxTasks(WIRING)
 
 
