@@ -38,7 +38,7 @@ def _write_npz(arrays: FrameArrays, path: Path) -> None:
 
 
 def _write_hdf5(arrays: FrameArrays, path: Path) -> None:
-    with h5py.File(path, "w") as file:
+    with h5py.File(path, "w", locking=False) as file:
         for name, values in arrays.named().items():
             file.create_dataset(name, data=values, compression="gzip")
         file.attrs["channels"] = list(arrays.channels)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import logging
 import os
 import struct
 from collections.abc import Iterator
@@ -27,7 +28,11 @@ __all__ = [
     "reserve",
 ]
 
+log = logging.getLogger(__name__)
+
 _FLOCK = "hhqqi4x"
+NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EINVAL)
+"""What a file system without locks answers."""
 
 
 @dataclass(frozen=True)
@@ -220,6 +225,9 @@ def open_exclusively(path: Path) -> int:
         except FileNotFoundError:
             pass
         except OSError as error:
+            if error.errno in NO_LOCKS:
+                log.warning("the file system of %s has no locks: see that no other process writes it", path)
+                return descriptor
             os.close(descriptor)
             raise RecordingInUse(f"{path} is being written by another process; end that one first") from error
         os.close(descriptor)  # its compact copy took its place before the lock was ours

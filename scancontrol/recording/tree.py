@@ -36,7 +36,8 @@ def create_file(path: Path, header: Header, plan_text: str, capabilities: Capabi
         OSError: it cannot be made; none is left then.
     """
     try:
-        with h5py.File(path, "w", libver=("earliest", "v110")) as file:
+        # Its name is hidden and its lock ours; HDF5's own lock is what network file systems refuse.
+        with h5py.File(path, "w", libver=("earliest", "v110"), locking=False) as file:
             return _build(file, header, plan_text, capabilities)
     except BaseException as error:
         with contextlib.suppress(OSError):

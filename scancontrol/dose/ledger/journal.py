@@ -162,8 +162,12 @@ class Journal:
     def _take_lock(self, descriptor: int) -> None:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except OSError as error:
             os.close(descriptor)
+            if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
+                problem = f"cannot be locked ({error.strerror})"
+                remedy = "keep the ledgers on a disk of this machine: ledger in the daemon's file"
+                raise StorageError("dose ledger", self.path.parent, problem, remedy) from error
             remedy = "end that daemon, or name another specimen"
             raise LedgerInUse("dose ledger", self.path.parent, "is in use by another process", remedy) from None
 
