@@ -18,8 +18,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from restore.estimate.delay import Delay, DelayFinder, DelayWatch
+from restore.estimate.delay import Delay, DelayFinder
 from restore.estimate.instrument import SpecimenReadings, specimen_readings
+from restore.estimate.misfit import MisfitWatch
 from restore.estimate.readings import judge
 from restore.estimate.stream import Stream
 from restore.fills.push_pull import push_pull
@@ -34,6 +35,7 @@ __all__ = ["MEMORY_LIMIT", "Engine", "PreparedPath"]
 
 MEMORY_LIMIT = 64  # frames; their samples are kept
 _STREAMS_KEPT = 4
+_NOTICES = 8  # of a frame that are told
 _Z90 = 1.645  # half-width of a normal distribution's 90 %, in standard deviations
 
 
@@ -47,7 +49,7 @@ class PreparedPath:
     method: str  # what restores frames of this path
     restore_ms: float  # what one frame took, warm
     detector: DetectorChannel | None
-    delays: DelayWatch
+    misfit: MisfitWatch
     _prefixes: Recent[int, FrameGeometry] = field(default_factory=lambda: Recent(16), compare=False, repr=False)
 
     def first(self, count: int, restorer: Restorer) -> FrameGeometry:
@@ -115,7 +117,7 @@ class Engine:
         alike = (geometry.shape, round(4 * math.log2(max(path.duration_us, 1.0))))
         if alike not in self._warm:  # paths that differ in their seed or their angle are warm with the first of them
             self._warm[alike] = self._warm_up(geometry)
-        watch = DelayWatch(geometry)
+        watch = MisfitWatch(geometry)
         prepared = PreparedPath(path, geometry, path.duration_us, *self._warm[alike], detector, watch)
         self._paths[path.path_id] = prepared
         return prepared
@@ -187,7 +189,8 @@ class Engine:
             given, prepared.first(count, self.restorer), prepared.path, prepared.detector, self.model
         )
         judged, geometry, noise_variance = readings.judged, readings.geometry, readings.noise_variance
-        delay = prepared.delays.look(judged) if self.model and count == prepared.geometry.count else None
+        if self.model and count == prepared.geometry.count:
+            prepared.misfit.look(judged)
         values = judged.values.to(self.device)
         memory = self._memory_of(stream, prepared)
         if memory is None:
@@ -198,7 +201,7 @@ class Engine:
             if complete:
                 memory.keep(recalled, result)
             result = replace(result, made_by=recalled.told_in(result.made_by))
-        return _in_sample_units(result, readings, delay)
+        return _in_sample_units(result, readings, prepared.misfit)
 
     def _restored(
         self, values: Tensor, geometry: FrameGeometry, noise_variance: float | None, before: Before | None = None
@@ -223,7 +226,7 @@ def _placed(path: ScanPath, coil: CoilModel | None, device: torch.device) -> Fra
     return FrameGeometry.from_path(path, device, achieved)
 
 
-def _in_sample_units(result: Restoration, readings: SpecimenReadings, delay: Delay | None) -> Restoration:
+def _in_sample_units(result: Restoration, readings: SpecimenReadings, misfit: MisfitWatch) -> Restoration:
     """A restoration of judged readings with what was cut off of them, on the processor, in the units of the samples."""
     judged, geometry = readings.judged, readings.geometry
     estimate, interval = result.estimate.float(), result.interval
@@ -234,7 +237,9 @@ def _in_sample_units(result: Restoration, readings: SpecimenReadings, delay: Del
         interval = None if interval is None else interval + beyond.abs()
     if readings.doubt and interval is not None:
         interval = (interval.square() + (_Z90 * readings.doubt) ** 2).sqrt()
+    delay = misfit.delay
     precise, made_by = judged.estimate_dtype, result.made_by
+    cause = misfit.cause(judged, made_by.missed, readings.noise_variance is not None)
     expected = made_by.expected_rmse
     if expected is not None:
         expected = math.hypot(expected, readings.doubt)
@@ -254,6 +259,7 @@ def _in_sample_units(result: Restoration, readings: SpecimenReadings, delay: Del
             saturated=judged.saturated,
             delay_samples=None if delay is None else delay.samples,
             delay_sd_samples=None if delay is None else delay.sd_samples,
-            notices=(*made_by.notices, *([] if delay is None else [delay.notice]), *readings.notices),
+            cause=cause,
+            notices=(*made_by.notices, *misfit.notices(cause, made_by.missed), *readings.notices)[:_NOTICES],
         ),
     )

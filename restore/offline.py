@@ -30,6 +30,7 @@ from scancontrol.recording.annotate import Annotator
 from scancontrol.recording.data_sets import channel_of
 from scancontrol.recording.frame_lists import add_frames, frame_numbers
 from scancontrol.recording.reader import RecordingReader
+from scancontrol.restoration import FreshNotices
 
 __all__ = ["add_crystals", "main", "restore_frames"]
 
@@ -54,7 +55,7 @@ def restore_frames(
         RecordingError: the file is no recording, is being written, or has no place for a restoration.
         InvalidInput: a frame or the detector is not in it.
     """
-    done, say = 0, say or _say
+    done, say, fresh = 0, say or _say, FreshNotices()
     with Recording.open(file) as recording, Annotator(file) as target:
         coil = recording.capabilities.coil
         name = channel_of(recording.header, channel)
@@ -84,6 +85,8 @@ def restore_frames(
                 channel=name,
             )
             done += 1
+            for notice in fresh.of(provenance.notices):
+                say(notice=f"frame {frame}: {notice}")
             say(restored=number, of=len(frames), frame=frame, made_by=msgspec.to_builtins(provenance))
     return done
 

@@ -20,7 +20,16 @@ from torch.utils.weak import WeakIdKeyDictionary
 
 from restore.gridding import FrameGeometry
 
-__all__ = ["LEVEL", "Withheld", "about_specimen", "carried_over", "growth_along", "half_widths", "withhold"]
+__all__ = [
+    "LEVEL",
+    "Withheld",
+    "about_specimen",
+    "carried_over",
+    "growth_along",
+    "half_widths",
+    "missed_share",
+    "withhold",
+]
 
 LEVEL = 0.9
 _FEWEST = 24  # withheld samples below this tell nothing about a 90 % quantile
@@ -28,6 +37,8 @@ _BINS = 5
 _PROMISED_WIDTHS_WORTH = 32
 _PROMISED_ERRORS_WORTH = 64
 _STEPS_PER_PX = 16
+_MISSED_LEAST = 0.2  # of the withheld samples outside their interval, whatever chance allows
+_MISSED_SURE = 3.0  # standard deviations beyond what chance allows
 _LEAST_OF_SPECIMEN = 0.05  # of a residual's variance: how well noise is known, and where it is all that is left
 
 
@@ -132,6 +143,17 @@ def carried_over(residual: Tensor, held: Withheld, widths: Tensor, say: float = 
     there = widths.flatten()[held.pixel].square().mean().sqrt().clamp_min(1e-30)
     measured = float((residual.square().mean().sqrt() / there).clamp_min(1e-30))
     return float(widths.square().mean().sqrt()) * measured**say
+
+
+def missed_share(scores: Tensor, places: int) -> float | None:
+    """Share of withheld samples outside their interval, where that is more than chance allows at so many places.
+
+    Args:
+        scores: residuals over promised half-widths, not negative, (k,).
+    """
+    missed, should = float((scores > 1).float().mean()), 1 - LEVEL
+    by_chance = should + _MISSED_SURE * math.sqrt(should * LEVEL / max(1, places))
+    return missed if missed > max(_MISSED_LEAST, by_chance) else None
 
 
 def about_specimen(residual: Tensor, noise_variance: float | None) -> Tensor:

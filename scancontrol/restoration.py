@@ -6,13 +6,15 @@ and the page carry the value whole, and files written before it was known are re
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from typing import Annotated, ClassVar, Literal, TypeAlias
 
 import msgspec
 
 from scancontrol.errors import InvalidInput
 
-__all__ = ["Face", "Provenance"]
+__all__ = ["Face", "FreshNotices", "Provenance"]
 
 Face: TypeAlias = Literal["classical", "faithful", "realistic"]
 """Whether a picture comes from a fill, from weights that learnt errors, or from weights that learnt likeness too."""
@@ -38,6 +40,10 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         lattice_share: how far a lattice, proven by this frame's own samples, made the picture; 0 is not at all.
         delay_samples, delay_sd_samples: how late readings come beyond what is known, and its standard deviation; None
             if no delay is seen.
+        missed: share of the withheld samples outside the interval that was promised for them, where that is more than
+            by chance: the interval was widened. None where it is not.
+        cause: in a word, what the readings most likely suffer from that was not corrected, such as ``delay``; empty
+            where they are explained.
         frames: how many frames' samples are in the picture, this one's included.
         age_frames: how many frames ago the oldest of them was scanned.
         drift_px: (y, x) by which the specimen has moved since the frame before; None if it was not measured.
@@ -62,6 +68,8 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     lattice_share: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.0
     delay_samples: float | None = None
     delay_sd_samples: float | None = None
+    missed: Annotated[float, msgspec.Meta(ge=0, le=1)] | None = None
+    cause: _Name = ""
     frames: Annotated[int, msgspec.Meta(ge=1)] = 1
     age_frames: _Count = 0
     drift_px: tuple[float, float] | None = None
@@ -86,3 +94,24 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             msgspec.MsgspecError: it is not that.
         """
         return msgspec.json.decode(text, type=cls)
+
+
+class FreshNotices:
+    """Passes each kind of notice on once, whatever its figures, until no frame has had it for a while."""
+
+    _QUIET = 16  # frames without it, after which it is told again
+
+    def __init__(self) -> None:
+        self._last: dict[str, int] = {}
+        self._frames = 0
+
+    def of(self, notices: Iterable[str]) -> list[str]:
+        """Those of one more frame that are new."""
+        self._frames += 1
+        fresh = []
+        for notice in notices:
+            kind = re.sub(r"[-+]?\d[\d.e+-]*", "#", notice)
+            if self._frames - self._last.get(kind, -self._QUIET) >= self._QUIET:
+                fresh.append(notice)
+            self._last[kind] = self._frames
+        return fresh

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from scancontrol.errors import InvalidInput
-from scancontrol.restoration import Provenance
+from scancontrol.restoration import FreshNotices, Provenance
 
 FULL = Provenance(
     method="lite", face="faithful", weights_hash="ab", samples_used=9, withheld_rmse=0.5, expected_rmse=0.75
@@ -33,3 +33,15 @@ def test_what_is_no_provenance_is_refused(text: bytes) -> None:
 def test_one_that_no_recording_has_room_for_does_not_exist() -> None:
     with pytest.raises(InvalidInput, match=r"provenance = .* is more than the 4096"):
         Provenance(method="m" * 5000, face="classical")
+
+
+def test_a_kind_of_notice_is_told_once_until_it_has_been_away() -> None:
+    fresh = FreshNotices()
+    assert fresh.of(["3 readings were lost", "mains of 50.0 Hz"]) == ["3 readings were lost", "mains of 50.0 Hz"]
+    assert fresh.of(["12 readings were lost", "a delay of -1.5e+01"]) == ["a delay of -1.5e+01"]
+    for _ in range(14):
+        assert fresh.of(["a delay of 7"]) == []
+    assert fresh.of(["12 readings were lost", "a delay of 7"]) == []
+    for _ in range(15):
+        fresh.of([])
+    assert fresh.of(["9 readings were lost"]) == ["9 readings were lost"]

@@ -13,7 +13,7 @@ import numpy as np
 
 from restore.estimate.baseline import wandering
 from restore.estimate.memory import Afterglow
-from restore.estimate.noise import stated_variance
+from restore.estimate.noise import counted_variance, stated_variance
 from restore.estimate.readings import Judged, judge
 from restore.estimate.undoing import without_afterglow
 from restore.gridding import FrameGeometry
@@ -68,6 +68,8 @@ def specimen_readings(
     if not judged.all_used:
         geometry = geometry.weighted(judged.weights)
     stated = None if detector is None else stated_variance(detector, samples, float(dwell_us.mean()))
+    if stated is None and model:
+        stated = counted_variance(samples, planned)
     noise_variance = None if stated is None else stated / judged.scale**2
     if detector is not None and detector.decay_us > 0:
         afterglow = Afterglow(detector.decay_us, dwell_us, move_us)

@@ -111,16 +111,19 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         chosen = row.index_select(0, _classes(distance, self.distances).flatten())  # half the time of row[classes]
         return scale * chosen.view(scale.shape)
 
-    def rescale(self, scores: Tensor, say: float) -> float:
+    def rescale(self, scores: Tensor, say: float, missed: bool = False) -> float:
         """What this frame's half-widths are multiplied with.
 
         Args:
             scores: |withheld sample − estimate| / half-width at the withheld samples, shape (k,).
             say: how much they may say, 0 to 1: :attr:`~restore.withholding.Withheld.say_on_widths`.
+            missed: whether more of them are missed than by chance; then they say all, and may only widen.
         """
         if len(scores) < 24 or self.trust == 0:
             return 1.0
         quantile = conformal_quantile(scores)
+        if missed:
+            return max(1.0, self.bias) * max(1.0, quantile)
         return self.bias * min(4.0, max(0.25, quantile)) ** (self.trust * say)
 
 

@@ -18,7 +18,7 @@ from restore.generator.resident import Precision, Resident
 from restore.generator.weights import Weights, load_weights, shipped
 from restore.gridding import FrameGeometry, Normalisation
 from restore.restorer import Before, Restoration
-from restore.withholding import about_specimen, carried_over, half_widths, withhold
+from restore.withholding import about_specimen, carried_over, half_widths, missed_share, withhold
 from scancontrol.restoration import Provenance
 
 __all__ = ["CarriedSamples", "Found", "GeneratorRestorer", "Network", "load", "restored_with", "run_generator"]
@@ -172,7 +172,7 @@ class GeneratorRestorer:
         crystal = self._crystals.crystal(used, kept)
         estimate, scale, carried = restored_with(self._network, used, kept, crystal, noise_variance, before)
         widths: Tensor | None = None
-        measured = expected = None
+        measured = expected = missed = None
         calibration = self._weights.calibration
         if calibration is not None:
             widths = calibration.half_width(scale, kept.distance, kept.touched, kept.is_drawn)
@@ -181,9 +181,11 @@ class GeneratorRestorer:
             measured = float(residual.square().mean().sqrt())
             residual = about_specimen(residual, noise_variance)
             if calibration is not None and widths is not None:
-                expected = calibration.rms_share * carried_over(residual, held, widths, held.say_on_errors)
                 scores = residual.abs() / widths.flatten()[held.pixel].clamp_min(1e-30)
-                widths = widths * calibration.rescale(scores, held.say_on_widths)
+                missed = missed_share(scores, held.places)
+                say = held.say_on_errors if missed is None else 1.0
+                expected = calibration.rms_share * carried_over(residual, held, widths, say)
+                widths = widths * calibration.rescale(scores, held.say_on_widths, missed is not None)
             else:
                 widths = half_widths(residual, held.distance_px, kept.distance)
                 expected = carried_over(residual, held, widths)
@@ -196,6 +198,7 @@ class GeneratorRestorer:
             samples_used=len(samples),
             withheld_rmse=measured,
             expected_rmse=expected,
+            missed=missed,
             lattice_share=0.0 if crystal is None else round(crystal.share, 3),
         )
         return Restoration(estimate, widths, made_by, carried)

@@ -11,14 +11,17 @@ import threading
 import time
 from collections.abc import Callable
 
+import msgspec
+
 from scancontrol.capabilities import Capabilities
 from scancontrol.daemon.config import RestorerConfig
 from scancontrol.daemon.latency import LatencyWindow
 from scancontrol.daemon.page.hub import LiveHub, RestorationView
 from scancontrol.daemon.snapshot import RestorationsSnapshot
 from scancontrol.daemon.to_restorer import RunSink
+from scancontrol.errors import OrderRefused
 from scancontrol.recording import RecordingWriter
-from scancontrol.restoration import Provenance
+from scancontrol.restoration import FreshNotices, Provenance
 from scancontrol.restorer import MissedFrame, RestoredFrame, RestorerProcess, RestorerStatus, restorer_arguments
 
 __all__ = ["Restorations"]
@@ -36,10 +39,12 @@ class Restorations:
         self._enabled, self._hub, self._say, self._announce = config.enabled, hub, say, announce
         self.latency, self.compute, self.overhead = LatencyWindow(), LatencyWindow(), LatencyWindow()
         self.made_by: Provenance | None = None  # of the restoration that came last
+        self.late_us = 0.0  # by which readings are taken to come later than the microscope states
         self.frames_restored = 0
         self.dropped = 0  # frames passed over because newer samples had come, over all runs
         self._lock = threading.Lock()
         self._sinks: dict[str, RunSink] = {}  # by stream, of runs that are not finished; replaced, not changed
+        self._notices = FreshNotices()
         self._newest: RunSink | None = None  # of the run that has the beam, or had it last
         self._was: str = "off"
         self._ready_ns = 0
@@ -94,17 +99,31 @@ class Restorations:
             device=status.device,
             method=None if made_by is None else made_by.method,
             face=None if made_by is None else made_by.face,
+            late_us=self.late_us,
             latency_p50_ms=percentiles.get("p50"),
             latency_p99_ms=percentiles.get("p99"),
         )
 
     def sink_for(self, recording: RecordingWriter, capabilities: Capabilities, shown: Callable[[], str]) -> RunSink:
         """What one acquisition's samples go to, until :meth:`finish`; ``shown`` says which detector is restored."""
-        sink = RunSink(self._process, recording, capabilities, self._enabled, shown)
+        sink = RunSink(self._process, recording, capabilities, self._enabled, shown, lambda: self.late_us)
         with self._lock:
             self._sinks = {**self._sinks, **dict.fromkeys(sink.streams, sink)}
-            self._newest = sink
+            self._newest, self._notices = sink, FreshNotices()
         return sink
+
+    def correct_delay(self) -> float:
+        """Place samples as late as the last restoration found them, from the next frame on; returns µs, of all so far.
+
+        Raises:
+            OrderRefused: it found no delay.
+        """
+        made_by, dwell_us = self.made_by, None if self._newest is None else self._newest.dwell_us
+        if made_by is None or made_by.delay_samples is None or dwell_us is None:
+            raise OrderRefused("correct the delay: the last restoration found none")
+        self.late_us += made_by.delay_samples * dwell_us
+        self.made_by = msgspec.structs.replace(made_by, delay_samples=None)  # the same delay is not corrected twice
+        return self.late_us
 
     def finish(self, sink: RunSink, timeout_s: float, give_up: Callable[[], bool]) -> int:
         """Wait until every frame of an ended run that has a place is restored; returns how many are not."""
@@ -150,6 +169,9 @@ class Restorations:
         if not result.complete:
             sink.partial_restored(result)
             return
+        if shown:
+            for notice in self._notices.of(result.made_by.notices):
+                self._say(f"frame {result.frame}: {notice}", "warning" if result.made_by.cause else "info")
         self.frames_restored += 1
         self.compute.add(result.compute_ms)
         # What was not shown may have waited long; what waited for the process to start tells nothing of its speed.

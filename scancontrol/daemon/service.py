@@ -158,7 +158,16 @@ class Daemon:
                     PlannedScan(plan, capabilities)  # refused now rather than when it is started
             if self._shown.name:
                 capabilities.detector(self._shown.name)
-            steering = Steering(self._orders, beam, self._plans, self._shown, self._describing, self._claims, self._say)
+            steering = Steering(
+                self._orders,
+                beam,
+                self._plans,
+                self._shown,
+                self._describing,
+                self._claims,
+                restorations.correct_delay,
+                self._say,
+            )
             self._steering = steering
             self._hub.on_stop, self._hub.clients = steering.stop, self._claims
             frames = FrameAnswers(self._output, self._hub)

@@ -76,6 +76,7 @@ class RestorationsSnapshot:
     device: str | None = None
     method: str | None = None  # of the restoration that came last
     face: str | None = None  # "classical" | "faithful" | "realistic"
+    late_us: float = 0.0  # by which readings are taken to come later than the microscope states
     latency_p50_ms: float | None = None  # last sample of a frame received → its restoration published
     latency_p99_ms: float | None = None
 

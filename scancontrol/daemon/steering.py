@@ -12,6 +12,7 @@ from scancontrol.daemon.page.hub import Asked
 from scancontrol.daemon.page.messages import (
     Abort,
     Claim,
+    CorrectDelay,
     Describe,
     EmergencyBlank,
     Pause,
@@ -28,7 +29,11 @@ __all__ = ["Steering"]
 
 
 class Steering:
-    """The page's hand on the orders and on the acquisition that runs. ``say`` takes a line and its level."""
+    """The page's hand on the orders and on the acquisition that runs.
+
+    ``correct_delay`` is :meth:`scancontrol.daemon.restorations.Restorations.correct_delay`; ``say`` takes a line and
+    its level.
+    """
 
     def __init__(
         self,
@@ -38,10 +43,12 @@ class Steering:
         shown: ShownChannel,
         describing: Describing,
         claims: Claims,
+        correct_delay: Callable[[], float],
         say: Callable[[str, str], None],
     ) -> None:
         self._orders, self._beam, self._plans, self._say = orders, beam, plans, say
         self._shown, self._describing, self._claims = shown, describing, claims
+        self._correct_delay = correct_delay
 
     def stop(self, command: Abort | EmergencyBlank) -> None:
         """Take a Blank or an Abort. Returns at once and waits for nothing."""
@@ -98,6 +105,10 @@ class Steering:
                     raise InvalidInput("channel", name, "is not recorded", f"choose of {', '.join(known)}")
                 self._shown.name = name
                 self._say(f"{name} is shown and restored from here on", "info")
+            case CorrectDelay():
+                late_us = self._correct_delay()
+                lateness = f"readings are taken to come {late_us:.3g} µs later than the microscope states"
+                self._say(f"{lateness}, from the next frame on; calibrate measures it", "info")
             case Describe(about=change):
                 told = self._describing.change(change)
                 running = " from the next recording on" if self._orders.snapshot.start is not None else ""

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -44,12 +45,13 @@ class RunSink:
         capabilities: Capabilities,
         enabled: bool,
         shown: Callable[[], str],
+        late_us: Callable[[], float] = lambda: 0.0,
     ) -> None:
         series, self._channels = recording.header.series_unique_id or recording.path.name, recording.header.channels
         # To the restorer each detector is a stream of its own: what it remembers of one is nothing to another.
         self.streams = {f"{series}.{row}": channel for row, channel in enumerate(self._channels)}
         self._stream_of = {channel: stream for stream, channel in self.streams.items()}  # the other way round
-        self._shown = shown
+        self._shown, self._late_us = shown, late_us
         self.series_id = recording.header.series_id
         self.progress = threading.Event()  # set whenever a frame is settled
         self.scan_ended = False  # whether the frames left are being caught up with
@@ -60,7 +62,7 @@ class RunSink:
         self._open: set[int] = set()  # frames that were handed in and are not settled
         self._newest_shown = -1  # frame of the newest restoration on the page
         self._buffers: list[NDArray[Any]] = []  # (n,) of each detector: any may be asked for
-        self._registered = ("", "")  # path and detector, as the restorer was told last
+        self._registered = ("", "", 0.0)  # path, detector and lateness, as the restorer was told last
         self._path: ScanPath | None = None  # of the frame that is scanned now
         self._frame = -1  # its number
         self._filled = 0  # samples of it that came
@@ -91,7 +93,7 @@ class RunSink:
             self._buffers = _buffers(start.path, before)
         self._began = time.monotonic()
         self._next_partial = self._began + _PARTIAL_S
-        self._registered = ("", "")  # the restorer keeps few paths, and hears of each again
+        self._registered = ("", "", 0.0)  # the restorer keeps few paths, and hears of each again
         self._register(start.path, self._shown())
 
     def samples(self, frame: int, first_index: int, values: NDArray[Any]) -> None:
@@ -155,11 +157,19 @@ class RunSink:
         self._process.restore(frame, path.path_id, values, stream=self._stream_of[channel], read_again=read_again)
 
     def _register(self, path: ScanPath, channel: str) -> None:
-        if self._registered != (path.path_id, channel):
-            self._registered = (path.path_id, channel)
-            self._process.register(path.recipe, self._coil, self._detectors[channel])
+        late_us = self._late_us()
+        if self._registered != (path.path_id, channel, late_us):
+            self._registered = (path.path_id, channel, late_us)
+            coil = msgspec.structs.replace(self._coil, delay_us=self._coil.delay_us + late_us)
+            self._process.register(path.recipe, coil, self._detectors[channel])
 
     # -- from any thread --------------------------------------------------------------------------------
+
+    @property
+    def dwell_us(self) -> float | None:
+        """Mean dwell of the path that is scanned; None before the first."""
+        path = self._path
+        return None if path is None else float(path.dwell_us.mean())
 
     def channel_of(self, stream: str) -> str:
         """The detector whose samples were handed in as ``stream``."""

@@ -5,29 +5,38 @@ from __future__ import annotations
 from pathlib import Path
 from types import SimpleNamespace
 
+import msgspec
 import numpy as np
 import pytest
 
 from scancontrol.acquisition import FrameEnd, FrameStart
 from scancontrol.capabilities import Capabilities, DetectorChannel
 from scancontrol.daemon import to_restorer as run_sink
+from scancontrol.daemon.config import RestorerConfig
+from scancontrol.daemon.page.hub import LiveHub
+from scancontrol.daemon.restorations import Restorations
 from scancontrol.daemon.shown_channel import ShownChannel
 from scancontrol.daemon.to_restorer import RunSink
+from scancontrol.errors import OrderRefused
 from scancontrol.paths import Archimedean, CoverageGoal, PathRecipe, expand
 from scancontrol.restoration import Provenance
-from scancontrol.restorer import RestoredFrame
+from scancontrol.restorer import RestoredFrame, RestorerStatus
 
 
 class Handed:
     """Stands for the restorer's client: notes what it is handed."""
 
+    status = RestorerStatus()
+
     def __init__(self) -> None:
         self.frames: list[tuple[int, int, bool]] = []
         self.registered: list[str] = []
+        self.late_us: list[float] = []
         self.values: list[tuple[str, str, int]] = []  # stream, detector last registered, first value
 
     def register(self, recipe, coil, detector) -> None:
         self.registered.append(detector.name)
+        self.late_us.append(coil.delay_us)
 
     def restore(self, frame, path_id, samples, *, stream, complete=True, read_again=None) -> None:
         self.frames.append((frame, len(samples), complete))
@@ -138,3 +147,55 @@ def test_a_look_that_would_not_be_done_before_the_frame_is_not_asked_for(clock, 
     run.partial_restored(slow)
     scan(run, path, 0, clock)
     assert handed.frames == [(0, path.count, True)]
+
+
+def _recording() -> SimpleNamespace:
+    names = tuple(channel.name for channel in Capabilities(name="m").detectors)
+    header = SimpleNamespace(series_unique_id="s", series_id=1, keep_restorations="none", channels=names)
+    return SimpleNamespace(
+        header=header, path=Path("r.hspy"), wants_restoration=lambda frame: True, write_restoration=lambda *a, **b: None
+    )
+
+
+class Told:
+    """The daemon's dealings with a restorer whose answers are given by hand."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.handed, self.said = Handed(), []
+        monkeypatch.setattr("scancontrol.daemon.restorations.RestorerProcess", lambda *a, **b: self.handed)
+        self.restorations = Restorations(
+            RestorerConfig(), LiveHub(), lambda text, level: self.said.append((text, level)), lambda text: None
+        )
+        self.sink = self.restorations.sink_for(_recording(), Capabilities(name="m"), lambda: "HAADF")
+
+    def answer(self, frame: int, path, made_by: Provenance) -> None:
+        image = np.zeros(path.shape, np.float32)
+        found = RestoredFrame("s.0", frame, path.path_id, True, image, None, made_by, 1.0, 1.0, 2.0)
+        self.restorations._restored(found)
+
+
+def test_a_delay_that_was_found_is_corrected_when_it_is_asked_for_and_only_once(monkeypatch, clock, path) -> None:
+    told = Told(monkeypatch)
+    with pytest.raises(OrderRefused, match="found none"):
+        told.restorations.correct_delay()
+    scan(told.sink, path, 0, clock)
+    late = Provenance(method="m", face="classical", delay_samples=3.0, delay_sd_samples=0.2, cause="delay")
+    told.answer(0, path, late)
+    assert told.restorations.correct_delay() == pytest.approx(3000.0), "three dwells of a millisecond"
+    with pytest.raises(OrderRefused):
+        told.restorations.correct_delay()
+    scan(told.sink, path, 1, clock)
+    assert told.handed.late_us == [0.0, pytest.approx(3000.0)]
+    assert told.restorations.snapshot().late_us == pytest.approx(3000.0)
+    told.answer(1, path, msgspec.structs.replace(late, delay_samples=-0.5))
+    assert told.restorations.correct_delay() == pytest.approx(2500.0), "what was left of it"
+
+
+def test_what_a_frame_says_of_its_readings_is_told_the_operator_once(monkeypatch, clock, path) -> None:
+    told = Told(monkeypatch)
+    doubtful = Provenance(method="m", face="classical", cause="afterglow", notices=("the light lingers",))
+    benign = Provenance(method="m", face="classical", notices=("3 of 900 readings were lost",))
+    scan(told.sink, path, 0, clock)
+    for frame, made_by in enumerate((doubtful, doubtful, benign)):
+        told.answer(frame, path, made_by)
+    assert told.said == [("frame 0: the light lingers", "warning"), ("frame 2: 3 of 900 readings were lost", "info")]

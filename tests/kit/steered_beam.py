@@ -33,7 +33,7 @@ from scancontrol.daemon.plans import PlanBook
 from scancontrol.daemon.run import Run
 from scancontrol.daemon.shown_channel import ShownChannel
 from scancontrol.daemon.steering import Steering
-from scancontrol.errors import LinkError
+from scancontrol.errors import LinkError, OrderRefused
 from scancontrol.link.link import MicroscopeLink
 from scancontrol.paths import Raster, expand
 from scancontrol.plan.plan import ScanPlan
@@ -278,7 +278,9 @@ class SteeredBeam:
         )
         self.shown, book = ShownChannel(), PlanBook(PLANS, self.folder / "presets", note)
         self.claims = Claims(self.orders, note, self.now_s)
-        self.steering = Steering(self.orders, self.beam, book, self.shown, self.describing, self.claims, note)
+        self.steering = Steering(
+            self.orders, self.beam, book, self.shown, self.describing, self.claims, self._no_delay, note
+        )
         work = self.beam._work
 
         def run() -> None:
@@ -296,6 +298,10 @@ class SteeredBeam:
 
     def _link(self, address: str, **options: Any) -> MicroscopeLink:
         return PatientLink(address, **options)
+
+    @staticmethod
+    def _no_delay() -> float:
+        raise OrderRefused("correct the delay: nothing is restored here")
 
     def finish(self, run: Run, status: AcquisitionStatus) -> None:
         """See :class:`~scancontrol.daemon.closing.Closing`: the run is caught up with until :meth:`caught_up`."""

@@ -29,6 +29,7 @@ __all__ = [
     "CheckPlan",
     "Claim",
     "Command",
+    "CorrectDelay",
     "DeletePreset",
     "Describe",
     "Done",
@@ -117,6 +118,10 @@ class ShowChannel(_FromPage, frozen=True, tag="show_channel"):
     channel: Name
 
 
+class CorrectDelay(_FromPage, frozen=True, tag="correct_delay"):
+    """Place samples as late as the last restoration found readings to come, from the next frame on."""
+
+
 class Describe(_FromPage, frozen=True, tag="describe"):
     """Say of the next recordings what they are of. What ``about`` leaves out stays as it is."""
 
@@ -181,7 +186,7 @@ class DeletePreset(_FromPage, frozen=True, tag="delete_preset"):
     name: Name
 
 
-Command = Start | Pause | Resume | Abort | EmergencyBlank | Record | ShowChannel | Describe | Claim
+Command = Start | Pause | Resume | Abort | EmergencyBlank | Record | ShowChannel | CorrectDelay | Describe | Claim
 Inquiry = CheckPlan | ListPlans | SavePreset | DeletePreset | GetFrame | GetMicroscope
 FromPage = Command | Inquiry | Acknowledge | Alive
 _WITH_PLAN = (Start, CheckPlan, SavePreset)

@@ -20,6 +20,7 @@ export class Controls {
     byId('go').addEventListener('click', () => this.go());
     byId('abort').addEventListener('click', () => this.abort());
     byId('blank').addEventListener('click', () => this.blank());
+    byId('correct-delay').addEventListener('click', () => this.send({ type: 'correct_delay' }));
     byId('help-open').addEventListener('click', () => byId('help').showModal());
     const clicks = {
       overlay: act.overlay, lock: act.lock, 'clip-less': () => act.clip(-1), 'clip-more': () => act.clip(1), clear: act.clear,

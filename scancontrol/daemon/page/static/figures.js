@@ -55,6 +55,9 @@ function expectedError(restoration, range) {
   const error = restoration?.made_by.expected_rmse;
   const share = error != null && range && range[1] > range[0] ? ` · ${Number((100 * error / (range[1] - range[0])).toPrecision(2))} %` : '';
   put('expected-error', error == null ? NONE : figure(error) + share);
+  const { delay_samples: late, delay_sd_samples: sd } = restoration?.made_by ?? {};
+  byId('delay-row').hidden = late == null;
+  if (late != null) put('delay', `${late.toFixed(1)} ± ${sd.toFixed(1)} samples`, 'warn');
   const measured = restoration?.made_by.withheld_rmse == null ? '' : ` (${figure(restoration.made_by.withheld_rmse)} there)`;
   byId('expected-error').title = `root-mean-square error to expect of the frame: measured on samples that the restorer was not given${measured}, carried over to every pixel by its interval; in sample units, and as a share of the contrast window`;
 }

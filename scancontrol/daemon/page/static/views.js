@@ -24,7 +24,7 @@ export class Once {
 export function provenance({ made_by: by, partial }) {
   const lattice = by.lattice_share ? `lattice ${Math.round(100 * by.lattice_share)} %` : '';
   const frames = by.frames > 1 ? `${by.frames} frames` : '';
-  return ['RESTORED', by.face, by.method, (by.weights_hash ?? '').slice(0, 8), frames, lattice, partial && 'frame in progress'].filter(Boolean).join(' · ');
+  return ['RESTORED', by.face, by.method, (by.weights_hash ?? '').slice(0, 8), frames, lattice, by.cause && `readings: ${by.cause}?`, partial && 'frame in progress'].filter(Boolean).join(' · ');
 }
 
 /**

@@ -1,0 +1,60 @@
+"""When the model of the readings does not explain them, the frame says so, and what it most likely is.
+
+Readings that were withheld fall outside the interval that was promised for them more often than they should; or the
+readings contradict each other in a way that only one cause has.
+"""
+
+from __future__ import annotations
+
+from restore.estimate.delay import Delay, DelayWatch
+from restore.estimate.fading import FadingWatch
+from restore.estimate.readings import Judged
+from restore.gridding import FrameGeometry
+
+__all__ = ["MisfitWatch"]
+
+_MANY_OUTLIERS = 0.01  # of the readings
+
+
+class MisfitWatch:
+    """Watches the frames of one path for what the model does not explain; what was corrected is no more of it."""
+
+    def __init__(self, geometry: FrameGeometry) -> None:
+        self._delays, self._fading = DelayWatch(geometry), FadingWatch(geometry)
+        self.delay: Delay | None = None
+        self._fades = False
+
+    def look(self, judged: Judged) -> None:
+        """Take in one more whole frame."""
+        self.delay = self._delays.look(judged)
+        self._fades = self._fading.look(judged)
+
+    def cause(self, judged: Judged, missed: float | None, noise_is_known: bool) -> str:
+        """What this frame's readings most likely suffer from, in words; empty where all is explained.
+
+        Args:
+            missed: share of withheld readings outside their promised interval, if that is more than by chance.
+            noise_is_known: whether the detector states it.
+        """
+        if self._fades:
+            return "afterglow"
+        if self.delay is not None:
+            return "delay"
+        if missed is None:
+            return ""
+        if judged.outliers > _MANY_OUTLIERS * len(judged.values):
+            return "outliers"
+        return "baseline or mains" if noise_is_known else "noise"
+
+    def notices(self, cause: str, missed: float | None) -> tuple[str, ...]:
+        """What to tell of it, a sentence each."""
+        found = []
+        if self._fades:
+            lingers = "readings rise faster than they fall: the detector's light lingers"
+            found.append(f"{lingers} (afterglow); calibrate, or state its decay_us")
+        if self.delay is not None:
+            found.append(self.delay.notice)
+        if missed is not None:
+            of_hundred = f"{100 * missed:.0f} of 100 withheld readings lie outside their interval where 10 should"
+            found.append(f"{of_hundred}: it is widened; likeliest cause: {cause}")
+        return tuple(found)
