@@ -25,7 +25,7 @@ __all__ = ["Explanation", "Visits", "beside", "chance", "crossings", "explained"
 Array = NDArray[np.float64]
 
 _CROSSING_PX = 2.0
-_OF_SPACING = 0.5  # of the distance between neighbouring lines: closer than they ever come
+_OF_SPACING = 0.5  # of how near a neighbouring line mostly is: closer than they ever come
 _APART = 0.04  # of the frame's time between two visits that count as a crossing
 _CLOSE_PX = 0.5  # nearer than this, the pixel and the probe part two readings, not their places
 _MOST = 6144  # pairs, the closest
@@ -67,7 +67,9 @@ def crossings(geometry: FrameGeometry, time_us: Array) -> Visits:
         time_us: of each sample, rising, (n,).
     """
     places, inside = places_px(geometry).numpy(), in_field(geometry).numpy().nonzero()[0]
-    reach = min(_CROSSING_PX, _OF_SPACING / max(geometry.touched, 1e-6) ** (1 if geometry.is_drawn else 0.5))
+    near, own = across(geometry).numpy()[:, 0], np.arange(geometry.count)
+    spacing_px = np.hypot(*(places[near] - places[own])[near != own].T)
+    reach = min(_CROSSING_PX, _OF_SPACING * float(np.median(spacing_px))) if len(spacing_px) else 0.0
     pairs = inside[cKDTree(places[inside]).query_pairs(reach, output_type="ndarray")]
     long = np.abs(time_us[pairs[:, 0]] - time_us[pairs[:, 1]]) >= _APART * (time_us[-1] - time_us[0])
     return _visits(pairs[long, 0], pairs[long, 1], places, time_us)

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from restore.estimate.neighbours import places_px
 from restore.estimate.revisits import Visits, beside, chance, crossings, explained, foretold
 from restore.gridding import FrameGeometry
-from scancontrol.paths import Archimedean, CoverageGoal, Crossed, PathRecipe, expand
+from scancontrol.paths import Archimedean, CoverageGoal, Crossed, PathRecipe, Raster, Region, Serpentine, expand
 
-GOAL = CoverageGoal(value=0.1)
+GOAL, WHOLE = CoverageGoal(value=0.1), Region()
 
 
-def _path_visits(pattern: object) -> tuple[Visits, Visits, FrameGeometry, np.ndarray]:
-    path = expand(PathRecipe(pattern=pattern, shape=(128, 128), fov_nm=128.0, dwell_us=1.0))  # type: ignore[arg-type]
+def _path_visits(
+    pattern: object, region: Region = WHOLE, rotation_deg: float = 0.0
+) -> tuple[Visits, Visits, FrameGeometry, np.ndarray]:
+    path = expand(
+        PathRecipe(
+            pattern=pattern, shape=(128, 128), fov_nm=128.0, dwell_us=1.0, region=region, rotation_deg=rotation_deg
+        )
+    )  # type: ignore[arg-type]
     geometry, time_us = FrameGeometry.from_path(path), np.cumsum(path.dwell_us + path.move_us)
     return crossings(geometry, time_us), beside(geometry, time_us), geometry, time_us
 
@@ -25,6 +32,12 @@ def test_a_spiral_crosses_itself_only_where_a_stroke_was_drawn_across_it() -> No
     places = places_px(geometry).numpy()
     assert np.hypot(*visits.difference(places).T).max() <= 2
     assert np.abs(visits.difference(time_us)).min() > 0.03 * time_us[-1]
+
+
+@pytest.mark.parametrize("pattern", [Raster(), Serpentine(), Archimedean(turn_spacing_px=2.0)])
+def test_lines_that_lie_close_do_not_cross(pattern: object) -> None:
+    for region in (WHOLE, Region(y=0.25, x=0.2, height=0.4, width=0.5)):
+        assert len(_path_visits(pattern, region, 20.0 * (region != WHOLE))[0]) == 0
 
 
 def test_neighbouring_turns_are_pairs_of_another_time() -> None:
