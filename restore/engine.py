@@ -262,4 +262,5 @@ def _in_sample_units(result: Restoration, readings: SpecimenReadings, misfit: Mi
             cause=cause,
             notices=(*made_by.notices, *misfit.notices(cause, made_by.missed), *readings.notices)[:_NOTICES],
         ),
+        strain=result.strain,
     )

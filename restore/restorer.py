@@ -49,12 +49,15 @@ class Restoration:
         interval: (rows, cols) float32, half-width of the 90 % interval in the same units, or None.
         made_by: what made it, from how much, and the errors that were measured; same units.
         carried: what the restorer itself may begin the next frame of the stream with, if it can.
+        strain: the gradient of the lattice's displacement, where one was found, with its deviations, (8, n, n) float32;
+            see :func:`restore.estimate.lattice.strain.gradient_grid`.
     """
 
     estimate: Tensor
     interval: Tensor | None
     made_by: Provenance
     carried: object | None = None
+    strain: Tensor | None = None
 
 
 @dataclass(frozen=True)

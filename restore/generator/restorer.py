@@ -201,7 +201,8 @@ class GeneratorRestorer:
             missed=missed,
             lattice_share=0.0 if crystal is None else round(crystal.share, 3),
         )
-        return Restoration(estimate, widths, made_by, carried)
+        strain = None if crystal is None else crystal.gradient
+        return Restoration(estimate, widths, made_by, carried, strain)
 
 
 load = GeneratorRestorer.load

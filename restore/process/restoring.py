@@ -63,6 +63,7 @@ def restored(engine: Engine, request: wire.Restore, job: Job) -> _Answer:
         return refused("failed", f"{type(error).__name__}: {error}")
     found = [result.estimate] + ([] if result.interval is None else [result.interval])
     images = [image.float().numpy() for image in found]
+    strain = None if result.strain is None else result.strain.float().cpu().numpy()
     told = wire.Restored(
         request=request.request,
         stream=request.stream,
@@ -72,8 +73,9 @@ def restored(engine: Engine, request: wire.Restore, job: Job) -> _Answer:
         rows=images[0].shape[0],
         cols=images[0].shape[1],
         has_interval=result.interval is not None,
+        strain_side=0 if strain is None else strain.shape[-1],
         made_by=result.made_by,
         compute_ms=(time.monotonic_ns() - started_ns) / 1e6,
         waited_ms=(started_ns - job.received_ns) / 1e6,
     )
-    return told, images
+    return told, images if strain is None else [*images, strain]

@@ -164,6 +164,7 @@ class Restorations:
                     channel=sink.channel_of(result.stream),
                     **sink.reach_of(result),
                     scanned_utc_ms=round(time.time_ns() / 1e6 - result.turnaround_ms),
+                    strain=result.strain,
                 )
             )
         if not result.complete:

@@ -152,6 +152,7 @@ class Conversation:
             compute_ms=message.compute_ms,
             waited_ms=message.waited_ms,
             turnaround_ms=(now_ns - asked.asked_ns) / 1e6,
+            strain=wire.read_strain(message, payload),
         )
         return [frame]
 

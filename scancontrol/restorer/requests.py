@@ -47,6 +47,7 @@ class RestoredFrame:
     compute_ms: float
     waited_ms: float
     turnaround_ms: float
+    strain: NDArray[np.float32] | None = None  # (8, n, n), see scancontrol.wire.restoring; None: no lattice
 
 
 @dataclass(frozen=True)

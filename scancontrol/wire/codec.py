@@ -67,8 +67,8 @@ class Codec(Generic[M]):
         Raises:
             RemoteProtocolError: too large, malformed, of no known type, or its parts do not fit it.
         """
-        if not 1 <= len(parts) <= 3:
-            raise RemoteProtocolError(f"{self._name}: a message of {len(parts)} parts; one to three are known")
+        if not 1 <= len(parts) <= 4:
+            raise RemoteProtocolError(f"{self._name}: a message of {len(parts)} parts; one to four are known")
         size = part_bytes(parts[0])
         if size > self._limit_bytes:
             raise RemoteProtocolError(f"{self._name}: a header of {size} bytes; the limit is {self._limit_bytes}")

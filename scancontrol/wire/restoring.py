@@ -28,6 +28,7 @@ __all__ = [
     "FROM_DAEMON",
     "FROM_RESTORER",
     "MAX_SAMPLE_BYTES",
+    "STRAIN_PLANES",
     "VERSION",
     "Hello",
     "Ping",
@@ -41,11 +42,13 @@ __all__ = [
     "encode",
     "read_images",
     "read_samples",
+    "read_strain",
 ]
 
-VERSION = 3
+VERSION = 4
 MAX_SAMPLE_BYTES = 256 << 20  # 64 million samples as <f4
 MAX_SIDE = 1 << 15
+STRAIN_PLANES = 8  # four of the gradient, four of deviations
 
 Name = Annotated[str, msgspec.Meta(max_length=200)]
 Text = Annotated[str, msgspec.Meta(max_length=4000)]
@@ -137,7 +140,9 @@ class Restored(_Message, frozen=True, kw_only=True, tag="restored"):
     """An estimate, (rows, cols) ``<f4`` in sample units, in the second part; its interval in the third.
 
     The interval is the half-width that 90 % of true pixels lie within. ``compute_ms`` was spent restoring,
-    ``waited_ms`` in the queue.
+    ``waited_ms`` in the queue. With ``strain_side`` n above 0 the last part is a lattice's strain, (8, n, n) ``<f4``:
+    ∂d_y/∂y, ∂d_y/∂x, ∂d_x/∂y, ∂d_x/∂x of its displacement d, then standard deviations of εxx, εyy, εxy and rotation,
+    at n evenly spaced places of each axis from the first pixel to the last.
     """
 
     request: Count
@@ -148,6 +153,7 @@ class Restored(_Message, frozen=True, kw_only=True, tag="restored"):
     rows: Side
     cols: Side
     has_interval: bool
+    strain_side: Annotated[int, msgspec.Meta(ge=0, le=256)] = 0
     made_by: Provenance
     compute_ms: float
     waited_ms: float
@@ -181,7 +187,8 @@ def _payload_bytes(message: DaemonMessage | RestorerMessage) -> list[int]:
             raise RemoteProtocolError(f"restore: {size} bytes of samples; the limit is {MAX_SAMPLE_BYTES}")
         return [size]
     if isinstance(message, Restored):
-        return [4 * message.rows * message.cols] * (2 if message.has_interval else 1)
+        strain = [4 * STRAIN_PLANES * message.strain_side**2] if message.strain_side else []
+        return [4 * message.rows * message.cols] * (2 if message.has_interval else 1) + strain
     return []
 
 
@@ -195,11 +202,20 @@ def read_samples(header: Restore, payload: Sequence[Part]) -> NDArray[Any]:
 def read_images(header: Restored, payload: Sequence[Part]) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
     """Estimate and interval (rows, cols) of a :class:`Restored`, without a copy, read-only."""
     images: list[NDArray[np.float32]] = []
-    for part in payload:
+    for part in payload[: 2 if header.has_interval else 1]:
         image = np.frombuffer(part, dtype="<f4").reshape(header.rows, header.cols)
         image.flags.writeable = False
         images.append(image)
     return images[0], images[1] if header.has_interval else None
+
+
+def read_strain(header: Restored, payload: Sequence[Part]) -> NDArray[np.float32] | None:
+    """The gradient of a lattice's displacement with its deviations, (8, n, n), without a copy, read-only; or None."""
+    if not header.strain_side:
+        return None
+    found = np.frombuffer(payload[-1], dtype="<f4").reshape(STRAIN_PLANES, header.strain_side, header.strain_side)
+    found.flags.writeable = False
+    return found
 
 
 FROM_DAEMON: Codec[DaemonMessage] = Codec(DaemonMessage, MAX_CONTROL_BYTES, "to the restorer", _payload_bytes)

@@ -50,6 +50,20 @@ def test_a_restoration_arrives_with_where_it_comes_from() -> None:
         assert np.array_equal(found, sent)
 
 
+def test_the_strain_of_a_crystal_comes_behind_the_images() -> None:
+    images = [np.array([[1, 2]], "<f4"), np.array([[3, 4]], "<f4")]
+    strain = np.arange(8 * 9, dtype="<f4").reshape(8, 3, 3)
+    crystal = msgspec.structs.replace(RESTORED, strain_side=3)
+    parts = encode(crystal, *(image.tobytes() for image in (*images, strain)))
+    message, payload = wire.FROM_RESTORER.decode(parts)
+    assert isinstance(message, wire.Restored)
+    for found, sent in zip(wire.read_images(message, payload), images, strict=True):
+        assert np.array_equal(found, sent)  # type: ignore[arg-type]
+    assert np.array_equal(wire.read_strain(message, payload), strain)  # type: ignore[arg-type]
+    with pytest.raises(RemoteProtocolError):
+        wire.FROM_RESTORER.decode(parts[:-1])
+
+
 def test_a_ping_is_these_bytes() -> None:
     assert encode(wire.Ping(sequence=9)) == [b"\x82\xa4type\xa4ping\xa8sequence\x09"]
 
@@ -65,7 +79,7 @@ def test_a_ping_is_these_bytes() -> None:
         encode(RESTORE, b"12345"),
         encode(msgspec.structs.replace(RESTORE, count=1 << 40, dtype="<f4"), b""),
         encode(msgspec.structs.replace(RESTORE, path_id="no hash", count=0), b""),
-        [b"a", b"b", b"c", b"d"],
+        [b"a", b"b", b"c", b"d", b"e"],
     ],
     ids=["nothing", "empty", "noise", "kind", "extra", "short", "huge", "hash", "parts"],
 )

@@ -23,7 +23,7 @@ from restore.estimate.lattice.model import LatticeFit, Readings, splines_of
 from restore.estimate.lattice.peaks import find_waves
 from restore.estimate.lattice.picture import draw
 from restore.estimate.lattice.splines import Splines
-from restore.estimate.lattice.strain import StrainMap, strain_map
+from restore.estimate.lattice.strain import StrainMap, gradient_grid, strain_map
 from restore.estimate.lattice.vectors import reciprocal_pairs
 from restore.estimate.lattice.warm import next_fit
 from restore.fills.registry import positions_px
@@ -78,6 +78,11 @@ class Crystal:
     def strain(self) -> StrainMap:
         """Displacement, strain and rotation relative to the mean lattice of the frame, with their deviations."""
         return strain_map(self.fit)
+
+    @cached_property
+    def gradient(self) -> Tensor:
+        """The displacement's gradient with its deviations on a coarse grid; see :func:`gradient_grid`."""
+        return gradient_grid(self.fit)
 
     @cached_property
     def variance(self) -> Tensor:

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from restore.estimate.lattice.model import LatticeFit, splines_of
 from scancontrol.errors import InvalidInput
 
-__all__ = ["StrainMap", "strain_map"]
+__all__ = ["StrainMap", "gradient_grid", "strain_map"]
 
 _COARSE = 32  # deviations are smooth: so many places along a side
 _STEP_PX = 0.5
@@ -83,29 +83,69 @@ def strain_map(fit: LatticeFit, region: tuple[int, int, int, int] | None = None)
     )
 
 
+@torch.no_grad()
+def gradient_grid(fit: LatticeFit) -> Tensor:
+    """The displacement's gradient with its deviations where it is smooth enough to be sent: (8, n, n) float32.
+
+    The first four are ∂d_y/∂y, ∂d_y/∂x, ∂d_x/∂y, ∂d_x/∂x, the others the deviations of exx, eyy, exy and rotation, at n
+    evenly spaced places of each axis from the first pixel to the last. Strain from any reference follows from them.
+    """
+    coarse = _Coarse(fit)
+    return torch.cat([coarse.gradient().float(), coarse.strain_deviations().float()]).reshape(8, _COARSE, _COARSE)
+
+
+class _Coarse:
+    """Splines of a fit's displacement and their derivatives at the coarse places, (places, k²) each."""
+
+    def __init__(self, fit: LatticeFit) -> None:
+        splines = splines_of(fit.shape, fit.displacement)
+        on, exact = fit.displacement.device, torch.float64
+        lines = [torch.linspace(_STEP_PX, n - 1 - _STEP_PX, _COARSE, dtype=exact, device=on) for n in fit.shape]
+        places = torch.cartesian_prod(*lines)
+        steps = torch.eye(2, dtype=exact, device=on) * _STEP_PX
+        self.value = splines.at(places)
+        self.down, self.right = (
+            (splines.at(places + step) - splines.at(places - step)) / (2 * _STEP_PX) for step in steps
+        )
+        self._control = fit.displacement.double()
+        (self._yy, self._yx), (_, self._xx) = (
+            half.chunk(2, 1) for half in torch.linalg.inv(fit.precision).double().chunk(2, 0)
+        )
+
+    def gradient(self) -> Tensor:
+        """Of y by y and x, then of x by y and x: (4, places)."""
+        return torch.stack([slope @ control for control in self._control for slope in (self.down, self.right)])
+
+    def displacement_deviations(self) -> Tensor:
+        """Posterior ones, of y and x: (2, places)."""
+        return _root(_product(self.value, self._yy, self.value), _product(self.value, self._xx, self.value))
+
+    def strain_deviations(self) -> Tensor:
+        """Posterior ones of exx, eyy, exy and rotation: (4, places)."""
+        down, right = self.down, self.right
+        apart = _product(right, self._yy, right) + _product(down, self._xx, down)
+        common = 2 * _product(right, self._yx, down)
+        return _root(
+            _product(right, self._xx, right),
+            _product(down, self._yy, down),
+            0.25 * (apart + common),
+            0.25 * (apart - common),
+        )
+
+
+def _product(left: Tensor, covariance: Tensor, right: Tensor) -> Tensor:
+    """Covariance of what ``left`` and ``right`` (places, k²) make of control values: (places,)."""
+    return ((left @ covariance) * right).sum(1)
+
+
+def _root(*variances: Tensor) -> Tensor:
+    return torch.stack(variances).clamp_min(0).sqrt()
+
+
 def _deviations(fit: LatticeFit) -> tuple[Tensor, Tensor]:
     """Posterior deviations of displacement (2, rows, cols) and of exx, eyy, exy, rotation (4, rows, cols)."""
-    splines = splines_of(fit.shape, fit.displacement)
-    device = fit.displacement.device
-    lines = [torch.linspace(_STEP_PX, n - 1 - _STEP_PX, _COARSE, device=device, dtype=torch.float64) for n in fit.shape]
-    places = torch.cartesian_prod(*lines)
-    value = splines.at(places)
-    steps = torch.eye(2, dtype=torch.float64, device=device) * _STEP_PX
-    down, right = ((splines.at(places + step) - splines.at(places - step)) / (2 * _STEP_PX) for step in steps)
-    nothing = torch.zeros_like(value)
-    designs = (
-        (value, nothing),
-        (nothing, value),
-        (nothing, right),
-        (down, nothing),
-        (0.5 * right, 0.5 * down),
-        (0.5 * right, -0.5 * down),
-    )
-    covariance = torch.linalg.inv(fit.precision)
-    found = []
-    for of_y, of_x in designs:
-        design = torch.cat([of_y, of_x], 1)
-        found.append(((design @ covariance) * design).sum(1).clamp_min(0).sqrt().reshape(_COARSE, _COARSE))
-    grid = torch.stack(found).float()[:, None]
+    coarse = _Coarse(fit)
+    found = torch.cat([coarse.displacement_deviations(), coarse.strain_deviations()]).float()
+    grid = found.reshape(-1, 1, _COARSE, _COARSE)
     fine = F.interpolate(grid, fit.shape, mode="bilinear", align_corners=True)[:, 0]
     return fine[:2], fine[2:]

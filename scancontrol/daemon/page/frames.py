@@ -4,7 +4,8 @@
 planes in the header's order. A ``u2`` plane means ``value = low + (high − low)·q/65535``: the rounding is at
 most 1/131070 of the image's range, far below what a screen or an eye resolves, at half the bytes of float32.
 The ``u1`` weight plane is 0 where the beam never was and 1 to 255 in proportion to the dwell. A restoration's ``u1``
-plane ``known``, left out where it would be 255 everywhere, is 0 where the samples tell nothing of the specimen.
+plane ``known``, left out where it would be 255 everywhere, is 0 where the samples tell nothing of the specimen. Behind
+the planes of a restored crystal its strain follows as ``<f4``, (8, n, n) with n the header's ``strain_side``, whole.
 
 Frames larger than :data:`MAX_SIDE` are binned by a whole factor (weighted by dwell where there is a weight),
 and the header says by how much.
@@ -105,7 +106,10 @@ def encode_frame(kind: str, seq: int, view: PartialView | RestorationView | Trut
             "channel": view.channel,
             "outline": None if view.outline is None else view.outline.tolist(),
             "scanned_utc_ms": view.scanned_utc_ms,
+            "strain_side": 0 if view.strain is None else view.strain.shape[-1],
         }
+        if view.strain is not None:
+            payload.append(np.ascontiguousarray(view.strain, "<f4").tobytes())
     elif view.image is None:
         shape, binning, image = (0, 0), 1, np.zeros((0, 0), np.float32)
     else:

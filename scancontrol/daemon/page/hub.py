@@ -92,6 +92,7 @@ class RestorationView:
     known: npt.NDArray[np.bool_] | None = None  # where samples tell of the specimen; None: everywhere
     outline: npt.NDArray[np.float64] | None = None  # corners (4, 2) of the scan's region in fractions; None: the field
     scanned_utc_ms: int | None = None  # when the newest sample in it came
+    strain: Image | None = None  # (8, n, n), see scancontrol.wire.restoring; None: no lattice was found
 
 
 @dataclass(frozen=True, eq=False)

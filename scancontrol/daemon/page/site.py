@@ -37,6 +37,7 @@ _SCRIPTS = (
     "region",
     "scene",
     "snapshot",
+    "strain",
     "tabs",
     "tiff",
     "tools",

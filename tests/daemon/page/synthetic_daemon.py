@@ -13,6 +13,7 @@ import tempfile
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -46,6 +47,7 @@ from scancontrol.dose.limits import DoseLimits
 from scancontrol.errors import InvalidInput
 from scancontrol.paths import Archimedean
 from scancontrol.paths.geometry import Placement, Region
+from scancontrol.paths.known import known_pixels, reach_of
 from scancontrol.paths.pattern import CoverageGoal
 from scancontrol.plan.figures import PlanFigures
 from scancontrol.plan.plan import ScanPlan
@@ -118,6 +120,7 @@ class SyntheticDaemon:
         self.restorer_state, self.restarts, self.blanked = "ready", 0, True
         self.warnings: tuple[str, ...] = ()
         self.claimed_by: str | None = None
+        self.strain: Image | None = None  # of every restoration
         self.taken: list[object] = []
         self.orders, self.confirms, self.catching_up = Orders(), True, 0
         self.received, self.latencies = 0, [7.9]
@@ -241,6 +244,8 @@ class SyntheticDaemon:
                         self.latencies[-1],
                         partial=not complete,
                         scanned_utc_ms=time.time_ns() // 1_000_000,
+                        **self.known(weight, interval),
+                        strain=self.strain,
                     )
                 )
             self.publish_status()
@@ -249,6 +254,13 @@ class SyntheticDaemon:
             if self.phase != "scanning":
                 return
         self.frame += 1
+
+    def known(self, weight: npt.NDArray[np.uint8], interval: Image) -> dict[str, Any]:
+        """Where the restoration is a picture, as the daemon says it."""
+        if self.region == Region():
+            return {}
+        known = known_pixels(reach_of(weight > 0), interval)
+        return {"known": known, "outline": Placement((self.side,) * 2, self.region, self.rotation_deg).outline()}
 
     def publish_status(self) -> None:
         touched = len(np.unique(self.path)) / self.side**2

@@ -32,6 +32,10 @@ def decode(message: bytes) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]
         offset += raw.nbytes
         values = raw if plane["dtype"] == "u1" else plane["low"] + (plane["high"] - plane["low"]) / 65535 * raw
         planes[plane["name"]] = values.reshape(header["rows"], header["cols"])
+    if header.get("strain_side"):
+        shape = (8, header["strain_side"], header["strain_side"])
+        planes["strain"] = np.frombuffer(message, "<f4", int(np.prod(shape)), offset).reshape(shape)
+        offset += planes["strain"].nbytes
     assert offset == len(message)
     return header, planes
 
@@ -143,3 +147,14 @@ def test_a_field_of_nothing_measured_is_sent_as_such() -> None:
 def test_forgetting_the_truth_is_an_empty_message() -> None:
     header, planes = decode(encode_frame("truth", 2, TruthView(None)))
     assert (header["rows"], planes) == (0, {})
+
+
+def test_the_strain_of_a_crystal_follows_whole_behind_the_planes() -> None:
+    image, strain = np.arange(15, dtype=np.float32).reshape(3, 5), np.random.default_rng(3).normal(size=(8, 4, 4))
+    known = np.ones((3, 5), bool)
+    known[0, 0] = False
+    view = RestorationView("s", 3, image, None, LITE, 5.0, known=known, strain=strain.astype(np.float32))
+    header, planes = decode(encode_frame("restoration", 1, view))
+    assert header["strain_side"] == 4
+    assert (planes["strain"] == strain.astype(np.float32)).all()
+    assert (planes["known"] > 0).tolist() == known.tolist()

@@ -166,3 +166,66 @@ def test_a_snapshot_is_the_picture_with_its_scale_bar_and_the_values_calibrated(
     above = slice(0, seen.shape[1])  # the band below says when, and these are two moments
     assert (picture[above] == seen[above]).all()
     assert still.text("log").count("Saved") == 2
+
+
+def bent(n: int = 32, strain: float = 0.03) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """What a restorer sends of a crystal that is stretched along x on its right half, sure to a hundredth of that."""
+    field = np.zeros((8, n, n), np.float32)
+    field[3, :, n // 2 :] = strain / (1 + strain)
+    field[4:] = strain / 100
+    return field
+
+
+def test_strain_lies_over_the_restoration_and_is_told_with_its_uncertainty(page: Page, daemon: SyntheticDaemon) -> None:
+    daemon.strain = bent()
+    page.start()
+    page.press("x")
+    page.until(lambda: np.ptp(page.pixels("right-canvas").astype(int), axis=2).mean() > 15, "tinted")
+    canvas = page.driver.find_element(By.ID, "right-canvas")
+    side = min(canvas.size.values())
+
+    def strain_at(x: float) -> float:
+        ActionChains(page.driver, duration=0).move_to_element_with_offset(canvas, int((x - 0.5) * side), 5).perform()
+        page.until(lambda: "εxx" in page.text("readout"), "a strain")
+        value, deviation = re.findall(r"εxx (\S+) ± (\S+) %", page.text("readout"))[0]
+        assert float(deviation) == pytest.approx(0.03)
+        return float(value)
+
+    assert strain_at(0.9) - strain_at(0.1) == pytest.approx(3, abs=0.05)
+    page.driver.find_element(By.CSS_SELECTOR, "#strain-keys [data-tool='reference']").click()
+    drag(page, "right-canvas", (0.2, 0.1), (0.8, 0.4))
+    page.until(lambda: strain_at(0.1) == pytest.approx(0, abs=0.02), "told from the reference")
+    assert strain_at(0.9) == pytest.approx(3, abs=0.05)
+    page.press("x")
+    page.until(lambda: "εyy" in page.text("readout"), "the next component")
+
+
+def test_where_no_lattice_is_proven_no_strain_is_drawn(page: Page, daemon: SyntheticDaemon) -> None:
+    page.start()
+    page.press("x")
+    page.until(lambda: "No lattice" in page.text("right-message"), "said")
+    assert np.ptp(page.pixels("right-canvas")[20:-20, 20:-20].reshape(-1, 3), axis=0).max() == 0
+
+
+def test_outside_of_a_region_there_is_its_outline_and_no_picture(page: Page, daemon: SyntheticDaemon) -> None:
+    page.until(lambda: page.enabled("go"), "connected")
+    page.press("e")
+    page.until(lambda: page.enabled("plan-start"), "checked")
+    typed = {"y": "0.3", "x": "0.3", "height": "0.3", "width": "0.4", "rotation_deg": "25"}
+    for name, text in typed.items():
+        page.driver.find_element(By.ID, f"plan-{name}").send_keys(Keys.CONTROL + "a" + Keys.NULL + text)
+    page.until(lambda: page.enabled("plan-start"), "checked")
+    page.driver.find_element(By.ID, "plan-start").click()
+    page.until(lambda: "after its last sample" in page.text("right-caption"), "restored")
+    page.press("m")  # nothing more to be seen of the region that was typed than its outline
+    picture = page.pixels("right-canvas").astype(int)
+    high, wide = picture.shape[:2]
+    side = min(high, wide)
+    y, x = (np.mgrid[0:high, 0:wide] - np.array([[[high / 2]], [[wide / 2]]])) / side
+    beyond = (np.hypot(y + 0.05, x) > 0.33) & (np.abs(y) < 0.34) & (np.abs(x) < 0.45)
+    assert (picture[beyond] == (10, 13, 18)).all(axis=1).mean() > 0.98
+    assert picture[np.hypot(y + 0.05, x) < 0.1].std() > 8
+    ActionChains(page.driver, duration=0).move_to_element_with_offset(
+        page.driver.find_element(By.ID, "right-canvas"), int(0.4 * side), int(-0.3 * side)
+    ).perform()
+    page.until(lambda: "not known here" in page.text("readout"), "nor a value")

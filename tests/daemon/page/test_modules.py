@@ -361,3 +361,40 @@ def test_what_the_daemon_refuses_is_shown_at_its_field(page: Page, changes: dict
     with pytest.raises(InvalidInput) as refused:
         edited(page, CYCLE, **changes)
     assert page.module("plan_fields", "return m.fieldOf(v[0])", refused.value.quantity) == field
+
+
+@pytest.mark.parametrize("reference", [None, {"y": 0.0, "x": 0.0, "height": 1.0, "width": 0.4}])
+def test_strain_is_that_of_the_restorers_own_map(page: Page, reference: dict[str, float] | None) -> None:
+    n = 32
+    rng = np.random.default_rng(11)
+    field = 0.02 * rng.normal(size=(4, n, n))
+    deviations = np.abs(rng.normal(size=(4, n, n)))
+    at = np.linspace(0, 1, n)
+    inside = (at >= 0) & (at <= (1.0 if reference is None else reference["width"]))
+    slopes = field.reshape(2, 2, n, n).transpose(2, 3, 0, 1)
+    mean = slopes[:, inside].mean(axis=(0, 1))
+    relative = np.linalg.inv(np.eye(2) - slopes) @ (np.eye(2) - mean)
+    expected = {
+        "exx": relative[..., 1, 1] - 1,
+        "eyy": relative[..., 0, 0] - 1,
+        "exy": (relative[..., 0, 1] + relative[..., 1, 0]) / 2,
+        "rotation": -(relative[..., 0, 1] - relative[..., 1, 0]) / 2,
+    }
+    for number, (name, values) in enumerate(expected.items()):
+        found = page.module(
+            "strain",
+            "const c = m.component(v[0], Float32Array.from(v[1]), v[2], v[3]); return [[...c.values], [...c.sd]]",
+            name,
+            np.concatenate([field, deviations]).ravel().tolist(),
+            n,
+            reference,
+        )
+        assert found[0] == pytest.approx(values.ravel(), abs=1e-6)
+        assert found[1] == pytest.approx(deviations[number].ravel(), rel=1e-6)
+
+
+def test_strain_between_the_places_of_its_grid_is_linear(page: Page) -> None:
+    grid = np.random.default_rng(12).normal(size=(5, 5))
+    found = page.module("strain", "return [...m.onPixels(v[0], 5, 33, 17)]", grid.ravel().tolist())
+    places = np.stack(np.meshgrid(np.linspace(0, 4, 33), np.linspace(0, 4, 17), indexing="ij"))
+    assert found == pytest.approx(map_coordinates(grid, places, order=1).ravel(), abs=1e-5)

@@ -12,6 +12,7 @@ import { absence, Pictures } from './pictures.js';
 import { PlanEditor } from './plan_editor.js';
 import { Scene } from './scene.js';
 import { saveSnapshot } from './snapshot.js';
+import { COMPONENTS } from './strain.js';
 import { byArrows, showChosen } from './tabs.js';
 import { Tools } from './tools.js';
 
@@ -42,6 +43,13 @@ const editor = new PlanEditor(ask, {
 
 const controls = new Controls((command) => link.send(command), new BlankLine(token), editor, {
   view(view) { if (!viewTabs.querySelector(`[data-view="${view}"]`).hidden) { pictures.view = view; schedule(); } },
+  strain(component) {
+    const all = Object.keys(COMPONENTS);
+    if (component) pictures.component = component;
+    else if (pictures.view === 'strain') pictures.component = all[(all.indexOf(pictures.component) + 1) % all.length];
+    pictures.view = 'strain';
+    schedule();
+  },
   overlay() { pictures.overlay = !pictures.overlay; schedule(); },
   lock() { contrast.toggleLock(); },
   clip(by) { contrast.step(by); },
@@ -89,7 +97,7 @@ const link = new Link(token, {
 function take(frame) {
   scene.take(frame);
   if (scene.held !== null) return;
-  if (frame.type === 'restoration') contrast.takeRestored(frame.planes.estimate);
+  if (frame.type === 'restoration') contrast.takeRestored(frame.planes);
   // A whole frame has the better statistics; until there is one, those of what has come so far.
   else if (frame.type !== 'truth' && (frame.complete || scene.complete?.series !== frame.series)) contrast.take(frame.planes.image, frame.planes.weight);
 }
@@ -98,7 +106,7 @@ function take(frame) {
 function follow() {
   const { complete, restoration } = scene.shown;
   if (complete) contrast.take(complete.planes.image, complete.planes.weight);
-  if (restoration) contrast.takeRestored(restoration.planes.estimate);
+  if (restoration) contrast.takeRestored(restoration.planes);
 }
 
 function schedule() {

@@ -32,6 +32,7 @@ export class Controls {
     for (const tool of document.querySelectorAll('[data-tool]')) tool.addEventListener('click', () => act.tool(tool.dataset.tool));
     byId('plan').addEventListener('change', () => { if (!editor.edited) editor.load(byId('plan').value); });
     byId('channel').addEventListener('change', () => this.send({ type: 'show_channel', channel: byId('channel').value }));
+    byId('strain-component').addEventListener('change', () => act.strain(byId('strain-component').value));
     byId('map').addEventListener('change', () => act.tone({ map: byId('map').value }));
     byId('gamma').addEventListener('input', () => act.tone({ gamma: 2 ** Number(byId('gamma').value) }));
     this.keys = {
@@ -39,7 +40,7 @@ export class Controls {
       o: act.overlay, l: act.lock, '[': () => act.clip(-1), ']': () => act.clip(1),
       '+': () => act.zoom(1.5), '=': () => act.zoom(1.5), '-': () => act.zoom(1 / 1.5), 0: () => act.zoom(0),
       1: () => act.view('restoration'), 2: () => act.view('interval'), 3: () => act.view('difference'), 4: () => act.view('truth'),
-      f: () => act.view('fourier'), m: () => act.tool('line'), a: () => act.tool('region'), delete: act.clear,
+      f: () => act.view('fourier'), x: () => act.strain(), m: () => act.tool('line'), a: () => act.tool('region'), delete: act.clear,
       e: act.edit, d: () => this.nextChannel(),
       ',': () => act.step(-1), '.': () => act.step(1), s: (shift) => act.save(shift ? 'tiff' : 'png'),
       '?': () => byId('help').showModal(),

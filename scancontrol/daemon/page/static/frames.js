@@ -1,4 +1,4 @@
-// Binary images: header length (u32 LE), JSON header, then planes. See scancontrol/daemon/page/frames.py.
+// Binary images: header length (u32 LE), JSON header, then planes, then the strain of a restored crystal. See scancontrol/daemon/page/frames.py.
 
 /** Return {type, seq, rows, cols, …, planes: {name: Float32Array | Uint8Array}} in the samples' units. */
 export function decodeFrame(buffer) {
@@ -20,5 +20,7 @@ export function decodeFrame(buffer) {
       offset += 2 * count;
     }
   }
-  return { ...header, planes };
+  // A crystal's strain is on a grid of its own, behind the planes.
+  const strain = header.strain_side ? new Float32Array(buffer.slice(offset, offset + 32 * header.strain_side ** 2)) : null;
+  return { ...header, planes, strain };
 }

@@ -52,10 +52,10 @@ export class Contrast {
     this.follow();
   }
 
-  /** Take a restoration's values, counted in the same steps as the measured ones. */
-  takeRestored(values) {
-    this.restored = values && this.measured
-      ? histogram(values, null, this.measured.low, this.measured.high, BINS) : null;
+  /** Take a restoration's values where they are known, counted in the same steps as the measured ones. */
+  takeRestored({ estimate, known = null }) {
+    this.restored = this.measured
+      ? histogram(estimate, known, this.measured.low, this.measured.high, BINS) : null;
   }
 
   follow() {

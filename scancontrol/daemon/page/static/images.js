@@ -3,6 +3,7 @@
 import { pack, tones } from './colour.js';
 
 const UNMEASURED = pack(19, 31, 50);
+const NOTHING = pack(10, 13, 18);
 const SATURATED = pack(255, 70, 70);
 const MARK = [99, 199, 242];
 
@@ -15,6 +16,16 @@ export function paint(pixels, values, { low, high, map, gamma = 1 }) {
     const level = (values[i] - low) * scale + 0.5;
     pixels[i] = lut[level > last ? last : level > 0 ? level | 0 : 0];
   }
+}
+
+/** Show no picture where `known` is 0. */
+export function leaveOut(pixels, known) {
+  for (let i = 0; i < known.length; i++) if (!known[i]) pixels[i] = NOTHING;
+}
+
+/** A copy of `values` with `filler` wherever `known` is 0; the values themselves where everything is known. */
+export function onlyKnown(values, known, filler) {
+  return known ? values.map((value, i) => (known[i] ? value : filler)) : values;
 }
 
 /**
@@ -101,11 +112,15 @@ export function nearestMeasured(values, weight, rows, cols) {
   return filled;
 }
 
-/** a − b, and the magnitude that 99 % of it stays below. */
-export function difference(a, b) {
+/** a − b where both are known, and the magnitude that 99 % of it stays below. */
+export function difference(a, b, known = null) {
   const out = new Float32Array(a.length);
   let peak = 0;
-  for (let i = 0; i < a.length; i++) { out[i] = a[i] - b[i]; peak = Math.max(peak, Math.abs(out[i])); }
+  for (let i = 0; i < a.length; i++) {
+    if (known && !known[i]) continue;
+    out[i] = a[i] - b[i];
+    peak = Math.max(peak, Math.abs(out[i]));
+  }
   return { values: out, limit: magnitude(out, peak, 0.99) };
 }
 

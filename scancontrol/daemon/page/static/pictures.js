@@ -3,10 +3,11 @@
 import { lengthText } from './colour.js';
 import { duration, figure } from './figures.js';
 import { frequencyAt } from './fourier.js';
-import { markMeasured, paint, paintPartial, shrink } from './images.js';
+import { markMeasured, paintPartial, shrink } from './images.js';
 import { Viewport } from './panel.js';
 import { alike, measuredFor } from './scene.js';
-import { Once, rightView } from './views.js';
+import { COMPONENTS } from './strain.js';
+import { Once, paintView, rightView } from './views.js';
 
 const byId = (id) => document.getElementById(id);
 const SPARSE = 0.035; // below this coverage the samples are drawn larger than they are
@@ -29,10 +30,20 @@ export function fieldOf(frame) {
   return frame?.fov_nm ? { widthNm: frame.fov_nm, heightNm: (frame.fov_nm * frame.full_rows) / frame.full_cols } : null;
 }
 
+/** Draw the outline of the region that was scanned. */
+function outlineOf(context, corners) {
+  context.strokeStyle = 'rgba(223, 230, 238, 0.55)';
+  context.lineWidth = 1;
+  context.beginPath();
+  corners.forEach(([x, y], i) => (i ? context.lineTo(x, y) : context.moveTo(x, y)));
+  context.closePath();
+  context.stroke();
+}
+
 export class Pictures {
   /** `panels` {left, right}, drawn on with `tools`; `tone()` is {low, high, map, gamma} of the values' colours. */
   constructor(panels, tools, tone) {
-    Object.assign(this, { panels, tools, tone, once: new Once(), view: 'restoration', overlay: false, cursor: null });
+    Object.assign(this, { panels, tools, tone, once: new Once(), view: 'restoration', component: 'exx', overlay: false, cursor: null });
     this.field = panels.left.viewport; // looked at in both
     this.frequencies = new Viewport();
     this.shown = null;
@@ -77,9 +88,13 @@ export class Pictures {
   /** Scale bar and what is drawn by hand, on a picture of this frame's field. */
   decorOf(frame) {
     const field = fieldOf(frame);
+    const outline = this.shown.restoration?.outline;
     return {
       scale: field && { width: field.widthNm, text: lengthText },
-      over: (context, at) => this.tools.draw(context, at, field),
+      over: (context, at) => {
+        if (outline) outlineOf(context, outline.map(at));
+        this.tools.draw(context, at, field);
+      },
     };
   }
 
@@ -87,7 +102,7 @@ export class Pictures {
     const panel = this.panels.right;
     const { restoration } = shown;
     const absent = absence(status, restoration);
-    const view = absent ? { missing: absent } : rightView(this.view, shown, this.tone(), this.once);
+    const view = absent ? { missing: absent } : rightView(this.view, shown, this.tone(), this.once, { component: this.component, reference: this.tools.reference });
     const message = byId('right-message');
     message.hidden = !view.missing;
     byId('right').classList.toggle('without', Boolean(view.missing));
@@ -95,6 +110,8 @@ export class Pictures {
     panel.viewport = view.frequencies ? this.frequencies : this.field;
     panel.cursor = view.frequencies ? (this.cursor?.panel === 'right' ? this.cursor.place : null) : this.cursorOnField();
     this.panels.left.cursor = view.frequencies && this.cursor?.panel === 'right' ? null : this.cursorOnField();
+    byId('strain-keys').hidden = this.view !== 'strain';
+    byId('strain-component').value = this.component;
     if (view.missing) {
       const [head, text] = view.missing.map((words) => document.createTextNode(words));
       const strong = document.createElement('strong');
@@ -107,7 +124,7 @@ export class Pictures {
     }
     const measured = measuredFor(shown);
     const pixels = panel.pixelsFor(view.rows, view.cols);
-    paint(pixels, view.values, view.window);
+    paintView(pixels, view);
     if (this.overlay && measured && !view.frequencies && alike(measured, view)) markMeasured(pixels, measured.planes.weight);
     const { scale, over } = view.frequencies ? { scale: this.frequencyScale(restoration, measured), over: null } : this.decorOf(measured);
     panel.draw({ scale, over, watermark: view.watermark, bar: view.bar });
@@ -161,8 +178,14 @@ export class Pictures {
     if (field) words.push(`y ${lengthText(place[0] * field.heightNm)}, x ${lengthText(place[1] * field.widthNm)}`);
     words.push(partial.planes.weight[at(partial)] ? `measured ${figure(partial.planes.image[at(partial)])}` : 'not measured');
     if (restoration && !absence(status, restoration)) {
-      const { estimate, interval } = restoration.planes;
-      words.push(`restored ${figure(estimate[at(restoration)])}${interval ? ` ± ${figure(interval[at(restoration)])}` : ''}`);
+      const { estimate, interval, known } = restoration.planes;
+      if (known && !known[at(restoration)]) words.push('not known here');
+      else words.push(`restored ${figure(estimate[at(restoration)])}${interval ? ` ± ${figure(interval[at(restoration)])}` : ''}`);
+    }
+    if (this.drawn?.overlay) {
+      const [name, scale, unit] = COMPONENTS[this.component];
+      const { values, sd } = this.drawn.overlay;
+      words.push(`${name} ${figure(values[at(restoration)] * scale)} ± ${figure(sd[at(restoration)] * scale)} ${unit}`);
     }
     if (shown.truth) words.push(`truth ${figure(shown.truth.planes.image[at(shown.truth)])}`);
     put(words.join('   ·   '));

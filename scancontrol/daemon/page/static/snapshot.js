@@ -2,9 +2,9 @@
 
 import { lengthText, niceLength, tones } from './colour.js';
 import { figure } from './figures.js';
-import { paint } from './images.js';
+import { onlyKnown } from './images.js';
 import { encodeTiff } from './tiff.js';
-import { provenance } from './views.js';
+import { paintView, provenance } from './views.js';
 
 const LEAST_SIDE = 1024; // a smaller picture is drawn with whole pixels this large at least
 const BAND = 64; // below it: scale bar and words
@@ -25,7 +25,7 @@ export function compose(view, scale, facts) {
   const small = document.createElement('canvas');
   [small.width, small.height] = [view.cols, view.rows];
   const image = small.getContext('2d').createImageData(view.cols, view.rows);
-  paint(new Uint32Array(image.data.buffer), view.values, view.window);
+  paintView(new Uint32Array(image.data.buffer), view);
   small.getContext('2d').putImageData(image, 0, 0);
   const canvas = document.createElement('canvas');
   [canvas.width, canvas.height] = [view.cols * grow, view.rows * grow + BAND];
@@ -73,7 +73,7 @@ export function tiffOf(view, canvas, pixelNm, facts) {
   const unit = pixelNm && !view.frequencies ? pixelNm : null;
   const description = `ImageJ=1.54\n${unit ? 'unit=nm\n' : ''}min=${view.window.low}\nmax=${view.window.high}\n${words}\n`;
   return encodeTiff([
-    { rows: view.rows, cols: view.cols, data: view.values, description, pixelNm: unit },
+    { rows: view.rows, cols: view.cols, data: onlyKnown(view.stored ?? view.values, view.known, NaN), description, pixelNm: unit },
     { rows: canvas.height, cols: canvas.width, data: rgb, description: words, pixelNm: null },
   ]);
 }

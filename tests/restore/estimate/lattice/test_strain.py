@@ -111,3 +111,18 @@ def test_a_reference_region_has_no_mean_strain(strained: Crystal) -> None:
 def test_a_region_outside_the_frame_is_refused(strained: Crystal) -> None:
     with pytest.raises(InvalidInput, match="region"):
         strain_map(strained.fit, (200, 0, 100, 100))
+
+
+def test_the_gradient_that_is_sent_gives_the_same_strain(strained: Crystal) -> None:
+    sent, whole = strained.gradient.numpy().astype(float), strained.strain
+    at = np.linspace(0, 255, sent.shape[-1]).round().astype(int)
+    slopes = sent[:4].reshape(2, 2, *sent.shape[1:]).transpose(2, 3, 0, 1)
+    mean = slopes[1:-1, 1:-1].mean(axis=(0, 1))
+    relative = np.linalg.inv(np.eye(2) - slopes) @ (np.eye(2) - mean)
+    for found, map_, sd, number in (
+        (relative[..., 1, 1] - 1, whole.exx, whole.sd[0], 4),
+        (relative[..., 0, 0] - 1, whole.eyy, whole.sd[1], 5),
+    ):
+        off = (found - map_.numpy()[np.ix_(at, at)])[1:-1, 1:-1]
+        assert np.abs(off).max() < 2e-3
+        assert np.abs(sent[number] - sd.numpy()[np.ix_(at, at)]).max() < 0.05 * sent[number].max()
