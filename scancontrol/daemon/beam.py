@@ -30,6 +30,7 @@ from scancontrol.daemon.snapshot import BeamSnapshot
 from scancontrol.errors import InvalidInput, LinkError, RecordingError, RecordingInUse, ScanControlError, StorageError
 from scancontrol.link.link import MicroscopeLink
 from scancontrol.plan.planned import PlannedScan
+from scancontrol.processes.backoff import Backoff
 from scancontrol.processes.logs import set_scan
 from scancontrol.recording import RecordingWriter
 
@@ -84,7 +85,7 @@ class BeamThread:
         self._clock, self._wait = clock, wait or self._stopping.wait
         self._ready = threading.Event()
         self._given_up = threading.Event()  # what waits to be gone on with need not be
-        self._retry_s = 0.0
+        self._backoff = Backoff(*_RETRY_S)
         self._holds = HoldWatch(orders, notice)
         self._arming = Arming(
             settings,
@@ -181,12 +182,6 @@ class BeamThread:
         """What ended the thread, if anything did."""
         return self._failure
 
-    @property
-    def hold(self) -> tuple[str, int] | None:
-        """The hold that a Start given now would lift: (server id, its count of blanks); None where nothing is held."""
-        status = self._told.status
-        return (status.server_id, status.blanks) if status is not None and status.blanker == "blank" else None
-
     def give_up(self) -> None:
         """Let go of a recording that waits for its disk or its link, and of what the microscope keeps for it."""
         self._given_up.set()
@@ -208,7 +203,7 @@ class BeamThread:
         return None if self._order is None else self._orders.stopped(self._order)
 
     def _may_light(self) -> bool:
-        return self._order is not None and self._orders.stopped(self._order) is None
+        return self._order is not None and self.stopped is None
 
     # -- the thread -------------------------------------------------------------------------------------
 
@@ -312,10 +307,8 @@ class BeamThread:
             self._leave_open(run, status)
             return
         self._closing.finish(run, status)
-        self._retry_s = 0.0
-        self._next_unfinished()
-        if self._unfinished is None:
-            self._finished(run.order)
+        self._backoff.reset()
+        self._turn_to_next(run.order)
 
     def _leave_open(self, run: Run, status: AcquisitionStatus) -> None:
         """Let go of a recording that is gone on with, or ended, over a fresh link or once its disk takes samples."""
@@ -332,9 +325,7 @@ class BeamThread:
             self._unfinished = Interrupted.look_into(path)
         except ScanControlError as error:
             self._notice(f"{path.name} cannot be gone on with: {error}", "error")
-            self._next_unfinished()
-            if self._unfinished is None:
-                self._finished(run.order)
+            self._turn_to_next(run.order)
         self._put_off(status.message)
 
     def _no_place(self, text: str, level: str) -> None:
@@ -359,11 +350,15 @@ class BeamThread:
             run = self._arming.again(link, order, unfinished, self._waiting, self._ends_as)
         except (InvalidInput, RecordingInUse) as error:
             self._notice(f"{unfinished.path.name} cannot be gone on with: {error}", "error")
-            self._next_unfinished()
-            if self._unfinished is None:
-                self._finished(order)
+            self._turn_to_next(order)
             return
         self._carry_out(link, run)
+
+    def _turn_to_next(self, order: StartOrder | None) -> None:
+        """What was gone on with is over: the next one has the beam, or else another order."""
+        self._next_unfinished()
+        if self._unfinished is None and order is not None:
+            self._finished(order)
 
     def _next_unfinished(self) -> None:
         self._unfinished = self._waiting.next()
@@ -371,17 +366,15 @@ class BeamThread:
 
     def _put_off(self, why: str) -> None:
         """Wait a little longer each time before what failed is tried again."""
-        self._retry_s = min(max(_RETRY_S[0], 2 * self._retry_s), _RETRY_S[1])
-        log.warning("trying again in %.1f s: %s", self._retry_s, why)
-        until = self._clock() + self._retry_s
+        retry_s = self._backoff.next_s()
+        log.warning("trying again in %.1f s: %s", retry_s, why)
+        until = self._clock() + retry_s
         while self._clock() < until and not self._wait(0.05):
             if self._given_up.is_set():
                 self._given_up.clear()
                 if self._unfinished is not None:
                     self._notice(f"{self._unfinished.path.name} is given up and left as it is", "warning")
-                    self._next_unfinished()
-                    if self._order is not None and self._unfinished is None:
-                        self._finished(self._order)
+                    self._turn_to_next(self._order)
 
     # -- what this thread sees and says ------------------------------------------------------------------------
 
@@ -399,20 +392,9 @@ class BeamThread:
         self._told = replace(self._told, arming=step)
 
     def _tell(self, link: MicroscopeLink | None) -> None:
-        capabilities, unfinished = self._capabilities, self._unfinished
-        waits = unfinished is not None and not self._running
-        left = unfinished.path.name if unfinished and waits else None
-        told = replace(self._told, connected=False, arming=None, unfinished=left)
-        if link is not None and capabilities is not None:
-            capabilities = self._capabilities = link.capabilities  # of the microscope that is there now
-            offset_ns, error_ns = link.clock_offset_ns, link.clock_error_ns
-            told = replace(
-                told,
-                name=capabilities.name,
-                origin=capabilities.origin,
-                connected=link.connected,
-                status=link.status,
-                clock_offset_us=None if offset_ns is None else offset_ns * 1e-3,
-                clock_error_us=None if error_ns is None else error_ns * 1e-3,
-            )
+        waits = None if self._running or self._unfinished is None else self._unfinished.path.name
+        told = replace(self._told, connected=False, arming=None, unfinished=waits)
+        if link is not None and self._capabilities is not None:
+            self._capabilities = link.capabilities  # of the microscope that is there now
+            told = told.seen_over(link)
         self._told = told

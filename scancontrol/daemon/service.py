@@ -25,7 +25,7 @@ from scancontrol.daemon.beam_settings import BeamSettings
 from scancontrol.daemon.blanker import Blanker
 from scancontrol.daemon.claim import Claims
 from scancontrol.daemon.closing import Closing
-from scancontrol.daemon.config import UNNAMED, DaemonConfig
+from scancontrol.daemon.config import DaemonConfig
 from scancontrol.daemon.describing import Describing
 from scancontrol.daemon.desk import Desk
 from scancontrol.daemon.dosing import DoseKeeper
@@ -34,7 +34,7 @@ from scancontrol.daemon.frame_answers import FrameAnswers
 from scancontrol.daemon.health import HealthServer
 from scancontrol.daemon.interrupted import Interrupted, find_unfinished
 from scancontrol.daemon.order_file import OrderFile
-from scancontrol.daemon.orders import Orders, OrdersSnapshot, StartOrder
+from scancontrol.daemon.orders import Orders, StartOrder
 from scancontrol.daemon.outputs import RunOutputs
 from scancontrol.daemon.page.hub import LiveHub
 from scancontrol.daemon.page.links import write_links
@@ -45,9 +45,9 @@ from scancontrol.daemon.progress import Progress, print_line
 from scancontrol.daemon.restorations import Restorations
 from scancontrol.daemon.shown_channel import ShownChannel
 from scancontrol.daemon.shown_truth import ShownTruth
-from scancontrol.daemon.snapshot import BeamSnapshot, Snapshot, Versions, disk_free_bytes, rss_bytes
+from scancontrol.daemon.snapshot import Snapshot, Versions, disk_free_bytes, rss_bytes
 from scancontrol.daemon.steering import Steering
-from scancontrol.dose.limits import DoseLimits
+from scancontrol.daemon.warnings import standing_warnings
 from scancontrol.errors import InvalidInput, LinkError, OrderRefused, ScanControlError, StorageError
 from scancontrol.plan.plan import ScanPlan, load_plan
 from scancontrol.plan.planned import PlannedScan
@@ -261,7 +261,7 @@ class Daemon:
         if self._first is None or self._orders.snapshot.start is not None:
             return False  # an interrupted acquisition is ended first
         try:
-            self._started = self._orders.start(self._first, number, self._beam.hold)
+            self._started = self._orders.start(self._first, number, self._beam.snapshot.hold)
         except OrderRefused as refused:
             self._say(str(refused), "warning")  # somebody blanked or aborted meanwhile
         return True
@@ -369,35 +369,20 @@ class Daemon:
             dose=self._dose.snapshot(),
             restorer=restorer,
             versions=Versions(software=software(), wire_protocol=PROTOCOL_VERSION, page_protocol=PAGE_PROTOCOL),
-            warnings=self._warnings(beam, orders, restorer.state),
+            warnings=standing_warnings(
+                beam, orders, restorer.state, self._ledger_trouble(), self._describing.now, self._config
+            ),
         )
         self._hub.publish_status(self._snapshot)
         self._truth.look(run)
 
-    def _warnings(self, beam: BeamSnapshot, orders: OrdersSnapshot, restorer: str) -> tuple[str, ...]:
-        """What is wrong now, and stays on the page while it is."""
-        warnings = []
+    def _ledger_trouble(self) -> str:
+        """Why nothing can be accounted for in the dose ledger, which is put back where its folder was removed."""
         try:
             self._dose.look()
         except ScanControlError as error:
-            warnings.append(f"NOTHING CAN BE SCANNED: {error}")
-        if orders.blank == "asked":
-            warnings.append("BLANK ASKED FOR, NOT CONFIRMED: the microscope is asked until it does")
-        if orders.blank == "confirmed":
-            warnings.append("the beam is held blanked; Start lifts it")
-        if not beam.connected:
-            warnings.append(f"the microscope at {self._config.microscope} does not answer; trying again")
-        if beam.unfinished is not None:
-            if orders.aborting:
-                rest = "is ended once its last samples have come; Abort again gives them up"
-            else:
-                rest = "waits for its disk or its microscope, and is tried again; Abort ends it"
-            warnings.append(f"{beam.unfinished} {rest}")
-        if self._describing.now.specimen == UNNAMED and self._config.specimen.limits != DoseLimits():
-            warnings.append("the specimen has limits and no id: give it one, or doses of different ones add up")
-        if restorer in ("dead", "restarting"):
-            warnings.append("no restorer: partial scans are shown alone, and recorded")
-        return tuple(warnings)
+            return str(error)
+        return ""
 
 
 def _load_plans(files: Sequence[Path], base: Path) -> dict[str, ScanPlan]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -18,6 +18,7 @@ import msgspec
 from scancontrol.acquisition import AcquisitionStatus
 from scancontrol.daemon.describing import Description
 from scancontrol.daemon.orders import OrdersSnapshot
+from scancontrol.link.link import MicroscopeLink
 from scancontrol.plan.figures import PlanFigures
 from scancontrol.wire.messages import Status
 
@@ -45,6 +46,25 @@ class BeamSnapshot:
     clock_error_us: float | None = None  # bound on the error of that
     unfinished: str | None = None  # recording that waits for its disk or its link, to be gone on with or ended
     arming: str | None = None  # what is made before the beam is lit, and how much of it
+
+    @property
+    def hold(self) -> tuple[str, int] | None:
+        """The hold that a Start given now would lift: (server id, its count of blanks); None where nothing is held."""
+        status = self.status
+        return (status.server_id, status.blanks) if status is not None and status.blanker == "blank" else None
+
+    def seen_over(self, link: MicroscopeLink) -> BeamSnapshot:
+        """The same, with what the link tells of its microscope now."""
+        capabilities, offset_ns, error_ns = link.capabilities, link.clock_offset_ns, link.clock_error_ns
+        return replace(
+            self,
+            name=capabilities.name,
+            origin=capabilities.origin,
+            connected=link.connected,
+            status=link.status,
+            clock_offset_us=None if offset_ns is None else offset_ns * 1e-3,
+            clock_error_us=None if error_ns is None else error_ns * 1e-3,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

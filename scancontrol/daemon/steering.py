@@ -86,7 +86,7 @@ class Steering:
             case Start(plan=plan, number=number):
                 self._claims.check(asked.client, "start")
                 operator = self._claims.operator_of(asked.client)
-                order = self._orders.start(self._plans.find(plan), number, self._beam.hold, operator)
+                order = self._orders.start(self._plans.find(plan), number, self._beam.snapshot.hold, operator)
                 self._claims.started(asked.client, order.number)
                 return order.number
             case Claim(operator=operator, within_s=within_s):

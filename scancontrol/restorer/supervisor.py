@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from scancontrol.capabilities import CoilModel, DetectorChannel
 from scancontrol.errors import LinkError, LocalProtocolError, RemoteProtocolError, ScanControlError
 from scancontrol.paths import PathRecipe
+from scancontrol.processes.backoff import Backoff
 from scancontrol.processes.parent import ChildFailed
 from scancontrol.recent import Recent
 from scancontrol.restorer.conversation import Conversation, Event
@@ -230,7 +231,7 @@ class RestorerProcess:
     # -- the thread --------------------------------------------------------------------------------------
 
     def _run(self) -> None:
-        backoff_s = BACKOFF_S[0]
+        backoff = Backoff(*BACKOFF_S)
         context = zmq.Context()
         try:
             while not self._stopping.is_set():
@@ -244,10 +245,9 @@ class RestorerProcess:
                 log.warning("restorer: %s", reason)
                 self._set(state="dead", error=reason, pid=None)
                 if time.monotonic() - began > HEALTHY_AFTER_S:
-                    backoff_s = BACKOFF_S[0]
-                if self._stopping.wait(backoff_s):
+                    backoff.reset()
+                if self._stopping.wait(backoff.next_s()):
                     break
-                backoff_s = min(2 * backoff_s, BACKOFF_S[1])
                 self._set(state="restarting", restarts=self._status.restarts + 1)
         finally:
             self._set(state="off", pid=None)

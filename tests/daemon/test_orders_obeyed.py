@@ -122,7 +122,7 @@ def test_a_blank_from_a_terminal_takes_back_what_the_daemon_was_about_to_do(beam
 
 def test_a_start_lifts_no_blank_that_came_after_it(beam: SteeredBeam) -> None:
     beam.command(EmergencyBlank())
-    beam.until(lambda: beam.beam.hold is not None and beam.orders.snapshot.blank == "confirmed")
+    beam.until(lambda: beam.beam.snapshot.hold is not None and beam.orders.snapshot.blank == "confirmed")
     start(beam, "survey")
     beam.blank_from_a_terminal()  # reaches the microscope before the start does, and before any heartbeat tells of it
     beam.turn(200)
