@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,10 +16,25 @@ from scancontrol.files import convert, to_yaml, write_text
 from scancontrol.paths.patterns.points import Points
 from scancontrol.plan.plan import ScanPlan, load_plan
 
-__all__ = ["MAX_PRESETS", "PlanBook", "plan_of"]
+__all__ = ["MAX_PRESETS", "PlanBook", "load_plans", "plan_of"]
 
 MAX_PRESETS: Final = 200
 _PRESET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,79}")
+
+
+def load_plans(files: Sequence[Path], base: Path) -> dict[str, ScanPlan]:
+    """The plans of a configuration by name; their files are relative to ``base``.
+
+    Raises:
+        InvalidInput: one cannot be, or two have one name.
+    """
+    plans: dict[str, ScanPlan] = {}
+    for file in files:
+        plan = load_plan(base / file)
+        if plan.name in plans:
+            raise InvalidInput("plan name", plan.name, "is used by two plans", "give each plan a name of its own")
+        plans[plan.name] = plan
+    return plans
 
 
 class PlanBook:

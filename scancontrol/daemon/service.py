@@ -12,7 +12,6 @@ import os
 import queue
 import sys
 import time
-from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,7 +39,7 @@ from scancontrol.daemon.page.hub import LiveHub
 from scancontrol.daemon.page.links import write_links
 from scancontrol.daemon.page.messages import PAGE_PROTOCOL, Notice
 from scancontrol.daemon.page.server import LiveServer
-from scancontrol.daemon.plans import PlanBook
+from scancontrol.daemon.plans import PlanBook, load_plans
 from scancontrol.daemon.progress import Progress, print_line
 from scancontrol.daemon.restorations import Restorations
 from scancontrol.daemon.shown_channel import ShownChannel
@@ -49,7 +48,7 @@ from scancontrol.daemon.snapshot import Snapshot, Versions, disk_free_bytes, rss
 from scancontrol.daemon.steering import Steering
 from scancontrol.daemon.warnings import standing_warnings
 from scancontrol.errors import InvalidInput, LinkError, OrderRefused, ScanControlError, StorageError
-from scancontrol.plan.plan import ScanPlan, load_plan
+from scancontrol.plan.plan import ScanPlan
 from scancontrol.plan.planned import PlannedScan
 from scancontrol.processes.child import Shutdown
 from scancontrol.recording import RecordingWriter
@@ -90,7 +89,7 @@ class Daemon:
     def __init__(self, config: DaemonConfig, base: Path, launch: Launch, shutdown: Shutdown) -> None:
         self._config, self._base, self._launch, self._shutdown = config, base, launch, shutdown
         self._output = base / config.output
-        configured = _load_plans(config.plans, base)
+        configured = load_plans(config.plans, base)
         self._first = self._first_plan(configured)  # to start at once, or None
         self._started: StartOrder | None = None  # this process's own
         self._hub = LiveHub()
@@ -383,16 +382,6 @@ class Daemon:
         except ScanControlError as error:
             return str(error)
         return ""
-
-
-def _load_plans(files: Sequence[Path], base: Path) -> dict[str, ScanPlan]:
-    plans: dict[str, ScanPlan] = {}
-    for file in files:
-        plan = load_plan(base / file)
-        if plan.name in plans:
-            raise InvalidInput("plan name", plan.name, "is used by two plans", "give each plan a name of its own")
-        plans[plan.name] = plan
-    return plans
 
 
 def _make_folder(folder: Path) -> None:

@@ -44,6 +44,7 @@ from scancontrol.daemon.page.messages import (
 from scancontrol.daemon.snapshot import Snapshot
 from scancontrol.errors import InvalidInput, LinkError, RemoteProtocolError, ScanControlError, ScanEnded
 from scancontrol.plan.plan import ScanPlan
+from scancontrol.session import outcome
 from scancontrol.session.building import PlanLike, plan_from
 from scancontrol.session.connection import Connection
 from scancontrol.session.finding import find_door
@@ -186,9 +187,11 @@ class AsyncSession:
         """
         number = self._number(order)
         with self._called():
-            status = await self._connection.until(lambda status: status.scan_order == number or _over(status, number))
+            status = await self._connection.until(
+                lambda status: status.scan_order == number or outcome.over(status, number)
+            )
         if status.scan_order != number or status.scan.recording is None:
-            raise _not_begun(status, number)
+            raise outcome.not_begun(status, number)
         return status.scan.recording
 
     async def wait(self, order: int | None = None) -> AcquisitionStatus:
@@ -200,8 +203,8 @@ class AsyncSession:
         """
         number = self._number(order)
         with self._called():
-            status = await self._connection.until(lambda status: _over(status, number))
-        return _completed(status, number)
+            status = await self._connection.until(lambda status: outcome.over(status, number))
+        return outcome.completed(status, number)
 
     async def scan(self, plan: PlanLike, **settings: Any) -> Frame:
         """Scan a plan and return its last frame, restored.
@@ -235,7 +238,7 @@ class AsyncSession:
         recording = await self.begun(number)
         for frame in range(self.status.scan.frames_planned or 0):
             with self._called():
-                status = await self._connection.until(lambda status, n=frame: _has(status, number, n))  # type: ignore[misc]
+                status = await self._connection.until(lambda status, n=frame: outcome.has(status, number, n))  # type: ignore[misc]
                 if status.scan_order != number or status.scan.frames_completed <= frame:
                     break
                 found = await self.frame(frame, recording)
@@ -263,7 +266,7 @@ class AsyncSession:
         number = self._order
 
         def done(status: Snapshot) -> bool:
-            return number is not None and _over(status, number)
+            return number is not None and outcome.over(status, number)
 
         while True:
             with self._called():
@@ -280,7 +283,7 @@ class AsyncSession:
         """Blank the beam within the frame, once one is scanned; it goes on with :meth:`resume`."""
         number = self.status.orders.standing if self._order is None else self._order
         if number is not None:
-            await self._until(lambda status: _over(status, number) or _scans(status, number))
+            await self._until(lambda status: outcome.over(status, number) or outcome.scans(status, number))
         await self._ask(Pause(), Done)
         await self._afterwards(lambda status: status.scan.phase.value != "scanning")
 
@@ -320,7 +323,7 @@ class AsyncSession:
         with contextlib.suppress(asyncio.CancelledError):
             await self._beating
         with contextlib.suppress(ScanControlError, TimeoutError):
-            if self._claimed and self._order is not None and not _over(self.status, self._order):
+            if self._claimed and self._order is not None and not outcome.over(self.status, self._order):
                 async with asyncio.timeout(_CLOSE_S):
                     await self.abort(reason or f"the script of {self._operator} has ended")
         await self._connection.close()
@@ -382,31 +385,3 @@ class AsyncSession:
 
 def _sent(plan: ScanPlan | str) -> dict[str, Any] | str:
     return plan if isinstance(plan, str) else msgspec.to_builtins(plan)
-
-
-def _over(status: Snapshot, number: int) -> bool:
-    """Whether the scan of that order has the beam no more, and will not have it."""
-    return status.orders.number >= number and status.orders.standing != number
-
-
-def _scans(status: Snapshot, number: int) -> bool:
-    return status.scan_order == number and status.scan.phase.value in ("scanning", "paused")
-
-
-def _has(status: Snapshot, number: int, frame: int) -> bool:
-    return status.scan_order != number or status.scan.frames_completed > frame or _over(status, number)
-
-
-def _not_begun(status: Snapshot, number: int) -> ScanEnded:
-    if status.not_begun is not None and status.not_begun[0] == number:
-        return ScanEnded("refused", status.not_begun[1])
-    return ScanEnded("aborted", "a Blank or an Abort came before it began")
-
-
-def _completed(status: Snapshot, number: int) -> AcquisitionStatus:
-    if status.scan_order != number:
-        raise _not_begun(status, number)
-    scan = status.scan
-    if scan.finish_reason != "completed":
-        raise ScanEnded(scan.finish_reason or "fault", scan.explanation or scan.message, scan.recording)
-    return scan

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from plan_tools import GOOD, plan_with
 
-from scancontrol.daemon.plans import MAX_PRESETS, PlanBook, plan_of
+from scancontrol.daemon.plans import MAX_PRESETS, PlanBook, load_plans, plan_of
 from scancontrol.errors import InvalidInput, StorageError
+from scancontrol.files import to_yaml
 from scancontrol.paths import Points
 from scancontrol.plan.plan import ScanPlan, load_plan
 
@@ -143,3 +144,11 @@ def test_a_plan_that_was_sent_reads_no_file_of_the_daemons(tmp_path: Path) -> No
     (tmp_path / "secret.csv").write_text("0.1,0.2\n")
     with pytest.raises(InvalidInput, match="is not read for a plan that was sent"):
         plan_of({**GOOD, "patterns": [{"kind": "points", "file": str(tmp_path / "secret.csv")}]})
+
+
+def test_two_configured_plans_of_one_name_are_refused(tmp_path: Path) -> None:
+    for file in ("a.yaml", "b.yaml"):
+        (tmp_path / file).write_text(to_yaml(GOOD))
+    assert list(load_plans([Path("a.yaml")], tmp_path)) == [GOOD["name"]]
+    with pytest.raises(InvalidInput, match="is used by two plans"):
+        load_plans([Path("a.yaml"), Path("b.yaml")], tmp_path)
