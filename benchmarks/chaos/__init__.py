@@ -292,15 +292,18 @@ def lies() -> dict[str, Any]:
     """The third table: instruments and peers that lie, see :mod:`benchmarks.chaos.lies`."""
     began = time.monotonic()
     rows = run_lies()
-    print(f"\n{'lie':<58}{'confirmed':>10}{'exposed after':>15}{'second starts':>15}{'limits passed':>15}")
+    print(f"\n{'lie':<58}{'confirmed':>10}{'exposed after':>15}{'twice':>8}{'second starts':>15}{'limits passed':>15}")
     for row in rows:
         if row["told"]:
-            figures = (row[key] for key in ("exposed_after", "second_starts", "limits_passed"))
-            print(f"{row['lie']:<58}{row['confirmed_s']:>8.2f} s" + "".join(f"{figure:>15}" for figure in figures))
+            print(
+                f"{row['lie']:<58}{row['confirmed_s']:>8.2f} s{row['exposed_after']:>15}{row['exposed_twice']:>8}"
+                f"{row['second_starts']:>15}{row['limits_passed']:>15}"
+            )
         for problem in row["problems"]:
             print(f"problem: {row['lie']}: {problem}")
     sums = {
-        key: sum(row.get(key, 0) for row in rows) for key in ("told", "exposed_after", "second_starts", "limits_passed")
+        key: sum(row.get(key, 0) for row in rows)
+        for key in ("told", "exposed_after", "exposed_twice", "second_starts", "limits_passed")
     }
     not_confirmed = sum(len(row["problems"]) for row in rows)
     return {"took_s": round(time.monotonic() - began, 1), **sums, "not_confirmed": not_confirmed, "rows": rows}
@@ -345,6 +348,6 @@ def main() -> int:
         "recordings_unreadable",
         "scans_not_ended",
     )
-    never = ("exposed_after", "second_starts", "not_confirmed", "limits_passed")
+    never = ("exposed_after", "exposed_twice", "second_starts", "not_confirmed", "limits_passed")
     broken = any(table.get(key) for table in (told, lied) for key in never)
     return int(broken or any(result[key] for key in bad))

@@ -1,7 +1,8 @@
 """An instrument that lies, hosted in a process of its own: ``python -m benchmarks.chaos.liar LIE LOG``.
 
 Its beam is honest: what it exposes goes by the clock, whoever reads, and every stretch is noted in ``LOG`` as it
-happens, ``{"begin": FRAME}`` and ``{"exposed": SAMPLES, "worst_area_e_per_a2": DOSE SO FAR}``. What it tells is not.
+happens, ``{"begin": FRAME, "first": INDEX}`` and ``{"exposed": SAMPLES, "worst_area_e_per_a2": DOSE SO FAR}``. What it
+tells is not.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from scancontrol.paths import ScanPath
 from scancontrol.processes.child import Shutdown, add_follow_stdin, announce
 from scancontrol.units import ELECTRONS_PER_PA_US
 
-__all__ = ["INSTRUMENT_LIES", "Lie", "exposed", "frames_begun", "worst_area_e_per_a2"]
+__all__ = ["INSTRUMENT_LIES", "Lie", "begun", "exposed", "exposed_twice", "worst_area_e_per_a2"]
 
 CURRENT_PA = 10.0
 _LOOK_S = 0.005
@@ -84,7 +85,7 @@ class Liar:
             self._path, self._cells = path, PathCells(path)
             self._first = self._done = self._read = first_index
             self._lit_since = time.monotonic()
-        self._log.write(json.dumps({"begin": frame}) + "\n")
+        self._log.write(json.dumps({"begin": frame, "first": first_index}) + "\n")
         if self._lie.begin_fails:
             raise RuntimeError("it did not work")
 
@@ -164,9 +165,23 @@ def worst_area_e_per_a2(log: Path) -> float:
     return max((line["worst_area_e_per_a2"] for line in _lines(log, 0) if "exposed" in line), default=0.0)
 
 
-def frames_begun(log: Path) -> list[int]:
-    """The frame of each beginning."""
-    return [int(line["begin"]) for line in _lines(log, 0) if "begin" in line]
+def begun(log: Path) -> bool:
+    """Whether a frame was."""
+    return any("begin" in line for line in _lines(log, 0))
+
+
+def exposed_twice(log: Path) -> int:
+    """Samples that were begun with again although they had been exposed; a frame goes on where it was."""
+    reached: dict[int, int] = {}
+    frame = again = 0
+    for line in _lines(log, 0):
+        if "begin" in line:
+            frame, first = int(line["begin"]), int(line["first"])
+            again += max(0, reached.get(frame, 0) - first)
+            reached[frame] = max(reached.get(frame, 0), first)
+        else:
+            reached[frame] += int(line["exposed"])
+    return again
 
 
 def main() -> None:

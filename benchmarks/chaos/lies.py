@@ -1,7 +1,7 @@
 """Instruments and peers that lie, beside a real daemon and its page: the third table of ``make chaos``.
 
 The instrument of :mod:`benchmarks.chaos.liar` notes by itself what it exposes. Start is pressed, the lie is told, then
-Blank is pressed. Whatever was lied: once the Blank is confirmed no sample is exposed, no frame is begun twice, and the
+Blank is pressed. Whatever was lied: once the Blank is confirmed no sample is exposed, none is exposed twice, and the
 plan's dose limit is not passed by more than a chunk.
 """
 
@@ -18,7 +18,7 @@ from typing import Any
 import zmq
 
 from benchmarks._hostile import under
-from benchmarks.chaos.liar import CURRENT_PA, INSTRUMENT_LIES, exposed, frames_begun, worst_area_e_per_a2
+from benchmarks.chaos.liar import CURRENT_PA, INSTRUMENT_LIES, begun, exposed, exposed_twice, worst_area_e_per_a2
 from benchmarks.chaos.processes import Browser, DaemonProcess, Process
 from scancontrol.capabilities import Capabilities
 from scancontrol.plan.plan import parse_plan
@@ -107,7 +107,7 @@ def _tell(folder: Path, lie: str, peers: _Peers) -> dict[str, Any]:
         browser = Browser(daemon.page)
         stack.callback(browser.close)
         browser.send(type="start", plan="lies", number=browser.number)
-        _until(lambda: bool(frames_begun(log)), "no scan begins")
+        _until(lambda: begun(log), "no scan begins")
         with peers(int(address.rsplit(":", 1)[1])):
             time.sleep(_LIE_S)
             browser.send(type="emergency_blank")
@@ -117,12 +117,12 @@ def _tell(folder: Path, lie: str, peers: _Peers) -> dict[str, Any]:
             offset = log.stat().st_size
             time.sleep(_DARK_S)
             after = exposed(log, offset)
-        begun = frames_begun(log)
         return {
             "told": 1,
             "confirmed_s": round(confirmed_s, 3),
             "exposed_after": after,
-            "second_starts": len(begun) - len(set(begun)) + max(0, len(list(out.glob("*.hspy"))) - 1),
+            "second_starts": max(0, len(list(out.glob("*.hspy"))) - 1),
+            "exposed_twice": exposed_twice(log),
             "limits_passed": int(worst_area_e_per_a2(log) > limit * _CHUNK),
             "ended": browser.status.get("scan", {}).get("explanation", ""),
         }

@@ -28,7 +28,8 @@ class HoldWatch:
         if status.blanker == "blank" and hold != self._seen:
             self._seen, self._held = hold, True
             if self._orders.snapshot.blank == "off":
-                self._orders.blanked_elsewhere("somebody blanked the beam at the microscope or from another terminal")
+                blank = self._orders.blank if status.beam_on else self._orders.blanked_elsewhere
+                blank("somebody blanked the beam at the microscope or from another terminal")
                 self._notice("the beam was blanked elsewhere and is held; Start lifts it", "warning")
         elif status.blanker != "blank" and self._held:
             self._held = False

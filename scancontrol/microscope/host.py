@@ -203,6 +203,8 @@ class _Server:
         self._protocol.tick(now_ns)
         self._act()
         self._drain(0.0)
+        if self._blanker.obeyed():
+            self._protocol.dark()
         self._expose(now_ns + _EXPOSE_NS)
         self._send()
         self._act()  # a peer that is gone was noticed only now

@@ -22,8 +22,13 @@ def status_of(
     server_id: str,
     now_ns: int,
     operator: str | None,
+    *,
+    going_off: bool = False,
 ) -> Status:
-    """One snapshot of the microscope's side, in answer to a heartbeat."""
+    """One snapshot of the microscope's side, in answer to a heartbeat.
+
+    A beam that was told to go off (``going_off``) and was not seen to is on.
+    """
     scan = scanner.scan
     held = scanner.state in (State.HELD, State.CLOSED)
     return Status(
@@ -34,7 +39,7 @@ def status_of(
         server_id=server_id,
         state=scanner.state.value,
         blanker="blank" if held else "unblank" if scanner.beam_on else "auto",
-        beam_on=scanner.beam_on or bool(scanner.trouble),
+        beam_on=scanner.beam_on or bool(scanner.trouble) or going_off,
         beam_fault=scanner.trouble[:4000],
         operator=operator,
         series_id=None if scan is None else scan.request.series_id,

@@ -70,6 +70,7 @@ class ServerProtocol:
         self._scanner = Scanner(self.limits, channels, self._guard, self._retention, capabilities.sample_dtype)
         self._farewell = False  # whether the last operator took leave
         self._replies = Replies()
+        self._owed: dict[tuple[bytes, type[m.Message]], m.Done] = {}  # by connection, until the beam is seen to be off
 
     # -- what the shell reads -------------------------------------------------------------------------
 
@@ -164,6 +165,7 @@ class ServerProtocol:
                     self._identity.server_id,
                     now_ns,
                     None if operator is None else operator.name,
+                    going_off=bool(self._owed),
                 )
                 self._replies.send(connection, status)
         elif isinstance(message, m.Piece):
@@ -217,6 +219,12 @@ class ServerProtocol:
     def blanked(self, now_ns: int) -> None:
         """The instrument is blanked, and has handed over everything that it had exposed."""
         self._scanner.blanked(now_ns)
+
+    def dark(self) -> None:
+        """The blanker has obeyed since the last action was carried out: Blanks that were taken are confirmed now."""
+        for (connection, _), done in self._owed.items():
+            self._replies.send(connection, done)
+        self._owed.clear()
 
     def failed(self, error: str, now_ns: int, *, overrun: bool = False, by_operator: bool = False) -> None:
         """The instrument raised an exception, (``overrun``) lost samples, or was blanked at the column."""
@@ -294,7 +302,10 @@ class ServerProtocol:
             answer = refusal(message.request, error, "invalid")
         except LocalProtocolError as error:
             answer = m.Refused(request=message.request, code="not_now", message=str(error))
-        self._replies.answer(session, answer or m.Done(request=message.request))
+        if answer is None and isinstance(message, m.SetBlanker) and message.state == "blank":
+            self._owed[session.control, m.SetBlanker] = m.Done(request=message.request)
+        else:
+            self._replies.answer(session, answer or m.Done(request=message.request))
         self._scanner.advance(now_ns)
 
     def _take_piece(self, connection: bytes, piece: m.Piece, now_ns: int) -> None:
@@ -310,7 +321,7 @@ class ServerProtocol:
         """Nobody is asked who they are."""
         name = printable(message.name) or "somebody"
         self._happen(Event.HOLD, f"emergency blank by {name}", now_ns)
-        self._replies.send(connection, m.Done(request=message.request))
+        self._owed[connection, m.Blank] = m.Done(request=message.request)  # of many, the last answers for all
         operator = self._sessions.operator
         if operator is not None and operator.control != connection:
             self._replies.send(operator.control, m.Notice(kind="blanked", message=f"{name} blanked the beam"))

@@ -218,6 +218,7 @@ class Pair:
                     except ScanControlError as raised:
                         error = raised
                     self.server.expanded(action.path_id, path, cells, error)
+        self.server.dark()
 
     def read(self) -> bool:
         budget = self.server.read_budget()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -105,3 +107,37 @@ def test_the_folder_of_the_recordings_says_where_the_microscope_is_and_which_key
         finally:
             server.stop()
     assert (done.returncode, "confirms it" in done.stdout) == (0, True), done.stderr
+
+
+class Stuck(Ramp):
+    """A blanker that does not return until it is let go."""
+
+    def __init__(self) -> None:
+        super().__init__(pace_s=0.001)
+        self.let_go = threading.Event()
+
+    def blank(self) -> None:
+        if self.path is not None:
+            self.let_go.wait(20)
+        super().blank()
+
+
+def test_nobody_is_told_that_the_beam_is_off_before_the_instrument_has_blanked_it() -> None:
+    stuck = Stuck()
+    recipe = PathRecipe(pattern=Raster(), shape=(256, 256), fov_nm=100.0, dwell_us=1.0)
+    with microscope(stuck) as address, MicroscopeLink(address) as link, closing(BlankLine(address, name="eve")) as line:
+        link.connect()
+        link.start(link.register(recipe), 1, 0)
+        while not isinstance(link.receive(1.0), Chunk):
+            pass
+        assert not line.say(0.4)
+        until = time.monotonic() + 5
+        while link.status is None or link.status.blanker != "blank":
+            assert time.monotonic() < until
+            link.receive(0.01)
+        assert link.status.beam_on, "it was told to go off, and was not seen to"
+        stuck.let_go.set()
+        assert line.say(5.0)
+        while link.status.beam_on:
+            assert time.monotonic() < until
+            link.receive(0.01)
