@@ -34,6 +34,7 @@ class Beside:
     def __init__(self, folder: Path, link: MicroscopeLink, limits: DoseLimits) -> None:
         self.folder, self.link, self.orders = folder, link, Orders()
         self.notices: list[str] = []
+        self.said: list[str] = []
         self.dose = DoseKeeper(SpecimenConfig(limits=limits), folder / "ledger")
 
         def note(text: str, level: str) -> None:
@@ -49,6 +50,7 @@ class Beside:
             self.holds,
             Unlimited(),
             note,
+            says=self.said.append,
             on_turn=lambda link: None,
             clock=lambda: 0.0,
             begun=(),
@@ -81,6 +83,7 @@ def test_a_start_becomes_a_run_with_its_own_recording_and_the_frames_of_its_plan
         order = desk.orders.start(PLAN, 0)
         run = desk.arming.new(desk.link, order)
         assert run.order is order
+        assert desk.said, "what is being made is said before it is"
         assert not run.only_collects
         assert desk.recordings == [run.recording.path.name]
         assert run.acquisition.run().finish_reason == "completed"
