@@ -103,6 +103,11 @@ class Region:
             OSError: the disk fails.
         """
         view = memoryview(data).cast("B")
+        block, inside = divmod(first, self.block_bytes)
+        if first >= 0 and inside + len(view) <= self.block_bytes and first + len(view) <= self.lane_bytes:
+            if len(view):  # nearly always: a chunk, a row of a table
+                pwrite_all(descriptor, view, int(self.offsets[lane, block]) + inside)
+            return
         done = 0
         for address, length in self.pieces(lane, first, len(view)):
             pwrite_all(descriptor, view[done : done + length], address)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import tempfile
 import threading
 import time
@@ -18,7 +19,7 @@ from scancontrol.daemon.beam import BeamThread
 from scancontrol.daemon.config import DaemonConfig, PageConfig, RestorerConfig
 from scancontrol.daemon.service import Daemon, Launch
 from scancontrol.dose.ledger import read_ledger
-from scancontrol.errors import LinkError, RecordingError
+from scancontrol.errors import LinkError, RecordingError, RequestRefused
 from scancontrol.link.link import MicroscopeLink
 from scancontrol.microscope.host import serve
 from scancontrol.paths import CoverageGoal, JitteredGrid
@@ -162,6 +163,38 @@ def test_a_microscope_that_does_not_answer_for_a_while_is_waited_for_by_a_daemon
     )
     shutdown = Until(lambda: len(attempts) == 3)
     assert Daemon(config, tmp_path, Launch(), shutdown).run() == 0  # type: ignore[arg-type]
+
+
+def test_a_microscope_that_is_not_there_is_waited_for_as_long_as_is_configured(tmp_path: Path) -> None:
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))  # and does not listen
+        config = DaemonConfig(
+            microscope=f"tcp://127.0.0.1:{nobody.getsockname()[1]}",
+            output=str(tmp_path),
+            page=PageConfig(enabled=False),
+            restorer=RestorerConfig(enabled=False),
+            connect_timeout_s=0.3,
+        )
+        began = time.monotonic()
+        with pytest.raises(LinkError, match=r"did not answer|0\.3 s"):
+            Daemon(config, tmp_path, Launch(), Until(lambda: False)).run()  # type: ignore[arg-type]
+        assert time.monotonic() - began < 4, "it would be 5 s where nobody says otherwise"
+
+
+def test_a_second_daemon_of_one_microscope_is_refused_at_once_by_the_name_of_its_operator(
+    microscope: tuple[str, Capabilities], tmp_path: Path
+) -> None:
+    address, _ = microscope
+    with MicroscopeLink(address, operator="E. Ruska") as first:
+        first.connect(5)
+        config = DaemonConfig(
+            microscope=address,
+            output=str(tmp_path),
+            page=PageConfig(enabled=False),
+            restorer=RestorerConfig(enabled=False),
+        )
+        with pytest.raises(RequestRefused, match=r"operated by 'E\. Ruska'"):
+            Daemon(config, tmp_path, Launch(), Until(lambda: False)).run()  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("what", ["the file", "the folder", "the ledger"])
