@@ -102,6 +102,7 @@ class Recalled:
             frames=self.frames,
             age_frames=self.age,
             drift_px=None if drift is None else (drift.y_px, drift.x_px),
+            drift_sd_px=None if drift is None else drift.sd_px,
             forgotten=self.forgotten,
         )
 

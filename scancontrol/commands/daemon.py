@@ -36,6 +36,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--weights", type=Path, metavar="FILE", help="weights of the generator: a file, or the name of some that ship"
     )
     parser.add_argument("--memory", type=int, metavar="K", help="frames that a picture is made from at most")
+    parser.add_argument(
+        "--compensate-drift", action="store_true", help="shift each frame's region by the drift that is foretold"
+    )
     parser.add_argument("--page-port", type=int, metavar="PORT", help="port of the page; 0 takes any free one")
     parser.add_argument("--no-page", action="store_true", help="serve no page")
     parser.add_argument("--no-restorer", action="store_true", help="record only")
@@ -112,4 +115,6 @@ def configuration(arguments: argparse.Namespace) -> tuple[DaemonConfig, Path]:
         restorer = msgspec.structs.replace(restorer, memory=arguments.memory)
     if arguments.no_restorer:
         restorer = msgspec.structs.replace(restorer, enabled=False)
+    if arguments.compensate_drift:
+        changes["compensate_drift"] = True
     return msgspec.structs.replace(config, page=page, restorer=restorer, **changes), base

@@ -37,6 +37,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--memory", type=int, default=4, metavar="K", help="frames that a picture is made from at most (default: 4)"
     )
+    parser.add_argument(
+        "--compensate-drift", action="store_true", help="shift each frame's region by the drift that is foretold"
+    )
     parser.add_argument("--port", type=int, default=0, help="port of the page (default: any free one)")
     parser.set_defaults(run=run)
 
@@ -128,6 +131,8 @@ def _daemon_arguments(arguments: argparse.Namespace, address: str, plan_file: Pa
         "--truth",
         str(out / TRUTH_NAME),
     ]
+    if arguments.compensate_drift:
+        given.append("--compensate-drift")
     if arguments.idle:
         return given
     if arguments.frames is not None:

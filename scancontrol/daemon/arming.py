@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import secrets
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -25,6 +25,7 @@ from scancontrol.daemon.outputs import RunOutputs
 from scancontrol.daemon.run import Run
 from scancontrol.errors import InvalidInput, OrderRefused, RequestRefused
 from scancontrol.link.link import MicroscopeLink
+from scancontrol.paths import PathRecipe
 from scancontrol.plan.plan import ScanPlan
 from scancontrol.plan.planned import PlannedScan
 from scancontrol.recent import Recent
@@ -120,6 +121,7 @@ class Arming:
             keep_restorations=self._settings.keep_restorations,
             fsync=self._settings.fsync,
             sample_dtype=link.capabilities.sample_dtype,
+            paths_vary=self._settings.compensate_drift,
         )
         try:
             self._lift(link, order)
@@ -155,10 +157,11 @@ class Arming:
             except (InvalidInput, OrderRefused) as error:
                 self._notice(f"{name} is ended, because it cannot go on: {error}", "error")
                 ends_as = _INTERRUPTED
+        recorded = unfinished.recipes() if self._settings.compensate_drift else {}
         recording = RecordingWriter.resume(unfinished.path, fsync=self._settings.fsync)
         self._notice(f"{name} was interrupted and {'goes on' if ends_as is None else 'is ended'}", "warning")
         opened = others.open(fsync=self._settings.fsync)
-        return self._run_of(link, order, planned, recording, ends_as=ends_as, others=opened)
+        return self._run_of(link, order, planned, recording, ends_as=ends_as, others=opened, recorded=recorded)
 
     def _on_microscope(self, plan: ScanPlan, capabilities: Capabilities) -> PlannedScan:
         planned = self._planned.get(plan)
@@ -189,14 +192,18 @@ class Arming:
         *,
         ends_as: tuple[str, str] | None = None,
         others: Mapping[int, RecordingWriter] | None = None,
+        recorded: Mapping[int, PathRecipe] | None = None,
     ) -> Run:
         frames = planned.plan.frames if ends_as is None else 0
         self._dose.under(planned.path(0))
         outputs = self._outputs(planned, recording)
+        recipes: Iterable[PathRecipe] = map(planned.recipe, range(frames))
+        if self._settings.compensate_drift:
+            recipes = outputs.drift.recipes(frames, planned.recipe, (recorded or {}).get)
         acquisition = Acquisition(
             link,
             recording,
-            map(planned.recipe, range(frames)),
+            recipes,
             outputs.sinks,
             frames_planned=planned.plan.frames,
             area=self._dose.area,

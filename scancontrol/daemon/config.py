@@ -130,8 +130,16 @@ class DaemonConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     status_port: int = 0  # of loopback, for scancontrol status and Prometheus; 0 takes any free one
     page: PageConfig = PageConfig()
     restorer: RestorerConfig = RestorerConfig()
+    compensate_drift: bool = False  # shift each frame's region by the drift that the restorer foretells
 
     def __post_init__(self) -> None:
+        if self.compensate_drift and not (self.restorer.enabled and self.restorer.memory > 1):
+            raise InvalidInput(
+                "compensate_drift",
+                "true",
+                "needs a drift that is measured, and frames that remember nothing measure none",
+                "enable the restorer and set restorer.memory to 2 or more",
+            )
         if self.keep_last < 0:
             raise InvalidInput("keep_last", self.keep_last, "is below 0", "give 0 to keep every recording")
         if not 0 <= self.status_port <= 65535:

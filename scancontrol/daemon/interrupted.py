@@ -15,6 +15,7 @@ from pathlib import Path
 
 from scancontrol.capabilities import Capabilities
 from scancontrol.errors import InvalidInput, RecordingError, ScanControlError
+from scancontrol.paths import PathRecipe
 from scancontrol.plan.plan import parse_plan
 from scancontrol.plan.planned import PlannedScan
 from scancontrol.recording import Header, RecordingReader, RecordingWriter
@@ -61,6 +62,15 @@ class Interrupted:
     def series_id(self) -> int:
         """The number under which the microscope knows the acquisition."""
         return self.header.series_id
+
+    def recipes(self) -> dict[int, PathRecipe]:
+        """Of the frames that were begun, by number.
+
+        Raises:
+            RecordingError: one of them is damaged.
+        """
+        with RecordingReader(self.path) as read:
+            return {frame.frame: read.recipe(frame.frame) for frame in read.frames}
 
     def check(self, capabilities: Capabilities) -> None:
         """Compare a microscope with the one that the recording was begun at.

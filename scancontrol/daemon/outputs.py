@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from scancontrol.acquisition import Background, Partial, PartialFrames, Sink
+from scancontrol.daemon.drift_follower import DriftFollower
 from scancontrol.daemon.page.hub import LiveHub, PartialView
 from scancontrol.daemon.restorations import Restorations
 from scancontrol.daemon.shown_channel import ShownChannel
@@ -25,6 +26,7 @@ class RunOutputs:
         hub: LiveHub,
         restorations: Restorations,
         shown: ShownChannel,
+        drift: DriftFollower,
         say: Callable[[str, str], None],
     ) -> None:
         capabilities, series = planned.capabilities, recording.header.series_id
@@ -55,7 +57,8 @@ class RunOutputs:
 
         self._restorations = restorations
         self._pictures = Background(PartialFrames(recording, capabilities.coil, show, shown=channel))
-        self._restoring = restorations.sink_for(recording, capabilities, channel)
+        self._restoring = restorations.sink_for(recording, capabilities, channel, drift.restored)
+        self.drift = drift
         watch = SignalWatch(channels, lambda text: say(text, "warning"))
         self.sinks: tuple[Sink, ...] = (self._pictures, self._restoring, watch)
 

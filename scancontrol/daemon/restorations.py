@@ -104,9 +104,20 @@ class Restorations:
             latency_p99_ms=percentiles.get("p99"),
         )
 
-    def sink_for(self, recording: RecordingWriter, capabilities: Capabilities, shown: Callable[[], str]) -> RunSink:
-        """What one acquisition's samples go to, until :meth:`finish`; ``shown`` says which detector is restored."""
-        sink = RunSink(self._process, recording, capabilities, self._enabled, shown, lambda: self.late_us)
+    def sink_for(
+        self,
+        recording: RecordingWriter,
+        capabilities: Capabilities,
+        shown: Callable[[], str],
+        restored: Callable[[int, Provenance], None],
+    ) -> RunSink:
+        """What one acquisition's samples go to, until :meth:`finish`.
+
+        Args:
+            shown: says which detector is restored.
+            restored: is told of each whole frame, and what made its restoration.
+        """
+        sink = RunSink(self._process, recording, capabilities, self._enabled, shown, restored, lambda: self.late_us)
         with self._lock:
             self._sinks = {**self._sinks, **dict.fromkeys(sink.streams, sink)}
             self._newest, self._notices = sink, FreshNotices()
@@ -170,6 +181,7 @@ class Restorations:
         if not result.complete:
             sink.partial_restored(result)
             return
+        sink.tell(result.frame, result.made_by)
         if shown:
             for notice in self._notices.of(result.made_by.notices):
                 self._say(f"frame {result.frame}: {notice}", "warning" if result.made_by.cause else "info")

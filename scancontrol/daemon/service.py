@@ -28,6 +28,7 @@ from scancontrol.daemon.config import DaemonConfig
 from scancontrol.daemon.describing import Describing
 from scancontrol.daemon.desk import Desk
 from scancontrol.daemon.dosing import DoseKeeper
+from scancontrol.daemon.drift_follower import DriftFollower, DriftSnapshot
 from scancontrol.daemon.dry_run import leave_figures
 from scancontrol.daemon.frame_answers import FrameAnswers
 from scancontrol.daemon.health import HealthServer
@@ -135,6 +136,7 @@ class Daemon:
                     fsync=config.fsync,
                     on_interrupted="resume" if self._launch.resume is not None else config.on_interrupted,
                     connect_timeout_s=config.connect_timeout_s,
+                    compensate_drift=config.compensate_drift,
                 ),
                 self._orders,
                 self._outputs,
@@ -321,7 +323,8 @@ class Daemon:
         return None if path is None else self._base / path
 
     def _outputs(self, planned: PlannedScan, recording: RecordingWriter) -> RunOutputs:
-        return RunOutputs(planned, recording, self._hub, self._restorations, self._shown, self._say)
+        drift = DriftFollower(planned.plan.shape, self._config.compensate_drift)
+        return RunOutputs(planned, recording, self._hub, self._restorations, self._shown, drift, self._say)
 
     # -- the page ---------------------------------------------------------------------------------------
 
@@ -367,6 +370,7 @@ class Daemon:
             microscope=beam,
             dose=self._dose.snapshot(),
             restorer=restorer,
+            drift=DriftSnapshot() if run is None else run.outputs.drift.snapshot(),
             versions=Versions(software=software(), wire_protocol=PROTOCOL_VERSION, page_protocol=PAGE_PROTOCOL),
             warnings=standing_warnings(
                 beam, orders, restorer.state, self._ledger_trouble(), self._describing.now, self._config

@@ -17,6 +17,7 @@ import msgspec
 
 from scancontrol.acquisition import AcquisitionStatus
 from scancontrol.daemon.describing import Description
+from scancontrol.daemon.drift_follower import DriftSnapshot
 from scancontrol.daemon.orders import OrdersSnapshot
 from scancontrol.link.link import MicroscopeLink
 from scancontrol.plan.figures import PlanFigures
@@ -133,6 +134,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True, tag="status", tag_fiel
     microscope: BeamSnapshot = BeamSnapshot()
     dose: DoseSnapshot = DoseSnapshot()
     restorer: RestorationsSnapshot = RestorationsSnapshot()
+    drift: DriftSnapshot = DriftSnapshot()  # of the specimen, in the acquisition that runs or ran last
     versions: Versions = Versions()
     warnings: tuple[str, ...] = ()  # what is wrong now
 

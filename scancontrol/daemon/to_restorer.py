@@ -23,6 +23,7 @@ from scancontrol.paths import ScanPath
 from scancontrol.paths.known import Reach, known_pixels, reach_of, touched_by
 from scancontrol.recent import Recent
 from scancontrol.recording import RecordingReader, RecordingWriter
+from scancontrol.restoration import Provenance
 from scancontrol.restorer import RestoredFrame, RestorerProcess
 
 __all__ = ["RunSink"]
@@ -45,13 +46,14 @@ class RunSink:
         capabilities: Capabilities,
         enabled: bool,
         shown: Callable[[], str],
+        restored: Callable[[int, Provenance], None],
         late_us: Callable[[], float] = lambda: 0.0,
     ) -> None:
         series, self._channels = recording.header.series_unique_id or recording.path.name, recording.header.channels
         # To the restorer each detector is a stream of its own: what it remembers of one is nothing to another.
         self.streams = {f"{series}.{row}": channel for row, channel in enumerate(self._channels)}
         self._stream_of = {channel: stream for stream, channel in self.streams.items()}  # the other way round
-        self._shown, self._late_us = shown, late_us
+        self._shown, self.tell, self._late_us = shown, restored, late_us
         self.series_id = recording.header.series_id
         self.progress = threading.Event()  # set whenever a frame is settled
         self.scan_ended = False  # whether the frames left are being caught up with

@@ -21,11 +21,12 @@ from scancontrol.recording.writer import RecordingWriter
 __all__ = ["capacity_of", "file_name", "header_of", "plain_name", "record_plan"]
 
 _FRAMES_EXPANDED = 64
+_REGION_BYTES = 160  # by which a recipe grows at most when its region is moved, or its pattern turned
 
 
 @functools.lru_cache(maxsize=8)  # asked for when a plan is checked and again when it is armed
-def capacity_of(planned: PlannedScan) -> Capacity:
-    """Room for every frame of the plan.
+def capacity_of(planned: PlannedScan, paths_vary: bool = False) -> Capacity:
+    """Room for every frame of the plan; with ``paths_vary`` each may be shifted, and so be a path of its own.
 
     Patterns that do not change from frame to frame are expanded once. Of plans where every frame is another path, the
     first few dozen are, and the rest is taken to be a tenth longer than the longest of them; what is not
@@ -33,7 +34,7 @@ def capacity_of(planned: PlannedScan) -> Capacity:
     """
     plan, cycle = planned.plan, len(planned.plan.patterns)
     changing = any(pattern.changes_per_frame for pattern in plan.patterns)
-    if not changing:
+    if not (changing or paths_vary):
         paths = [planned.path(frame) for frame in range(min(cycle, plan.frames))]
         one = Capacity.of(paths)
         counts = [len(range(i, plan.frames, cycle)) for i in range(len(paths))]
@@ -44,12 +45,12 @@ def capacity_of(planned: PlannedScan) -> Capacity:
             chunks=sum(Capacity.of([path]).chunks * count for path, count in zip(paths, counts, strict=True)),
         )
     sampled = [planned.path(frame) for frame in range(min(_FRAMES_EXPANDED, plan.frames))]
-    exact = Capacity.of(sampled)
-    if plan.frames <= _FRAMES_EXPANDED:
+    exact = Capacity.of([] if paths_vary else sampled)
+    more = plan.frames - exact.frames
+    if more == 0:
         return exact
-    more = plan.frames - len(sampled)
     longest = int(1.1 * max(path.count for path in sampled)) + 1
-    recipe = max(len(msgspec.json.encode(path.recipe)) for path in sampled) + 64
+    recipe = max(len(msgspec.json.encode(path.recipe)) for path in sampled) + _REGION_BYTES
     return Capacity(
         frames=plan.frames,
         samples=exact.samples + more * longest,
@@ -84,6 +85,7 @@ def header_of(
     specimen: str | None = None,
     stage_nm: tuple[float, float] | None = None,
     about: About | None = None,
+    paths_vary: bool = False,
     started_utc_ns: int | None = None,
 ) -> Header:
     """What the recording of a plan says of itself, and how large it is; see :func:`record_plan`."""
@@ -106,7 +108,7 @@ def header_of(
         keep_restorations=kept,
         specimen=specimen,
         stage_nm=stage_nm,
-        capacity=capacity_of(planned),
+        capacity=capacity_of(planned, paths_vary),
         about=msgspec.structs.replace(about or About(), host=socket.gethostname()),
     )
 
@@ -124,6 +126,7 @@ def record_plan(
     specimen: str | None = None,
     stage_nm: tuple[float, float] | None = None,
     about: About | None = None,
+    paths_vary: bool = False,
     started_utc_ns: int | None = None,
     fsync: bool = False,
 ) -> RecordingWriter:
@@ -144,6 +147,7 @@ def record_plan(
         stage_nm=stage_nm,
         about=about,
         started_utc_ns=started_utc_ns,
+        paths_vary=paths_vary,
     )
     text = to_yaml(planned.plan) if plan_text is None else plan_text
     return RecordingWriter.create(path, header, text, planned.capabilities, fsync=fsync)

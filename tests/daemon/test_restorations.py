@@ -63,7 +63,7 @@ def sink(handed: Handed) -> RunSink:
     names = tuple(channel.name for channel in Capabilities(name="m").detectors)
     header = SimpleNamespace(series_unique_id="s", series_id=1, keep_restorations="all", channels=names)
     recording = SimpleNamespace(header=header, path=Path("r.hspy"), wants_restoration=lambda frame: True)
-    return RunSink(handed, recording, Capabilities(name="m"), True, lambda: names[0])
+    return RunSink(handed, recording, Capabilities(name="m"), True, lambda: names[0], lambda frame, made_by: None)
 
 
 def scan(sink: RunSink, path, frame: int, clock, *, until: int | None = None, chunk: int = 16) -> None:
@@ -95,7 +95,7 @@ def test_a_detector_chosen_in_mid_frame_is_restored_from_all_of_its_samples(cloc
         write_restoration=lambda *image, channel: stored.append((image[0], channel)),
     )
     handed, chosen = Handed(), ShownChannel("SE")
-    run = RunSink(handed, recording, two, True, lambda: chosen.among(header.channels))
+    run = RunSink(handed, recording, two, True, lambda: chosen.among(header.channels), lambda frame, made_by: None)
     run.frame_started(FrameStart(1, 0, path, 0, 0, 0))
     values = np.repeat(np.array([[7], [9]], "<u2"), path.count, axis=1)
     run.samples(0, 0, values[:, :100])
@@ -166,7 +166,9 @@ class Told:
         self.restorations = Restorations(
             RestorerConfig(), LiveHub(), lambda text, level: self.said.append((text, level)), lambda text: None
         )
-        self.sink = self.restorations.sink_for(_recording(), Capabilities(name="m"), lambda: "HAADF")
+        self.sink = self.restorations.sink_for(
+            _recording(), Capabilities(name="m"), lambda: "HAADF", lambda frame, made_by: None
+        )
 
     def answer(self, frame: int, path, made_by: Provenance) -> None:
         image = np.zeros(path.shape, np.float32)
