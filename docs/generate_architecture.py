@@ -6,7 +6,6 @@ the page names as ``module:name`` in backticks has to be there, in either case.
 
 from __future__ import annotations
 
-import argparse
 import ast
 import importlib
 import re
@@ -16,6 +15,7 @@ from operator import attrgetter
 from pathlib import Path
 
 import grimp
+from written_page import write_or_check
 
 HOUSE = Path(__file__).parents[1]
 sys.path.insert(0, str(HOUSE))
@@ -120,22 +120,5 @@ def missing(page: str) -> list[str]:
     return gone
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true", help="fail where the page is not up to date")
-    check = parser.parse_args().check
-    page = PAGE.read_text(encoding="utf-8")
-    new = written(page)
-    if gone := missing(page):
-        sys.stderr.write(f"{PAGE.name} names what is not there: {', '.join(gone)}\n")
-        return 1
-    if check:
-        if page != new:
-            sys.stderr.write(f"{PAGE.name} is not up to date; run python docs/{Path(__file__).name}\n")
-        return int(page != new)
-    PAGE.write_text(new, encoding="utf-8")
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(write_or_check(PAGE, written, __doc__, missing))

@@ -5,10 +5,11 @@ Writes between the markers in that file; with ``--check`` it writes nothing and 
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections import defaultdict
 from pathlib import Path
+
+from written_page import write_or_check
 
 HOUSE = Path(__file__).parents[1]
 sys.path.insert(0, str(HOUSE))
@@ -71,19 +72,5 @@ def written(page: str) -> str:
     return page
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true", help="fail where the page is not up to date")
-    check = parser.parse_args().check
-    page = PAGE.read_text(encoding="utf-8")
-    new = written(page)
-    if check:
-        if page != new:
-            sys.stderr.write(f"{PAGE.name} is not up to date; run python docs/{Path(__file__).name}\n")
-        return int(page != new)
-    PAGE.write_text(new, encoding="utf-8")
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(write_or_check(PAGE, written, __doc__))
