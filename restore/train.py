@@ -9,9 +9,11 @@ import signal
 import sys
 from pathlib import Path
 
+import msgspec
 import torch
 
-from restore.training.config import load_config
+from restore.training.checkpoint import CHECKPOINT, load_checkpoint
+from restore.training.config import TrainConfig, load_config
 from restore.training.images import ImageSet
 from restore.training.loop import Training
 from restore.training.simulated import simulated_images
@@ -57,9 +59,12 @@ def _train(args: argparse.Namespace) -> int:
     rank = torch.distributed.get_rank() if world > 1 else 0
     device = f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if args.device == "cuda" else args.device
     images = ImageSet.read(args.images or beside(args.config, config.images), config.split)
+    out = args.out or beside(args.config, config.out)
+    if config.holdout_share and not config.holdout_groups:
+        config = msgspec.structs.replace(config, holdout_groups=_held_out(config, images, out, resume=args.resume))
     if config.simulated_images:
         images = images + simulated_images(config.simulated_images, config.seed)
-    training = Training(config, images, args.out or beside(args.config, config.out), device, rank, world)
+    training = Training(config, images, out, device, rank, world)
     if args.resume:
         training.resume()
     stopping = False
@@ -75,6 +80,17 @@ def _train(args: argparse.Namespace) -> int:
         torch.distributed.barrier()  # the first process still saves and validates; who leaves before it ends it
         torch.distributed.destroy_process_group()
     return 0
+
+
+def _held_out(config: TrainConfig, images: ImageSet, out: Path, *, resume: bool) -> tuple[str, ...]:
+    """Groups that are not trained on: those of the run that is gone on with, whatever images have come since."""
+    if resume:
+        return msgspec.convert(load_checkpoint(out / CHECKPOINT)[1]["config"], TrainConfig).holdout_groups
+    groups = images.some_groups(config.holdout_share)
+    log.info(
+        "held out: %s", ", ".join(groups) or "nothing, as there is but one group: what comes of it cannot be exported"
+    )
+    return groups
 
 
 if __name__ == "__main__":

@@ -101,6 +101,7 @@ class TrainConfig(_Strict, frozen=True, kw_only=True):
     Attributes:
         images: folder or manifest; split: the manifest's rows to use.
         holdout_groups: specimen groups that are watched and calibrated on, never trained on.
+        holdout_share: of the groups to hold out where none are named; ``restore.train`` picks them once.
         group_exponent: about size**exponent images of a group make an epoch; see ``epoch_order``.
         simulated_images: how many simulated specimens are mixed in, in seven groups by kind; their share of an epoch
             follows from their number and ``group_exponent``.
@@ -117,6 +118,7 @@ class TrainConfig(_Strict, frozen=True, kw_only=True):
     images: str = "micrographs"
     split: str | None = "train"
     holdout_groups: tuple[str, ...] = ()
+    holdout_share: float = 0.0
     group_exponent: float = 0.6
     simulated_images: int = 0
     generator: str | NetworkConfig = "lite"
@@ -148,6 +150,8 @@ class TrainConfig(_Strict, frozen=True, kw_only=True):
                 raise InvalidInput(
                     "crops", crop, f"is no batch of a multiple of {step} px from 64 on", "use 128, 256, 384 or 512"
                 )
+        if not 0 <= self.holdout_share < 1:
+            raise InvalidInput("holdout_share", self.holdout_share, "is no share", "give 0 to below 1, such as 0.2")
         if self.simulated_images < 0:
             raise InvalidInput("simulated_images", self.simulated_images, "is below 0", "give a number of images")
         if not self.trains:

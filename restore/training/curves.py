@@ -52,7 +52,9 @@ class Curves:
         )
 
     def end(self) -> None:
-        """The run ends: leave its bar as it is."""
+        """The run ends: write and draw what is left, and leave its bar as it is."""
+        self.flush()
+        self.plot()
         if self._bar is not None:
             self._bar.close()
             self._bar = None

@@ -74,6 +74,12 @@ class ImageSet:
             raise InvalidInput("holdout_groups", sorted(missing), "are not in the data", "name groups that exist")
         return self._where([g not in groups for g in self.groups]), self._where([g in groups for g in self.groups])
 
+    def some_groups(self, share: float) -> tuple[str, ...]:
+        """About a share of the groups, spread evenly over their names; of two or more at least one, never all."""
+        groups = sorted(set(self.groups))
+        count = min(len(groups) - 1, max(1, round(share * len(groups)))) if share else 0
+        return tuple(groups[int((at + 0.5) * len(groups) / count)] for at in range(count))
+
     def __add__(self, other: ImageSet) -> ImageSet:
         """Both sets."""
         return ImageSet(self.images + other.images, self.groups + other.groups, self.names + other.names)

@@ -102,6 +102,16 @@ def test_simulated_specimens_join_the_images_in_groups_by_kind() -> None:
     assert len(together) == 13
 
 
+@pytest.mark.parametrize(
+    ("count", "share", "held"), [(1, 0.2, 0), (2, 0.2, 1), (10, 0.2, 2), (3, 0.9, 2), (10, 0.0, 0)]
+)
+def test_some_groups_are_held_out_by_share_but_never_all(count: int, share: float, held: int) -> None:
+    images = ImageSet.of((np.eye(64), f"g{n % count}", f"{n}.png") for n in range(2 * count))
+    groups = images.some_groups(share)
+    assert len(set(groups)) == len(groups) == held
+    assert set(groups) < set(images.groups)
+
+
 def test_an_epoch_reads_no_image_twice_and_large_groups_do_not_drown_small_ones() -> None:
     groups = ["large"] * 100 + ["small"] * 4 + ["single"]
     order = epoch_order(groups, 1, 0, 0.5)
