@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
+import subprocess
+from pathlib import Path
 
 import pytest
 import zmq
@@ -96,3 +99,12 @@ def test_the_command_makes_a_pair_for_each_name(tmp_path, capsys):
         "microscope.key_secret",
     ]
     assert "daemon.key_secret" in capsys.readouterr().out
+
+
+def test_keys_made_where_the_how_to_makes_them_are_never_committed():
+    house = Path(__file__).parents[2]
+    if not (house / ".git").exists() or shutil.which("git") is None:
+        pytest.skip("no checkout")
+    for name in ("microscope.key", "microscope.key_secret", "clients/daemon.key"):
+        asked = subprocess.run(["git", "check-ignore", "-q", f"keys/{name}"], cwd=house, check=False)
+        assert asked.returncode == 0, name

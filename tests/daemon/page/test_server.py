@@ -371,6 +371,17 @@ def test_a_second_connection_blanks_while_the_first_is_full_of_pictures(
         watch(server.url, path="/blank", origin="http://evil.example")
 
 
+def test_the_page_is_served_on_the_loopback_of_ipv6_as_it_is_written_in_an_address(hub: LiveHub) -> None:
+    with LiveServer(hub, host="[::1]") as server:
+        link = urlsplit(server.url)
+        assert server.url.startswith(f"http://[::1]:{link.port}/")
+        own = f"http://[::1]:{link.port}"
+        token = f"token.{link.fragment.removeprefix('token=')}"
+        protocols = [PAGE_PROTOCOL, token]
+        with connect(f"ws://[::1]:{link.port}/live", origin=own, subprotocols=protocols) as page:  # type: ignore[arg-type]
+            assert json.loads(page.recv(5))["role"] == "operator"
+
+
 def test_a_port_in_use_is_said_before_anything_runs(server: LiveServer, hub: LiveHub) -> None:
     second = LiveServer(hub, port=parts(server.url)[1])
     with pytest.raises(InvalidInput, match="in use"):
