@@ -103,8 +103,9 @@ def test_the_command_makes_a_pair_for_each_name(tmp_path, capsys):
 
 def test_keys_made_where_the_how_to_makes_them_are_never_committed():
     house = Path(__file__).parents[2]
-    if not (house / ".git").exists() or shutil.which("git") is None:
+    git = shutil.which("git")
+    if not (house / ".git").exists() or git is None:
         pytest.skip("no checkout")
     for name in ("microscope.key", "microscope.key_secret", "clients/daemon.key"):
-        asked = subprocess.run(["git", "check-ignore", "-q", f"keys/{name}"], cwd=house, check=False)
+        asked = subprocess.run([git, "check-ignore", "-q", f"keys/{name}"], cwd=house, check=False)
         assert asked.returncode == 0, name
