@@ -4,8 +4,8 @@ An instrument that exposes as fast as it is asked stands for the hardware, so th
 carry: heartbeats, credit, acknowledgement of every chunk, retention and the microscope's own dose sum included. Bare
 ZeroMQ moves messages of the same sizes between the same kinds of sockets and does none of that. Either is measured
 while every sample goes to a file before the next is asked for, in a recording (the link) or as it is (bare ZeroMQ), and
-again without a file. All alternate within one run, and the median of three is shown. Bars: 8 MSa/s without loss while
-recording, and half of bare ZeroMQ.
+again without a file. All alternate within one run, and the median of three rounds is shown. Bars: 8 MSa/s without loss
+while recording, and half of bare ZeroMQ.
 """
 
 from __future__ import annotations
@@ -38,9 +38,10 @@ ROUNDS = 3
 FASTEST_HARDWARE = 8e6
 
 
-def run() -> dict[str, Any]:
-    """Measure, print the table, and return the figures."""
-    figures: dict[str, Any] = {"samples": FRAMES * SIDE * SIDE, "rows": []}
+def run(rounds: int = ROUNDS) -> dict[str, Any]:
+    """Measure each so many times, print the table, and return the figures."""
+    load = round(os.getloadavg()[0], 1)
+    figures: dict[str, Any] = {"samples": FRAMES * SIDE * SIDE, "rounds": rounds, "load_average": load, "rows": []}
     print(f"{'link, tcp loopback':<44}{'MSa/s':>8}{'of bare':>9}{'CPU s/MSa here':>16}{'there':>8}")
     with TemporaryDirectory() as folder:
         keys = _keys(Path(folder))
@@ -51,7 +52,7 @@ def run() -> dict[str, Any]:
                 for to_disk in (True, False):
                     disk = Path(folder) if to_disk else None
                     results: dict[str, list[dict[str, float]]] = {"bare ZeroMQ": [], "link": [], "link, dose map": []}
-                    for _ in range(ROUNDS):
+                    for _ in range(rounds):
                         results["bare ZeroMQ"].append(_bare(server, client, chunk_samples, disk))
                         results["link"].append(_link(server, client, chunk_samples, disk))
                         results["link, dose map"].append(_link(server, client, chunk_samples, disk, dose_limit=1e30))
