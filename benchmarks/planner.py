@@ -102,7 +102,7 @@ def _rates(side: int) -> list[dict]:
     for name, pattern in _patterns().items():
         recipe = _recipe(pattern, side)
         repeats = 1 if name == "uniform random, tour" else 3
-        solve_s = min(_times(recipe.solve, repeats)[1])
+        solve_s = min(_times(lambda recipe=recipe: solve(recipe), repeats)[1])
         solved = solve(recipe)
         expand_s = min(_times(lambda solved=solved: expand(solved).positions, repeats)[1])
         count = expand(solved).count
@@ -136,9 +136,10 @@ _LONG = """
 import json, re, sys, time
 from pathlib import Path
 from benchmarks.planner import _long_pattern, _recipe
+from scancontrol.paths import expand
 name, side, count = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 start, used = time.perf_counter(), time.process_time()
-path = _recipe(_long_pattern(name, count), side).expand()
+path = expand(_recipe(_long_pattern(name, count), side))
 seen = sum(len(chunk) for chunk in path.chunks())
 print(json.dumps({"pattern": name, "points": seen, "seconds": time.perf_counter() - start,
     "processor_s": time.process_time() - used,
