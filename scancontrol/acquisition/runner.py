@@ -8,6 +8,7 @@ keep a sample from the disk, because it is there before the sink hears of it.
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -40,7 +41,8 @@ class Acquisition:
 
     ``recipes`` is any iterator of :class:`PathRecipe`: a plan's, or one that decides by what it has seen.
     ``frames_ahead`` frames wait in the microscope's queue while one is scanned (so that the beam never waits
-    for a round trip; an adaptive iterator wants 0). With ``interrupted="resume"`` a frame that the microscope
+    for a round trip; an adaptive iterator wants 0). With ``interval_s`` none waits there, and each is asked for so long
+    after the one before it, at least. With ``interrupted="resume"`` a frame that the microscope
     ended because it did not hear from us goes on from its next unexposed sample; with ``"end"`` the
     acquisition ends; a link that stays lost for ``link_patience_s`` ends it, too. Once ``permit`` is taken back nothing
     more is asked for, and the microscope is told to abort until it has confirmed that. ``completed_as`` is the finish
@@ -62,6 +64,7 @@ class Acquisition:
         *,
         frames_planned: int | None = None,
         frames_ahead: int = 1,
+        interval_s: float = 0.0,
         interrupted: Literal["resume", "end"] = "resume",
         link_patience_s: float = 30.0,
         area: str = "",
@@ -94,7 +97,9 @@ class Acquisition:
         )
         self._progress = Progress(status, on_status or (lambda status: None), clock)
         self._frames_ahead = frames_ahead
-        self._requests = FrameRequests(link, recording, self._dose, frames_ahead, area, self._progress)
+        self._interval_s, self._next_frame_at = interval_s, -math.inf
+        queued = frames_ahead if interval_s == 0 else 0
+        self._requests = FrameRequests(link, recording, self._dose, queued, area, self._progress)
         self._interrupted = interrupted
         self._link_patience_s = link_patience_s
         self._on_notice = on_notice or (lambda notice: None)
@@ -223,8 +228,14 @@ class Acquisition:
 
     def _ask_for_frames(self, ahead: PathsAhead) -> None:
         """Keep the microscope's queue filled."""
-        if self._progress.phase in (Phase.ARMING, Phase.SCANNING):
-            self._requests.fill(ahead, lambda: self._progress.failure is None and self._permit.stopped is None)
+        if self._progress.phase not in (Phase.ARMING, Phase.SCANNING):
+            return
+        in_turn = self._interval_s == 0 or self._requests.any_again  # what was interrupted goes on at once
+        if not in_turn and (self._requests.any_open or self._clock() < self._next_frame_at):
+            return
+        self._requests.fill(ahead, lambda: self._progress.failure is None and self._permit.stopped is None)
+        if not in_turn and self._requests.any_open:
+            self._next_frame_at = self._clock() + self._interval_s
 
     def _take(self, event: Start | Chunk | End | Notice) -> None:
         if isinstance(event, Notice):

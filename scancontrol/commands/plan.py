@@ -85,11 +85,12 @@ def table(planned: PlannedScan) -> str:
         lines += [f"{label:<{LABEL}}" + "".join(f"{of(one):>{COLUMN}}" for one in columns) for label, of in _ROWS]
     raster = planned.raster
     frames = "1 frame" if plan.frames == 1 else f"{plan.frames} frames"
+    within = f" within {planned.duration_s:.4g} s" if plan.interval_s else ""
     lines += [
         "",
-        f"{frames}: {planned.total_time_s:.4g} s of beam time, {per_a2(planned.worst_area_e_per_a2)} in the worst "
-        f"area; the same in full rasters {raster.duration_us * plan.frames * 1e-6:.4g} s, "
-        f"{per_a2(raster.dose.worst_area_e_per_a2 * plan.frames)}",
+        f"{frames}: {planned.total_time_s:.4g} s of beam time{within}, "
+        f"{per_a2(planned.worst_area_e_per_a2)} in the worst area; the same in full rasters "
+        f"{raster.duration_us * plan.frames * 1e-6:.4g} s, {per_a2(raster.dose.worst_area_e_per_a2 * plan.frames)}",
     ]
     lines += [f"recording: {RecordingNeed.of(planned)}"]
     lines += [f"note: {note}" for note in notes(planned)]

@@ -206,6 +206,7 @@ class Arming:
             recipes,
             outputs.sinks,
             frames_planned=planned.plan.frames,
+            interval_s=planned.plan.interval_s,
             area=self._dose.area,
             dose=self._dose.series(recording.header.series_unique_id, planned),
             others=others,

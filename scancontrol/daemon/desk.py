@@ -136,6 +136,7 @@ class Desk:
             patterns=tuple(map(_cost, planned.patterns)),
             frames=plan.frames,
             total_time_s=planned.total_time_s,
+            duration_s=planned.duration_s,
             worst_area_e_per_a2=planned.worst_area_e_per_a2,
             electrons=sum(n * one.dose.electrons for n, one in zip(plan.repeats(), planned.patterns, strict=False)),
             area_e_per_a2=self._dose.area_e_per_a2(path),

@@ -26,6 +26,7 @@ from scancontrol.plan.positions import Field, read_positions
 __all__ = ["ScanPlan", "SettleRule", "load_capabilities", "load_plan", "load_plan_and_notes", "parse_plan"]
 
 
+_LONGEST_INTERVAL_S = 86_400.0
 MAX_NAME = 200
 """Characters in a plan's name, which page, recording and wire carry."""
 
@@ -61,6 +62,7 @@ class ScanPlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     dwell_us: float
     patterns: tuple[AnyPattern, ...]
     frames: int = 1
+    interval_s: float = 0.0  # from the beginning of one frame to that of the next, at least; blanked between them
     region: Region = Region()
     rotation_deg: float = 0.0
     detectors: tuple[str, ...] = ()  # all that the microscope has where empty
@@ -76,6 +78,9 @@ class ScanPlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             raise InvalidInput("patterns", "[]", "names no pattern", "give at least one pattern")
         if not 1 <= self.frames <= 10_000_000:
             raise InvalidInput("frames", self.frames, "is outside 1 to 10000000", "give a whole number of frames")
+        if not 0 <= self.interval_s <= _LONGEST_INTERVAL_S:
+            limit = f"is outside 0 to {_LONGEST_INTERVAL_S:g} s, a day"
+            raise InvalidInput("interval_s", self.interval_s, limit, "give 0 for frames without a pause between them")
         if self.beam_current_pa is not None and not (math.isfinite(self.beam_current_pa) and self.beam_current_pa > 0):
             raise InvalidInput(
                 "beam_current_pa", self.beam_current_pa, "is not a finite number above 0", "give one, or leave it out"

@@ -114,6 +114,14 @@ class PlannedScan:
         times = zip(self.patterns, self.plan.repeats(), strict=False)
         return sum(one.duration_us * repeats for one, repeats in times) * 1e-6
 
+    @property
+    def duration_s(self) -> float:
+        """From the first frame's beginning to the last one's end, with the waiting between frames."""
+        interval_s, last = self.plan.interval_s, self.patterns[(self.plan.frames - 1) % len(self.plan.patterns)]
+        waited = (max(0.0, interval_s - one.duration_us * 1e-6) for one in self.patterns)
+        waits_s = sum(wait * times for wait, times in zip(waited, self.plan.repeats(), strict=False))
+        return self.total_time_s + waits_s - max(0.0, interval_s - last.duration_us * 1e-6)
+
     @cached_property
     def raster(self) -> PathFigures:
         """A full raster of the same frame, to hold the plan's paths beside."""

@@ -17,8 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scancontrol.acquisition import Acquisition, Background, Event, PartialFrames, Phase
-from scancontrol.acquisition.contracts import NoAccount
-from scancontrol.acquisition.phases import TRANSITIONS, step
+from scancontrol.acquisition.contracts import FrameStart, NoAccount
+from scancontrol.acquisition.phases import TRANSITIONS, AcquisitionStatus, step
 from scancontrol.dose.running import RunningDose
 from scancontrol.errors import InvalidInput, LinkError, LocalProtocolError, RemoteProtocolError, RequestRefused
 from scancontrol.paths import ScanPath, achieved_positions, expand, partial_frame
@@ -106,6 +106,47 @@ def test_the_next_frame_waits_in_the_microscopes_queue_so_that_the_beam_need_not
     microscope = MemoryMicroscope(script=slow_start())
     Acquisition(microscope, recording, recipes_of(plan), frames_ahead=2).run()
     assert microscope.longest_queue == 3
+
+
+def test_frames_begin_no_closer_together_than_their_interval_and_none_is_queued_before(
+    recording: RecordingWriter, plan: ScanPlan
+) -> None:
+    now_s, begun_s = 0.0, []
+
+    def turn() -> None:
+        nonlocal now_s
+        now_s += 0.25
+
+    class Watching(RememberingSink):
+        def frame_started(self, start: FrameStart) -> None:
+            begun_s.append(now_s)
+
+    microscope = MemoryMicroscope(step=1000)
+    acquisition = Acquisition(
+        microscope,
+        recording,
+        recipes_of(plan),
+        [Watching()],
+        interval_s=10.0,
+        link_patience_s=1e6,
+        on_turn=turn,
+        clock=lambda: now_s,
+    )
+    assert acquisition.run().frames_completed == 4
+    assert all(10 <= gap <= 11 for gap in np.diff(begun_s))
+    assert microscope.longest_queue == 1
+
+
+def test_an_abort_between_two_frames_does_not_wait_for_the_next(recording: RecordingWriter, plan: ScanPlan) -> None:
+    def abort_after_the_first(status: AcquisitionStatus) -> None:
+        if status.frames_completed == 1:
+            acquisition.abort()
+
+    acquisition = Acquisition(
+        MemoryMicroscope(step=1000), recording, recipes_of(plan), interval_s=3600.0, on_status=abort_after_the_first
+    )
+    status = acquisition.run()
+    assert (status.finish_reason, status.frames_completed) == ("aborted", 1)
 
 
 def slow_start() -> Callable[[MemoryMicroscope], None]:

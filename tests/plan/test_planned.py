@@ -79,3 +79,19 @@ def test_the_figures_for_the_page_are_those_of_the_first_frame() -> None:
     assert figures.coverage_touched == first.coverage.touched
     assert figures.worst_area_frame_e_per_a2 == first.dose.worst_area_e_per_a2
     assert figures.saturation_counts == 65535
+
+
+def test_frames_that_wait_for_their_turn_take_their_interval_but_the_last() -> None:
+    still = PlannedScan(plan_with(), MICROSCOPE)
+    frame_s = still.total_time_s / 4
+    assert still.duration_s == pytest.approx(still.total_time_s)
+    spaced = PlannedScan(plan_with(interval_s=5.0), MICROSCOPE)
+    assert spaced.total_time_s == still.total_time_s
+    assert spaced.duration_s == pytest.approx(15 + frame_s)
+    assert PlannedScan(plan_with(interval_s=frame_s / 2), MICROSCOPE).duration_s == pytest.approx(still.total_time_s)
+
+
+@pytest.mark.parametrize("interval_s", [-1.0, float("nan"), 1e6])
+def test_an_interval_that_cannot_be_is_refused(interval_s: float) -> None:
+    with pytest.raises(InvalidInput, match="interval_s"):
+        plan_with(interval_s=interval_s)

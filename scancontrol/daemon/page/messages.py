@@ -253,6 +253,7 @@ class PlanChecked(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", t
     patterns: tuple[PatternCost, ...]  # one for each, of the frame in which it is first taken
     frames: int
     total_time_s: float  # of the beam, blanked moves counted
+    duration_s: float  # with the waiting between frames
     worst_area_e_per_a2: float  # of all frames
     electrons: float  # of all frames
     area_e_per_a2: float  # what that area has had before

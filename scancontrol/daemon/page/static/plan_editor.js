@@ -199,7 +199,7 @@ export class PlanEditor {
     put('cost-frame', figure(first.worst_area_e_per_a2), times(first.worst_area_e_per_a2, was?.worst_area_e_per_a2));
     put('cost-total', `${figure(checked.worst_area_e_per_a2)} e/Å²`, times(checked.worst_area_e_per_a2, before?.worst_area_e_per_a2));
     put('cost-frame-time', duration(first.frame_time_ms), times(first.frame_time_ms, was?.frame_time_ms));
-    put('cost-time', duration(1e3 * checked.total_time_s), times(checked.total_time_s, before?.total_time_s));
+    put('cost-time', duration(1e3 * checked.duration_s), times(checked.duration_s, before?.duration_s));
     put('cost-coverage', `${percent(first.coverage_touched)} · dose ${percent(first.coverage_dose)}`);
     put('cost-samples', `${figure(first.samples, 9)} · ${percent(first.blanked_share)} blanked`);
     put('cost-arming', checked.arming_s < 0.5 ? 'at once' : `about ${duration(1e3 * checked.arming_s)}`);

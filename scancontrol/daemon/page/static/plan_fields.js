@@ -18,7 +18,7 @@ export const KINDS = {
 /** Parameters of which a coverage takes the place. */
 const FREE = ['points', 'turn_spacing_px', 'turns', 'channels', 'nodes', 'cycles', 'lines', 'samples_per_line'];
 export const WHOLE = { y: 0, x: 0, height: 1, width: 1, rotation_deg: 0 };
-const NUMBERS = ['fov_nm', 'dwell_us', 'frames'];
+const NUMBERS = ['fov_nm', 'dwell_us', 'frames', 'interval_s'];
 
 /** What the form shows of a plan: strings, as a person types them; `detectors` a list, empty where all are recorded. */
 export function fieldsOf(plan) {
@@ -29,8 +29,7 @@ export function fieldsOf(plan) {
     kind: plan.patterns.length > 1 ? '' : pattern.kind, // several in turn are kept as they are
     one_in: pattern.coverage ? String(Number((1 / pattern.coverage.value).toPrecision(6))) : '',
     by: pattern.coverage?.by ?? 'touched',
-    ...Object.fromEntries(NUMBERS.map((name) => [name, String(plan[name] ?? 1)])),
-    interval_s: String(plan.interval_s ?? 0),
+    ...Object.fromEntries(NUMBERS.map((name) => [name, String(plan[name] ?? (name === 'interval_s' ? 0 : 1))])),
     rows: String(plan.shape[0]),
     cols: String(plan.shape[1]),
     detectors: [...(plan.detectors ?? [])],
@@ -42,7 +41,7 @@ const isNumber = (text) => String(text).trim() !== '' && Number.isFinite(Number(
 
 /** Why the form is no plan yet, as a refusal: a field that holds no number; null if each does. */
 export function oddField(fields) {
-  const asked = [...NUMBERS, 'rows', 'cols', 'interval_s', ...(fields.one_in.trim() ? ['one_in'] : [])];
+  const asked = [...NUMBERS, 'rows', 'cols', ...(fields.one_in.trim() ? ['one_in'] : [])];
   const name = asked.find((one) => !isNumber(fields[one])) ?? (fields.one_in.trim() && !(Number(fields.one_in) > 0) ? 'one_in' : null);
   return name && { type: 'refusal', quantity: name, text: `"${fields[name]}" is not a number ${name === 'one_in' ? 'above 0 ' : ''}here; give one` };
 }
@@ -52,7 +51,7 @@ export function planOf(base, fields) {
   const { rotation_deg: turned, ...region } = fields.region;
   const before = fieldsOf(base);
   const other = ['kind', 'one_in', 'by'].some((name) => fields[name] !== before[name]);
-  const plan = {
+  return {
     ...base,
     name: fields.name.trim(),
     shape: [Number(fields.rows), Number(fields.cols)],
@@ -62,8 +61,6 @@ export function planOf(base, fields) {
     rotation_deg: turned,
     patterns: other ? base.patterns.map((pattern) => patternOf(pattern, fields)) : base.patterns,
   };
-  if (Number(fields.interval_s) || base.interval_s) plan.interval_s = Number(fields.interval_s);
-  return plan;
 }
 
 function patternOf(before, { kind, one_in: oneIn, by }) {
@@ -87,5 +84,5 @@ export function fieldOf(quantity) {
     shape: 'rows', preset: 'name', coverage: 'one_in', region: 'region', rotation_deg: 'region', samples: 'one_in', dose: 'dwell_us',
     patterns: 'one_in', kind: 'kind',
   };
-  return known[name] ?? ([...NUMBERS, 'rows', 'cols', 'interval_s', 'one_in', 'name'].includes(name) ? name : null);
+  return known[name] ?? ([...NUMBERS, 'rows', 'cols', 'one_in', 'name'].includes(name) ? name : null);
 }
