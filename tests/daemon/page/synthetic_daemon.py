@@ -120,6 +120,7 @@ class SyntheticDaemon:
         self.restorer_state, self.restarts, self.blanked = "ready", 0, True
         self.warnings: tuple[str, ...] = ()
         self.claimed_by: str | None = None
+        self.arming: str | None = None
         self.strain: Image | None = None  # of every restoration
         self.taken: list[object] = []
         self.orders, self.confirms, self.catching_up = Orders(), True, 0
@@ -130,7 +131,7 @@ class SyntheticDaemon:
         self.book = PlanBook({name: scan_plan(name, side) for name in PLANS}, folder / "presets", self.say)
         self.dose = DoseKeeper(SpecimenConfig(limits=DoseLimits(area_e_per_a2=1e6)), folder / "ledger")
         self.describing = Describing(DaemonConfig(microscope="tcp://127.0.0.1:5555", operator="test"), folder)
-        hub.desk = Desk(self.book, self.dose, FrameAnswers(folder, hub), lambda: MICROSCOPE)
+        hub.desk = Desk(self.book, self.dose, FrameAnswers(folder, hub), lambda: MICROSCOPE, folder=folder)
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._run, name="synthetic-daemon", daemon=True)
 
@@ -305,6 +306,7 @@ class SyntheticDaemon:
                     name="synthetic STEM",
                     address="tcp://127.0.0.1:5555",
                     origin="simulation",
+                    arming=self.arming,
                     connected=True,
                     status=self.microscope(),
                 ),

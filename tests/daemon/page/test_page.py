@@ -241,6 +241,16 @@ def test_the_help_names_every_key_that_works(page: Page) -> None:
         assert key in keys, json.dumps(key)
 
 
+def test_a_long_arming_says_what_is_being_made(page: Page, daemon: SyntheticDaemon) -> None:
+    page.until(lambda: page.enabled("go"), "ready")
+    daemon.orders.start(daemon.book.find(PLANS[0]), None)
+    daemon.orders.take()
+    daemon.arming = "a recording of 1000000 frames: 55 GB for the samples of all detectors"
+    page.until(lambda: page.text("phase") == "arming", "arming")
+    page.until(lambda: "1000000 frames: 55 GB" in page.text("why"), "and what with")
+    daemon.arming = None
+
+
 def test_nothing_is_fetched_from_anywhere_else(page: Page, server: LiveServer, daemon: SyntheticDaemon) -> None:
     page.start()
     names = page.driver.execute_script("return performance.getEntriesByType('resource').map((e) => e.name)")

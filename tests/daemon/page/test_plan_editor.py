@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from synthetic_daemon import PLANS, SyntheticDaemon
 
@@ -34,10 +36,11 @@ def editor(page: Page, daemon: SyntheticDaemon) -> Page:
 
 
 def test_a_plan_is_checked_as_one_types_and_its_cost_stands_beside_the_change(editor: Page) -> None:
-    assert "×" not in editor.text("cost-frame"), "no change yet"
+    assert editor.text("dose-change") == "", "no change yet"
     write(editor, "plan-dwell_us", "4")
-    editor.until(lambda: "×2" in editor.text("cost-frame"), "twice the dwell is twice the dose")
-    assert "×1.9" in editor.text("cost-time"), "the settling of the coils takes as long as before"
+    editor.until(lambda: editor.text("dose-change") == "×2", "twice the dwell is twice the dose")
+    assert re.match(r"[\d.]+ [kM]B", editor.text("cost-room")), "what it takes of the disk"
+    assert editor.text("time-change").startswith("×1.9"), "the settling of the coils takes as long as before"
     assert editor.enabled("plan-start")
 
 

@@ -22,6 +22,13 @@ export function duration(ms) {
   return ms >= 1000 ? `${figure(ms / 1000)} s` : `${figure(ms)} ms`;
 }
 
+/** A number of bytes with the unit in which it has at most three digits before its point. */
+export function bytes(count) {
+  const units = ['B', 'kB', 'MB', 'GB', 'TB'];
+  const at = count < 1 ? 0 : Math.min(units.length - 1, Math.floor(Math.log10(count) / 3 + 1e-9));
+  return `${figure(count / 1000 ** at)} ${units[at]}`;
+}
+
 function put(id, text, kind) {
   const node = byId(id);
   if (node.textContent !== text) node.textContent = text;
@@ -47,6 +54,9 @@ function dose({ plan, dose: had }) {
 }
 
 const oneIn = (share) => (share ? `1/${Number((1 / share).toPrecision(3))}` : NONE);
+
+const LONG_ARMING_MS = 700; // until then nobody asks what it is at
+let armedSince = null;
 
 const RESTORER_KIND = { ready: 'good', starting: 'warn', restarting: 'bad', dead: 'bad', off: 'none' };
 
@@ -104,7 +114,8 @@ export function phaseOf({ scan, orders, restorer, microscope: seen }) {
   if (orders.aborting) return ['aborting', seen.unfinished ? 'abort asked for, not confirmed' : 'aborting', scan.explanation || scan.message];
   if (orders.start && !orders.begun) return ['arming', 'waiting', `${orders.start} begins once the microscope answers`];
   if (seen.unfinished) return ['paused', 'interrupted', `${seen.unfinished}: ${scan.explanation}`];
-  if (orders.start && ['idle', 'ended'].includes(scan.phase)) return ['arming', 'arming', `${orders.start} is being armed`];
+  const made = seen.arming ? `: ${seen.arming}` : '';
+  if (orders.start && ['idle', 'ended'].includes(scan.phase)) return ['arming', 'arming', `${orders.start} is being armed${made}`];
   if (scan.phase !== 'ended') return [scan.phase, scan.phase, scan.message];
   const left = restorer.catching_up ? ` · restoring ${restorer.catching_up}` : '';
   return ['ended', `ended · ${(scan.finish_reason ?? '').replaceAll('_', ' ')}${left}`, scan.explanation];
@@ -116,7 +127,9 @@ export function showStatus(status, restoration, range) {
   put('phase', words);
   byId('phase').dataset.kind = kind;
   byId('phase').title = sentence;
-  put('why', kind === 'ended' && status.scan.finish_reason !== 'completed' ? sentence : kind === 'paused' && sentence ? sentence : '');
+  armedSince = kind === 'arming' ? armedSince ?? performance.now() : null;
+  const long = armedSince !== null && performance.now() - armedSince > LONG_ARMING_MS;
+  put('why', long || kind === 'paused' || (kind === 'ended' && status.scan.finish_reason !== 'completed') ? sentence : '');
   byId('why').hidden = byId('why').textContent === '';
   const { scan, plan } = status;
   dose(status);

@@ -2,7 +2,7 @@
 
 import { niceLength, tones } from './colour.js';
 
-const FONT = '12px system-ui, "Segoe UI", Roboto, "DejaVu Sans", sans-serif';
+const FONT = 'px system-ui, "Segoe UI", Roboto, "DejaVu Sans", sans-serif';
 
 /** Zoom and centre (fractions of the field) common to all panels. */
 export class Viewport {
@@ -168,16 +168,20 @@ export class Panel {
     context.imageSmoothingEnabled = place.width * this.ratio < 2 * this.cols;
     context.imageSmoothingQuality = 'high';
     context.drawImage(this.buffer, 0, 0, this.wide, this.high, place.x, place.y, place.width, place.height);
-    context.font = FONT;
+    // Text grows with the page's, so that it can be read on a screen of any size.
+    const unit = parseFloat(getComputedStyle(document.documentElement).fontSize) / 13;
+    context.font = `${12 * unit}${FONT}`;
     context.textBaseline = 'middle';
     if (decor.over) decor.over(context, ([y, x]) => [place.x + x * place.width, place.y + y * place.height]);
     // Decorations stay inside the part of the field that is visible.
     const inside = {
-      left: Math.max(0, place.x), top: Math.max(0, place.y),
-      right: Math.min(this.width, place.x + place.width), bottom: Math.min(this.height, place.y + place.height),
+      left: Math.max(0, place.x) / unit, top: Math.max(0, place.y) / unit,
+      right: Math.min(this.width, place.x + place.width) / unit, bottom: Math.min(this.height, place.y + place.height) / unit,
     };
     if (this.cursor) this.drawCursor(place);
-    if (decor.scale) this.drawScaleBar(inside, decor.scale.width / place.width, decor.scale.text);
+    context.scale(unit, unit);
+    context.font = `12${FONT}`;
+    if (decor.scale) this.drawScaleBar(inside, (decor.scale.width / place.width) * unit, decor.scale.text);
     if (decor.bar) this.drawColourBar(inside, decor.bar);
     if (decor.watermark) this.drawLabel(inside, ...decor.watermark);
   }

@@ -1,7 +1,7 @@
 // The plan editor: a plan that is offered, changed in a form, checked by the daemon as one types; presets; a region and back.
 
 import { lengthText } from './colour.js';
-import { duration, figure } from './figures.js';
+import { bytes, duration, figure } from './figures.js';
 import { fieldOf, fieldsOf, KINDS, oddField, planOf, samePlan, WHOLE } from './plan_fields.js';
 
 const byId = (id) => document.getElementById(id);
@@ -192,16 +192,21 @@ export class PlanEditor {
     const { checked, before } = this;
     if (checked?.type !== 'plan_checked') { this.refused(checked); return; }
     this.refused(null);
-    const times = (now, then) => (before?.type === 'plan_checked' && then > 0 && Math.abs(now / then - 1) > 5e-4 ? ` ×${Number((now / then).toPrecision(3))}` : '');
+    const times = (now, then) => (before?.type === 'plan_checked' && then > 0 && Math.abs(now / then - 1) > 5e-4 ? `×${Number((now / then).toPrecision(3))}` : '');
     const [first] = checked.patterns;
-    const [was] = before?.patterns ?? [];
-    const put = (id, text, change) => { byId(id).replaceChildren(text, Object.assign(document.createElement('i'), { textContent: change ?? '' })); };
-    put('cost-frame', figure(first.worst_area_e_per_a2), times(first.worst_area_e_per_a2, was?.worst_area_e_per_a2));
-    put('cost-total', `${figure(checked.worst_area_e_per_a2)} e/Å²`, times(checked.worst_area_e_per_a2, before?.worst_area_e_per_a2));
-    put('cost-frame-time', duration(first.frame_time_ms), times(first.frame_time_ms, was?.frame_time_ms));
-    put('cost-time', duration(1e3 * checked.duration_s), times(checked.duration_s, before?.duration_s));
+    const put = (id, text) => { byId(id).textContent = text; };
+    put('cost-frame', figure(first.worst_area_e_per_a2));
+    put('cost-total', figure(checked.worst_area_e_per_a2));
+    put('dose-change', times(checked.worst_area_e_per_a2, before?.worst_area_e_per_a2));
+    put('cost-frame-time', duration(first.frame_time_ms));
+    put('cost-time', duration(1e3 * checked.duration_s));
+    put('time-change', times(checked.duration_s, before?.duration_s));
     put('cost-coverage', `${percent(first.coverage_touched)} · dose ${percent(first.coverage_dose)}`);
     put('cost-samples', `${figure(first.samples, 9)} · ${percent(first.blanked_share)} blanked`);
+    const { recording_bytes: samples, pictures_bytes: pictures, disk_free_bytes: free } = checked;
+    put('cost-room', `${bytes(samples)}${pictures ? ` + ${bytes(pictures)}` : ''}${free === null ? '' : ` of ${bytes(free)}`}`);
+    byId('cost-room').dataset.kind = free !== null && samples + pictures > free ? 'warn' : 'none';
+    byId('cost-room').title = 'room that the samples take, then the pictures if all are stored, of what is free on the disk';
     put('cost-arming', checked.arming_s < 0.5 ? 'at once' : `about ${duration(1e3 * checked.arming_s)}`);
     byId('cost-arming').dataset.kind = checked.arming_s > 2 ? 'warn' : 'none';
     const limit = checked.area_limit_e_per_a2;
