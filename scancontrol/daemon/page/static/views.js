@@ -93,6 +93,6 @@ function strained(restoration, once, { component, reference }) {
   const end = `${figure(overlay.limit * scale)} ${unit}`;
   return {
     overlay, stored: overlay.values, bar: { map: 'diverging', low: `−${end}`, high: `+${end}` },
-    watermark: [`${words} from the ${reference ? 'reference' : 'mean'} lattice · faint below 2 σ · lattice ${Math.round(100 * restoration.made_by.lattice_share)} %`, '#c792ea'],
+    watermark: [`${words} from the ${reference ? 'reference' : 'mean'} lattice · faint below 2 σ · lattice ${Math.round(100 * (restoration.made_by.lattice_share ?? 0))} %`, '#c792ea'],
   };
 }
