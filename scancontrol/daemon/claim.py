@@ -66,8 +66,10 @@ class Claims:
             self._check_free(client, "claim")
             if client in self._gone:
                 raise OrderRefused("claim: whoever asked for it is gone")
+            if self._holder is None:
+                self._number = None
             self._claimed.add(client)
-            self._holder, self._heard_at, self._number = Holder(client, operator, within_s), self._clock(), None
+            self._holder, self._heard_at = Holder(client, operator, within_s), self._clock()
 
     def check(self, client: object | None, what: str) -> None:
         """Whether ``client`` may do ``what`` only one at a time may.
@@ -78,7 +80,7 @@ class Claims:
         with self._lock:
             self._check_free(client, what)
             if client is not None and client in self._claimed and self._holder is None:
-                raise OrderRefused(f"{what}: this script was not heard in time, and its claim has ended; connect again")
+                raise OrderRefused(f"{what}: this script was not heard in time, and its claim has ended; claim again")
 
     def _check_free(self, client: object | None, what: str) -> None:
         holder = self._holder

@@ -66,7 +66,7 @@ async def connect_async(
     role: Literal["operator", "observer"] = "operator",
     operator: str | None = None,
     certificate: Path | None = None,
-    within_s: float = 3.0,
+    within_s: float = 5.0,
     patience_s: float = 60.0,
     timeout_s: float = 10.0,
 ) -> AsyncSession:
@@ -171,7 +171,7 @@ class AsyncSession:
             OrderRefused: the beam is taken, or somebody blanked or aborted since this session last looked.
         """
         sent = _sent(plan_from(plan, settings))
-        if owned and not self._claimed:
+        if owned:  # each time: a script that computed for long without a scan may have lost it
             await self._ask(Claim(operator=self._operator, within_s=self._within_s), Done)
             self._claimed = True
         done = await self._ask(Start(plan=sent, number=self._seen), Done)
@@ -384,4 +384,5 @@ class AsyncSession:
 
 
 def _sent(plan: ScanPlan | str) -> dict[str, Any] | str:
-    return plan if isinstance(plan, str) else msgspec.to_builtins(plan)
+    """As it travels: a name as it is, a plan as plain values, numbers of numpy among them."""
+    return plan if isinstance(plan, str) else msgspec.to_builtins(plan, enc_hook=lambda number: number.item())

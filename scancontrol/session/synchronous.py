@@ -35,7 +35,7 @@ def connect(
     role: Literal["operator", "observer"] = "operator",
     operator: str | None = None,
     certificate: Path | None = None,
-    within_s: float = 3.0,
+    within_s: float = 5.0,
     patience_s: float = 60.0,
     timeout_s: float = 10.0,
 ) -> Session:

@@ -76,7 +76,7 @@ def test_a_script_that_is_silent_for_too_long_loses_its_scan_and_starts_no_more(
     desk.now_s += 2.1
     desk.claims.look()
     assert desk.orders.stopped(order) is not None
-    with pytest.raises(OrderRefused, match="connect again"):
+    with pytest.raises(OrderRefused, match="claim again"):
         desk.start(ada)
     desk.claims.claim(ada, "Ada", 2.0)  # it may, once it knows
     desk.start(ada)
@@ -116,3 +116,12 @@ def test_a_command_that_waited_while_its_script_died_starts_nothing(desk: Desk) 
 def test_a_time_that_protects_nothing_is_no_claim(desk: Desk, within_s: float) -> None:
     with pytest.raises(InvalidInput, match="within_s"):
         desk.claims.claim(Script(), "Ada", within_s)
+
+
+def test_claiming_again_keeps_what_was_started(desk: Desk) -> None:
+    ada = Script()
+    desk.claims.claim(ada, "Ada", 2.0)
+    order = desk.start(ada)
+    desk.claims.claim(ada, "Ada", 2.0)
+    desk.claims.left(ada)
+    assert desk.orders.stopped(order) is not None

@@ -1,0 +1,73 @@
+"""A second look goes where little is known: never twice to one pixel, in a tour that coils can follow."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from scancontrol.errors import InvalidInput
+from scancontrol.paths import JitteredGrid, PathRecipe, Points, Settle, expand
+from scancontrol.paths.adaptive import drawn, second_pass, worth
+
+SHAPE = (64, 96)
+
+
+def pixels(points: np.ndarray) -> np.ndarray:
+    at = (points * SHAPE).astype(int)
+    return at[:, 0] * SHAPE[1] + at[:, 1]
+
+
+def survey(count: int = 150) -> np.ndarray:
+    pattern = JitteredGrid(points=count, seed=4)
+    return expand(PathRecipe(pattern=pattern, shape=SHAPE, fov_nm=96.0, dwell_us=1.0)).positions
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 3000))
+def test_as_many_pixels_as_asked_for_are_drawn_and_none_twice(seed: int, count: int) -> None:
+    field = np.random.default_rng(seed).random(SHAPE) ** 4
+    points = drawn(field, count, seed)
+    assert points.shape == (count, 2)
+    assert len(np.unique(pixels(points))) == count
+    assert (field.ravel()[pixels(points)] > 0).all()
+
+
+def test_pixels_are_drawn_in_proportion_to_their_worth() -> None:
+    field = np.ones(SHAPE)
+    field[:, 48:] = 3.0
+    points = drawn(field, 800)
+    assert np.mean(points[:, 1] > 0.5) == pytest.approx(0.75, abs=0.01)
+
+
+def test_where_a_few_pixels_are_worth_all_they_are_drawn_and_the_rest_is_shared() -> None:
+    field = np.full(SHAPE, 1e-3)
+    field[:4, :4] = 1e6
+    drawn_pixels = set(pixels(drawn(field, 116)))
+    assert {y * SHAPE[1] + x for y in range(4) for x in range(4)} <= drawn_pixels
+
+
+def test_what_was_measured_is_worth_nothing_and_what_is_far_and_unknown_most() -> None:
+    positions, interval = survey(), np.ones(SHAPE)
+    interval[:, :48] = 5.0
+    found = worth(interval, positions)
+    assert (found.ravel()[pixels(positions)] == 0).all()
+    assert found[:, :48].mean() > 3 * found[:, 48:].mean()
+    again = second_pass(interval, positions, 200)
+    assert not set(pixels(again)) & set(pixels(positions))
+
+
+def test_the_second_pass_takes_about_as_long_as_a_uniform_one() -> None:
+    interval = 1.0 + np.random.default_rng(1).random(SHAPE)
+    points, settle = second_pass(interval, survey(), 200), Settle(time_constant_us=1.0)
+
+    def duration_us(pattern: Points | JitteredGrid) -> float:
+        return expand(PathRecipe(pattern=pattern, shape=SHAPE, fov_nm=96.0, dwell_us=1.0, settle=settle)).duration_us
+
+    assert duration_us(Points.from_array(points)) < 1.1 * duration_us(JitteredGrid(points=200, seed=2))
+
+
+def test_more_than_there_is_to_see_is_refused() -> None:
+    with pytest.raises(InvalidInput, match="ask for fewer"):
+        second_pass(np.ones(SHAPE), survey(), SHAPE[0] * SHAPE[1])
