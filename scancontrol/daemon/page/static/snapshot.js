@@ -15,7 +15,7 @@ function factsOf(view, { restoration }, status, now) {
   const lines = [view.watermark[0]];
   if (view.watermark[0] !== provenance(restoration)) lines.push(`of ${provenance(restoration)}`);
   lines.push([now.toISOString(), `frame ${restoration.frame + 1}`, plan?.plan, plan && `${figure(plan.dwell_us)} µs`, plan && `${figure(plan.beam_current_pa)} pA`,
-    plan && `dose ${figure(plan.dose_frame_e_per_a2)} e/Å² a frame`, status?.dose.specimen].filter(Boolean).join(' · '));
+    plan && `dose ${figure(plan.worst_area_frame_e_per_a2)} e/Å² a frame, worst area`, status?.dose.specimen].filter(Boolean).join(' · '));
   return lines;
 }
 
