@@ -57,7 +57,9 @@ class RunOutputs:
 
         self._restorations = restorations
         self._pictures = Background(PartialFrames(recording, capabilities.coil, show, shown=channel))
-        self._restoring = restorations.sink_for(recording, capabilities, channel, drift.restored)
+        self._restoring = restorations.sink_for(
+            recording, capabilities, channel, drift.restored, lambda: shown.beside_among(channels)
+        )
         self.drift = drift
         watch = SignalWatch(channels, lambda text: say(text, "warning"))
         self.sinks: tuple[Sink, ...] = (self._pictures, self._restoring, watch)

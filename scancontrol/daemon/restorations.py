@@ -110,14 +110,18 @@ class Restorations:
         capabilities: Capabilities,
         shown: Callable[[], str],
         restored: Callable[[int, Provenance], None],
+        beside: Callable[[], str | None] = lambda: None,
     ) -> RunSink:
         """What one acquisition's samples go to, until :meth:`finish`.
 
         Args:
             shown: says which detector is restored.
-            restored: is told of each whole frame, and what made its restoration.
+            restored: is told of each whole frame of that one, and what made its restoration.
+            beside: says which other one is restored with it, if any is.
         """
-        sink = RunSink(self._process, recording, capabilities, self._enabled, shown, restored, lambda: self.late_us)
+        sink = RunSink(
+            self._process, recording, capabilities, self._enabled, shown, restored, lambda: self.late_us, beside
+        )
         with self._lock:
             self._sinks = {**self._sinks, **dict.fromkeys(sink.streams, sink)}
             self._newest, self._notices = sink, FreshNotices()
@@ -159,9 +163,12 @@ class Restorations:
         sink = self._sinks.get(result.stream)
         if sink is None:
             return
-        self.made_by = result.made_by
+        channel = sink.channel_of(result.stream)
+        beside = channel == sink.beside()
+        if not beside:
+            self.made_by = result.made_by
         shown = sink is self._newest  # frames of earlier runs are caught up with, and not shown any more
-        newest = shown and result.complete and sink.is_newest(result.frame)
+        newest = shown and result.complete and sink.is_newest(result.frame, result.stream)
         if newest or (shown and not result.complete):
             self._hub.publish_restoration(
                 RestorationView(
@@ -172,35 +179,39 @@ class Restorations:
                     made_by=result.made_by,
                     latency_ms=result.turnaround_ms if result.complete else None,
                     partial=not result.complete,
-                    channel=sink.channel_of(result.stream),
+                    channel=channel,
                     **sink.reach_of(result),
                     scanned_utc_ms=round(time.time_ns() / 1e6 - result.turnaround_ms),
                     strain=result.strain,
-                )
+                ),
+                beside=beside,
             )
         if not result.complete:
             sink.partial_restored(result)
             return
-        sink.tell(result.frame, result.made_by)
+        if not beside:
+            sink.tell(result.frame, result.made_by)
         if shown:
             for notice in self._notices.of(result.made_by.notices):
                 self._say(f"frame {result.frame}: {notice}", "warning" if result.made_by.cause else "info")
         self.frames_restored += 1
         self.compute.add(result.compute_ms)
         # What was not shown may have waited long; what waited for the process to start tells nothing of its speed.
-        if newest and time.monotonic_ns() - 1e6 * result.turnaround_ms >= self._ready_ns:
+        if newest and not beside and time.monotonic_ns() - 1e6 * result.turnaround_ms >= self._ready_ns:
             self.latency.add(result.turnaround_ms)
             self.overhead.add(result.turnaround_ms - result.compute_ms)
         try:
             sink.store(result)
         finally:
-            sink.settled(result.frame)  # only now: whoever waits for the last frame closes the recording next
+            sink.settled(
+                result.frame, result.stream
+            )  # only now: whoever waits for the last frame closes the recording next
 
     def _missed(self, missed: MissedFrame) -> None:
         sink = self._sinks.get(missed.stream)
         if sink is None:
             return
-        sink.settled(missed.frame)
+        sink.settled(missed.frame, missed.stream)
         if missed.reason == "dropped":
             self.dropped += 1
         elif missed.reason != "stopped":

@@ -361,6 +361,7 @@ class Daemon:
             detectors=self._beam.detectors,
             channels=self._beam.channels,
             channel=self._shown.among(self._beam.channels) if self._beam.channels else None,
+            beside=self._shown.beside_among(self._beam.channels) if self._beam.channels else None,
             description=self._describing.now,
             scan=AcquisitionStatus() if run is None else run.acquisition.status,
             scan_order=None if run is None else run.order.number,

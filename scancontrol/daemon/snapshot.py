@@ -125,6 +125,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True, tag="status", tag_fiel
     detectors: tuple[str, ...] = ()  # that the microscope has
     channels: tuple[str, ...] = ()  # detectors that it records; before the first one, those of the microscope
     channel: str | None = None  # the one that is shown and restored from the next samples on
+    beside: str | None = None  # another that is shown and restored with it
     description: Description = Description()  # what the next recording will say of itself
     scan: AcquisitionStatus = AcquisitionStatus()
     scan_order: int | None = None  # number of the order that ``scan`` carries out

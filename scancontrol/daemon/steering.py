@@ -99,12 +99,15 @@ class Steering:
                 self._orders.check(number, "resume")
                 if run is None or not run.acquisition.resume():
                     raise OrderRefused("resume: nothing is paused now")
-            case ShowChannel(channel=name):
+            case ShowChannel(channel=name, beside=beside):
                 known = self._beam.channels
-                if name not in known:
-                    raise InvalidInput("channel", name, "is not recorded", f"choose of {', '.join(known)}")
-                self._shown.name = name
-                self._say(f"{name} is shown and restored from here on", "info")
+                for one in (name,) if beside is None else (name, beside):
+                    if one not in known:
+                        raise InvalidInput("channel", one, "is not recorded", f"choose of {', '.join(known)}")
+                self._shown.name, self._shown.beside = name, beside or ""
+                self._say(
+                    f"{name if beside is None else f'{name} and {beside}'} shown and restored from here on", "info"
+                )
             case CorrectDelay():
                 late_us = self._correct_delay()
                 lateness = f"readings are taken to come {late_us:.3g} µs later than the microscope states"

@@ -48,12 +48,13 @@ class RunSink:
         shown: Callable[[], str],
         restored: Callable[[int, Provenance], None],
         late_us: Callable[[], float] = lambda: 0.0,
+        beside: Callable[[], str | None] = lambda: None,
     ) -> None:
         series, self._channels = recording.header.series_unique_id or recording.path.name, recording.header.channels
         # To the restorer each detector is a stream of its own: what it remembers of one is nothing to another.
         self.streams = {f"{series}.{row}": channel for row, channel in enumerate(self._channels)}
         self._stream_of = {channel: stream for stream, channel in self.streams.items()}  # the other way round
-        self._shown, self.tell, self._late_us = shown, restored, late_us
+        self._shown, self.beside, self.tell, self._late_us = shown, beside, restored, late_us
         self.series_id = recording.header.series_id
         self.progress = threading.Event()  # set whenever a frame is settled
         self.scan_ended = False  # whether the frames left are being caught up with
@@ -61,8 +62,8 @@ class RunSink:
         self._coil = capabilities.coil
         self._detectors = {channel: capabilities.detector(channel) for channel in self._channels}
         self._lock = threading.RLock()
-        self._open: set[int] = set()  # frames that were handed in and are not settled
-        self._newest_shown = -1  # frame of the newest restoration on the page
+        self._open: set[tuple[int, str]] = set()  # frames, each of a stream, that were handed in and are not settled
+        self._newest_shown: dict[str, int] = {}  # frame of the newest restoration on the page, by stream
         self._buffers: list[NDArray[Any]] = []  # (n,) of each detector: any may be asked for
         self._registered = ("", "", 0.0)  # path, detector and lateness, as the restorer was told last
         self._path: ScanPath | None = None  # of the frame that is scanned now
@@ -146,17 +147,20 @@ class RunSink:
         """Have the frame restored from what there is of it; once for each frame."""
         if not self._enabled or not self._buffers or self._filled < _FEWEST_SAMPLES:
             return
-        channel = self._shown()
-        row = self._channels.index(channel)
-        frame, values, self._buffers = self._frame, self._buffers[row][: self._filled], []
+        frame, buffers, self._buffers = self._frame, self._buffers, []
+        for channel in filter(None, (self._shown(), self.beside())):
+            self._hand_in_one(frame, path, channel, buffers[self._channels.index(channel)][: self._filled])
+
+    def _hand_in_one(self, frame: int, path: ScanPath, channel: str, values: NDArray[Any]) -> None:
+        row, stream = self._channels.index(channel), self._stream_of[channel]
         with self._lock:
-            self._open.add(frame)
+            self._open.add((frame, stream))
         # Where only the last restoration is kept, a later one takes the place of an earlier one: why make that.
         kept = self._recording.wants_restoration(frame) and self._recording.header.keep_restorations != "last"
         path_of_file = self._recording.path
         read_again = (lambda: _read_samples(path_of_file, frame)[row]) if kept else None
         self._register(path, channel)
-        self._process.restore(frame, path.path_id, values, stream=self._stream_of[channel], read_again=read_again)
+        self._process.restore(frame, path.path_id, values, stream=stream, read_again=read_again)
 
     def _register(self, path: ScanPath, channel: str) -> None:
         late_us = self._late_us()
@@ -192,12 +196,12 @@ class RunSink:
         """Frames that were handed in and are not settled."""
         return len(self._open)
 
-    def is_newest(self, frame: int) -> bool:
-        """Whether no later frame was shown before; if so, it counts as shown."""
+    def is_newest(self, frame: int, stream: str) -> bool:
+        """Whether no later frame of a stream was shown before; if so, it counts as shown."""
         with self._lock:
-            if frame < self._newest_shown:
+            if frame < self._newest_shown.get(stream, -1):
                 return False
-            self._newest_shown = frame
+            self._newest_shown[stream] = frame
             return True
 
     def partial_restored(self, result: RestoredFrame) -> None:
@@ -206,10 +210,10 @@ class RunSink:
             self._partial_s.clear()
         self._partial_s[result.path_id, result.made_by.samples_used] = result.turnaround_ms / 1e3
 
-    def settled(self, frame: int) -> None:
+    def settled(self, frame: int, stream: str) -> None:
         """A frame was restored, and stored if it has a place; or it is missed."""
         with self._lock:
-            self._open.discard(frame)
+            self._open.discard((frame, stream))
         self.progress.set()
 
     def store(self, result: RestoredFrame) -> None:

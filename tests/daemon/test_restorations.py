@@ -125,7 +125,7 @@ def test_looks_at_an_unfinished_frame_come_at_the_same_places_of_every_frame(clo
     for frame, chunk in enumerate((16, 23)):
         scan(run, path, frame, clock, chunk=chunk)
         places.append({count for number, count, complete in handed.frames if number == frame and not complete})
-        run.settled(frame)
+        run.settled(frame, "s.0")
     assert places[0] == places[1] != set()
 
 
@@ -201,3 +201,36 @@ def test_what_a_frame_says_of_its_readings_is_told_the_operator_once(monkeypatch
     for frame, made_by in enumerate((doubtful, doubtful, benign)):
         told.answer(frame, path, made_by)
     assert told.said == [("frame 0: the light lingers", "warning"), ("frame 2: 3 of 900 readings were lost", "info")]
+
+
+def test_of_two_detectors_each_frame_is_handed_in_twice_as_two_streams(clock, path):
+    handed, names = Handed(), ("HAADF", "BF")
+    microscope = Capabilities(name="m", detectors=tuple(DetectorChannel(name=name) for name in names))
+    header = SimpleNamespace(series_unique_id="s", series_id=1, keep_restorations="all", channels=names)
+    recording = SimpleNamespace(header=header, path=Path("r.hspy"), wants_restoration=lambda frame: True)
+    shown = ShownChannel("BF", "HAADF")
+    run = RunSink(
+        handed,
+        recording,
+        microscope,
+        True,
+        lambda: shown.among(names),
+        lambda frame, made_by: None,
+        beside=lambda: shown.beside_among(names),
+    )
+    run.frame_started(FrameStart(1, 0, path, 0, 0, 0))
+    run.samples(0, 0, np.stack([np.full(path.count, 3, "<u2"), np.full(path.count, 9, "<u2")]))
+    assert handed.values == [("s.1", "BF", 9), ("s.0", "HAADF", 3)]
+    assert run.unfinished == 2
+    run.settled(0, "s.1")
+    assert run.unfinished == 1
+    shown.beside = ""
+    run.frame_started(FrameStart(1, 1, path, 0, 0, 0))
+    run.samples(1, 0, np.zeros((2, path.count), "<u2"))
+    assert [stream for stream, _, _ in handed.values[2:]] == ["s.1"]
+
+
+def test_a_detector_is_never_shown_beside_itself_nor_one_that_is_not_recorded():
+    assert ShownChannel("BF", "BF").beside_among(("HAADF", "BF")) is None
+    assert ShownChannel("BF", "HAADF").beside_among(("BF",)) is None
+    assert ShownChannel("EDX", "BF").beside_among(("HAADF", "BF")) == "BF"

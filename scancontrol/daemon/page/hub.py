@@ -50,7 +50,7 @@ __all__ = [
     "View",
 ]
 
-Slot = Literal["partial", "complete", "restoration", "truth", "status"]
+Slot = Literal["partial", "complete", "restoration", "beside", "truth", "status"]
 Image = npt.NDArray[np.float32]
 
 KEPT_NOTICES = 64
@@ -203,8 +203,8 @@ class LiveHub:
         else:
             self._put("partial", view)
 
-    def publish_restoration(self, view: RestorationView) -> None:
-        """Show a restoration.
+    def publish_restoration(self, view: RestorationView, *, beside: bool = False) -> None:
+        """Show a restoration, or one of another detector beside it.
 
         Raises:
             InvalidInput: its images are not alike.
@@ -215,7 +215,7 @@ class LiveHub:
             _check_images(estimate=view.estimate, interval=view.interval)
         if view.known is not None:
             _check_images(estimate=view.estimate, known=view.known)
-        self._put("restoration", view)
+        self._put("beside" if beside else "restoration", view)
 
     def publish_truth(self, image: Image | None) -> None:
         """Let the page compare with ``image`` (rows, cols), or with None forget it."""

@@ -113,9 +113,10 @@ class Record(_FromPage, frozen=True, tag="record"):
 
 
 class ShowChannel(_FromPage, frozen=True, tag="show_channel"):
-    """Show and restore another of the detectors that are recorded, from the next samples on."""
+    """Show and restore another detector of those that are recorded, and one ``beside`` it, from the next samples on."""
 
     channel: Name
+    beside: Name | None = None
 
 
 class CorrectDelay(_FromPage, frozen=True, tag="correct_delay"):

@@ -23,6 +23,7 @@ _SHORTEST_INTERVAL_S: Final[dict[Slot, float]] = {
     "partial": 0.05,
     "complete": 0.05,
     "restoration": 0.05,
+    "beside": 0.05,
     "truth": 0.5,
 }
 

@@ -126,6 +126,7 @@ class SyntheticDaemon:
         self.orders, self.confirms, self.catching_up = Orders(), True, 0
         self.received, self.latencies = 0, [7.9]
         self.channels, self.channel = ("HAADF",), "HAADF"
+        self.beside: str | None = None
         self._folder = tempfile.TemporaryDirectory()
         folder = Path(self._folder.name)
         self.book = PlanBook({name: scan_plan(name, side) for name in PLANS}, folder / "presets", self.say)
@@ -197,8 +198,8 @@ class SyntheticDaemon:
                     self.orders.confirm(self.orders.blank_to_say or 0)
                 self.phase, self.reason, self.blanked = "ended", "operator_blank", True
                 self.hub.publish_notice(Notice("Beam blanked by the operator.", "error"))
-            case ShowChannel(channel=name):
-                self.channel = name
+            case ShowChannel(channel=name, beside=beside):
+                self.channel, self.beside = name, beside
                 self.say(f"{name} is shown and restored from here on")
             case Describe(about=change):
                 try:
@@ -247,8 +248,15 @@ class SyntheticDaemon:
                         scanned_utc_ms=time.time_ns() // 1_000_000,
                         **self.known(weight, interval),
                         strain=self.strain,
+                        channel=self.channel,
                     )
                 )
+                if self.beside is not None:  # what the other detector sees is bright where this one is dark
+                    provenance = Provenance(method="normalised convolution", face="classical")
+                    other = RestorationView(
+                        self.series, self.frame, 2000 - estimate, interval, provenance, None, channel=self.beside
+                    )
+                    self.hub.publish_restoration(other, beside=True)
             self.publish_status()
             if self._end.wait(self.pace_s) or not self.hub.commands.empty():
                 self.obey(0.0)
@@ -273,6 +281,7 @@ class SyntheticDaemon:
                 plans=self.book.names,
                 channels=self.channels,
                 channel=self.channel,
+                beside=self.beside,
                 detectors=self.channels,
                 claimed_by=self.claimed_by,
                 description=self.describing.now,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import numpy as np
 import pytest
 from synthetic_daemon import PLANS, SyntheticDaemon
 
@@ -169,6 +170,27 @@ def test_another_detector_is_one_key_away_where_there_are_several(page: Page, da
     page.press("d")
     page.until(lambda: value(page, "channel") == "BF", "the other one")
     assert daemon.taken[-1] == ShowChannel(channel="BF")
+
+
+def test_two_detectors_are_looked_at_at_once(page: Page, daemon: SyntheticDaemon) -> None:
+    daemon.channels = ("HAADF", "BF")
+    page.start()
+    page.driver.execute_script(
+        "const s = document.getElementById('beside'); s.value = 'BF'; s.dispatchEvent(new Event('change'))"
+    )
+    page.until(lambda: ShowChannel(channel="HAADF", beside="BF") in daemon.taken, "asked for")
+    page.until(lambda: page.text("left-title") == "Restored", "in place of the partial scan")
+    page.press(" ")
+    page.until(lambda: page.text("phase") == "paused", "paused")
+    page.until(lambda: "in progress" not in page.text("right-caption"), "whole frames")
+    left, right = (page.pixels(f"{side}-canvas")[60:-60, 60:-60, 0].astype(float) for side in ("left", "right"))
+    assert np.corrcoef(left.ravel(), right[: left.shape[0], : left.shape[1]].ravel())[0, 1] < -0.7
+    page.press("d")
+    page.until(lambda: ShowChannel(channel="BF", beside="HAADF") in daemon.taken, "they change places")
+    page.driver.execute_script(
+        "const s = document.getElementById('beside'); s.value = ''; s.dispatchEvent(new Event('change'))"
+    )
+    page.until(lambda: page.text("left-title") == "Partial scan", "alone again")
 
 
 def test_an_observer_sees_the_plan_and_changes_nothing(

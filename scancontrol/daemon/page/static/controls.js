@@ -31,7 +31,8 @@ export class Controls {
     for (const tab of document.querySelectorAll('[data-view]')) tab.addEventListener('click', () => act.view(tab.dataset.view));
     for (const tool of document.querySelectorAll('[data-tool]')) tool.addEventListener('click', () => act.tool(tool.dataset.tool));
     byId('plan').addEventListener('change', () => { if (!editor.edited) editor.load(byId('plan').value); });
-    byId('channel').addEventListener('change', () => this.send({ type: 'show_channel', channel: byId('channel').value }));
+    byId('channel').addEventListener('change', () => this.showChannels(byId('channel').value, byId('beside').value));
+    byId('beside').addEventListener('change', () => this.showChannels(byId('channel').value, byId('beside').value));
     byId('strain-component').addEventListener('change', () => act.strain(byId('strain-component').value));
     byId('map').addEventListener('change', () => act.tone({ map: byId('map').value }));
     byId('gamma').addEventListener('input', () => act.tone({ gamma: 2 ** Number(byId('gamma').value) }));
@@ -120,7 +121,14 @@ export class Controls {
 
   nextChannel() {
     const { channels = [], channel } = this.status ?? {};
-    if (this.operator && channels.length > 1) this.send({ type: 'show_channel', channel: channels[(channels.indexOf(channel) + 1) % channels.length] });
+    if (!this.operator || channels.length < 2) return;
+    const next = channels[(channels.indexOf(channel) + 1) % channels.length];
+    // Of two that are shown beside each other the two change places.
+    this.showChannels(next, next === this.status.beside ? channel : this.status.beside);
+  }
+
+  showChannels(channel, beside) {
+    this.send({ type: 'show_channel', channel, ...(beside && beside !== channel ? { beside } : {}) });
   }
 
   abort() { if (!byId('abort').disabled) this.send({ type: 'abort' }); }
@@ -180,13 +188,15 @@ export class Controls {
     if (runs !== null && document.activeElement !== plan) plan.value = plans.includes(runs) ? runs : edited ? EDITED : plan.value;
     plan.disabled = !this.operator || running;
     const channels = status?.channels ?? [];
-    byId('channel-label').hidden = channels.length < 2;
-    const channel = byId('channel');
-    if (channel.dataset.names !== channels.join('\n')) {
-      channel.dataset.names = channels.join('\n');
-      channel.replaceChildren(...channels.map((name) => new Option(name, name)));
+    for (const [id, first, chosen] of [['channel', [], status?.channel ?? channels[0] ?? ''], ['beside', [new Option('none', '')], status?.beside ?? '']]) {
+      byId(`${id}-label`).hidden = channels.length < 2;
+      const select = byId(id);
+      if (select.dataset.names !== channels.join('\n')) {
+        select.dataset.names = channels.join('\n');
+        select.replaceChildren(...first, ...channels.map((name) => new Option(name, name)));
+      }
+      if (document.activeElement !== select) select.value = chosen;
+      select.disabled = !this.operator;
     }
-    if (document.activeElement !== channel) channel.value = status?.channel ?? channels[0] ?? '';
-    channel.disabled = !this.operator;
   }
 }

@@ -7,7 +7,7 @@ import { markMeasured, paintPartial, shrink } from './images.js';
 import { Viewport } from './panel.js';
 import { alike, measuredFor } from './scene.js';
 import { COMPONENTS } from './strain.js';
-import { Once, paintView, rightView } from './views.js';
+import { Once, paintView, provenance, rightView } from './views.js';
 
 const byId = (id) => document.getElementById(id);
 const SPARSE = 0.035; // below this coverage the samples are drawn larger than they are
@@ -57,7 +57,32 @@ export class Pictures {
     this.drawReadout(shown, status);
   }
 
-  drawLeft({ partial, complete, held }, status) {
+  drawLeft(shown, status) {
+    const { beside } = shown;
+    const besides = Boolean(beside) && beside.channel === status?.beside && !absence(status, beside);
+    byId('left-title').textContent = besides ? 'Restored' : 'Partial scan';
+    if (besides) this.drawBeside(beside, shown);
+    else this.drawPartial(shown, status);
+  }
+
+  /** The restoration of another detector in place of the partial scan, in a window of its own. */
+  drawBeside(restoration, shown) {
+    const panel = this.panels.left;
+    const { estimate, known = null } = restoration.planes;
+    const [low, high] = this.once.get('beside', restoration.seq, () => {
+      const held = estimate.filter((_, i) => !known || known[i]).sort();
+      return [held[Math.floor(0.0035 * (held.length - 1))], held[Math.ceil(0.9965 * (held.length - 1))]];
+    });
+    const { map, gamma } = this.tone();
+    paintView(panel.pixelsFor(restoration.rows, restoration.cols), { values: estimate, known, window: { low, high, map, gamma } });
+    const measured = shown.partial ?? shown.complete;
+    panel.draw({ ...this.decorOf(measured), watermark: [`${restoration.channel} · ${provenance(restoration)}`, restoration.partial ? '#ffb454' : '#63c7f2'] });
+    byId('left-caption').textContent = `frame ${restoration.frame + 1}`;
+    byId('left-foot').textContent = `${restoration.channel}: window ${figure(low)} to ${figure(high)}`;
+    byId('progress').style.width = '0';
+  }
+
+  drawPartial({ partial, complete, held }, status) {
     const panel = this.panels.left;
     if (!partial) {
       panel.clear();
@@ -127,7 +152,9 @@ export class Pictures {
     paintView(pixels, view);
     if (this.overlay && measured && !view.frequencies && alike(measured, view)) markMeasured(pixels, measured.planes.weight);
     const { scale, over } = view.frequencies ? { scale: this.frequencyScale(restoration, measured), over: null } : this.decorOf(measured);
-    panel.draw({ scale, over, watermark: view.watermark, bar: view.bar });
+    const [words, colour] = view.watermark;
+    const named = (status?.channels ?? []).length > 1 && restoration.channel ? `${restoration.channel} · ${words}` : words;
+    panel.draw({ scale, over, watermark: [named, colour], bar: view.bar });
     byId('right-caption').textContent = this.caption(shown, status);
   }
 

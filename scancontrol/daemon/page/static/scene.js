@@ -12,11 +12,12 @@ export class Scene {
   constructor() { this.clear(); }
 
   clear() {
-    Object.assign(this, { partial: null, complete: null, restoration: null, truth: null, past: [], held: null });
+    Object.assign(this, { partial: null, complete: null, restoration: null, beside: null, truth: null, past: [], held: null });
   }
 
   take(frame) {
     if (frame.type === 'truth') { this.truth = frame.planes.image ? frame : null; return; }
+    if (frame.type === 'beside') { this.beside = frame; return; }
     if (frame.type === 'restoration') {
       this.restoration = frame;
       if (!frame.partial) this.keep(frame);
@@ -52,10 +53,10 @@ export class Scene {
 
   /** The frames on show; `held` says how many frames back they are, 0 where they are the newest. */
   get shown() {
-    const { partial, complete, restoration, truth } = this;
-    if (this.held === null) return { partial, complete, restoration, truth, held: 0 };
+    const { partial, complete, restoration, beside, truth } = this;
+    if (this.held === null) return { partial, complete, restoration, beside, truth, held: 0 };
     const { measured, restoration: kept } = this.past[this.held];
-    return { partial: measured, complete: measured, restoration: kept, truth, held: this.end - this.held };
+    return { partial: measured, complete: measured, restoration: kept, beside: null, truth, held: this.end - this.held };
   }
 }
 
