@@ -20,6 +20,7 @@ from pathlib import Path
 
 import torch
 
+from restore.evaluation.subjects import Subject, read_micrographs, read_specimens
 from restore.experiments.claims import verdicts_table
 from restore.experiments.figures import draw_curves
 from restore.experiments.pictures import draw_pictures
@@ -27,11 +28,10 @@ from restore.experiments.plans import EXPERIMENTS, WARM, Experiment, Scale
 from restore.experiments.results import experiments_table, gather, seeds_of
 from restore.experiments.runs import is_done, run_one
 from restore.experiments.scans import draw_scans
-from restore.training.images import MIN_SIDE, ImageSet
+from restore.training.images import ImageSet
 from restore.training.simulated import simulated_images
 from scancontrol.errors import InvalidInput, ScanControlError
 from scancontrol.files import write_text
-from scancontrol.micrographs import read_image
 from scancontrol.processes.progress import progress, say_beside
 
 __all__ = ["main"]
@@ -67,7 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     ):
         parser.add_argument(f"--{name}", type=of, default=getattr(Scale(), name.replace("-", "_")), help=what)
     parser.add_argument(
-        "--scans", nargs="+", type=Path, metavar="MICROGRAPH", help="also draw the example scans, of these in turn"
+        "--scans", nargs="+", metavar="SPECIMEN", help="also draw the example scans, of these or of a folder of images"
     )
     parser.add_argument("--run", nargs=2, metavar=("NAME", "SEED"), help=argparse.SUPPRESS)
     return parser
@@ -82,6 +82,13 @@ def _images(options: argparse.Namespace) -> tuple[ImageSet, tuple[str, ...]]:
         return images, tuple(options.holdout.split(","))
     groups = sorted(set(images.groups))
     return images, tuple(groups[:: max(2, len(groups) // 8)])
+
+
+def _subjects(names: Sequence[str]) -> list[Subject]:
+    """What the example scans are of: simulated specimens, 60 electrons counted at full signal, or micrographs."""
+    if len(names) == 1 and Path(names[0]).is_dir():
+        return read_micrographs(Path(names[0]))
+    return [subject for found in read_specimens(names, (512, 512), 1, 60).values() for subject in found]
 
 
 def _scale(options: argparse.Namespace) -> Scale:
@@ -180,7 +187,7 @@ def _all(options: argparse.Namespace, arguments: Sequence[str]) -> int:
             process.wait()
     _report(options.out, figures=True)
     if options.scans:
-        draw_scans(options.out, [read_image(path, MIN_SIDE).pixels for path in options.scans])
+        draw_scans(options.out, _subjects(options.scans))
     return 1 if failed else 0
 
 

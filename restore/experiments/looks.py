@@ -10,16 +10,19 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from restore.evaluation import metrics
-from restore.experiments.measuring import held_out_restorations
+from restore.experiments.measuring import restorations
+from restore.training.drawing import Batch
 from restore.training.loop import Training
+from restore.training.simulated import simulated_images
 from scancontrol.files import writing
 
 __all__ = ["Look", "read_look", "take_look", "write_look"]
 
 _LOOK_FILE = "look.npz"
-_SHOWN = (3, 16, 29, 40)  # crops of which pictures are kept
+_SPECIMENS = 7  # simulated, of which pictures are kept: one of each kind
 
 
 @dataclass(frozen=True)
@@ -28,7 +31,8 @@ class Look:
 
     ``square`` is the mean squared error of each pixel over the crops, estimate and truth low-passed; ``raw_square``
     that of both as they are. ``distance_px`` is each pixel's distance to the path. Powers are radial means over the
-    crops at ``frequency`` cycles a pixel. Of the shown crops (n, size, size), ``partial`` is NaN off the path.
+    crops at ``frequency`` cycles a pixel. The pictures (n, size, size) are of simulated specimens, which no network of
+    the experiments is trained on; ``partial`` is NaN off the path.
     """
 
     square: NDArray[np.float32]
@@ -43,28 +47,31 @@ class Look:
 
 
 def take_look(training: Training, crops: int) -> Look:
-    """Restore fixed held-out crops with the present weights; with fewer than ``crops`` shown, those there are."""
+    """Restore fixed held-out crops, and a few simulated specimens, with the present weights."""
     size = training.config.crops[0].size
     squares = np.zeros((2, size, size))
     powers = np.zeros((2, size // 2))
-    shown: list[tuple[NDArray[np.float32], ...]] = []
-    for number, (batch, frame) in enumerate(held_out_restorations(training, crops)):
+    for batch, frame in restorations(training, training.holdout, crops):
         truth, estimate = (image[0, 0].double().cpu().numpy() for image in (batch.truth, frame))
         squares[0] += np.square(metrics.lowpass(estimate) - metrics.lowpass(truth))
         squares[1] += np.square(estimate - truth)
         for at, image in enumerate((estimate, truth)):
             frequency, power = metrics.radial_power(image, size // 2)
             powers[at] += power
-        if number in _SHOWN or crops <= _SHOWN[0]:
-            partial = batch.normalisation.invert(batch.mean)[0, 0].cpu().numpy()
-            touched = batch.weight[0, 0].cpu().numpy() > 0
-            images = (truth, np.where(touched, partial, np.nan), estimate)
-            shown.append(tuple(image.astype(np.float32) for image in images))
         distance = batch.distance[0, 0].cpu().numpy()
+    shown = [_picture(*found) for found in restorations(training, simulated_images(_SPECIMENS, 0), _SPECIMENS)]
     pictures = [np.stack(images) for images in zip(*shown, strict=True)]
     square, raw_square = (squares / crops).astype(np.float32)
     power, power_truth = powers / crops
     return Look(square, raw_square, distance, frequency, power, power_truth, *pictures)
+
+
+def _picture(batch: Batch, frame: Tensor) -> tuple[NDArray[np.float32], ...]:
+    """(truth, partial scan, restoration) of one crop, (size, size) each."""
+    touched = batch.weight[0, 0].cpu().numpy() > 0
+    partial = batch.normalisation.invert(batch.mean)
+    truth, samples, estimate = (image[0, 0].float().cpu().numpy() for image in (batch.truth, partial, frame))
+    return truth, np.where(touched, samples, np.nan), estimate
 
 
 def write_look(folder: Path, look: Look) -> None:

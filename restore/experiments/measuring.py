@@ -13,10 +13,11 @@ from restore.generator.ede2020 import Ede2020
 from restore.generator.generator import Generator
 from restore.generator.low_pass import low_pass
 from restore.training.drawing import Batch, collate, draw_item
+from restore.training.images import ImageSet
 from restore.training.loop import Training
 from restore.training.losses import reconstruction_error
 
-__all__ = ["CROPS", "HeldOutError", "held_out_error", "held_out_restorations"]
+__all__ = ["CROPS", "HeldOutError", "held_out_error", "restorations"]
 
 CROPS = 48
 """Held-out crops in each measurement."""
@@ -37,14 +38,14 @@ def _network(training: Training) -> Generator | Ede2020:
 
 
 @torch.no_grad()
-def held_out_restorations(training: Training, crops: int = CROPS) -> Iterator[tuple[Batch, Tensor]]:
+def restorations(training: Training, images: ImageSet, crops: int) -> Iterator[tuple[Batch, Tensor]]:
     """(what was drawn, restoration (1, 1, size, size) where the truth spans [0, 1]) of fixed crops.
 
-    The crops depend on their number alone, so those of all runs with the same held-out images are the same.
+    The crops depend on their number alone, so those of all runs with the same images are the same.
     """
     network, config = _network(training), training.config
     for number in range(crops):
-        image = training.holdout.images[number % len(training.holdout)]
+        image = images.images[number % len(images)]
         rng = np.random.default_rng((99, number))
         batch = collate([draw_item(image, config.crops[0].size, config.draw, rng, training.device)])
         estimate = network(batch.mean, batch.weight, batch.distance, batch.noise)
@@ -54,7 +55,7 @@ def held_out_restorations(training: Training, crops: int = CROPS) -> Iterator[tu
 def held_out_error(training: Training, crops: int = CROPS) -> HeldOutError:
     """How far the present weights are from the truth on held-out crops."""
     found: list[list[float]] = []
-    for batch, frame in held_out_restorations(training, crops):
+    for batch, frame in restorations(training, training.holdout, crops):
         smooth = low_pass(batch.truth)
         errors = (frame - smooth, low_pass(frame) - smooth, frame - batch.truth)
         found.append([float(reconstruction_error(error, "rms")) for error in errors])

@@ -54,17 +54,18 @@ def _adversarial(path: Path, plain: Look, adversarial: Look, rows: int = 2) -> P
     """Truth, scan, both restorations; below each the 64² from its top left corner, enlarged."""
     from matplotlib.figure import Figure
 
-    rows = min(rows, len(plain.truth))
+    most_to_see = np.argsort(-plain.truth.std((1, 2)))[:rows]
+    rows = len(most_to_see)
     figure = Figure(figsize=(7.2, 3.9 * rows), layout="constrained")
     axes = figure.subplots(2 * rows, 4, squeeze=False)
-    for row in range(rows):
-        truth = plain.truth[row]
+    for row, crop in enumerate(most_to_see):
+        truth = plain.truth[crop]
         how = {"vmin": float(np.percentile(truth, 0.5)), "vmax": float(np.percentile(truth, 99.5))}
         images = {
             "truth": truth,
-            "scan, 1/20": np.nan_to_num(plain.partial[row], nan=how["vmin"]),
-            "squared errors": plain.estimate[row],
-            "adversarial": adversarial.estimate[row],
+            "scan, 1/20": np.nan_to_num(plain.partial[crop], nan=how["vmin"]),
+            "squared errors": plain.estimate[crop],
+            "adversarial": adversarial.estimate[crop],
         }
         for column, (title, image) in enumerate(images.items()):
             _plain(axes[2 * row, column], image, title, **how)
@@ -79,11 +80,13 @@ def _spectra(path: Path, looks: Mapping[str, list[Look]]) -> Path:
     figure = Figure(figsize=(5.2, 3.4), layout="constrained")
     axes = figure.subplots()
     first = next(iter(looks.values()))[0]
-    axes.semilogy(first.frequency, first.power_truth, color="black", label="truth", linewidth=1.3)
+    shown = first.frequency > first.frequency[0]  # the taper takes the mean away
+    axes.semilogy(first.frequency[shown], first.power_truth[shown], color="black", label="truth", linewidth=1.3)
     for number, (name, found) in enumerate(looks.items()):
-        powers = np.array([look.power for look in found])
-        axes.semilogy(first.frequency, powers.mean(0), color=f"C{number}", label=_TITLES[name], linewidth=1.3)
-        axes.fill_between(first.frequency, powers.min(0), powers.max(0), color=f"C{number}", alpha=0.18, linewidth=0)
+        powers = np.array([look.power[shown] for look in found])
+        at = first.frequency[shown]
+        axes.semilogy(at, powers.mean(0), color=f"C{number}", label=_TITLES[name], linewidth=1.3)
+        axes.fill_between(at, powers.min(0), powers.max(0), color=f"C{number}", alpha=0.18, linewidth=0)
     axes.set(xlabel="spatial frequency (cycles a pixel)", ylabel="radial power a pixel")
     axes.legend(fontsize=7)
     figure.savefig(path, dpi=_DPI)
@@ -94,19 +97,19 @@ def _errors(path: Path, looks: Mapping[str, list[Look]]) -> Path:
     """Each experiment's map of squared errors, all at the first one's mean and variance; errors against distance."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(2.1 * len(looks), 7.4), layout="constrained")
-    grid = figure.add_gridspec(3, len(looks), height_ratios=(1, 1, 1.1))
+    figure = Figure(figsize=(2.1 * len(looks), 7.6), layout="constrained")
+    parts = figure.subfigures(2, 1, height_ratios=(2, 1.1), squeeze=False)[:, 0]
+    panels = parts[0].subplots(2, len(looks), squeeze=False)
     maps = {name: np.mean([look.raw_square for look in found], 0) for name, found in looks.items()}
     like = next(iter(maps.values()))
     centre, spread = float(like.mean()), float(like.std())
     how = {"cmap": "inferno", "vmin": centre - 2 * spread, "vmax": centre + 3 * spread}
     for column, (name, square) in enumerate(maps.items()):
         shown = transformed(square, like)
-        _plain(figure.add_subplot(grid[0, column]), shown, _TITLES[name], **how)
-        _plain(figure.add_subplot(grid[1, column]), shown[:_INSET, :_INSET], f"{_INSET}² enlarged", **how)
-    sides = figure.add_gridspec(3, 2, height_ratios=(1, 1, 1.1))
-    for column, (kind, title) in enumerate((("raw_square", "as they are"), ("square", "both low-passed"))):
-        axes = figure.add_subplot(sides[2, column])
+        _plain(panels[0, column], shown, _TITLES[name], **how)
+        _plain(panels[1, column], shown[:_INSET, :_INSET], f"{_INSET}² enlarged", **how)
+    kinds = (("raw_square", "as they are"), ("square", "both low-passed"))
+    for axes, (kind, title) in zip(parts[1].subplots(1, 2), kinds, strict=True):
         for number, (name, found) in enumerate(looks.items()):
             curves = [by_distance(getattr(look, kind), look.distance_px) for look in found]
             mean = np.mean([100 * np.sqrt(values) for _, values, _ in curves], 0)

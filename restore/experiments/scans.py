@@ -8,8 +8,8 @@ networks state no interval.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,7 @@ from scipy.ndimage import gaussian_filter
 
 from restore.engine import Engine
 from restore.evaluation.metrics import rmse, scale_to_truth
+from restore.evaluation.subjects import Subject
 from restore.loading import load_restorer, pick_device
 from restore.training.authors_paths import authors_scan
 from scancontrol.errors import InvalidInput
@@ -48,21 +49,21 @@ def least_known(interval: NDArray[np.floating], radius_px: float, count: int = _
     return found
 
 
-def draw_scans(out: Path, micrographs: Sequence[NDArray[Any]], size: int = 512) -> list[Path]:
+def draw_scans(out: Path, subjects: Sequence[Subject], size: int = 512) -> list[Path]:
     """One figure for each of the author's kinds of path: rows are coverages, with the interval beside the picture.
 
     Args:
-        micrographs: (rows, cols), one for each coverage from 1/10 to 1/100, in turn; ``size`` pixels a side of each.
+        subjects: one for each coverage from 1/10 to 1/100, in turn; ``size`` pixels a side of each are scanned.
     """
     made = []
     for kind, title in _KINDS.items():
         path = out / f"poster-scans-{kind.removeprefix('ede_')}.png"
-        _draw(path, kind, title, micrographs, size)
+        _draw(path, kind, title, subjects, size)
         made.append(path)
     return made
 
 
-def _draw(path: Path, kind: str, title: str, micrographs: Sequence[NDArray[Any]], size: int) -> None:
+def _draw(path: Path, kind: str, title: str, subjects: Sequence[Subject], size: int) -> None:
     from matplotlib.figure import Figure
     from matplotlib.patches import Circle
 
@@ -71,29 +72,30 @@ def _draw(path: Path, kind: str, title: str, micrographs: Sequence[NDArray[Any]]
     figure = Figure(figsize=(8.4, 2.2 * len(_ONE_IN)), layout="constrained")
     axes = figure.subplots(len(_ONE_IN), 4)
     for row, one_in in enumerate(_ONE_IN):
-        image = np.asarray(micrographs[row % len(micrographs)], dtype=np.float32)
-        side = min(size, *image.shape) // 32 * 32
-        truth = image[:side, :side]
+        subject = subjects[row % len(subjects)]
+        side = min(size, *subject.pixels.shape) // 32 * 32
+        truth = np.ascontiguousarray(subject.pixels[:side, :side])
         scan_path = authors_scan(kind, side, 1 / one_in)
         pixel = np.minimum(np.floor(scan_path.positions * side).astype(np.int64), side - 1)
         engine.register(scan_path)
-        found = engine.restore(truth[pixel[:, 0], pixel[:, 1]], scan_path.path_id)
+        readings = replace(subject, pixels=truth).read(pixel[:, 0] * side + pixel[:, 1])
+        found = engine.restore(readings, scan_path.path_id)
         if found.interval is None:
             raise InvalidInput("method", found.made_by.method, "states no interval", "install the generator's weights")
         scaled, estimate = scale_to_truth(truth, found.estimate.numpy())
         touched = len(np.unique(pixel, axis=0))
         scan = np.zeros((side, side))
-        scan[pixel[:, 0], pixel[:, 1]] = scaled[pixel[:, 0], pixel[:, 1]]
         low, high = np.percentile(truth, (0.1, 99.9))
+        scan[pixel[:, 0], pixel[:, 1]] = (readings - low) / (high - low)
         interval = found.interval.double().numpy() / (high - low)
         error = 100 * rmse(estimate, scaled)
         pictures = (
-            ("truth", scaled, "gray", 1.0),
+            (subject.name, scaled, "gray", 1.0),
             (f"{title} 1/{one_in}: 1/{side**2 / touched:.1f} touched", scan, "gray", 1.0),
             (f"restored, {error:.1f} %", estimate, "gray", 1.0),
             ("90 % interval", interval, "magma", float(np.percentile(interval, 99.5))),
         )
-        radius = max(12.0, 1.2 * float(np.sqrt(one_in)) * 2)
+        radius = max(20.0, 3.0 * float(np.sqrt(one_in)))
         circles = least_known(interval, radius)
         for column, (name, picture, colours, top) in enumerate(pictures):
             panel = axes[row, column]
@@ -102,5 +104,5 @@ def _draw(path: Path, kind: str, title: str, micrographs: Sequence[NDArray[Any]]
             panel.set_axis_off()
             if column != 1:
                 for y, x in circles:
-                    panel.add_patch(Circle((x, y), radius, fill=False, color="tab:cyan", linewidth=1.0))
-    figure.savefig(path, dpi=72)
+                    panel.add_patch(Circle((x, y), radius, fill=False, color="tab:cyan", linewidth=1.4))
+    figure.savefig(path, dpi=60)

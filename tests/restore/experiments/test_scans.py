@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from restore.evaluation.subjects import Subject
 from restore.experiments.scans import draw_scans, least_known
 
 
@@ -27,6 +28,6 @@ def test_no_circle_stands_where_all_is_known_alike() -> None:
 def test_scans_are_drawn_for_both_kinds_of_path(tmp_path: Path) -> None:
     y, x = np.mgrid[:256, :256]
     picture = (np.sin(x / 9) * np.cos(y / 7) + x / 256).astype(np.float32)
-    drawn = draw_scans(tmp_path, [picture])
+    drawn = draw_scans(tmp_path, [Subject("waves", "drawn", picture)])
     assert [path.name for path in drawn] == ["poster-scans-grid.png", "poster-scans-spiral.png"]
     assert all(path.stat().st_size > 10_000 for path in drawn)
