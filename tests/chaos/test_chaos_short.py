@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.chaos.lies import run_lies
 from benchmarks.chaos.orders import run_orders
 from benchmarks.chaos.rig import Rig
 
@@ -70,3 +71,14 @@ def test_nothing_is_lost_and_nothing_exposed_twice_whatever_fails(tmp_path: Path
     assert figures["samples_lost"] == figures["samples_exposed_twice"] == figures["samples_recorded_unexposed"] == 0
     lost_apart = figures["samples_lost_with_a_killed_microscope"]
     assert figures["samples_recorded"] == figures["samples_exposed"] - lost_apart
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(200)
+def test_a_lying_instrument_gets_no_sample_exposed_after_a_confirmed_blank_and_passes_no_limit() -> None:
+    rows = run_lies(
+        ["an instrument does not return from blanking for 2 s", "an instrument counts five times what it stated"]
+    )
+    for row in rows:
+        assert (row["told"], row["problems"]) == (1, []), row
+        assert (row["exposed_after"], row["exposed_twice"], row["second_starts"], row["limits_passed"]) == (0, 0, 0, 0)
