@@ -152,14 +152,18 @@ class Capacity(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     chunks: int
 
     @classmethod
-    def of(cls, paths: Iterable[ScanPath]) -> Capacity:
-        """Room for one frame along each of ``paths``, repeats being stored once."""
+    def of(cls, paths: Iterable[ScanPath], durations_us: Iterable[float] | None = None) -> Capacity:
+        """Room for one frame along each of ``paths``, repeats being stored once.
+
+        ``durations_us`` are theirs, or longer; without them each path is expanded to know.
+        """
         frames = samples = path_samples = recipe_bytes = chunks = 0
         seen: set[str] = set()
+        known = None if durations_us is None else iter(durations_us)
         for path in paths:
             frames += 1
             samples += path.count
-            chunks += chunk_rows(path.count, path.duration_us)
+            chunks += chunk_rows(path.count, path.duration_us if known is None else next(known))
             if path.path_id not in seen:
                 seen.add(path.path_id)
                 path_samples += path.count

@@ -21,6 +21,7 @@ from scancontrol.recording.writer import RecordingWriter
 __all__ = ["capacity_of", "file_name", "header_of", "plain_name", "record_plan"]
 
 _FRAMES_EXPANDED = 64
+_LONGER = 1.1
 _REGION_BYTES = 160  # by which a recipe grows at most when its region is moved, or its pattern turned
 
 
@@ -36,20 +37,26 @@ def capacity_of(planned: PlannedScan, paths_vary: bool = False) -> Capacity:
     changing = any(pattern.changes_per_frame for pattern in plan.patterns)
     if not (changing or paths_vary):
         paths = [planned.path(frame) for frame in range(min(cycle, plan.frames))]
-        one = Capacity.of(paths)
+        durations_us = [planned.patterns[frame].duration_us for frame in range(len(paths))]
+        one = Capacity.of(paths, durations_us)
         counts = [len(range(i, plan.frames, cycle)) for i in range(len(paths))]
         return msgspec.structs.replace(
             one,
             frames=plan.frames,
             samples=sum(path.count * count for path, count in zip(paths, counts, strict=True)),
-            chunks=sum(Capacity.of([path]).chunks * count for path, count in zip(paths, counts, strict=True)),
+            chunks=sum(
+                chunk_rows(path.count, duration_us) * count
+                for path, duration_us, count in zip(paths, durations_us, counts, strict=True)
+            ),
         )
     sampled = [planned.path(frame) for frame in range(min(_FRAMES_EXPANDED, plan.frames))]
-    exact = Capacity.of([] if paths_vary else sampled)
+    # A pattern with another seed or turned takes about as long as the one whose figures are known.
+    durations_us = [_LONGER * planned.patterns[frame % cycle].duration_us for frame in range(len(sampled))]
+    exact = Capacity.of([], []) if paths_vary else Capacity.of(sampled, durations_us)
     more = plan.frames - exact.frames
     if more == 0:
         return exact
-    longest = int(1.1 * max(path.count for path in sampled)) + 1
+    longest = int(_LONGER * max(path.count for path in sampled)) + 1
     recipe = max(len(msgspec.json.encode(path.recipe)) for path in sampled) + _REGION_BYTES
     return Capacity(
         frames=plan.frames,
@@ -57,7 +64,7 @@ def capacity_of(planned: PlannedScan, paths_vary: bool = False) -> Capacity:
         paths=exact.paths + more,
         path_samples=exact.path_samples + more * longest,
         recipe_bytes=exact.recipe_bytes + more * recipe,
-        chunks=exact.chunks + more * chunk_rows(longest, 1.1 * max(path.duration_us for path in sampled)),
+        chunks=exact.chunks + more * chunk_rows(longest, max(durations_us)),
     )
 
 
