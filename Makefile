@@ -7,7 +7,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/installed
 
-.PHONY: install demo test test-fast lint bench poster chaos soak lock audit clean
+.PHONY: install demo docs test test-fast lint bench poster chaos soak lock audit clean
 
 install: $(STAMP)
 
@@ -45,6 +45,11 @@ bench: install
 # The poster's experiments on IMAGES (a manifest or folder; simulated specimens if none), into runs/poster; goes on where it was.
 poster: install
 	$(BIN)/python -m restore.experiments $(if $(IMAGES),--images $(IMAGES)) --out runs/poster --jobs $(or $(JOBS),1)
+
+# The documents and the reference of the API as a site: build/docs/index.html
+docs: install
+	$(BIN)/pip install --quiet --editable ".[docs]"
+	$(BIN)/python -m sphinx --quiet -W --keep-going docs build/docs
 
 chaos: install
 	$(BIN)/python -m benchmarks.chaos --scans 210 --orders 3 --lies
