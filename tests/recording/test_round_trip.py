@@ -170,7 +170,9 @@ def test_hyperspys_own_reader_finds_calibrated_axes_units_and_metadata(tmp_path:
             recording.write_partial(frame, images[frame])
             recording.write_restoration(frame, images[1 - frame], images[frame], HARMONIC)
     signals = {s["metadata"]["General"]["title"]: s for s in hspy.file_reader(tmp_path / "a.hspy")}
-    assert set(signals) == {f"test scan: {n}" for n in ("raw samples", "partial frames", "restorations", "intervals")}
+    pictures = ("partial frames", "restorations", "intervals")
+    names = ("raw samples", *pictures, *(f"{name} BF" for name in pictures))
+    assert set(signals) == {f"test scan: {name}" for name in names}
     partial, raw = signals["test scan: partial frames"], signals["test scan: raw samples"]
     np.testing.assert_array_equal(partial["data"], np.stack(images))
     np.testing.assert_array_equal(signals["test scan: restorations"]["data"], np.stack(images[::-1]))
@@ -182,7 +184,9 @@ def test_hyperspys_own_reader_finds_calibrated_axes_units_and_metadata(tmp_path:
     column = partial["metadata"]["Acquisition_instrument"]["TEM"]
     assert (column["beam_energy"], column["beam_current"], column["dwell_time"]) == (200.0, 0.02, 2e-6)
     assert (column["microscope"], column["acquisition_mode"]) == ("bench STEM", "STEM")
-    assert column["Detector"]["detector_type"] == "HAADF, BF"
+    assert column["Detector"]["detector_type"] == "HAADF", "of a picture, the detector that it is of"
+    samples = raw["metadata"]["Acquisition_instrument"]["TEM"]
+    assert samples["Detector"]["detector_type"] == "HAADF, BF"
     assert column["Detector"]["HAADF"]["inner_mrad"] == 68.0
     assert column["Detector"]["HAADF"]["counts_per_electron"] == 1.0
     assert (column["Stage"]["y"], column["Stage"]["x"]) == (2e-3, -1e-3)
