@@ -43,3 +43,14 @@ def test_a_container_is_made_of_what_there_is_and_its_command_is_one(file: Path)
     command = [word for line in words for word in line]
     if command[0] == "scancontrol":
         assert build_parser().parse_args(command[1:]).command == "daemon"
+
+
+_PAGES = (ROOT / "README.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").rglob("*.md")))
+
+
+@pytest.mark.parametrize("page", _PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_link_and_picture_leads_somewhere(page: Path) -> None:
+    text = re.sub(r"^```.*?^```|`[^`\n]+`", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if not target.startswith(("http:", "https:", "#")):
+            assert (page.parent / target.split("#")[0]).exists(), target

@@ -46,7 +46,8 @@ def _parser() -> argparse.ArgumentParser:
         description=__doc__,
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    parser.add_argument("--out", type=Path, required=True, help="folder of the runs, the table and the figures")
+    parser.add_argument("--out", type=Path, default=Path("runs/poster"), help="of the runs, the table and the figures")
+    parser.add_argument("--list", action="store_true", help="print the experiments, each with those that it needs")
     parser.add_argument("--images", type=Path, help="manifest or folder; simulated specimens if not given")
     parser.add_argument(
         "--holdout", default="", help="specimen groups to measure on, comma-separated; some if not given"
@@ -197,6 +198,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(given)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     try:
+        if options.list:
+            sys.stdout.write("".join(f"{e.name} {' '.join(sorted(e.needs(_scale(options))))}\n" for e in EXPERIMENTS))
+            return 0
         return _one(options) if options.run else _all(options, given)
     except (ScanControlError, OSError) as error:
         sys.stderr.write(f"restore.experiments: {error}\n")

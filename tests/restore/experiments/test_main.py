@@ -21,6 +21,14 @@ def test_an_unknown_experiment_is_refused(tmp_path: Path, capsys: pytest.Capture
     assert "choose from alrc" in capsys.readouterr().err
 
 
+def test_experiments_are_listed_with_what_they_need(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--list"]) == 0
+    needs = {line.split()[0]: line.split()[1:] for line in capsys.readouterr().out.splitlines()}
+    assert (needs["huber"], needs["adversarial"]) == ([], ["alrc"])
+    assert main(["--list", "--steps", "8", "--warm-steps", "4"]) == 0
+    assert "huber warm\n" in capsys.readouterr().out
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(400)  # four processes that import torch, on a busy machine
 def test_runs_fail_alone_and_are_drawn_again_without_training(images: Path, tmp_path: Path) -> None:
