@@ -212,11 +212,16 @@ class _Server:
     def _watch(self, now_ns: int) -> None:
         """Tell the blanker who was heard, and the protocol what the blanker did."""
         self._blanker.heard(self._protocol.heard_ns)
+        self._notice_trip(now_ns)
+        self._protocol.beam_trouble(self._blanker.trouble, now_ns)
+
+    def _notice_trip(self, now_ns: int) -> bool:
+        """Tell the protocol if the dead man has acted; whether he has."""
         trip = self._blanker.take_trip()
         if trip:
             self._protocol.heartbeat_lost(trip, now_ns)
             self._blanker.blank()  # whatever this loop was held up by may have lit the beam
-        self._protocol.beam_trouble(self._blanker.trouble, now_ns)
+        return bool(trip)
 
     def _use_new_key(self, key: tuple[bytes, bytes]) -> None:
         """Doses, and samples that nobody has acknowledged, stay; every client has to connect again."""
@@ -260,7 +265,9 @@ class _Server:
         log.info("frame %d from sample %d", action.frame, action.first_index)
         self._blanker.heard(self._protocol.heard_ns)
         if not self._blanker.light():
-            self._protocol.failed("the beam is going off, nothing may begin now", time.monotonic_ns())
+            now_ns = time.monotonic_ns()
+            if not self._notice_trip(now_ns):
+                self._protocol.failed("the beam is going off, nothing may begin now", now_ns)
             return
         self._guarded(self._instrument.begin, action.path, action.first_index, action.frame)
 

@@ -109,6 +109,24 @@ def test_a_driver_that_holds_the_loop_cannot_hold_the_beam():
         assert "held up" in end.message
 
 
+def test_a_frame_that_would_begin_after_the_dead_man_has_acted_is_interrupted_and_is_no_fault():
+    class HeldAtTheEnd(Steady):
+        def read(self, max_samples: int) -> Block | None:
+            reading, block = self.path is not None, super().read(max_samples)
+            if reading and self.path is None:
+                time.sleep(0.8)  # with the frame's last samples in hand
+            return block
+
+    with hosted(HeldAtTheEnd()) as address, MicroscopeLink(address) as link:
+        link.connect(10)
+        path_id = link.register(RECIPE)
+        link.start(path_id, 1, 0)
+        link.start(path_id, 1, 1)
+        first, second = end_of(link), end_of(link)
+        assert (first.frame, first.next_index) == (0, 256 * 256)
+        assert (second.frame, second.reason) == (1, "heartbeat_lost"), "so that it goes on by itself"
+
+
 def test_blanking_that_fails_is_repeated_shown_as_beam_on_and_nothing_is_accepted_meanwhile():
     instrument = Steady()
     with hosted(instrument) as address, MicroscopeLink(address) as link:
