@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 import msgspec
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
+from restore.estimate.changes import Changes, find_changes
 from restore.estimate.drift import Drift, Known, measure_drift
 from restore.gridding import FrameGeometry
 from restore.restorer import Before, Movement, Restoration
@@ -27,12 +27,6 @@ _UNFORETOLD_PX = 2.5  # standard deviation of a movement of which nothing is kno
 _UNSTEADY_PX = 0.3  # by which the movement changes from one frame to the next
 _SHARED = 12.0  # samples that share an error of the estimate, at least: neighbouring rows of a grid do too
 _LOST_PX = 3.0  # a movement known no better than this places no sample
-_CHANGED = 6.0  # mean square deviation of a cell's samples from which on it has changed
-_CHANGED_BESIDE = 3.0  # and of a neighbour of such a cell
-_SPREAD = 2  # cells, as far as neighbours are looked at
-_CLIPPED = 16.0  # squared deviation that one sample can say at most: an outlier is no change
-_FEWEST = 3  # samples of a cell that can say so
-_ALL_CHANGED = 0.4  # share of the cells from which on the frame is another one
 _BEGUN_ANEW = 0.05  # share of the field that has changed from which on nothing else is taken over either
 _OLD = 0.5  # weight of a sample of the frame before against one of this frame, on the same pixel
 
@@ -141,13 +135,12 @@ class Stream:
         drift = self._measure(number, values, geometry, known)
         if drift.sd_px > _LOST_PX:
             return replace(alone, drift=drift, forgotten=1.0)
-        cell, changed = self._changed(values, geometry, known, drift)
-        share = float(changed.float().mean())
-        if share > _ALL_CHANGED:
+        changes = find_changes(values, geometry, known, drift)
+        if changes.everything:
             return replace(alone, drift=drift, forgotten=1.0)
-        older = self._left(number, drift.moved(values), cell, changed)
+        older = self._left(number, drift.moved(values), changes)
         if older is None:
-            return replace(alone, drift=drift, forgotten=share)
+            return replace(alone, drift=drift, forgotten=changes.share)
         ages = number - older.number
         frames = 1 + int((torch.bincount(ages, minlength=self.frames) > 0).sum())
         return Recalled(
@@ -157,23 +150,18 @@ class Stream:
             frames=frames,
             age=int(ages.max()),
             drift=drift,
-            forgotten=share,
+            forgotten=changes.share,
             older=older,
-            before=self._before(frames, drift, cell, changed),
+            before=self._before(frames, drift, changes),
         )
 
-    def _before(self, frames: int, drift: Drift, cell: int, changed: Tensor) -> Before | None:
+    def _before(self, frames: int, drift: Drift, changes: Changes) -> Before | None:
         """What was carried, unless more is known now than it was made of, or too much is different."""
         carried = self._carried
-        if carried is None or self._shape is None or frames > carried.frames:
+        if carried is None or self._shape is None or frames > carried.frames or changes.share > _BEGUN_ANEW:
             return None
-        share = float(changed.float().mean())
-        if share > _BEGUN_ANEW:
-            return None
-        rows, cols = self._shape
-        where = changed.repeat_interleave(cell, 0).repeat_interleave(cell, 1)[:rows, :cols] if share > 0 else None
         gain, shift = carried.scale / self._scale, (carried.centre - self._centre) / self._scale
-        return Before(carried.what, Movement(drift.y_px, drift.x_px, gain, shift), where)
+        return Before(carried.what, Movement(drift.y_px, drift.x_px, gain, shift), changes.pixels(self._shape))
 
     def _into_units(self, centre: float, scale: float) -> None:
         """Bring what is remembered into the units in which a reading is ``centre + scale · value``."""
@@ -224,29 +212,7 @@ class Stream:
         deviation = min(self._speed_sd * gap, 2 * _UNFORETOLD_PX)
         return measure_drift(values, geometry.places, known, foretold, deviation, shared)
 
-    @staticmethod
-    def _changed(values: Tensor, geometry: FrameGeometry, known: Known, drift: Drift) -> tuple[int, Tensor]:
-        """Side of a cell in pixels, and the cells of the new frame whose samples contradict the last estimate."""
-        rows, cols = geometry.shape
-        cell = max(4, round(2 / math.sqrt(max(geometry.touched, 1e-4))))
-        grid = (-(-rows // cell), -(-cols // cell))
-        before = geometry.places - drift.moved(values)
-        inside = ((before >= 0) & (before <= before.new_tensor((rows - 1, cols - 1)))).all(1) & (geometry.dwell > 0)
-        level, down, right, deviation = known.at(before[inside])
-        unsure = (down.square() + right.square()) * drift.sd_px**2
-        off = (values[inside] - level) / (deviation.square() + unsure).sqrt()
-        at = geometry.index[inside]
-        place = (at // cols // cell) * grid[1] + at % cols // cell
-        count = off.new_zeros(grid[0] * grid[1]).index_add_(0, place, torch.ones_like(off))
-        total = torch.zeros_like(count).index_add_(0, place, off.square().clamp_max(_CLIPPED))
-        count, total = count.view(grid), total.view(grid)
-        changed = (count >= _FEWEST) & (total > _CHANGED * count)
-        doubtful = total >= _CHANGED_BESIDE * count  # also where no sample fell
-        for _ in range(_SPREAD):
-            changed = changed | (doubtful & (F.max_pool2d(changed.float()[None, None], 3, 1, 1)[0, 0] > 0))
-        return cell, changed
-
-    def _left(self, number: int, moved: Tensor, cell: int, changed: Tensor) -> _Samples | None:
+    def _left(self, number: int, moved: Tensor, changes: Changes) -> _Samples | None:
         """What is left of older frames inside the field and where nothing has changed, moved on."""
         kept = self._kept
         if kept is None:
@@ -254,6 +220,5 @@ class Stream:
         places = kept.places + moved
         at = (places + 0.5).floor().long()
         inside = ((at >= 0) & (at < at.new_tensor(self._shape))).all(1) & (number - kept.number < self.frames)
-        at = torch.minimum(at.clamp_min(0) // cell, at.new_tensor(changed.shape) - 1)
-        chosen = (inside & ~changed.flatten()[at[:, 0] * changed.shape[1] + at[:, 1]]).nonzero()[:, 0]
+        chosen = (inside & ~changes.at(at)).nonzero()[:, 0]
         return replace(kept, places=places).where(chosen) if len(chosen) else None

@@ -1,5 +1,7 @@
 // The figures beside the pictures: one status snapshot in, text out.
 
+import { showDrift } from './drift.js';
+
 const byId = (id) => document.getElementById(id);
 const NONE = '–';
 
@@ -148,6 +150,7 @@ export function showStatus(status, restoration, range) {
   put('lost', `${count(lost)} · ${count(late)}`, lost ? 'bad' : late ? 'warn' : 'good');
   restorer(status, restoration);
   expectedError(restoration, range);
+  showDrift(status.drift);
   microscope(status);
   put('origin', 'simulated microscope');
   byId('origin').hidden = status.microscope.origin !== 'simulation';

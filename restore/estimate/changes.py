@@ -1,0 +1,86 @@
+"""Where a new frame contradicts the last estimate of the specimen by more than its place: what changed meanwhile.
+
+An estimate's interval is right on average and not everywhere, and the errors of neighbouring samples are one error. So
+deviations are measured against those of most samples of this very frame, and cells of a drawn path, whose samples lie
+along one arc, have to deviate farther. A frame is another one altogether only if, beyond that, the estimate tells
+hardly more of its samples than their mean does.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from restore.estimate.drift import Drift, Known
+from restore.gridding import FrameGeometry
+
+__all__ = ["Changes", "find_changes"]
+
+_CHANGED = 6.0  # mean square deviation of a cell's samples from which on it has changed
+_CHANGED_ALONG = 9.0  # the same along an arc
+_BESIDE = 0.5  # of that, in a neighbour of such a cell
+_SPREAD = 2  # cells, as far as neighbours are looked at
+_CLIPPED = 16.0  # squared deviation that one sample can say at most: an outlier is no change
+_FEWEST = 3  # samples of a cell that can say so
+_NORMAL = 1.4826  # deviations over the median absolute one
+_ANOTHER = 0.4  # share of the cells that contradict what was told of the estimate, in another frame
+_TELLS_NOTHING = 0.8  # share of the samples' variance that an estimate of something else leaves
+
+
+@dataclass(frozen=True)
+class Changes:
+    """Cells of ``cell`` pixels a side, (n, m) bool, and whether the frame as a whole is of something else."""
+
+    cell: int
+    where: Tensor
+    everything: bool
+
+    @property
+    def share(self) -> float:
+        """Of the field, that has changed."""
+        return 1.0 if self.everything else float(self.where.float().mean())
+
+    def pixels(self, shape: tuple[int, int]) -> Tensor | None:
+        """Where, bool (rows, cols); None if nowhere."""
+        if not bool(self.where.any()):
+            return None
+        return self.where.repeat_interleave(self.cell, 0).repeat_interleave(self.cell, 1)[: shape[0], : shape[1]]
+
+    def at(self, pixel: Tensor) -> Tensor:
+        """Whether pixels (n, 2) have changed, bool (n,); those outside are looked up at the edge."""
+        place = torch.minimum(pixel.clamp_min(0) // self.cell, pixel.new_tensor(self.where.shape) - 1)
+        return self.where.flatten()[place[:, 0] * self.where.shape[1] + place[:, 1]]
+
+
+def find_changes(values: Tensor, geometry: FrameGeometry, known: Known, drift: Drift) -> Changes:
+    """What the samples (n,) of a new frame contradict of the last estimate, once it is moved by the drift."""
+    rows, cols = geometry.shape
+    cell = max(4, round(2 / math.sqrt(max(geometry.touched, 1e-4))))
+    grid = (-(-rows // cell), -(-cols // cell))
+    before = geometry.places - drift.moved(values)
+    inside = ((before >= 0) & (before <= before.new_tensor((rows - 1, cols - 1)))).all(1) & (geometry.dwell > 0)
+    inside = inside.nonzero()[:, 0]
+    if len(inside) == 0:  # nothing of the field is left
+        return Changes(cell, torch.ones(grid, dtype=torch.bool, device=values.device), True)
+    level, down, right, deviation = known.at(before[inside])
+    unsure = (down.square() + right.square()) * drift.sd_px**2
+    missed = values[inside] - level
+    off = missed / (deviation.square() + unsure).sqrt()
+    usual = max(1.0, _NORMAL * float(off.abs().median()))
+    at = geometry.index[inside]
+    place = (at // cols // cell) * grid[1] + at % cols // cell
+    count, told, scaled = off.new_zeros(3, grid[0] * grid[1])
+    count.index_add_(0, place, torch.ones_like(off))
+    told.index_add_(0, place, off.square().clamp_max(_CLIPPED))
+    scaled.index_add_(0, place, (off / usual).square().clamp_max(_CLIPPED))
+    counted, most = count >= _FEWEST, _CHANGED_ALONG if geometry.is_drawn else _CHANGED
+    left = float(missed.square().mean() / values[inside].var().clamp_min(1e-30))
+    another = float((counted & (told > _CHANGED * count)).float().mean()) > _ANOTHER and left > _TELLS_NOTHING
+    changed, doubtful = (counted & (scaled > most * count)).view(grid), (scaled >= _BESIDE * most * count).view(grid)
+    for _ in range(_SPREAD):  # also where no sample fell
+        changed = changed | (doubtful & (F.max_pool2d(changed.float()[None, None], 3, 1, 1)[0, 0] > 0))
+    return Changes(cell, changed, another)
