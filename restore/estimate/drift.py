@@ -4,7 +4,7 @@ The new samples are compared with the last estimate, each counting by how well t
 over whole pixels by Fourier transforms (weighted matching), then by Gauss–Newton steps that forgive outliers. What was
 foretold is a prior; of several places that fit about as well, as a lattice has one in each period, the one nearest to
 it is taken: the smallest step that explains the samples. Neighbouring samples share the estimate's errors, so the
-uncertainty is that of stretches of the path, not of single samples (the "sandwich" of clustered errors).
+uncertainty is that of blocks of the field, not of single samples (the "sandwich" of clustered errors).
 
 References:
     Guizar-Sicairos, Thurman & Fienup, Opt. Lett. 33 (2008) 156 (sub-pixel registration by transform and refinement).
@@ -14,6 +14,7 @@ References:
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -36,7 +37,7 @@ _CANDIDATES = 3
 _AS_GOOD = 4.0  # a fit whose log likelihood is within this of the best one is as good
 _FITS = 1.4  # misfit up to which what was foretold explains the samples, and nothing farther away is looked for
 _LEAST = 0.5  # of the median deviation, which every deviation has at least
-_STRETCHES = 64  # of the path, which are taken to err independently
+_BLOCKS = 8  # by so many blocks of the field, which are taken to err independently
 
 
 @dataclass(frozen=True)
@@ -121,6 +122,9 @@ def measure_drift(
         _descend(values, places, known, start, prior, foretold_sd, shared)
         for start in _candidates(values, places, known, prior)
     ]
+    fits = [fit for fit in fits if math.isfinite(fit.unexplained + fit.drift.sd_px)]
+    if not fits:  # of what was known before nothing can be compared
+        return Drift(*foretold, math.inf, math.inf)
     count = min(fit.count for fit in fits)
     costs = [0.5 * count * fit.unexplained + 0.5 * _away(fit.drift, foretold) / foretold_sd**2 for fit in fits]
     as_good = [fit.drift for fit, cost in zip(fits, costs, strict=True) if cost <= min(costs) + _AS_GOOD]
@@ -180,6 +184,8 @@ def _descend(
     """Gauss–Newton from ``start``; outliers count less, and what was foretold holds it where samples say nothing."""
     extent = values.new_tensor(known.estimate.shape)
     moved = start
+    part = (places * (_BLOCKS / extent)).long().clamp(0, _BLOCKS - 1)
+    block = part[:, 0] * _BLOCKS + part[:, 1]
     pull = torch.eye(2, dtype=values.dtype, device=values.device) / foretold_sd**2
     for _ in range(_STEPS):
         at = places - moved
@@ -191,9 +197,9 @@ def _descend(
         slope = -torch.stack((down, right), 1) / deviation[:, None]  # of the prediction, by the movement
         normal = (slope * weight[:, None]).T @ slope
         each = slope * (weight * scaled)[:, None]
-        stretches = torch.stack([part.sum(0) for part in each.tensor_split(_STRETCHES)])
-        stretches = stretches - stretches.mean(0)
-        shared = ((stretches.T @ stretches).trace() / normal.trace().clamp_min(1e-30)).clamp_min(least_shared)
+        blocks = each.new_zeros(_BLOCKS**2, 2).index_add_(0, block, each)
+        blocks = blocks - blocks.mean(0)
+        shared = (blocks.square().sum() / normal.trace().clamp_min(1e-30)).clamp_min(least_shared)
         precision = normal / shared + pull
         step = torch.linalg.solve(precision, each.sum(0) / shared + pull @ (prior - moved))
         moved = moved + step * (2.0 / step.norm().clamp_min(2.0))

@@ -26,6 +26,7 @@ _DEVIATIONS = 1.645  # of the half-width of a 90 % interval
 _UNFORETOLD_PX = 2.5  # standard deviation of a movement of which nothing is known
 _UNSTEADY_PX = 0.3  # by which the movement changes from one frame to the next
 _SHARED = 12.0  # samples that share an error of the estimate, at least: neighbouring rows of a grid do too
+_SHARED_ALONG = 4.0  # likewise along a drawn path, in pixels that it leaves out beside each that it touches
 _LOST_PX = 3.0  # a movement known no better than this places no sample
 _BEGUN_ANEW = 0.05  # share of the field that has changed from which on nothing else is taken over either
 _OLD = 0.5  # weight of a sample of the frame before against one of this frame, on the same pixel
@@ -133,7 +134,7 @@ class Stream:
         if known is None or geometry.shape != self._shape or number <= self._newest:
             return alone
         drift = self._measure(number, values, geometry, known)
-        if drift.sd_px > _LOST_PX:
+        if not drift.sd_px <= _LOST_PX:
             return replace(alone, drift=drift, forgotten=1.0)
         changes = find_changes(values, geometry, known, drift)
         if changes.everything:
@@ -198,7 +199,7 @@ class Stream:
 
     def _foretell(self, recalled: Recalled) -> None:
         drift, gap = recalled.drift, recalled.number - self._newest
-        if drift is None or drift.sd_px > _LOST_PX:
+        if drift is None or not drift.sd_px <= _LOST_PX:
             self._speed, self._speed_sd = (0.0, 0.0), _UNFORETOLD_PX
             return
         self._speed = (drift.y_px / gap, drift.x_px / gap)
@@ -207,8 +208,8 @@ class Stream:
     def _measure(self, number: int, values: Tensor, geometry: FrameGeometry, known: Known) -> Drift:
         gap = number - self._newest
         foretold = (self._speed[0] * gap, self._speed[1] * gap)
-        # An error of the estimate reaches as far as the gaps of the path: so many samples of a drawn one lie in it.
-        shared = max(_SHARED, 1 / max(geometry.touched, 1e-4)) if geometry.is_drawn else _SHARED
+        # An error of the estimate reaches as far as the gaps of the path, and into the arcs beside them.
+        shared = max(_SHARED, _SHARED_ALONG / max(geometry.touched, 1e-4)) if geometry.is_drawn else _SHARED
         deviation = min(self._speed_sd * gap, 2 * _UNFORETOLD_PX)
         return measure_drift(values, geometry.places, known, foretold, deviation, shared)
 

@@ -22,6 +22,7 @@ _SCRIPTS = (
     "app",
     "colour",
     "controls",
+    "drift",
     "figures",
     "fourier",
     "frames",

@@ -98,3 +98,11 @@ def test_the_movement_does_not_depend_on_the_detectors_gain_and_offset() -> None
     once = measure_drift(values, path.places, before)
     gained = measure_drift(4 * values + 300, path.places, Known(4 * before.estimate + 300, 4 * before.deviation))
     assert off(gained, (once.y_px, once.x_px)) < 1e-2
+
+
+def test_where_nothing_is_known_before_no_movement_is_told() -> None:
+    places = torch.rand(500, 2) * 60
+    nothing = torch.full((64, 64), torch.nan)
+    drift = measure_drift(torch.rand(500), places, Known(nothing, torch.ones(64, 64)), (1.0, 2.0))
+    assert (drift.y_px, drift.x_px) == (1.0, 2.0)
+    assert drift.sd_px == float("inf")

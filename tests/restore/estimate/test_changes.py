@@ -1,0 +1,64 @@
+"""What changed is told from an estimate that is wrong here and there, and a frame of something else from both."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from scipy.ndimage import gaussian_filter
+
+from restore.estimate.changes import Changes, find_changes
+from restore.estimate.drift import Drift, Known
+from restore.gridding import FrameGeometry
+from scancontrol.paths import Archimedean, CoverageGoal, JitteredGrid, PathRecipe, expand
+
+SIDE = 128
+STILL = Drift(0.0, 0.0, 0.01, 1.0)
+PATTERNS = {
+    "jittered": JitteredGrid(coverage=CoverageGoal(value=0.1)),
+    "spiral": Archimedean(coverage=CoverageGoal(value=0.1)),
+}
+
+
+def specimen(seed: int = 0) -> np.ndarray:
+    rough = gaussian_filter(np.random.default_rng(seed).standard_normal((SIDE, SIDE)), 4.0)
+    return (rough / rough.std()).astype(np.float32)
+
+
+def changes(pattern: str, field: np.ndarray, wrong: float, said: float) -> Changes:
+    """Of a field, after an estimate of ``specimen()`` that is wrong by so much, in patches, and says so much."""
+    error = gaussian_filter(np.random.default_rng(7).standard_normal((SIDE, SIDE)), 3.0)
+    estimate = torch.from_numpy(specimen() + wrong * (error / error.std()).astype(np.float32))
+    path = expand(PathRecipe(pattern=PATTERNS[pattern], shape=(SIDE, SIDE), fov_nm=10.0, dwell_us=1.0))
+    geometry = FrameGeometry.from_path(path)
+    values = torch.from_numpy(field.ravel())[geometry.index]
+    return find_changes(values, geometry, Known(estimate, torch.full_like(estimate, said)), STILL)
+
+
+@pytest.mark.parametrize("pattern", PATTERNS)
+@pytest.mark.parametrize("said", [0.2, 0.05], ids=["honest", "four times too sure"])
+def test_an_estimate_that_errs_more_than_it_said_is_no_change_of_the_specimen(pattern: str, said: float) -> None:
+    found = changes(pattern, specimen(), 0.2, said)
+    assert not found.everything
+    assert found.share < 0.03
+
+
+@pytest.mark.parametrize("pattern", PATTERNS)
+@pytest.mark.parametrize("said", [0.2, 0.05], ids=["honest", "four times too sure"])
+def test_a_place_that_changed_is_found_there_and_hardly_anywhere_else(pattern: str, said: float) -> None:
+    field = specimen()
+    field[40:70, 50:80] += 3.0
+    found = changes(pattern, field, 0.2, said)
+    where = found.pixels((SIDE, SIDE))
+    assert where is not None
+    assert where.shape == (SIDE, SIDE)
+    assert where[43:67, 53:77].float().mean() > 0.9
+    assert found.share < 0.15
+    assert bool(found.at(torch.tensor([[55, 65]])))
+    assert not bool(found.at(torch.tensor([[110, 20]])))
+
+
+@pytest.mark.parametrize("pattern", PATTERNS)
+def test_another_specimen_is_one_and_a_poor_estimate_of_the_same_is_not(pattern: str) -> None:
+    assert changes(pattern, specimen(5), 0.2, 0.2).everything
+    assert not changes(pattern, specimen(), 0.6, 0.1).everything
