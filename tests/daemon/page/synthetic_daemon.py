@@ -1,7 +1,8 @@
 """A daemon's worth of views without a daemon: spiral frames of a synthetic specimen through the real hub.
 
 Used by the browser tests and, by hand, to work on the page: ``PYTHONPATH=tests/kit python
-tests/daemon/page/synthetic_daemon.py`` prints a link and scans until Ctrl-C. It obeys the page's commands, so buttons do what they say.
+tests/daemon/page/synthetic_daemon.py`` prints a link and scans until Ctrl-C. It obeys the page's commands, so buttons
+do what they say.
 """
 
 from __future__ import annotations
