@@ -1,8 +1,8 @@
 """An instrument that lies, hosted in a process of its own: ``python -m benchmarks.chaos.liar LIE LOG``.
 
 Its beam is honest: what it exposes goes by the clock, whoever reads, and every stretch is noted in ``LOG`` as it
-happens, ``{"begin": FRAME, "first": INDEX}`` and ``{"exposed": SAMPLES, "worst_area_e_per_a2": DOSE SO FAR}``. What it
-tells is not.
+happens, ``{"begin": FRAME, "first": INDEX}`` and ``{"exposed": SAMPLES, "frame": FRAME, "first": INDEX,
+"worst_area_e_per_a2": DOSE SO FAR}``. What it tells is not.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import json
 import math
 import threading
 import time
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,7 +73,7 @@ class Liar:
         self._path: ScanPath | None = None
         self._cells: PathCells | None = None
         self._lit_since: float | None = None
-        self._first = self._done = self._read = 0  # indices
+        self._frame = self._first = self._done = self._read = 0  # the latter three are indices
         self._map = np.zeros(1)
         self._ending = threading.Event()
         self._blanked = 0
@@ -81,11 +82,14 @@ class Liar:
 
     def begin(self, path: ScanPath, first_index: int, frame: int) -> None:
         """Honest, or an error with the beam on."""
+        cells = PathCells(path)
         with self._lock:
-            self._path, self._cells = path, PathCells(path)
-            self._first = self._done = self._read = first_index
+            self._look()  # a beam that was on until now has exposed what it has
+            self._path, self._cells = path, cells
+            self._frame, self._first = frame, first_index
+            self._done = self._read = first_index
+            self._log.write(json.dumps({"begin": frame, "first": first_index}) + "\n")
             self._lit_since = time.monotonic()
-        self._log.write(json.dumps({"begin": frame, "first": first_index}) + "\n")
         if self._lie.begin_fails:
             raise RuntimeError("it did not work")
 
@@ -117,6 +121,7 @@ class Liar:
             if self._blanked == 1:
                 time.sleep(self._lie.blank_hangs_s)
         with self._lock:
+            self._look()
             self._lit_since = None
 
     def close(self) -> None:
@@ -142,7 +147,13 @@ class Liar:
             if len(self._map) != cells.rows * 64:
                 self._map = np.zeros(cells.rows * 64)
             self._map[where] += us * (CURRENT_PA * ELECTRONS_PER_PA_US * self._lie.overcount / cells.cell_a2)
-            line = {"exposed": done - self._done, "worst_area_e_per_a2": float(self._map.max())}
+            worst = float(self._map.max())
+            line = {
+                "exposed": done - self._done,
+                "frame": self._frame,
+                "first": self._done,
+                "worst_area_e_per_a2": worst,
+            }
             self._log.write(json.dumps(line) + "\n")
             self._done = done
         if done == path.count:
@@ -171,17 +182,13 @@ def begun(log: Path) -> bool:
 
 
 def exposed_twice(log: Path) -> int:
-    """Samples that were begun with again although they had been exposed; a frame goes on where it was."""
-    reached: dict[int, int] = {}
-    frame = again = 0
+    """Times that a sample of a frame was exposed, beyond the first."""
+    times: Counter[tuple[float, float]] = Counter()
     for line in _lines(log, 0):
-        if "begin" in line:
-            frame, first = int(line["begin"]), int(line["first"])
-            again += max(0, reached.get(frame, 0) - first)
-            reached[frame] = max(reached.get(frame, 0), first)
-        else:
-            reached[frame] += int(line["exposed"])
-    return again
+        if "exposed" in line:
+            first = int(line["first"])
+            times.update((line["frame"], index) for index in range(first, first + int(line["exposed"])))
+    return times.total() - len(times)
 
 
 def main() -> None:

@@ -43,7 +43,8 @@ class Blanker:
         self._changed = threading.Condition()
         self._heard_ns = 0
         self._lit = False  # the loop has said that it lights, and nobody has blanked since
-        self._asked = False  # the beam is to go off and has not been seen to
+        self._orders = 0  # how often the beam was to go off
+        self._obeyed = 0  # so many of these orders were given before a call began that returned well
         self._trip = ""  # why the dead man acted, until the loop has taken notice
         self._trouble = ""  # how the last attempt failed
         self._calling_since = 0.0  # monotonic seconds; 0 where no call is under way
@@ -69,7 +70,7 @@ class Blanker:
     def light(self) -> bool:
         """From now on the beam may be on. False, and it must not, where the dead man has acted or a blank is due."""
         with self._changed:
-            if self._trip or self._asked:
+            if self._trip or self._due:
                 return False
             self._lit = True
             self._changed.notify_all()
@@ -81,14 +82,17 @@ class Blanker:
             self._ask()
 
     def obeyed(self, wait_s: float = 0.0) -> bool:
-        """Whether the instrument has blanked since it was last asked to; waits for it up to ``wait_s``."""
+        """Whether the instrument has blanked since it was last asked to; waits for it up to ``wait_s``.
+
+        A call that had begun before that does not count: the beam may have been lit while it was under way.
+        """
         with self._changed:
-            return self._changed.wait_for(lambda: not self._asked, wait_s) if wait_s else not self._asked
+            return self._changed.wait_for(lambda: not self._due, wait_s) if wait_s else not self._due
 
     @property
     def trouble(self) -> str:
         """Why the beam may be on although it was to go off; empty where all is well."""
-        if self._asked and self._trouble:
+        if self._due and self._trouble:
             return self._trouble
         since = self._calling_since
         if since and time.monotonic() - since > _SLOW_S:
@@ -101,30 +105,37 @@ class Blanker:
             trip, self._trip = self._trip, ""
             return trip
 
+    @property
+    def _due(self) -> bool:
+        """Whether the beam is to go off and has not been seen to."""
+        return self._obeyed < self._orders
+
     def _ask(self) -> None:
         self._lit = False
-        if not self._asked:
-            self._asked, self._trouble = True, ""
+        if not self._due:
+            self._trouble = ""
+        self._orders += 1
         self._changed.notify_all()
 
     def _work(self) -> None:
         while True:
             with self._changed:
-                if self._ending and not self._asked:
+                if self._ending and not self._due:
                     return
-                if not self._asked:
+                if not self._due:
                     self._wait()
                     self._look()
-                if not self._asked:
+                if not self._due:
                     continue
-            self._call()
+                orders = self._orders
+            self._call(orders)
             if self._ending:
                 return
 
     def _wait(self) -> None:
         """Until something is to be done, or the dead man is to be looked at."""
         if not self._lit and not self._trip:
-            self._changed.wait_for(lambda: self._lit or self._asked or self._ending)
+            self._changed.wait_for(lambda: self._lit or self._due or self._ending)
             return
         due_s = _AGAIN_S if self._trip else _TICK_S
         began = time.monotonic()
@@ -143,7 +154,8 @@ class Blanker:
             log.warning("the beam goes off: %s", self._trip)
             self._ask()
 
-    def _call(self) -> None:
+    def _call(self, orders: int) -> None:
+        """Blank, for so many orders."""
         self._calling_since = time.monotonic()
         try:
             self._instrument_blank()
@@ -159,5 +171,5 @@ class Blanker:
         with self._changed:
             if self._trouble:
                 log.warning("the beam is blanked at last")
-            self._asked, self._trouble = False, ""
+            self._obeyed, self._trouble = orders, ""
             self._changed.notify_all()

@@ -107,3 +107,30 @@ def test_a_blanker_that_never_returns_is_trouble_too():
     finally:
         hung.set()
         made.stop()
+
+
+def test_a_blank_asked_for_while_the_instrument_is_blanking_is_carried_out_too():
+    begun, may_return, calls = threading.Semaphore(0), threading.Semaphore(0), []
+
+    def blank() -> None:
+        calls.append(len(calls))
+        begun.release()
+        assert may_return.acquire(timeout=5.0)
+
+    blanker = Blanker(blank, DEAD_MAN_NS)
+    blanker.start()
+    try:
+        blanker.blank()
+        assert begun.acquire(timeout=5.0)
+        blanker.blank()  # the loop had lit the beam after the instrument put it out, before its call returned
+        may_return.release()
+        assert begun.acquire(timeout=5.0), "the call under way cannot have obeyed an order that came after it"
+        assert not blanker.obeyed()
+        assert not blanker.light()
+        may_return.release()
+        assert blanker.obeyed(5.0)
+        assert calls == [0, 1]
+    finally:
+        for _ in range(4):
+            may_return.release()
+        blanker.stop()
