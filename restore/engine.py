@@ -159,6 +159,7 @@ class Engine:
         stream: str | None = None,
         frame: int = 0,
         complete: bool = True,
+        lattice: bool = True,
     ) -> Restoration:
         """Restore from the first ``len(samples)`` samples of a path; the result's images are on the processor.
 
@@ -170,6 +171,7 @@ class Engine:
             frame: its number in the stream.
             complete: false if more samples of it are to come; it is then restored with what is remembered, and is
                 not itself remembered.
+            lattice: whether one may be used.
 
         Raises:
             InvalidInput: unknown path, too many or fewer than ``MIN_SAMPLES`` samples, or as few that are believed;
@@ -194,20 +196,25 @@ class Engine:
         values = judged.values.to(self.device)
         memory = self._memory_of(stream, prepared)
         if memory is None:
-            result = self._restored(values, geometry, noise_variance)
+            result = self._restored(values, geometry, noise_variance, None, lattice)
         else:
             recalled = memory.recall(frame, values, geometry, judged.centre, judged.scale)
-            result = self._restored(recalled.values, recalled.geometry, noise_variance, recalled.before)
+            result = self._restored(recalled.values, recalled.geometry, noise_variance, recalled.before, lattice)
             if complete:
                 memory.keep(recalled, result)
             result = replace(result, made_by=recalled.told_in(result.made_by))
         return _in_sample_units(result, readings, prepared.misfit)
 
     def _restored(
-        self, values: Tensor, geometry: FrameGeometry, noise_variance: float | None, before: Before | None = None
+        self,
+        values: Tensor,
+        geometry: FrameGeometry,
+        noise_variance: float | None,
+        before: Before | None,
+        lattice: bool,
     ) -> Restoration:
-        if before is not None:
-            return self.restorer.restore(values, geometry, noise_variance, before)
+        if before is not None or not lattice:
+            return self.restorer.restore(values, geometry, noise_variance, before, lattice)
         if noise_variance is not None:
             return self.restorer.restore(values, geometry, noise_variance)
         return self.restorer.restore(values, geometry)

@@ -90,12 +90,14 @@ class Restorer(Protocol):
         geometry: FrameGeometry,
         noise_variance: float | None = None,
         before: Before | None = None,
+        lattice: bool = True,
     ) -> Restoration:
         """Restore a frame from samples (n,) along ``geometry``, both on the engine's device.
 
         The samples are judged: about unit size, bounded, and of no weight in the geometry where one is left out.
         ``noise_variance`` is that of a nominal sample about the specimen, in their units squared, where it is known.
         ``before`` is what a restoration by this restorer of a frame before carried; it may be passed over.
+        Without ``lattice`` none is used, if the restorer knows what that is.
         """
 
 

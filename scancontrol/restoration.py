@@ -14,7 +14,7 @@ import msgspec
 
 from scancontrol.errors import InvalidInput
 
-__all__ = ["Face", "FreshNotices", "Provenance"]
+__all__ = ["AS_KEPT", "Face", "FreshNotices", "Look", "Provenance"]
 
 Face: TypeAlias = Literal["classical", "faithful", "realistic"]
 """Whether a picture comes from a fill, from weights that learnt errors, or from weights that learnt likeness too."""
@@ -22,6 +22,21 @@ Face: TypeAlias = Literal["classical", "faithful", "realistic"]
 _Name = Annotated[str, msgspec.Meta(max_length=200)]
 _Count = Annotated[int, msgspec.Meta(ge=0, le=1 << 48)]
 _Notice = Annotated[str, msgspec.Meta(max_length=300)]
+
+
+class Look(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A way to look at the newest frame that is not the one in which it is kept: restored anew, and stored nowhere.
+
+    Attributes:
+        alone: from its own samples only, whatever is remembered.
+        lattice: whether a lattice may be used.
+    """
+
+    alone: bool = False
+    lattice: bool = True
+
+
+AS_KEPT = Look()
 
 
 class Provenance(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

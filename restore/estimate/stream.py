@@ -116,6 +116,7 @@ class Stream:
         self._carried: _Carried | None = None
         self._shape: tuple[int, int] | None = None
         self._newest = -1
+        self._last: Recalled | None = None  # what that one was restored from
         self._centre, self._scale = 0.0, 1.0  # of the units in which it is kept
         self._speed = (0.0, 0.0)  # px a frame
         self._speed_sd = _UNFORETOLD_PX
@@ -130,7 +131,9 @@ class Stream:
         """
         self._into_units(centre, scale)
         alone = Recalled(number, values, geometry)
-        known = self._known
+        last, known = self._last, self._known
+        if last is not None and (number, geometry.count) == (last.number, last.geometry.fresh):
+            return replace(last, before=None)  # looked at again
         if known is None or geometry.shape != self._shape or number <= self._newest:
             return alone
         drift = self._measure(number, values, geometry, known)
@@ -188,7 +191,7 @@ class Stream:
         carried = restoration.carried
         self._carried = None if carried is None else _Carried(carried, recalled.frames, self._centre, self._scale)
         self._foretell(recalled)
-        self._newest, self._shape = recalled.number, geometry.shape
+        self._newest, self._shape, self._last = recalled.number, geometry.shape, recalled
         spread = float(values.std()) if len(values) > 1 else 0.0
         least = max(1e-3 * spread, 1e-12)
         if restoration.interval is not None:

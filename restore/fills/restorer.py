@@ -83,6 +83,7 @@ class FillRestorer:
         geometry: FrameGeometry,
         noise_variance: float | None = None,
         before: Before | None = None,
+        lattice: bool = True,
     ) -> Restoration:
         """Fill from all but the withheld samples; their error makes the interval."""
         kept, held = withhold(geometry, self._share)

@@ -165,11 +165,12 @@ class GeneratorRestorer:
         geometry: FrameGeometry,
         noise_variance: float | None = None,
         before: Before | None = None,
+        lattice: bool = True,
     ) -> Restoration:
         """Restore from all but the withheld samples; their error is measured and their fall rescales the interval."""
         kept, held = withhold(geometry, self._share)
         used = samples if held is None else samples[held.kept]
-        crystal = self._crystals.crystal(used, kept)
+        crystal = self._crystals.crystal(used, kept) if lattice else None
         estimate, scale, carried = restored_with(self._network, used, kept, crystal, noise_variance, before)
         widths: Tensor | None = None
         measured = expected = missed = None

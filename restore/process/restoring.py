@@ -10,6 +10,7 @@ from restore.engine import Engine
 from restore.process.conversation import Job
 from scancontrol.errors import InvalidInput, ScanControlError
 from scancontrol.processes import logs
+from scancontrol.restoration import Look
 from scancontrol.wire import restoring as wire
 from scancontrol.wire.registry import expand_recipe
 
@@ -53,8 +54,14 @@ def restored(engine: Engine, request: wire.Restore, job: Job) -> _Answer:
     try:
         if request.path_id not in engine or job.samples is None:
             return refused("unknown_path", f"path {request.path_id} is not registered; register its recipe")
+        look = request.look or Look()
         result = engine.restore(
-            job.samples, request.path_id, stream=request.stream, frame=request.frame, complete=request.complete
+            job.samples,
+            request.path_id,
+            stream=None if look.alone else request.stream,
+            frame=request.frame,
+            complete=request.complete and request.look is None,
+            lattice=look.lattice,
         )
     except InvalidInput as error:
         return refused("bad_samples", str(error))

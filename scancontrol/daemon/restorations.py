@@ -21,7 +21,7 @@ from scancontrol.daemon.snapshot import RestorationsSnapshot
 from scancontrol.daemon.to_restorer import RunSink
 from scancontrol.errors import OrderRefused
 from scancontrol.recording import RecordingWriter
-from scancontrol.restoration import FreshNotices, Provenance
+from scancontrol.restoration import AS_KEPT, FreshNotices, Look, Provenance
 from scancontrol.restorer import MissedFrame, RestoredFrame, RestorerProcess, RestorerStatus, restorer_arguments
 
 __all__ = ["Restorations"]
@@ -40,6 +40,7 @@ class Restorations:
         self.latency, self.compute, self.overhead = LatencyWindow(), LatencyWindow(), LatencyWindow()
         self.made_by: Provenance | None = None  # of the restoration that came last
         self.late_us = 0.0  # by which readings are taken to come later than the microscope states
+        self.look = AS_KEPT  # in which the page shows the newest frame
         self.frames_restored = 0
         self.dropped = 0  # frames passed over because newer samples had come, over all runs
         self._lock = threading.Lock()
@@ -100,6 +101,7 @@ class Restorations:
             method=None if made_by is None else made_by.method,
             face=None if made_by is None else made_by.face,
             late_us=self.late_us,
+            look=self.look,
             latency_p50_ms=percentiles.get("p50"),
             latency_p99_ms=percentiles.get("p99"),
         )
@@ -120,12 +122,32 @@ class Restorations:
             beside: says which other one is restored with it, if any is.
         """
         sink = RunSink(
-            self._process, recording, capabilities, self._enabled, shown, restored, lambda: self.late_us, beside
+            self._process,
+            recording,
+            capabilities,
+            self._enabled,
+            shown,
+            restored,
+            lambda: self.late_us,
+            beside,
+            lambda: self.look,
         )
         with self._lock:
             self._sinks = {**self._sinks, **dict.fromkeys(sink.streams, sink)}
             self._newest, self._notices = sink, FreshNotices()
         return sink
+
+    def look_at(self, look: Look) -> None:
+        """Show the newest frame, and those after it, in another way; what is stored stays as it is.
+
+        Raises:
+            OrderRefused: the restorer is off.
+        """
+        if not self._enabled:
+            raise OrderRefused("another look: nothing is restored")
+        self.look, sink = look, self._newest
+        if sink is not None:
+            sink.look_again()
 
     def correct_delay(self) -> float:
         """Place samples as late as the last restoration found them, from the next frame on; returns µs, of all so far.
@@ -165,11 +187,12 @@ class Restorations:
             return
         channel = sink.channel_of(result.stream)
         beside = channel == sink.beside()
-        if not beside:
+        if not beside and result.look is None:
             self.made_by = result.made_by
         shown = sink is self._newest  # frames of earlier runs are caught up with, and not shown any more
         newest = shown and result.complete and sink.is_newest(result.frame, result.stream)
-        if newest or (shown and not result.complete):
+        partial = not result.complete and result.look is None
+        if (result.look or AS_KEPT) == self.look and shown and (newest or not result.complete):
             self._hub.publish_restoration(
                 RestorationView(
                     series_id=sink.series_id,
@@ -178,7 +201,7 @@ class Restorations:
                     interval=result.interval,
                     made_by=result.made_by,
                     latency_ms=result.turnaround_ms if result.complete else None,
-                    partial=not result.complete,
+                    partial=partial,
                     channel=channel,
                     **sink.reach_of(result),
                     scanned_utc_ms=round(time.time_ns() / 1e6 - result.turnaround_ms),
@@ -187,7 +210,8 @@ class Restorations:
                 beside=beside,
             )
         if not result.complete:
-            sink.partial_restored(result)
+            if partial:
+                sink.partial_restored(result)
             return
         if not beside:
             sink.tell(result.frame, result.made_by)

@@ -167,6 +167,7 @@ class Daemon:
                 self._describing,
                 self._claims,
                 restorations.correct_delay,
+                restorations.look_at,
                 self._say,
             )
             self._steering = steering

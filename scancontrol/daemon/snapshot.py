@@ -21,6 +21,7 @@ from scancontrol.daemon.drift_follower import DriftSnapshot
 from scancontrol.daemon.orders import OrdersSnapshot
 from scancontrol.link.link import MicroscopeLink
 from scancontrol.plan.figures import PlanFigures
+from scancontrol.restoration import AS_KEPT, Look
 from scancontrol.wire.messages import Status
 
 __all__ = [
@@ -98,6 +99,7 @@ class RestorationsSnapshot:
     method: str | None = None  # of the restoration that came last
     face: str | None = None  # "classical" | "faithful" | "realistic"
     late_us: float = 0.0  # by which readings are taken to come later than the microscope states
+    look: Look = AS_KEPT  # in which the newest frame is shown
     latency_p50_ms: float | None = None  # last sample of a frame received → its restoration published
     latency_p99_ms: float | None = None
 

@@ -15,6 +15,7 @@ from scancontrol.daemon.page.messages import (
     CorrectDelay,
     Describe,
     EmergencyBlank,
+    LookAt,
     Pause,
     Record,
     Resume,
@@ -24,6 +25,7 @@ from scancontrol.daemon.page.messages import (
 from scancontrol.daemon.plans import PlanBook
 from scancontrol.daemon.shown_channel import ShownChannel
 from scancontrol.errors import InvalidInput, OrderRefused, ScanControlError
+from scancontrol.restoration import Look
 
 __all__ = ["Steering"]
 
@@ -31,8 +33,8 @@ __all__ = ["Steering"]
 class Steering:
     """The page's hand on the orders and on the acquisition that runs.
 
-    ``correct_delay`` is :meth:`scancontrol.daemon.restorations.Restorations.correct_delay`; ``say`` takes a line and
-    its level.
+    ``correct_delay`` and ``look_at`` are those of :class:`scancontrol.daemon.restorations.Restorations`; ``say`` takes
+    a line and its level.
     """
 
     def __init__(
@@ -44,11 +46,12 @@ class Steering:
         describing: Describing,
         claims: Claims,
         correct_delay: Callable[[], float],
+        look_at: Callable[[Look], None],
         say: Callable[[str, str], None],
     ) -> None:
         self._orders, self._beam, self._plans, self._say = orders, beam, plans, say
         self._shown, self._describing, self._claims = shown, describing, claims
-        self._correct_delay = correct_delay
+        self._correct_delay, self._look_at = correct_delay, look_at
 
     def stop(self, command: Abort | EmergencyBlank) -> None:
         """Take a Blank or an Abort. Returns at once and waits for nothing."""
@@ -108,6 +111,10 @@ class Steering:
                 self._say(
                     f"{name if beside is None else f'{name} and {beside}'} shown and restored from here on", "info"
                 )
+            case LookAt(look=look):
+                self._look_at(look)
+                ways = ["from it alone"] * look.alone + ["without a lattice"] * (not look.lattice)
+                self._say(f"the newest frame is shown {' and '.join(ways) or 'as it is kept'}", "info")
             case CorrectDelay():
                 late_us = self._correct_delay()
                 lateness = f"readings are taken to come {late_us:.3g} µs later than the microscope states"

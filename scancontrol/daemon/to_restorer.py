@@ -23,7 +23,7 @@ from scancontrol.paths import ScanPath
 from scancontrol.paths.known import Reach, known_pixels, reach_of, touched_by
 from scancontrol.recent import Recent
 from scancontrol.recording import RecordingReader, RecordingWriter
-from scancontrol.restoration import Provenance
+from scancontrol.restoration import AS_KEPT, Look, Provenance
 from scancontrol.restorer import RestoredFrame, RestorerProcess
 
 __all__ = ["RunSink"]
@@ -49,12 +49,14 @@ class RunSink:
         restored: Callable[[int, Provenance], None],
         late_us: Callable[[], float] = lambda: 0.0,
         beside: Callable[[], str | None] = lambda: None,
+        look: Callable[[], Look] = lambda: AS_KEPT,
     ) -> None:
         series, self._channels = recording.header.series_unique_id or recording.path.name, recording.header.channels
         # To the restorer each detector is a stream of its own: what it remembers of one is nothing to another.
         self.streams = {f"{series}.{row}": channel for row, channel in enumerate(self._channels)}
         self._stream_of = {channel: stream for stream, channel in self.streams.items()}  # the other way round
         self._shown, self.beside, self.tell, self._late_us = shown, beside, restored, late_us
+        self._look = look
         self.series_id = recording.header.series_id
         self.progress = threading.Event()  # set whenever a frame is settled
         self.scan_ended = False  # whether the frames left are being caught up with
@@ -63,6 +65,7 @@ class RunSink:
         self._detectors = {channel: capabilities.detector(channel) for channel in self._channels}
         self._lock = threading.RLock()
         self._open: set[tuple[int, str]] = set()  # frames, each of a stream, that were handed in and are not settled
+        self._last: dict[str, tuple[int, ScanPath, NDArray[Any]]] = {}  # the newest whole frame of each detector
         self._newest_shown: dict[str, int] = {}  # frame of the newest restoration on the page, by stream
         self._buffers: list[NDArray[Any]] = []  # (n,) of each detector: any may be asked for
         self._registered = ("", "", 0.0)  # path, detector and lateness, as the restorer was told last
@@ -126,7 +129,7 @@ class RunSink:
         # At the same places of every frame, because the restorer prepares each length of a path once.
         step = max(_FEWEST_SAMPLES, round(path.count * 1e6 * _PARTIAL_S / path.duration_us))
         count = self._filled - self._filled % step
-        if not self._buffers or now < self._next_partial or count == 0:
+        if not self._buffers or now < self._next_partial or count == 0 or self._look() != AS_KEPT:
             return
         self._next_partial = now + _PARTIAL_S
         left_s = (now - self._began) * (path.count - self._filled) / self._filled
@@ -161,6 +164,18 @@ class RunSink:
         read_again = (lambda: _read_samples(path_of_file, frame)[row]) if kept else None
         self._register(path, channel)
         self._process.restore(frame, path.path_id, values, stream=stream, read_again=read_again)
+        self._last[channel] = (frame, path, values)
+        if self._look() != AS_KEPT:
+            self._look_at(channel)
+
+    def _look_at(self, channel: str) -> None:
+        """Have the newest frame restored anew, as it is looked at now."""
+        last = self._last.get(channel)
+        if last is not None:
+            frame, path, values = last
+            self._process.restore(
+                frame, path.path_id, values, stream=self._stream_of[channel], complete=False, look=self._look()
+            )
 
     def _register(self, path: ScanPath, channel: str) -> None:
         late_us = self._late_us()
@@ -176,6 +191,11 @@ class RunSink:
         """Mean dwell of the path that is scanned; None before the first."""
         path = self._path
         return None if path is None else float(path.dwell_us.mean())
+
+    def look_again(self) -> None:
+        """Another look was chosen: have what is shown restored anew."""
+        for channel in filter(None, (self._shown(), self.beside())):
+            self._look_at(channel)
 
     def channel_of(self, stream: str) -> str:
         """The detector whose samples were handed in as ``stream``."""

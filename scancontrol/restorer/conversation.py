@@ -129,6 +129,7 @@ class Conversation:
             count=len(samples),
             dtype=dtype,
             complete=asked.complete,
+            look=asked.look,
         )
         self._out.append(encode(header, np.ascontiguousarray(samples)))
 
@@ -153,6 +154,7 @@ class Conversation:
             waited_ms=message.waited_ms,
             turnaround_ms=(now_ns - asked.asked_ns) / 1e6,
             strain=wire.read_strain(message, payload),
+            look=asked.look,
         )
         return [frame]
 

@@ -1,6 +1,6 @@
 """Which frame is restored next, and which give way: the one queue before the restorer. No sockets, clocks or threads.
 
-The newest complete frame of a stream is always next: somebody is looking at it. After it come the
+The newest complete frame of a stream is always next: somebody is looking at it. After it come another look at it, the
 unfinished frame, and then the frames that are to be stored, oldest first. A frame that is not to be stored gives way
 to a newer one. Every complete frame that is handed in comes out exactly once: answered, or missed with a reason. One
 request at a time is out, for what has been sent cannot be overtaken.
@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from scancontrol.restoration import Provenance
+from scancontrol.restoration import Look, Provenance
 from scancontrol.wire.restoring import Register
 
 __all__ = ["Asked", "MissedFrame", "ReadAgain", "Requests", "RestoredFrame"]
@@ -48,6 +48,7 @@ class RestoredFrame:
     waited_ms: float
     turnaround_ms: float
     strain: NDArray[np.float32] | None = None  # (8, n, n), see scancontrol.wire.restoring; None: no lattice
+    look: Look | None = None  # another look at a frame that is restored, and stored, beside it
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,7 @@ class Asked:
     read_again: ReadAgain | None  # given for a frame that is to be stored, which therefore never gives way
     asked_ns: int
     tries: int = 0
+    look: Look | None = None
 
     @property
     def bytes(self) -> int:
@@ -87,13 +89,15 @@ class Requests:
         self._number = 0
         self._newest: OrderedDict[str, Asked] = OrderedDict()  # the newest complete frame of each stream
         self._partial: OrderedDict[str, Asked] = OrderedDict()  # the partial frame
+        self._looks: OrderedDict[str, Asked] = OrderedDict()  # another look at the newest one
         self._stored: deque[Asked] = deque()  # to be stored, and overtaken by a newer frame
         self._out: Asked | None = None
         self._ahead: Register | None = None  # a path that may be prepared before its first frame
         self._out_forgotten = False  # its answer interests nobody any more
 
     def __len__(self) -> int:
-        return len(self._newest) + len(self._partial) + len(self._stored) + (self._out is not None)
+        waiting = (self._newest, self._looks, self._partial, self._stored)
+        return sum(map(len, waiting)) + (self._out is not None)
 
     def waiting(self, stream: str) -> int:
         """Complete frames of a stream that have not come out yet."""
@@ -109,11 +113,16 @@ class Requests:
         *,
         complete: bool = True,
         read_again: ReadAgain | None = None,
+        look: Look | None = None,
         now_ns: int,
     ) -> list[MissedFrame]:
-        """Take a frame in; returns the ones that gave way to it."""
-        asked = Asked(self._number, stream, frame, path, samples, complete, read_again, now_ns)
+        """Take a frame in, or another ``look`` at one; returns the ones that gave way to it."""
+        whole = complete and look is None  # one that comes out, answered or missed
+        asked = Asked(self._number, stream, frame, path, samples, whole, read_again, now_ns, look=look)
         self._number += 1
+        if look is not None:
+            self._looks[stream] = asked
+            return []
         if not complete:
             self._partial[stream] = asked
             return []
@@ -133,6 +142,8 @@ class Requests:
             return None
         if self._newest:
             asked = self._newest.popitem(last=False)[1]
+        elif self._looks:
+            asked = self._looks.popitem(last=False)[1]
         elif self._partial:
             asked = self._partial.popitem(last=False)[1]
         elif self._stored:
@@ -152,7 +163,9 @@ class Requests:
 
     def again(self, asked: Asked) -> list[MissedFrame]:
         """What was answered was not done through no fault of its own: it waits again, unless it gave way meanwhile."""
-        if not asked.complete:
+        if asked.look is not None:
+            self._looks.setdefault(asked.stream, asked)
+        elif not asked.complete:
             self._partial.setdefault(asked.stream, asked)
         elif asked.stream not in self._newest:
             self._newest[asked.stream] = asked
@@ -188,6 +201,7 @@ class Requests:
         left = self.waiting(stream)
         self._newest.pop(stream, None)
         self._partial.pop(stream, None)
+        self._looks.pop(stream, None)
         self._stored = deque(asked for asked in self._stored if asked.stream != stream)
         self._out_forgotten |= self._out is not None and self._out.stream == stream
         return left
@@ -200,6 +214,7 @@ class Requests:
         self._out = None
         self._newest.clear()
         self._partial.clear()
+        self._looks.clear()
         self._stored.clear()
         return [MissedFrame(asked.stream, asked.frame, reason) for asked in waiting if asked.complete]
 

@@ -26,6 +26,7 @@ from scancontrol.paths import PathRecipe
 from scancontrol.processes.backoff import Backoff
 from scancontrol.processes.parent import ChildFailed
 from scancontrol.recent import Recent
+from scancontrol.restoration import Look
 from scancontrol.restorer.conversation import Conversation, Event
 from scancontrol.restorer.launching import Child, launch_own, restorer_arguments
 from scancontrol.restorer.requests import Asked, MissedFrame, ReadAgain, Requests, RestoredFrame
@@ -152,11 +153,12 @@ class RestorerProcess:
         stream: str = "live",
         complete: bool = True,
         read_again: ReadAgain | None = None,
+        look: Look | None = None,
     ) -> None:
         """Hand in the samples (n,) of a frame so far; they must not be written to again. Never waits.
 
         The newest complete frame is restored next. A frame that cannot be read again gives way to a newer one; one
-        that can is restored in its turn.
+        that can is restored in its turn. Another ``look`` at a frame comes after the frame itself.
 
         Raises:
             LocalProtocolError: the path was not registered, or the samples are not (n,) of ``<u2`` or ``<f4``.
@@ -168,7 +170,14 @@ class RestorerProcess:
             if path is None:
                 raise LocalProtocolError(f"path {path_id} was not registered with the restorer")
             gone = self._requests.ask(
-                stream, frame, path, samples, complete=complete, read_again=read_again, now_ns=time.monotonic_ns()
+                stream,
+                frame,
+                path,
+                samples,
+                complete=complete,
+                read_again=read_again,
+                look=look,
+                now_ns=time.monotonic_ns(),
             )
         self._ring()
         self._missed(gone)

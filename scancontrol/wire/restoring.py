@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from scancontrol.capabilities import CoilModel, DetectorChannel
 from scancontrol.errors import RemoteProtocolError
-from scancontrol.restoration import Provenance
+from scancontrol.restoration import Look, Provenance
 from scancontrol.wire.codec import ITEM_BYTES, MAX_CONTROL_BYTES, Codec, Part, encode
 
 __all__ = [
@@ -88,7 +88,8 @@ class Register(_Message, frozen=True, kw_only=True, tag="register"):
 class Restore(_Message, frozen=True, kw_only=True, tag="restore"):
     """Restore a frame from its first ``count`` samples, the second part of this message.
 
-    ``complete`` is false for a frame of which more samples are to come. Frames of one ``stream`` are of one field.
+    ``complete`` is false for a frame of which more samples are to come. Frames of one ``stream`` are of one field. With
+    a ``look`` nothing is remembered of it.
     """
 
     request: Count
@@ -98,6 +99,7 @@ class Restore(_Message, frozen=True, kw_only=True, tag="restore"):
     count: Count
     dtype: Dtype
     complete: bool = True
+    look: Look | None = None
 
 
 class Ping(_Message, frozen=True, kw_only=True, tag="ping"):

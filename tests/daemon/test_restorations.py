@@ -19,7 +19,7 @@ from scancontrol.daemon.shown_channel import ShownChannel
 from scancontrol.daemon.to_restorer import RunSink
 from scancontrol.errors import OrderRefused
 from scancontrol.paths import Archimedean, CoverageGoal, PathRecipe, expand
-from scancontrol.restoration import Provenance
+from scancontrol.restoration import AS_KEPT, Look, Provenance
 from scancontrol.restorer import RestoredFrame, RestorerStatus
 
 
@@ -32,13 +32,17 @@ class Handed:
         self.frames: list[tuple[int, int, bool]] = []
         self.registered: list[str] = []
         self.late_us: list[float] = []
+        self.looks: list[tuple[int, Look]] = []
         self.values: list[tuple[str, str, int]] = []  # stream, detector last registered, first value
 
     def register(self, recipe, coil, detector) -> None:
         self.registered.append(detector.name)
         self.late_us.append(coil.delay_us)
 
-    def restore(self, frame, path_id, samples, *, stream, complete=True, read_again=None) -> None:
+    def restore(self, frame, path_id, samples, *, stream, complete=True, read_again=None, look=None) -> None:
+        if look is not None:
+            self.looks.append((frame, look))
+            return
         self.frames.append((frame, len(samples), complete))
         self.values.append((stream, self.registered[-1], int(samples[0])))
 
@@ -170,9 +174,9 @@ class Told:
             _recording(), Capabilities(name="m"), lambda: "HAADF", lambda frame, made_by: None
         )
 
-    def answer(self, frame: int, path, made_by: Provenance) -> None:
-        image = np.zeros(path.shape, np.float32)
-        found = RestoredFrame("s.0", frame, path.path_id, True, image, None, made_by, 1.0, 1.0, 2.0)
+    def answer(self, frame: int, path, made_by: Provenance, look: Look | None = None, level: float = 0.0) -> None:
+        image, whole = np.full(path.shape, level, np.float32), look is None
+        found = RestoredFrame("s.0", frame, path.path_id, whole, image, None, made_by, 1.0, 1.0, 2.0, look=look)
         self.restorations._restored(found)
 
 
@@ -234,3 +238,34 @@ def test_a_detector_is_never_shown_beside_itself_nor_one_that_is_not_recorded():
     assert ShownChannel("BF", "BF").beside_among(("HAADF", "BF")) is None
     assert ShownChannel("BF", "HAADF").beside_among(("BF",)) is None
     assert ShownChannel("EDX", "BF").beside_among(("HAADF", "BF")) == "BF"
+
+
+def test_another_look_at_the_newest_frame_is_shown_and_what_is_kept_is_restored_as_before(
+    monkeypatch, clock, path
+) -> None:
+    told, single, shown = Told(monkeypatch), Look(alone=True), []
+    monkeypatch.setattr(
+        told.restorations._hub,
+        "publish_restoration",
+        lambda view, beside: shown.append((view.estimate[0, 0], view.partial)),
+    )
+    kept = Provenance(method="m", face="classical", frames=4, age_frames=3)
+    alone = Provenance(method="m", face="classical")
+    scan(told.sink, path, 0, clock)
+    told.answer(0, path, kept, level=1.0)
+    told.restorations.look_at(single)
+    assert told.handed.looks == [(0, single)], "the newest frame at once"
+    told.answer(0, path, alone, single, level=2.0)
+    handed = len(told.handed.frames)
+    scan(told.sink, path, 1, clock)
+    assert told.handed.frames[handed:] == [(1, path.count, True)], "no partial frames, which are not of this look"
+    assert told.handed.looks[1:] == [(1, single)]
+    told.answer(1, path, kept, level=3.0)
+    told.answer(1, path, alone, single, level=4.0)
+    assert told.restorations.frames_restored == 2
+    assert told.restorations.made_by == kept
+    assert told.restorations.snapshot().look == single
+    told.restorations.look_at(AS_KEPT)
+    told.answer(1, path, alone, single, level=5.0)  # was on its way
+    told.answer(1, path, kept, AS_KEPT, level=6.0)
+    assert shown == [(1.0, False), (2.0, False), (4.0, False), (6.0, False)]

@@ -37,6 +37,7 @@ from scancontrol.errors import LinkError, OrderRefused
 from scancontrol.link.link import MicroscopeLink
 from scancontrol.paths import Raster, expand
 from scancontrol.plan.plan import ScanPlan
+from scancontrol.restoration import Look
 from scancontrol.wire import messages as m
 from scancontrol.wire.client import ClientProtocol, leads_to_light
 from scancontrol.wire.framing import CLIENT_CONTROL, SERVER_CONTROL, encode
@@ -279,7 +280,7 @@ class SteeredBeam:
         self.shown, book = ShownChannel(), PlanBook(PLANS, self.folder / "presets", note)
         self.claims = Claims(self.orders, note, self.now_s)
         self.steering = Steering(
-            self.orders, self.beam, book, self.shown, self.describing, self.claims, self._no_delay, note
+            self.orders, self.beam, book, self.shown, self.describing, self.claims, self._no_delay, self._no_look, note
         )
         work = self.beam._work
 
@@ -302,6 +303,9 @@ class SteeredBeam:
     @staticmethod
     def _no_delay() -> float:
         raise OrderRefused("correct the delay: nothing is restored here")
+
+    def _no_look(self, look: Look) -> None:
+        raise OrderRefused("another look: nothing is restored")
 
     def finish(self, run: Run, status: AcquisitionStatus) -> None:
         """See :class:`~scancontrol.daemon.closing.Closing`: the run is caught up with until :meth:`caught_up`."""

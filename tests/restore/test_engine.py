@@ -287,3 +287,37 @@ def test_paths_that_differ_in_their_seed_are_prepared_without_restoring_anything
     ]
     assert len(calls) == 2, "the first one warms up and is timed"
     assert len(set(times)) == 1
+
+
+class WithLattice(FillRestorer):
+    """Notes whether a lattice might have been used."""
+
+    def __init__(self) -> None:
+        super().__init__("push_pull")
+        self.lattice: list[bool] = []
+
+    def restore(self, samples, geometry, noise_variance=None, before=None, lattice=True):
+        self.lattice.append(lattice)
+        return super().restore(samples, geometry)
+
+
+def test_the_newest_frame_is_looked_at_again_with_what_it_was_made_from_and_nothing_is_remembered_twice() -> None:
+    restorer = WithLattice()
+    engine = Engine(restorer, memory=3)
+    paths = [_path(JitteredGrid(coverage=CoverageGoal(value=0.1), seed=seed)) for seed in range(4)]
+    for path in paths:
+        engine.register(path)
+
+    def seen(frame: int, **options: bool) -> tuple[int, torch.Tensor]:
+        path = paths[frame]
+        found = engine.restore(_samples(path, _image()), path.path_id, stream="s", frame=frame, **options)
+        return found.made_by.frames, found.estimate
+
+    for frame in range(3):
+        frames, first = seen(frame)
+    restorer.lattice.clear()
+    again, second = seen(2, complete=False, lattice=False)
+    assert (frames, again) == (3, 3)
+    assert restorer.lattice == [False]
+    assert torch.equal(first, second)
+    assert seen(3)[0] == 3

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from scancontrol.restoration import Look
 from scancontrol.restorer.requests import Asked, MissedFrame, Requests
 from scancontrol.wire import restoring as wire
 
@@ -13,10 +14,16 @@ SAMPLES = np.zeros(4, dtype="<u2")
 
 
 def ask(
-    requests: Requests, frame: int, *, keep: bool = False, complete: bool = True, stream: str = "s"
+    requests: Requests,
+    frame: int,
+    *,
+    keep: bool = False,
+    complete: bool = True,
+    stream: str = "s",
+    look: Look | None = None,
 ) -> list[MissedFrame]:
     read_again = (lambda: SAMPLES) if keep else None
-    return requests.ask(stream, frame, PATH, SAMPLES, complete=complete, read_again=read_again, now_ns=0)
+    return requests.ask(stream, frame, PATH, SAMPLES, complete=complete, read_again=read_again, look=look, now_ns=0)
 
 
 def done(requests: Requests) -> int | None:
@@ -143,3 +150,28 @@ def test_a_path_is_prepared_only_while_no_frame_waits(busy: bool) -> None:
         done(requests)
     assert requests.ahead() is PATH
     assert requests.ahead() is None
+
+
+def test_another_look_at_the_newest_frame_follows_it_and_only_the_last_one_asked_for_is_taken() -> None:
+    requests = Requests()
+    ask(requests, 0, keep=True)
+    ask(requests, 1, keep=True)
+    ask(requests, 1, look=Look(alone=True))
+    ask(requests, 1, look=Look(lattice=False))
+    ask(requests, 2, complete=False)
+    looks = []
+    while (asked := requests.next()) is not None:
+        answered(requests, asked)
+        looks.append((asked.frame, asked.look))
+    assert looks == [(1, None), (1, Look(lattice=False)), (2, None), (0, None)]
+
+
+def test_another_look_that_is_lost_or_forgotten_is_nobodys_missed_frame() -> None:
+    requests = Requests()
+    ask(requests, 0, look=Look(alone=True))
+    assert requests.next() is not None
+    assert requests.lost("died") == []
+    ask(requests, 0, look=Look(alone=True))
+    assert requests.waiting("s") == 0
+    assert requests.forget("s") == 0
+    assert requests.next() is None

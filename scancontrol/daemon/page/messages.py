@@ -17,6 +17,7 @@ import msgspec
 from scancontrol.daemon.describing import DescriptionChange
 from scancontrol.daemon.snapshot import Snapshot
 from scancontrol.errors import InvalidInput, RemoteProtocolError, ScanControlError, StorageError
+from scancontrol.restoration import Look
 
 __all__ = [
     "MAX_COMMAND_BYTES",
@@ -39,6 +40,7 @@ __all__ = [
     "Hello",
     "Inquiry",
     "ListPlans",
+    "LookAt",
     "MicroscopeTold",
     "Notice",
     "OfferedPlan",
@@ -119,6 +121,12 @@ class ShowChannel(_FromPage, frozen=True, tag="show_channel"):
     beside: Name | None = None
 
 
+class LookAt(_FromPage, frozen=True, tag="look_at"):
+    """Show the newest frame, and those after it, restored another way; what is stored stays as it is configured."""
+
+    look: Look
+
+
 class CorrectDelay(_FromPage, frozen=True, tag="correct_delay"):
     """Place samples as late as the last restoration found readings to come, from the next frame on."""
 
@@ -187,7 +195,9 @@ class DeletePreset(_FromPage, frozen=True, tag="delete_preset"):
     name: Name
 
 
-Command = Start | Pause | Resume | Abort | EmergencyBlank | Record | ShowChannel | CorrectDelay | Describe | Claim
+Command = (
+    Start | Pause | Resume | Abort | EmergencyBlank | Record | ShowChannel | CorrectDelay | LookAt | Describe | Claim
+)
 Inquiry = CheckPlan | ListPlans | SavePreset | DeletePreset | GetFrame | GetMicroscope
 FromPage = Command | Inquiry | Acknowledge | Alive
 _WITH_PLAN = (Start, CheckPlan, SavePreset)

@@ -26,6 +26,7 @@ from scancontrol.daemon.page.messages import (
     GetFrame,
     Hello,
     ListPlans,
+    LookAt,
     Notice,
     Pause,
     Record,
@@ -39,6 +40,7 @@ from scancontrol.daemon.page.messages import (
 )
 from scancontrol.daemon.snapshot import RestorationsSnapshot, Snapshot
 from scancontrol.errors import RemoteProtocolError
+from scancontrol.restoration import Look
 
 GOLDEN = [
     (Start(plan="spiral 1/20", number=7), '{"type":"start","plan":"spiral 1/20","number":7}'),
@@ -52,6 +54,7 @@ GOLDEN = [
     ),
     (ShowChannel(channel="BF"), '{"type":"show_channel","channel":"BF"}'),
     (CorrectDelay(), '{"type":"correct_delay"}'),
+    (LookAt(look=Look(alone=True)), '{"type":"look_at","look":{"alone":true,"lattice":true}}'),
     (Record(on=True), '{"type":"record","on":true}'),
     (Acknowledge(seq=12), '{"type":"ack","seq":12}'),
     (Pause(request=3), '{"type":"pause","request":3}'),

@@ -21,6 +21,8 @@ export class Controls {
     byId('abort').addEventListener('click', () => this.abort());
     byId('blank').addEventListener('click', () => this.blank());
     byId('correct-delay').addEventListener('click', () => this.send({ type: 'correct_delay' }));
+    byId('look-alone').addEventListener('click', () => this.look((look) => ({ ...look, alone: !look.alone })));
+    byId('look-plain').addEventListener('click', () => this.look((look) => ({ ...look, lattice: !look.lattice })));
     byId('help-open').addEventListener('click', () => byId('help').showModal());
     const clicks = {
       overlay: act.overlay, lock: act.lock, 'clip-less': () => act.clip(-1), 'clip-more': () => act.clip(1), clear: act.clear,
@@ -42,7 +44,7 @@ export class Controls {
       '+': () => act.zoom(1.5), '=': () => act.zoom(1.5), '-': () => act.zoom(1 / 1.5), 0: () => act.zoom(0),
       1: () => act.view('restoration'), 2: () => act.view('interval'), 3: () => act.view('difference'), 4: () => act.view('truth'),
       f: () => act.view('fourier'), x: () => act.strain(), m: () => act.tool('line'), a: () => act.tool('region'), delete: act.clear,
-      e: act.edit, d: () => this.nextChannel(),
+      e: act.edit, d: () => this.nextChannel(), k: () => byId('look-alone').click(), n: () => byId('look-plain').click(),
       ',': () => act.step(-1), '.': () => act.step(1), s: (shift) => act.save(shift ? 'tiff' : 'png'),
       '?': () => byId('help').showModal(),
     };
@@ -131,6 +133,9 @@ export class Controls {
     this.send({ type: 'show_channel', channel, ...(beside && beside !== channel ? { beside } : {}) });
   }
 
+  /** Ask that the newest frame be shown another way; what is stored stays as it is. */
+  look(change) { if (this.operator) this.send({ type: 'look_at', look: change(this.status.restorer.look) }); }
+
   abort() { if (!byId('abort').disabled) this.send({ type: 'abort' }); }
 
   record() { if (this.operator) this.send({ type: 'record', on: !this.status.scan.recording }); }
@@ -160,6 +165,10 @@ export class Controls {
     byId('plan-start').disabled = !reachable || !checked || claimed !== null || phase === 'aborting' || this.afterAbort !== null || this.sent === status.orders.number;
     byId('plan-start').textContent = this.afterAbort ? 'Starts once the other has ended' : busy ? 'Abort and start this plan' : 'Start this plan';
     this.followAbort();
+    const look = status?.restorer.look;
+    byId('look-alone').setAttribute('aria-pressed', String(look?.alone ?? false));
+    byId('look-plain').setAttribute('aria-pressed', String(look ? !look.lattice : false));
+    for (const id of ['look-alone', 'look-plain']) byId(id).disabled = !this.operator || status.restorer.state === 'off';
     // Abort always wins: it is there for whatever runs, waits, is armed or is gone on with.
     byId('abort').disabled = !this.operator || !busy;
     byId('blank').disabled = !connected && !this.blankLine.open;
