@@ -25,7 +25,7 @@ from scancontrol.daemon.outputs import RunOutputs
 from scancontrol.daemon.run import Run
 from scancontrol.errors import InvalidInput, OrderRefused, RequestRefused
 from scancontrol.link.link import MicroscopeLink
-from scancontrol.paths import PathRecipe
+from scancontrol.paths import Adaptive, PathRecipe
 from scancontrol.plan.plan import ScanPlan
 from scancontrol.plan.planned import PlannedScan
 from scancontrol.recent import Recent
@@ -157,7 +157,7 @@ class Arming:
             except (InvalidInput, OrderRefused) as error:
                 self._notice(f"{name} is ended, because it cannot go on: {error}", "error")
                 ends_as = _INTERRUPTED
-        recorded = unfinished.recipes() if self._settings.compensate_drift else {}
+        recorded = unfinished.recipes() if self._settings.compensate_drift or _adapts(planned) else {}
         recording = RecordingWriter.resume(unfinished.path, fsync=self._settings.fsync)
         self._notice(f"{name} was interrupted and {'goes on' if ends_as is None else 'is ended'}", "warning")
         opened = others.open(fsync=self._settings.fsync)
@@ -197,9 +197,10 @@ class Arming:
         frames = planned.plan.frames if ends_as is None else 0
         self._dose.under(planned.path(0))
         outputs = self._outputs(planned, recording)
-        recipes: Iterable[PathRecipe] = map(planned.recipe, range(frames))
+        planner, before = (outputs.looks.recipe if _adapts(planned) else planned.recipe), recorded or {}
+        recipes: Iterable[PathRecipe] = (before.get(frame) or planner(frame) for frame in range(frames))
         if self._settings.compensate_drift:
-            recipes = outputs.drift.recipes(frames, planned.recipe, (recorded or {}).get)
+            recipes = outputs.drift.recipes(frames, planner, before.get)
         acquisition = Acquisition(
             link,
             recording,
@@ -228,6 +229,10 @@ class Arming:
             others=opened,
             taken_up=others is not None,
         )
+
+
+def _adapts(planned: PlannedScan) -> bool:
+    return any(isinstance(pattern, Adaptive) for pattern in planned.plan.patterns)
 
 
 def still_wanted(orders: Orders, order: StartOrder) -> None:

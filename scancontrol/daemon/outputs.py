@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
+from numpy.typing import NDArray
+
 from scancontrol.acquisition import Background, Partial, PartialFrames, Sink
 from scancontrol.daemon.drift_follower import DriftFollower
 from scancontrol.daemon.page.hub import LiveHub, PartialView
 from scancontrol.daemon.restorations import Restorations
+from scancontrol.daemon.second_looks import SecondLooks
 from scancontrol.daemon.shown_channel import ShownChannel
 from scancontrol.daemon.signal_watch import SignalWatch
 from scancontrol.plan.planned import PlannedScan
 from scancontrol.recording import RecordingWriter
+from scancontrol.restoration import Provenance
 
 __all__ = ["RunOutputs"]
 
@@ -55,10 +60,15 @@ class RunOutputs:
         if shown.name and shown.name not in channels:
             say(f"{shown.name} is not recorded by {planned.plan.name}: {channels[0]} is shown and restored", "warning")
 
+        def restored(frame: int, made_by: Provenance, interval: NDArray[np.float32] | None) -> None:
+            drift.restored(frame, made_by)
+            self.looks.restored(frame, interval)
+
+        self.looks = SecondLooks(planned, restorations.enabled, say)
         self._restorations = restorations
         self._pictures = Background(PartialFrames(recording, capabilities.coil, show, shown=channel))
         self._restoring = restorations.sink_for(
-            recording, capabilities, channel, drift.restored, lambda: shown.beside_among(channels)
+            recording, capabilities, channel, restored, lambda: shown.beside_among(channels)
         )
         self.drift = drift
         watch = SignalWatch(channels, lambda text: say(text, "warning"))

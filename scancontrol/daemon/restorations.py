@@ -12,6 +12,8 @@ import time
 from collections.abc import Callable
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from scancontrol.capabilities import Capabilities
 from scancontrol.daemon.config import RestorerConfig
@@ -63,6 +65,11 @@ class Restorations:
             ),
         )
 
+    @property
+    def enabled(self) -> bool:
+        """Whether anything restores."""
+        return self._enabled
+
     def start(self) -> None:
         """Start the process; returns at once."""
         if self._enabled:
@@ -111,7 +118,7 @@ class Restorations:
         recording: RecordingWriter,
         capabilities: Capabilities,
         shown: Callable[[], str],
-        restored: Callable[[int, Provenance], None],
+        restored: Callable[[int, Provenance, NDArray[np.float32] | None], None],
         beside: Callable[[], str | None] = lambda: None,
     ) -> RunSink:
         """What one acquisition's samples go to, until :meth:`finish`.
@@ -214,7 +221,7 @@ class Restorations:
                 sink.partial_restored(result)
             return
         if not beside:
-            sink.tell(result.frame, result.made_by)
+            sink.tell(result.frame, result.made_by, result.interval)
         if shown:
             for notice in self._notices.of(result.made_by.notices):
                 self._say(f"frame {result.frame}: {notice}", "warning" if result.made_by.cause else "info")

@@ -46,7 +46,7 @@ class RunSink:
         capabilities: Capabilities,
         enabled: bool,
         shown: Callable[[], str],
-        restored: Callable[[int, Provenance], None],
+        restored: Callable[[int, Provenance, NDArray[np.float32] | None], None],
         late_us: Callable[[], float] = lambda: 0.0,
         beside: Callable[[], str | None] = lambda: None,
         look: Callable[[], Look] = lambda: AS_KEPT,

@@ -12,6 +12,7 @@ from scancontrol.paths.gridding import partial_frame
 from scancontrol.paths.motion import Motion, motion
 from scancontrol.paths.path import Coverage, PathChunk, ScanPath
 from scancontrol.paths.pattern import CoverageGoal
+from scancontrol.paths.patterns.adaptive import Adaptive
 from scancontrol.paths.patterns.crossed import Crossed
 from scancontrol.paths.patterns.ede import EdeGrid, EdeSpiral
 from scancontrol.paths.patterns.hilbert import Hilbert
@@ -27,6 +28,7 @@ from scancontrol.paths.solving import expand, solve
 from scancontrol.paths.timing import Settle
 
 __all__ = [
+    "Adaptive",
     "AnyPattern",
     "Archimedean",
     "Coverage",

@@ -14,6 +14,7 @@ import msgspec
 
 from scancontrol.errors import InvalidInput
 from scancontrol.paths.geometry import Placement, Region, finite
+from scancontrol.paths.patterns.adaptive import Adaptive
 from scancontrol.paths.patterns.crossed import Crossed
 from scancontrol.paths.patterns.ede import EdeGrid, EdeSpiral
 from scancontrol.paths.patterns.hilbert import Hilbert
@@ -41,6 +42,7 @@ AnyPattern = (
     | Hilbert
     | Lissajous
     | Points
+    | Adaptive
     | EdeSpiral
     | EdeGrid
     | Crossed

@@ -17,6 +17,7 @@ from scancontrol.dose.limits import DoseLimits
 from scancontrol.errors import InvalidInput
 from scancontrol.files import beside, convert, load_yaml, parse_yaml
 from scancontrol.paths.geometry import Region
+from scancontrol.paths.patterns.adaptive import Adaptive
 from scancontrol.paths.patterns.points import Points
 from scancontrol.paths.patterns.spirals import Archimedean
 from scancontrol.paths.recipe import AnyPattern, PathRecipe
@@ -85,9 +86,17 @@ class ScanPlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             raise InvalidInput(
                 "beam_current_pa", self.beam_current_pa, "is not a finite number above 0", "give one, or leave it out"
             )
+        if any(isinstance(pattern, Adaptive) for pattern in self.patterns) and not self._whole:
+            raise InvalidInput(
+                "region", self.region, "is not the whole field, which adaptive frames look at", "leave it out"
+            )
         for pattern in self.patterns:
             if not (isinstance(pattern, Points) and pattern.file is not None):  # its points are not read yet
                 self.recipe_of(pattern)
+
+    @property
+    def _whole(self) -> bool:
+        return self.region == Region() and self.rotation_deg == 0
 
     def recipe_of(self, pattern: AnyPattern, capabilities: Capabilities | None = None) -> PathRecipe:
         """The recipe of one pattern under this plan, not yet solved: on a microscope, or on one without limits."""

@@ -12,6 +12,7 @@ from typing import Literal
 import msgspec
 
 from scancontrol.files import to_yaml
+from scancontrol.paths import Adaptive
 from scancontrol.plan.plan import ScanPlan
 from scancontrol.plan.planned import PlannedScan
 from scancontrol.recording.about import About
@@ -22,6 +23,7 @@ __all__ = ["capacity_of", "file_name", "header_of", "plain_name", "record_plan"]
 
 _FRAMES_EXPANDED = 64
 _LONGER = 1.1
+_PIXEL_BYTES = 6  # of a pixel's number in a recipe
 _REGION_BYTES = 160  # by which a recipe grows at most when its region is moved, or its pattern turned
 
 
@@ -34,6 +36,8 @@ def capacity_of(planned: PlannedScan, paths_vary: bool = False) -> Capacity:
     used is given back when the recording ends.
     """
     plan, cycle = planned.plan, len(planned.plan.patterns)
+    adaptive = [pattern for pattern in plan.patterns if isinstance(pattern, Adaptive)]
+    paths_vary = paths_vary or bool(adaptive)
     changing = any(pattern.changes_per_frame for pattern in plan.patterns)
     if not (changing or paths_vary):
         paths = [planned.path(frame) for frame in range(min(cycle, plan.frames))]
@@ -58,6 +62,8 @@ def capacity_of(planned: PlannedScan, paths_vary: bool = False) -> Capacity:
         return exact
     longest = int(_LONGER * max(path.count for path in sampled)) + 1
     recipe = max(len(msgspec.json.encode(path.recipe)) for path in sampled) + _REGION_BYTES
+    if adaptive:  # the recipes of these name their pixels
+        recipe += _PIXEL_BYTES * max(path.count for path in sampled)
     return Capacity(
         frames=plan.frames,
         samples=exact.samples + more * longest,

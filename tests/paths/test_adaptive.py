@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scancontrol.errors import InvalidInput
-from scancontrol.paths import JitteredGrid, PathRecipe, Points, Settle, expand
+from scancontrol.paths import Adaptive, CoverageGoal, JitteredGrid, PathRecipe, Points, Settle, expand, solve
 from scancontrol.paths.adaptive import drawn, second_pass, worth
 
 SHAPE = (64, 96)
@@ -71,3 +72,30 @@ def test_the_second_pass_takes_about_as_long_as_a_uniform_one() -> None:
 def test_more_than_there_is_to_see_is_refused() -> None:
     with pytest.raises(InvalidInput, match="ask for fewer"):
         second_pass(np.ones(SHAPE), survey(), SHAPE[0] * SHAPE[1])
+
+
+def test_a_frames_pixels_travel_in_its_recipe_and_are_expanded_to_the_last_bit() -> None:
+    points = second_pass(np.ones(SHAPE), survey(), 200, seed=2)
+    planned = Adaptive(points=200, seed=5)
+    recipe = PathRecipe(pattern=planned.at(points, SHAPE), shape=SHAPE, fov_nm=96.0, dwell_us=1.0)
+    again = msgspec.json.decode(msgspec.json.encode(recipe), type=PathRecipe)
+    assert again.path_id == recipe.path_id
+    np.testing.assert_array_equal(expand(again).positions, points)
+
+
+def test_until_a_frame_is_known_as_many_samples_are_planned_on_a_jittered_grid() -> None:
+    planned = solve(
+        PathRecipe(pattern=Adaptive(coverage=CoverageGoal(value=0.05)), shape=SHAPE, fov_nm=96.0, dwell_us=1.0)
+    )
+    assert isinstance(planned.pattern, Adaptive)
+    assert expand(planned).count == planned.pattern.points == pytest.approx(0.05 * 64 * 96, abs=2)
+    first, second = (planned.pattern.for_frame(frame) for frame in range(2))
+    assert first.seed != second.seed
+
+
+def test_pixels_that_are_not_as_many_as_said_or_outside_the_frame_are_refused() -> None:
+    with pytest.raises(InvalidInput, match="4 bytes a point"):
+        Adaptive(points=3, data=b"\0" * 8)
+    far = Adaptive(points=1, data=(SHAPE[0] * SHAPE[1]).to_bytes(4, "little"))
+    with pytest.raises(InvalidInput, match="outside the"):
+        expand(PathRecipe(pattern=far, shape=SHAPE, fov_nm=96.0, dwell_us=1.0))
