@@ -31,5 +31,5 @@ class ShownTruth:
         self._fov_nm = self._fov_nm or plan.fov_nm
         truth = read_truth(self._file)
         same = truth is not None and truth.shape == plan.shape and plan.fov_nm == self._fov_nm
-        self._hub.publish_truth(truth if same else None)
+        self._hub.publish_truth(truth if same else None, run.planned.capabilities.detectors[0].name)
         self._seen = run

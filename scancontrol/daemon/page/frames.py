@@ -111,8 +111,10 @@ def encode_frame(kind: str, seq: int, view: PartialView | RestorationView | Trut
         if view.strain is not None:
             payload.append(np.ascontiguousarray(view.strain, "<f4").tobytes())
     elif view.image is None:
+        header["channel"] = view.channel
         shape, binning, image = (0, 0), 1, np.zeros((0, 0), np.float32)
     else:
+        header["channel"] = view.channel
         shape = view.image.shape
         image, _, binning = _binned(view.image, None)
         add_scaled("image", image)

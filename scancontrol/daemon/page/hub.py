@@ -100,6 +100,7 @@ class TruthView:
     """What the simulated specimen really is, in sample units; only dry runs have it."""
 
     image: Image | None
+    channel: str = ""  # the detector that it is of
 
 
 View = PartialView | RestorationView | TruthView | Snapshot
@@ -217,11 +218,11 @@ class LiveHub:
             _check_images(estimate=view.estimate, known=view.known)
         self._put("beside" if beside else "restoration", view)
 
-    def publish_truth(self, image: Image | None) -> None:
-        """Let the page compare with ``image`` (rows, cols), or with None forget it."""
+    def publish_truth(self, image: Image | None, channel: str = "") -> None:
+        """Let the page compare with ``image`` (rows, cols) what ``channel`` gives, or with None forget it."""
         if image is not None:
             _check_images(truth=image)
-        self._put("truth", TruthView(image))
+        self._put("truth", TruthView(image, channel))
 
     def take(self, command: Command, client: Client | None = None) -> bool:
         """A page asks for something; False if there is no room for it.

@@ -138,7 +138,7 @@ class SyntheticDaemon:
         self._thread = threading.Thread(target=self._run, name="synthetic-daemon", daemon=True)
 
     def __enter__(self) -> SyntheticDaemon:
-        self.hub.publish_truth(self.truth)
+        self.hub.publish_truth(self.truth, "HAADF")
         self.publish_status()
         self._thread.start()
         return self

@@ -145,7 +145,8 @@ def test_a_field_of_nothing_measured_is_sent_as_such() -> None:
 
 
 def test_forgetting_the_truth_is_an_empty_message() -> None:
-    header, planes = decode(encode_frame("truth", 2, TruthView(None)))
+    header, planes = decode(encode_frame("truth", 2, TruthView(None, "BF")))
+    assert header["channel"] == "BF"
     assert (header["rows"], planes) == (0, {})
 
 

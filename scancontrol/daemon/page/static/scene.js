@@ -51,12 +51,18 @@ export class Scene {
 
   live() { this.held = null; }
 
+  /** The truth of what `restoration` is of; null where it is not known, as of another detector. */
+  truthOf(restoration) {
+    const { truth } = this;
+    return truth && (!truth.channel || !restoration?.channel || truth.channel === restoration.channel) ? truth : null;
+  }
+
   /** The frames on show; `held` says how many frames back they are, 0 where they are the newest. */
   get shown() {
-    const { partial, complete, restoration, beside, truth } = this;
-    if (this.held === null) return { partial, complete, restoration, beside, truth, held: 0 };
+    const { partial, complete, restoration, beside } = this;
+    if (this.held === null) return { partial, complete, restoration, beside, truth: this.truthOf(restoration), held: 0 };
     const { measured, restoration: kept } = this.past[this.held];
-    return { partial: measured, complete: measured, restoration: kept, beside: null, truth, held: this.end - this.held };
+    return { partial: measured, complete: measured, restoration: kept, beside: null, truth: this.truthOf(kept), held: this.end - this.held };
   }
 }
 
