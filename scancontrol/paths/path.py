@@ -28,6 +28,9 @@ CHUNK = 1 << 14
 KEPT_SAMPLES = 1 << 19
 """Paths up to this long are expanded once and kept, 17 MB at most; longer ones anew whenever they are read."""
 
+_BLOCK = 1 << 18
+"""Samples expanded in one go: no step of it may keep the interpreter from a heartbeat in another thread for long."""
+
 
 @dataclass(frozen=True)
 class PathChunk:
@@ -126,7 +129,17 @@ class ScanPath:
 
     @cached_property
     def _whole(self) -> PathChunk:
-        return self._expand(0, self.count)
+        if self.count <= _BLOCK:
+            return self._expand(0, self.count)
+        whole = PathChunk(
+            0, np.empty((self.count, 2)), np.empty(self.count), np.empty(self.count), np.empty(self.count, np.uint8)
+        )
+        for first in range(0, self.count, _BLOCK):
+            block = self._expand(first, min(_BLOCK, self.count - first))
+            part = slice(first, first + len(block))
+            whole.positions[part], whole.dwell_us[part] = block.positions, block.dwell_us
+            whole.move_us[part], whole.kind[part] = block.move_us, block.kind
+        return whole
 
     @property
     def positions(self) -> NDArray[np.float64]:

@@ -302,13 +302,15 @@ class ClientProtocol:
             self._assembly.start_over(text, now_ns)
             self._notices.append(m.Notice(kind="restarted", message=text))
         if not welcome.resumed:
-            for number, asked in self._unanswered.items():
+            for number, asked in list(self._unanswered.items()):
+                if isinstance(asked, m.Register):
+                    continue  # asked again: a path is the same path in any session, and moves nothing
                 if isinstance(asked, m.Scan):
                     self._assembly.expect_no_more(asked)
+                del self._unanswered[number]
                 self._answers[number] = m.Refused(
                     request=number, code="no_session", message="the session ended before the answer came"
                 )
-            self._unanswered.clear()
         if self._role == "operator":
             self._step(ClientEvent.WELCOME)
             self._attach(now_ns)

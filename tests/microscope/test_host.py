@@ -18,6 +18,7 @@ from scancontrol.link.link import End, MicroscopeLink
 from scancontrol.microscope.host import serve
 from scancontrol.microscope.instrument import Block
 from scancontrol.paths import PathRecipe, Raster, ScanPath
+from scancontrol.wire.scanner import ExpandRecipe
 
 pytestmark = pytest.mark.slow
 
@@ -125,6 +126,40 @@ def test_a_frame_that_would_begin_after_the_dead_man_has_acted_is_interrupted_an
         first, second = end_of(link), end_of(link)
         assert (first.frame, first.next_index) == (0, 256 * 256)
         assert (second.frame, second.reason) == (1, "heartbeat_lost"), "so that it goes on by itself"
+
+
+def test_heartbeats_do_not_wait_for_a_path_that_is_long_in_expanding(monkeypatch):
+    expand, may_end = ExpandRecipe.carry_out, threading.Event()
+
+    def slow(action: ExpandRecipe):
+        assert may_end.wait(20)
+        return expand(action)
+
+    monkeypatch.setattr(ExpandRecipe, "carry_out", slow)
+    with hosted(Steady()) as address, MicroscopeLink(address) as link:
+        link.connect(10)
+        session = link._protocol.welcome.session
+        threading.Timer(1.5 * link.limits.lease_ms / 1e3, may_end.set).start()
+        path_id = link.register(RECIPE)
+        assert link._protocol.welcome.session == session, "the lease was lost meanwhile"
+        link.start(path_id, 1, 0)
+        assert end_of(link).reason == "completed"
+
+
+def test_a_caller_that_was_away_for_longer_than_its_lease_registers_a_path_all_the_same():
+    with (
+        hosted(Steady()) as address,
+        MicroscopeLink(address, patience_s=0.05) as link,
+        MicroscopeLink(address, observer=True, operator="witness") as witness,
+    ):
+        link.connect(10)
+        witness.connect(10)
+        deadline = time.monotonic() + 20
+        while witness.status is None or witness.status.operator is not None:
+            assert time.monotonic() < deadline, "the lease did not expire"
+            witness.receive(0.02)
+        link.start(link.register(RECIPE), 1, 0)
+        assert end_of(link).reason == "completed"
 
 
 def test_blanking_that_fails_is_repeated_shown_as_beam_on_and_nothing_is_accepted_meanwhile():

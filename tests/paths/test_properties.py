@@ -15,6 +15,7 @@ from path_strategies import GIVEN, recipes
 from scancontrol.errors import InvalidInput
 from scancontrol.paths import PathRecipe, Raster, expand
 from scancontrol.paths.pattern import CONTINUOUS
+from scancontrol.paths.timing import Settle
 from scancontrol.units import ELECTRONS_PER_PA_US
 
 every = settings(
@@ -61,6 +62,18 @@ def test_a_path_in_chunks_is_the_whole_path(recipe, size, data):
     again = expand(recipe).chunk(first, count)
     np.testing.assert_array_equal(again.positions, path.positions[first : first + count])
     np.testing.assert_array_equal(again.move_us, path.move_us[first : first + count])
+
+
+def test_a_path_of_many_blocks_is_the_same_as_a_whole_and_in_chunks():
+    settle = Settle(time_constant_us=5.0)
+    recipe = PathRecipe(pattern=Raster(), shape=(530, 1000), fov_nm=100.0, dwell_us=1.0, settle=settle)
+    whole, fresh = expand(recipe), expand(recipe)
+    assert whole.positions.shape == (530_000, 2)
+    assert np.count_nonzero(whole.move_us) >= 529
+    for chunk in fresh.chunks(100_003):
+        part = slice(chunk.first_index, chunk.first_index + len(chunk))
+        for name in ("positions", "dwell_us", "move_us"):
+            np.testing.assert_array_equal(getattr(chunk, name), getattr(whole, name)[part])
 
 
 @every

@@ -317,6 +317,31 @@ def test_an_abandoned_lease_expires(pair, operator):
     pair.ready(Client(pair, "bob"))
 
 
+def test_a_path_registered_while_the_lease_expires_is_asked_for_again_and_a_scan_is_not(pair, operator):
+    path_id = operator.register(recipe())
+    session = operator.protocol.welcome.session
+    operator.alive = False
+    pair.turn(pair.limits.lease_ms + 5, samples=0)
+    register = operator.ask(m.Register, path_id=recipe(8).path_id, recipe=msgspec.to_builtins(recipe(8)))
+    scan = operator.ask(
+        m.Scan,
+        series_id=1,
+        series_unique_id="s1",
+        frame=0,
+        path_id=path_id,
+        first_index=0,
+        area="",
+        most_electrons=None,
+    )
+    operator.alive = True
+    pair.turn(50, samples=0)
+    assert operator.protocol.welcome.session != session
+    assert isinstance(operator.protocol.answer(register), m.Done)
+    assert operator.protocol.answer(scan).code == "no_session"
+    assert operator.scan(recipe(8).path_id) is not None
+    pair.until(lambda: ends(operator) == [(0, "completed", 8 * 16)])
+
+
 def test_a_lease_given_back_is_free_at_once(pair, operator):
     operator.protocol.close()
     pair.turn(1)
