@@ -192,7 +192,7 @@ class Restorations:
         sink = self._sinks.get(result.stream)
         if sink is None:
             return
-        channel = sink.channel_of(result.stream)
+        result, channel = sink.told(result), sink.channel_of(result.stream)
         beside = channel == sink.beside()
         if not beside and result.look is None:
             self.made_by = result.made_by

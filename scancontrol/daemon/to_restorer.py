@@ -9,6 +9,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,8 @@ from numpy.typing import NDArray
 from scancontrol.acquisition import FrameEnd, FrameStart
 from scancontrol.capabilities import Capabilities
 from scancontrol.errors import RecordingError, ScanControlError
-from scancontrol.paths import ScanPath
+from scancontrol.paths import Adaptive, ScanPath
+from scancontrol.paths.adaptive import joined
 from scancontrol.paths.known import Reach, known_pixels, reach_of, touched_by
 from scancontrol.recent import Recent
 from scancontrol.recording import RecordingReader, RecordingWriter
@@ -34,6 +36,16 @@ _PARTIAL_S = 0.25  # how often a partial frame is handed in, while the restorer 
 _TIMES_REMEMBERED = 1024
 _FEWEST_SAMPLES = 64
 _REACHES_KEPT = 16
+
+
+@dataclass(frozen=True)
+class _Whole:
+    """A frame whose scan has ended, or two of them as one, with its samples (n,) of one detector."""
+
+    frame: int
+    path: ScanPath
+    values: NDArray[Any]
+    stream: str
 
 
 class RunSink:
@@ -53,8 +65,10 @@ class RunSink:
     ) -> None:
         series, self._channels = recording.header.series_unique_id or recording.path.name, recording.header.channels
         # To the restorer each detector is a stream of its own: what it remembers of one is nothing to another.
-        self.streams = {f"{series}.{row}": channel for row, channel in enumerate(self._channels)}
-        self._stream_of = {channel: stream for stream, channel in self.streams.items()}  # the other way round
+        # So are frames that look again, each with the one before it as one: of its samples none is remembered twice.
+        self._stream_of = {channel: f"{series}.{row}" for row, channel in enumerate(self._channels)}
+        self._pairs_of = {channel: f"{stream}.pairs" for channel, stream in self._stream_of.items()}
+        self.streams = {stream: channel for of in (self._stream_of, self._pairs_of) for channel, stream in of.items()}
         self._shown, self.beside, self.tell, self._late_us = shown, beside, restored, late_us
         self._look = look
         self.series_id = recording.header.series_id
@@ -65,8 +79,9 @@ class RunSink:
         self._detectors = {channel: capabilities.detector(channel) for channel in self._channels}
         self._lock = threading.RLock()
         self._open: set[tuple[int, str]] = set()  # frames, each of a stream, that were handed in and are not settled
-        self._last: dict[str, tuple[int, ScanPath, NDArray[Any]]] = {}  # the newest whole frame of each detector
-        self._newest_shown: dict[str, int] = {}  # frame of the newest restoration on the page, by stream
+        self._last: dict[str, _Whole] = {}  # the newest whole frame of each detector
+        self._handed: dict[str, _Whole] = {}  # as the restorer was given it
+        self._newest_shown: dict[str, int] = {}  # frame of the newest restoration on the page, by detector
         self._buffers: list[NDArray[Any]] = []  # (n,) of each detector: any may be asked for
         self._registered = ("", "", 0.0)  # path, detector and lateness, as the restorer was told last
         self._path: ScanPath | None = None  # of the frame that is scanned now
@@ -155,27 +170,52 @@ class RunSink:
             self._hand_in_one(frame, path, channel, buffers[self._channels.index(channel)][: self._filled])
 
     def _hand_in_one(self, frame: int, path: ScanPath, channel: str, values: NDArray[Any]) -> None:
-        row, stream = self._channels.index(channel), self._stream_of[channel]
+        row, alone = self._channels.index(channel), _Whole(frame, path, values, self._stream_of[channel])
+        whole = self._handed[channel] = self._with_the_one_before(alone, channel)
+        self._last[channel], stream = alone, whole.stream
         with self._lock:
             self._open.add((frame, stream))
         # Where only the last restoration is kept, a later one takes the place of an earlier one: why make that.
         kept = self._recording.wants_restoration(frame) and self._recording.header.keep_restorations != "last"
         path_of_file = self._recording.path
-        read_again = (lambda: _read_samples(path_of_file, frame)[row]) if kept else None
-        self._register(path, channel)
-        self._process.restore(frame, path.path_id, values, stream=stream, read_again=read_again)
-        self._last[channel] = (frame, path, values)
+        frames = (frame,) if whole is alone else (frame - 1, frame)
+
+        def read_again() -> NDArray[Any]:
+            return np.concatenate([_read_samples(path_of_file, each)[row] for each in frames])
+
+        self._register(whole.path, channel)
+        self._process.restore(
+            frame, whole.path.path_id, whole.values, stream=stream, read_again=read_again if kept else None
+        )
         if self._look() != AS_KEPT:
             self._look_at(channel)
 
     def _look_at(self, channel: str) -> None:
         """Have the newest frame restored anew, as it is looked at now."""
-        last = self._last.get(channel)
+        last = self._handed.get(channel)
         if last is not None:
-            frame, path, values = last
             self._process.restore(
-                frame, path.path_id, values, stream=self._stream_of[channel], complete=False, look=self._look()
+                last.frame, last.path.path_id, last.values, stream=last.stream, complete=False, look=self._look()
             )
+
+    def _with_the_one_before(self, whole: _Whole, channel: str) -> _Whole:
+        """A frame that looks again, with the frame that it was drawn for; any other as it is."""
+        pattern, before = whole.path.recipe.pattern, self._last.get(channel)
+        if not (isinstance(pattern, Adaptive) and pattern.data) or before is None:
+            return whole
+        complete = len(before.values) == before.path.count and len(whole.values) == whole.path.count
+        if before.frame != whole.frame - 1 or not complete:
+            return whole
+        path = joined(before.path, whole.path)
+        self._paths[path.path_id] = path
+        return _Whole(whole.frame, path, np.concatenate([before.values, whole.values]), self._pairs_of[channel])
+
+    def told(self, result: RestoredFrame) -> RestoredFrame:
+        """What came back, which says of how many frames it is."""
+        if result.stream not in self._pairs_of.values():
+            return result
+        made_by, (frames, age) = result.made_by, (2 * result.made_by.frames, 2 * result.made_by.age_frames + 1)
+        return replace(result, made_by=msgspec.structs.replace(made_by, frames=frames, age_frames=age))
 
     def _register(self, path: ScanPath, channel: str) -> None:
         late_us = self._late_us()
@@ -219,9 +259,10 @@ class RunSink:
     def is_newest(self, frame: int, stream: str) -> bool:
         """Whether no later frame of a stream was shown before; if so, it counts as shown."""
         with self._lock:
-            if frame < self._newest_shown.get(stream, -1):
+            channel = self.streams[stream]
+            if frame < self._newest_shown.get(channel, -1):
                 return False
-            self._newest_shown[stream] = frame
+            self._newest_shown[channel] = frame
             return True
 
     def partial_restored(self, result: RestoredFrame) -> None:

@@ -8,14 +8,19 @@ curve is nearly the tour.
 
 from __future__ import annotations
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from scancontrol.errors import InvalidInput
+from scancontrol.paths.geometry import Region
+from scancontrol.paths.path import ScanPath
 from scancontrol.paths.patterns.hilbert import hilbert_cells
+from scancontrol.paths.patterns.points import Points
 from scancontrol.paths.patterns.tours import shortened
+from scancontrol.paths.solving import expand
 
-__all__ = ["drawn", "second_pass", "worth"]
+__all__ = ["drawn", "joined", "second_pass", "worth"]
 
 Array = NDArray[np.float64]
 
@@ -70,6 +75,17 @@ def second_pass(
     """
     points = drawn(worth(interval, positions, power), count, seed)
     return points[shortened(points * interval.shape)]
+
+
+def joined(first: ScanPath, second: ScanPath) -> ScanPath:
+    """Both paths as one, first one then the other: what a frame that looks again is restored along.
+
+    Raises:
+        InvalidInput: together they are too long.
+    """
+    points = Points.from_array(np.concatenate([first.positions, second.positions]))
+    recipe = msgspec.structs.replace(second.recipe, pattern=points, region=Region(), rotation_deg=0.0)
+    return expand(recipe)
 
 
 def _shares(along: Array, count: int) -> Array:

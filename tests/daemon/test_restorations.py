@@ -18,7 +18,8 @@ from scancontrol.daemon.restorations import Restorations
 from scancontrol.daemon.shown_channel import ShownChannel
 from scancontrol.daemon.to_restorer import RunSink
 from scancontrol.errors import OrderRefused
-from scancontrol.paths import Archimedean, CoverageGoal, PathRecipe, expand
+from scancontrol.paths import Adaptive, Archimedean, CoverageGoal, PathRecipe, expand
+from scancontrol.paths.adaptive import second_pass
 from scancontrol.restoration import AS_KEPT, Look, Provenance
 from scancontrol.restorer import RestoredFrame, RestorerStatus
 
@@ -67,7 +68,9 @@ def sink(handed: Handed) -> RunSink:
     names = tuple(channel.name for channel in Capabilities(name="m").detectors)
     header = SimpleNamespace(series_unique_id="s", series_id=1, keep_restorations="all", channels=names)
     recording = SimpleNamespace(header=header, path=Path("r.hspy"), wants_restoration=lambda frame: True)
-    return RunSink(handed, recording, Capabilities(name="m"), True, lambda: names[0], lambda frame, made_by: None)
+    return RunSink(
+        handed, recording, Capabilities(name="m"), True, lambda: names[0], lambda frame, made_by, interval: None
+    )
 
 
 def scan(sink: RunSink, path, frame: int, clock, *, until: int | None = None, chunk: int = 16) -> None:
@@ -99,7 +102,9 @@ def test_a_detector_chosen_in_mid_frame_is_restored_from_all_of_its_samples(cloc
         write_restoration=lambda *image, channel: stored.append((image[0], channel)),
     )
     handed, chosen = Handed(), ShownChannel("SE")
-    run = RunSink(handed, recording, two, True, lambda: chosen.among(header.channels), lambda frame, made_by: None)
+    run = RunSink(
+        handed, recording, two, True, lambda: chosen.among(header.channels), lambda frame, made_by, interval: None
+    )
     run.frame_started(FrameStart(1, 0, path, 0, 0, 0))
     values = np.repeat(np.array([[7], [9]], "<u2"), path.count, axis=1)
     run.samples(0, 0, values[:, :100])
@@ -171,7 +176,7 @@ class Told:
             RestorerConfig(), LiveHub(), lambda text, level: self.said.append((text, level)), lambda text: None
         )
         self.sink = self.restorations.sink_for(
-            _recording(), Capabilities(name="m"), lambda: "HAADF", lambda frame, made_by: None
+            _recording(), Capabilities(name="m"), lambda: "HAADF", lambda frame, made_by, interval: None
         )
 
     def answer(self, frame: int, path, made_by: Provenance, look: Look | None = None, level: float = 0.0) -> None:
@@ -219,7 +224,7 @@ def test_of_two_detectors_each_frame_is_handed_in_twice_as_two_streams(clock, pa
         microscope,
         True,
         lambda: shown.among(names),
-        lambda frame, made_by: None,
+        lambda frame, made_by, interval: None,
         beside=lambda: shown.beside_among(names),
     )
     run.frame_started(FrameStart(1, 0, path, 0, 0, 0))
@@ -269,3 +274,44 @@ def test_another_look_at_the_newest_frame_is_shown_and_what_is_kept_is_restored_
     told.answer(1, path, alone, single, level=5.0)  # was on its way
     told.answer(1, path, kept, AS_KEPT, level=6.0)
     assert shown == [(1.0, False), (2.0, False), (4.0, False), (6.0, False)]
+
+
+def test_a_frame_that_looks_again_is_handed_in_with_the_one_before_and_says_so(clock, path):
+    handed = Handed()
+    run = sink(handed)
+    points = second_pass(np.ones((128, 128)), path.positions, 200)
+    again = expand(msgspec.structs.replace(path.recipe, pattern=Adaptive(points=200).at(points, (128, 128))))
+    scan(run, path, 0, clock)
+    scan(run, again, 1, clock)
+    scan(run, path, 2, clock)
+    whole = [(frame, count) for frame, count, complete in handed.frames if complete]
+    assert whole == [(0, path.count), (1, path.count + 200), (2, path.count)]
+    assert [stream for stream, _, _ in handed.values if stream.endswith(".pairs")] == ["s.0.pairs"]
+    assert run.channel_of("s.0.pairs") == run.channel_of("s.0")
+    result = RestoredFrame(
+        stream="s.0.pairs",
+        frame=1,
+        path_id="",
+        complete=True,
+        estimate=np.zeros((128, 128), np.float32),
+        interval=None,
+        made_by=Provenance(method="lite", face="faithful"),
+        compute_ms=1.0,
+        turnaround_ms=2.0,
+        waited_ms=0.0,
+    )
+    assert (run.told(result).made_by.frames, run.told(result).made_by.age_frames) == (2, 1)
+    assert run.is_newest(1, "s.0.pairs")
+    assert not run.is_newest(0, "s.0"), "the survey does not come back over the picture of both"
+
+
+def test_a_second_look_that_was_cut_off_is_restored_alone(clock, path):
+    handed = Handed()
+    run = sink(handed)
+    points = second_pass(np.ones((128, 128)), path.positions, 200)
+    again = expand(msgspec.structs.replace(path.recipe, pattern=Adaptive(points=200).at(points, (128, 128))))
+    scan(run, path, 0, clock)
+    scan(run, again, 1, clock, until=128)
+    run.frame_ended(FrameEnd(1, 1, again, "aborted", 128, False, 0, 0))
+    assert handed.frames[-1] == (1, 128, True)
+    assert handed.values[-1][0] == "s.0"

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from scancontrol.errors import InvalidInput
 from scancontrol.paths import Adaptive, CoverageGoal, JitteredGrid, PathRecipe, Points, Settle, expand, solve
-from scancontrol.paths.adaptive import drawn, second_pass, worth
+from scancontrol.paths.adaptive import drawn, joined, second_pass, worth
 
 SHAPE = (64, 96)
 
@@ -99,3 +99,12 @@ def test_pixels_that_are_not_as_many_as_said_or_outside_the_frame_are_refused() 
     far = Adaptive(points=1, data=(SHAPE[0] * SHAPE[1]).to_bytes(4, "little"))
     with pytest.raises(InvalidInput, match="outside the"):
         expand(PathRecipe(pattern=far, shape=SHAPE, fov_nm=96.0, dwell_us=1.0))
+
+
+def test_two_paths_joined_are_visited_one_after_the_other_at_the_same_places() -> None:
+    first = expand(PathRecipe(pattern=JitteredGrid(points=150, seed=4), shape=SHAPE, fov_nm=96.0, dwell_us=1.0))
+    pattern = Adaptive(points=200).at(second_pass(np.ones(SHAPE), first.positions, 200), SHAPE)
+    second = expand(PathRecipe(pattern=pattern, shape=SHAPE, fov_nm=96.0, dwell_us=1.0))
+    both = joined(first, second)
+    np.testing.assert_array_equal(both.positions, np.concatenate([first.positions, second.positions]))
+    assert both.dwell_us.sum() == pytest.approx(first.dwell_us.sum() + second.dwell_us.sum())
