@@ -37,7 +37,7 @@ _UNKNOWN, _OUTLINE = (22, 35, 58), (120, 170, 255)  # blues, so that dark specim
 class Picture:
     """One image (rows, cols) float32 and what has to be known with it."""
 
-    kind: Literal["partial", "restoration", "interval"]
+    kind: Literal["partial", "restoration", "interval", "strain"]
     frame: int
     image: NDArray[np.float32]
     pixel_size_nm: float

@@ -17,6 +17,7 @@ from torch import Tensor
 from restore.estimate.lattice.cell import CellSums, look_up
 from restore.estimate.lattice.columns import Columns, Heights, listed
 from restore.estimate.lattice.defects import with_defects
+from restore.estimate.lattice.doubt import doubt, guessed
 from restore.estimate.lattice.evidence import Evidence, weigh
 from restore.estimate.lattice.fit import fit_lattice, refit
 from restore.estimate.lattice.model import LatticeFit, Readings, splines_of
@@ -43,9 +44,10 @@ class Crystal:
         image: share × lattice with its mean level, (rows, cols) float32.
         at_samples: the same at the samples, (n,).
         share: how much of the lattice is used, above 0 to 1.
-        half_width: what columns of which little is told may add to a 90 % interval's half-width, (rows, cols).
+        half_width: of a 90 % interval, where columns of which little is told or a field that contradicts the lattice
+            make it wider, whatever the share of the lattice is, (rows, cols).
+        doubt: how far the readings around each pixel contradict the lattice, 0 to 1, (rows, cols).
         evidence: what withheld readings said.
-        notes: sentences for people.
         fit: the lattice itself; heights: of its columns, if it has any; both on the scale of the fit.
         scale: of the samples over that of the fit.
         centred: whether readings are those of the middle of their pixels.
@@ -56,8 +58,8 @@ class Crystal:
     at_samples: Tensor
     share: float
     half_width: Tensor
+    doubt: Tensor
     evidence: Evidence
-    notes: tuple[str, ...]
     fit: LatticeFit
     heights: Heights | None
     scale: float
@@ -101,15 +103,11 @@ class Crystal:
 
 
 @torch.no_grad()
-def find_crystal(
-    samples: Tensor, geometry: FrameGeometry, *, fill: Tensor | None = None, weights: Tensor | None = None
-) -> Crystal | None:
+def find_crystal(samples: Tensor, geometry: FrameGeometry, *, weights: Tensor | None = None) -> Crystal | None:
     """The lattice of a frame, or None if withheld readings do not prove one.
 
     Args:
         samples: (n,) along the path of ``geometry``.
-        fill: a classical fill of the frame (rows, cols), if one is at hand: its trend is taken off before waves are
-            looked for.
         weights: of the samples (n,), relative to their dwell: 0 leaves a sample out.
     """
     if int((geometry.dwell > 0).sum()) < _FEWEST:
@@ -131,7 +129,7 @@ def find_crystal(
     if heights is not None:
         own, amplitude = fit.coordinates(readings.positions), fit.amplitude_at(readings.positions)
         at_samples = at_samples + heights.drawn(own, amplitude)
-    return _crystal(fit, heights, None, at_samples, evidence, _Scale(centre, scale), centred)
+    return _crystal(readings, fit, heights, None, at_samples, evidence, _Scale(centre, scale), centred)
 
 
 @torch.no_grad()
@@ -142,7 +140,8 @@ def follow(crystal: Crystal, samples: Tensor, geometry: FrameGeometry) -> Crysta
         readings = replace(readings, positions=_centres(readings.positions))
     found = next_fit(geometry, readings, crystal.fit, crystal.heights, crystal.sums)
     scaled = _Scale(centre, scale)
-    return _crystal(found.fit, found.heights, found.sums, found.at_samples, crystal.evidence, scaled, crystal.centred)
+    fit, heights, at_samples = found.fit, found.heights, found.at_samples
+    return _crystal(readings, fit, heights, found.sums, at_samples, crystal.evidence, scaled, crystal.centred)
 
 
 def _readings(samples: Tensor, geometry: FrameGeometry, weights: Tensor | None) -> tuple[Readings, float, float]:
@@ -191,6 +190,7 @@ class _Scale:
 
 
 def _crystal(
+    readings: Readings,
     fit: LatticeFit,
     heights: Heights | None,
     sums: CellSums | None,
@@ -200,13 +200,14 @@ def _crystal(
     centred: bool,
 ) -> Crystal:
     share, picture = evidence.share, draw(fit, heights)
+    doubted = doubt(readings, fit)
     return Crystal(
         image=picture.values.mul_(share * scale.scale).add_(share * scale.centre),
         at_samples=share * (scale.centre + scale.scale * at_samples),
         share=share,
-        half_width=share * scale.scale * picture.half_width,
+        half_width=scale.scale * torch.maximum(picture.half_width, guessed(fit, heights, doubted)),
+        doubt=doubted,
         evidence=evidence,
-        notes=(),
         fit=fit,
         heights=heights,
         scale=scale.scale,

@@ -7,9 +7,10 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from restore.estimate.lattice.columns import Heights, Numbers, Pairs, heights_of
+from restore.estimate.lattice.columns import Heights, heights_of
 from restore.estimate.lattice.fit import refit
 from restore.estimate.lattice.model import LatticeFit, Readings
+from restore.estimate.lattice.pairs import Numbers, Pairs
 from restore.estimate.lattice.profile import Profile, profile_of
 
 __all__ = ["heights_in", "with_defects"]

@@ -14,8 +14,9 @@ from torch import Tensor
 from torch.utils.weak import WeakIdKeyDictionary
 
 from restore.estimate.lattice.cell import CellSums, look_up
-from restore.estimate.lattice.columns import Heights, Pairs, heights_of
+from restore.estimate.lattice.columns import Heights, heights_of
 from restore.estimate.lattice.model import LatticeFit, Readings, splines_of
+from restore.estimate.lattice.pairs import Pairs
 from restore.estimate.lattice.rounds import LEVEL_ANCHOR, anchored_roughness
 from restore.estimate.lattice.splines import roughness
 from restore.gridding import FrameGeometry

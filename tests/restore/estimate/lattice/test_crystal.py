@@ -130,6 +130,12 @@ def test_a_vacancy_that_was_hit_is_shown_and_one_that_was_not_is_in_the_interval
     assert float(held.float().mean()) >= 0.85
 
 
+def test_chance_draws_no_defects(proven: tuple[Crystal, Tensor, FrameGeometry]) -> None:
+    columns = proven[0].columns
+    assert columns is not None
+    assert float((columns.deviation.abs() > 0.225).float().mean()) < 0.001
+
+
 def test_the_next_frame_of_a_stream_is_as_good(proven: tuple[Crystal, Tensor, FrameGeometry]) -> None:
     lattice = square_lattice(10, SHAPE)
     samples = lattice.read(proven[2], electrons=60, seed=1)
