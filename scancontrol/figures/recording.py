@@ -109,6 +109,10 @@ def pictures_of(recording: RecordingReader, frame: int, channel: str | None = No
     withheld = "" if by.withheld_rmse is None else f", RMSE on withheld samples {by.withheld_rmse:.4g} counts"
     if by.frames > 1:
         origin += f", with the samples of {by.frames - 1} frames before, the oldest {by.age_frames} frames ago"
+    lattice = ""
+    if by.lattice_share > 0:
+        lattice = f", {100 * by.lattice_share:.0f} % lattice"
+        origin += f", with {100 * by.lattice_share:.0f} % of a lattice that these samples prove"
     if by.expected_rmse is not None:
         withheld += f", of every pixel expected {by.expected_rmse:.4g}"
     pictures.append(
@@ -117,7 +121,7 @@ def pictures_of(recording: RecordingReader, frame: int, channel: str | None = No
             frame,
             stored.estimate,
             pixel_nm,
-            f"RESTORED: {by.method}\nfrom {percent:.3g} % of pixels",
+            f"RESTORED: {by.method}{lattice}\nfrom {percent:.3g} % of pixels",
             f"{common}; RESTORED, not measured: {origin} from {samples} samples{withheld}",
             about,
             known=known,

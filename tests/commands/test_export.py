@@ -147,3 +147,14 @@ def test_restorations_can_be_added_later_in_place_or_in_a_copy_with_room(recorde
         np.testing.assert_array_equal(read.samples(0), samples_of(0, 0, path.count))
         np.testing.assert_array_equal(read.restoration(0).estimate, ESTIMATE)
         assert read.verify() > 0
+
+
+def test_a_restoration_says_how_much_of_it_is_lattice(recorded: Path, tmp_path: Path) -> None:
+    restored = tmp_path / "b.hspy"
+    copy_recording(recorded, restored, restorations="room for all")
+    made_by = Provenance(method="lite", face="faithful", lattice_share=0.62, samples_used=9)
+    with Annotator(restored) as target:
+        target.write_restoration(2, ESTIMATE, None, made_by, channel="HAADF")
+    assert main(["export", str(restored), "--tiff", "--frames", "2", "--out", str(tmp_path / "out")]) == 0
+    with Image.open(tmp_path / "out/frame_000002_restoration.tif") as picture:
+        assert "with 62 % of a lattice that these samples prove" in picture.tag_v2[270]
