@@ -14,10 +14,13 @@ import zmq
 from scancontrol.wire.framing import encode
 from scancontrol.wire.messages import PROTOCOL_VERSION, Blank, Hello
 
-__all__ = ["ATTACKS", "blanked_by", "under"]
+__all__ = ["ATTACKS", "OPENING", "blanked_by", "under"]
 
 _GREETING = bytes([0xFF, *[0] * 8, 0x7F, 3, 1]) + b"NULL".ljust(20, b"\0") + bytes(32)
 _READY = b"\x05READY" + b"\x0bSocket-Type" + struct.pack(">I", 6) + b"DEALER"
+OPENING = _GREETING + bytes([4, len(_READY)]) + _READY
+"""What a peer without keys says first, by ZMTP 3.1; its messages follow."""
+
 _NESTED = b"\x81\xa4type" + b"\x91" * 60_000  # a map whose value is lists within lists
 _WIDE = b"\x81\xa4type\xdc\xff\xff" + b"\x90" * 60_000  # and one of empty lists
 
@@ -42,7 +45,7 @@ def _endless(port: int, ending: threading.Event) -> None:
     part = bytes([3]) + struct.pack(">Q", 60_000) + bytes(60_000)
     while not ending.is_set():
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 2) as peer:
-            peer.sendall(_GREETING + bytes([4, len(_READY)]) + _READY)
+            peer.sendall(OPENING)
             while not ending.is_set():
                 peer.sendall(part)
 

@@ -226,8 +226,9 @@ class InstrumentDuties:
                 return
         pytest.fail(f"calls took {timed.longest_s}, the bound is {LONGEST_CALL_S} s")
 
-    def test_the_longest_dwell_begins_at_once_in_no_memory_and_is_blanked_within_it(self, stand: Stand):
-        path = path_of(stand, stand.instrument.capabilities.longest_dwell_us)
+    @pytest.mark.parametrize("dwell_us", [8e3, 20e3, 1e6])
+    def test_a_long_dwell_begins_at_once_in_no_memory_and_is_blanked_within_it(self, stand: Stand, dwell_us: float):
+        path = path_of(stand, min(dwell_us, stand.instrument.capabilities.longest_dwell_us), side=128)
         stand.instrument.begin(path_of(stand), 0, 0)  # whatever is made once is made now
         stand.instrument.blank()
         Timed(stand.instrument).rest()
