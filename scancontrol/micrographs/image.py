@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,15 +12,22 @@ from numpy.typing import NDArray
 
 from scancontrol.errors import InvalidInput
 
-__all__ = ["Found", "Image", "chosen", "finished"]
+__all__ = ["MAX_PIXELS", "Found", "Image", "chosen", "finished", "likely"]
+
+MAX_PIXELS = 1 << 28
 
 _FLOAT32_MAX = 1e30  # beyond it sums of squares overflow
 _FLOAT32_MIN = 1e-30
+_COLOURS = (("R", "G", "B"), ("R", "G", "B", "A"))  # HyperSpy's
 
 
 @dataclass(frozen=True)
 class Found:
-    """One image that a file holds, not yet read into numbers of ours."""
+    """One image that a file holds, not yet read into numbers of ours.
+
+    ``no_picture`` says in words why its values are no picture of a place, where the file says so; ``by_columns``:
+    they are stored (cols, rows).
+    """
 
     name: str  # how it is chosen: FILE::NAME
     pixels: Any  # an array, or something that becomes one
@@ -27,6 +35,8 @@ class Found:
     dtype: np.dtype[Any]
     pixel_nm: tuple[float, float] | None = None
     said: tuple[str, ...] = ()
+    no_picture: str = ""
+    by_columns: bool = False
 
 
 @dataclass(frozen=True)
@@ -46,17 +56,35 @@ class Image:
     said: tuple[str, ...] = field(default=())
 
 
+def likely(found: list[Found], least_side: int) -> list[Found]:
+    """Those that are an image; if none is, those that are large enough, to be refused by name."""
+    sides = [(one, _long_sides(one.shape)) for one in found]
+    large = [(one, long) for one, long in sides if sum(length >= least_side for length in long) > 1]
+    return [one for one, long in large if len(long) == 2 and _is_real(one)] or [one for one, _ in large]
+
+
+def _is_real(one: Found) -> bool:
+    return not one.no_picture and (one.dtype.kind in "uifb" or one.dtype.names in _COLOURS)
+
+
+def _long_sides(shape: tuple[int, ...]) -> list[int]:
+    """The lengths of the axes but those of one, and that of colours."""
+    lengths = [length for length in shape if length > 1]
+    return lengths[:-1] if len(lengths) == 3 and lengths[-1] in (3, 4) else lengths
+
+
 def chosen(path: Path, found: list[Found], name: str) -> Found:
     """The one image that is meant.
 
     Raises:
         InvalidInput: there is none, or several of which none is named.
     """
-    listed = ", ".join(f"{one.name} {' x '.join(map(str, one.shape))} {one.dtype}" for one in found[:20])
+    listed = ", ".join(f"{one.name} {_described(one)}" for one in found[:20])
     if name:
         named = [one for one in found if one.name == name] or [one for one in found if one.name.endswith(f"/{name}")]
         if len(named) != 1:
-            raise InvalidInput("image", f"{path}::{name}", "is not in the file", f"name one of: {listed or 'nothing'}")
+            wrong = "is not in the file" if not named else f"is the name of {len(named)} images"
+            raise InvalidInput("image", f"{path}::{name}", wrong, f"name one of: {listed or 'nothing'}")
         return named[0]
     if not found:
         raise InvalidInput("image", path, "holds no image of two dimensions", "store (rows, cols) in it")
@@ -73,33 +101,15 @@ def finished(path: Path, one: Found, least_side: int) -> Image:
     Raises:
         InvalidInput: it is no image of real, finite numbers with some contrast and sides of ``least_side`` at least.
     """
-    said = list(one.said)
-    if one.dtype.names is not None or one.dtype.kind not in "uifb":
-        kind = "complex numbers" if one.dtype.kind == "c" else f"values of the type {one.dtype}"
-        raise InvalidInput("image", path, f"holds {kind}", "store its modulus, or another real image, and name that")
-    array = np.asarray(one.pixels)
-    colours = array.ndim == 3 and array.shape[-1] in (3, 4) and array.shape[0] > 4
-    if colours:
-        if (array[..., 0] == array[..., 1]).all() and (array[..., 0] == array[..., 2]).all():
-            array = array[..., 0]
-        else:
-            array = array[..., :3].astype(np.float64).mean(axis=-1)
-            said.append("colours averaged to grey")
-    elif array.ndim > 2:
-        squeezed = array.squeeze()
-        if squeezed.ndim != 2:
-            shape = " x ".join(map(str, array.shape))
-            kind = "a stack" if squeezed.ndim == 3 else "no image"
-            raise InvalidInput(
-                "image", path, f"is {shape}, {kind}", "store one image (rows, cols) of it, and name that"
-            )
-        array = squeezed
+    if one.no_picture:
+        raise InvalidInput("image", path, one.no_picture, "give an image of real space")
+    if math.prod(one.shape) > MAX_PIXELS:
+        raise InvalidInput("image", path, f"has {math.prod(one.shape)} pixels, above {MAX_PIXELS}", "crop or bin it")
+    array, said = _flat(path, one, list(one.said))
     if array.ndim != 2 or min(array.shape) < least_side:
+        shape = " x ".join(map(str, array.shape))
         raise InvalidInput(
-            "image",
-            f"{path} {array.shape}",
-            f"is not (rows, cols) with sides of {least_side} px or more",
-            "leave it out",
+            "image", path, f"is {shape}, not (rows, cols) with sides of {least_side} px or more", "leave it out"
         )
     if array.dtype.kind == "b":
         array = array.astype(np.uint8)
@@ -112,8 +122,39 @@ def finished(path: Path, one: Found, least_side: int) -> Image:
     pixels, changed = _as_float32(array, float(low), float(high))
     if changed:
         said.append(changed)
-    stored = f"{one.dtype} {' x '.join(map(str, one.shape))}"
-    return Image(pixels, stored, one.pixel_nm, tuple(said))
+    return Image(pixels, _described(one, types_first=True), one.pixel_nm, tuple(said))
+
+
+def _described(one: Found, *, types_first: bool = False) -> str:
+    shape = " x ".join(map(str, one.shape))
+    kind = "colours" if one.dtype.names in _COLOURS else str(one.dtype)
+    return f"{kind} {shape}" if types_first else f"{shape} {kind}"
+
+
+def _flat(path: Path, one: Found, said: list[str]) -> tuple[NDArray[Any], list[str]]:
+    """Real numbers (rows, cols): axes of one left out, colours averaged."""
+    array = np.asarray(one.pixels)
+    if one.dtype.names in _COLOURS:
+        array = np.stack([array[name] for name in one.dtype.names], axis=-1)
+    if array.dtype.names is not None or array.dtype.kind not in "uifb":
+        kind = "complex numbers" if array.dtype.kind == "c" else f"values of the type {array.dtype}"
+        raise InvalidInput("image", path, f"holds {kind}", "store its modulus, or another real image, and name that")
+    if array.ndim > 2 and array.shape[-1] not in (3, 4):
+        array = array.squeeze()
+    elif array.ndim > 3:
+        array = array.reshape([length for length in array.shape[:-1] if length > 1] + [array.shape[-1]])
+    if array.ndim == 3 and array.shape[-1] in (3, 4) and array.shape[0] > 4:
+        if array.shape[-1] == 4:
+            said.append("its transparency is left out")
+        if (array[..., 0] == array[..., 1]).all() and (array[..., 0] == array[..., 2]).all():
+            return array[..., 0], said
+        said.append("colours averaged to grey")
+        return array[..., :3].astype(np.float64).mean(axis=-1), said
+    if array.ndim > 2:
+        shape = " x ".join(map(str, array.shape))
+        kind = "a stack or spectra, no image" if array.ndim == 3 else f"of {array.ndim} dimensions, no image"
+        raise InvalidInput("image", path, f"is {shape}, {kind}", "store one image (rows, cols) of it, and name that")
+    return array.T if one.by_columns else array, said
 
 
 def _as_float32(array: NDArray[Any], low: float, high: float) -> tuple[NDArray[np.float32], str]:

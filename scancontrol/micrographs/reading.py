@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
-import importlib
-import warnings
-from collections.abc import Callable
+import logging
+import zipfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
 
 from scancontrol.errors import InvalidInput
-from scancontrol.micrographs import hdf5, tiff
-from scancontrol.micrographs.image import Found, Image, chosen, finished
+from scancontrol.micrographs import hdf5, instruments, pictures, tiff, zspy
+from scancontrol.micrographs.image import Found, Image, chosen, finished, likely
 
-__all__ = ["SUFFIXES", "find_images", "read_image"]
+__all__ = ["SUFFIXES", "find_images", "read_each", "read_image"]
 
-_HDF5 = (".h5", ".hdf5", ".hspy", ".emd")
-_PICTURES = (".png", ".webp", ".jpg", ".jpeg", ".bmp")
-_INSTRUMENTS = (".dm3", ".dm4", ".ser", ".mrc", ".mrcs", ".map")
-SUFFIXES = (".tif", ".tiff", *_PICTURES, ".npy", *_HDF5, *_INSTRUMENTS)
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+_HDF5 = (".h5", ".hdf5", ".hspy", ".emd", ".nxs")
+SUFFIXES = (".tif", ".tiff", *pictures.SUFFIXES, ".npy", ".npz", *_HDF5, *instruments.SUFFIXES, *zspy.SUFFIXES)
 """What :func:`find_images` takes for an image."""
 
-MAX_PIXELS = 1 << 28
 MIN_SIDE = 16
+
+_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_ZIP = b"PK\3\4"
 
 
 def read_image(path: Path, least_side: int = MIN_SIDE) -> Image:
@@ -34,40 +38,78 @@ def read_image(path: Path, least_side: int = MIN_SIDE) -> Image:
     """
     plain, _, name = str(path).partition("::")
     file = Path(plain)
-    if not file.is_file():
+    if not (file.is_file() or _is_store(file)):
         raise InvalidInput("image", file, "does not exist" if not file.exists() else "is no file", "name an image file")
     return finished(path, chosen(file, _found(file, name, least_side), name), least_side)
 
 
+def read_each(
+    paths: Sequence[Path], keep: Callable[[Image], T], least_side: int = MIN_SIDE, *, skip_unreadable: bool = False
+) -> list[tuple[Path, T]]:
+    """Read images one after another, and keep of each what ``keep`` makes of it.
+
+    What cannot be read is named in the log and left out, if that is asked for.
+
+    Raises:
+        InvalidInput: some cannot be read and ``skip_unreadable`` is not set, after all were tried; or none can.
+    """
+    kept: list[tuple[Path, T]] = []
+    refused: list[InvalidInput] = []
+    for path in paths:
+        try:
+            kept.append((path, keep(read_image(path, least_side))))
+        except InvalidInput as error:
+            refused.append(error)
+    if refused and (not skip_unreadable or not kept):
+        listed = "; ".join(f"{one.value} {one.limit}" for one in refused[:10])
+        remedy = "mend or remove them" + ("" if skip_unreadable else ", or say --skip-unreadable to go on without")
+        raise InvalidInput("images", f"{len(refused)} of {len(paths)}", f"cannot be used: {listed}", remedy)
+    for one in refused:
+        log.warning("left out: %s", one)
+    return kept
+
+
 def find_images(folder: Path) -> tuple[list[Path], int]:
     """The image files under a folder, sorted, and how many others were passed over: hidden ones and foreign ones."""
-    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    stores = {path for path in folder.rglob("*") if _is_store(path)}
+    files = [path for path in folder.rglob("*") if path.is_file() and stores.isdisjoint(path.parents)]
+    offered = sorted([*files, *(path for path in stores if stores.isdisjoint(path.parents))])
     images = [
         path
-        for path in files
+        for path in offered
         if path.suffix.lower() in SUFFIXES and not any(part.startswith(".") for part in path.relative_to(folder).parts)
     ]
-    return images, len(files) - len(images)
+    return images, len(offered) - len(images)
+
+
+def _is_store(path: Path) -> bool:
+    """Whether this is a folder that is one image: zarr's."""
+    return path.suffix.lower() in zspy.SUFFIXES and path.is_dir()
 
 
 def _found(file: Path, name: str, least_side: int) -> list[Found]:
+    """What the file holds, read as its first bytes say, and as its name says where they do not."""
+    suffix = file.suffix.lower()
+    if file.is_dir():
+        return zspy.images_in(file, name, least_side)
     start = _start_of(file)
-    if start[:4] in (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+"):
+    if start[:4] in _TIFF:
         return tiff.images_in(file, name)
-    if start[:8] == b"\x89HDF\r\n\x1a\n":
+    if start[:8] == b"\x89HDF\r\n\x1a\n" or suffix in _HDF5:
         return hdf5.images_in(file, name, least_side)
     if start[:6] == b"\x93NUMPY":
         return [_array(file)]
-    suffix = file.suffix.lower()
-    if suffix in _INSTRUMENTS:
-        return _instrument(file, suffix)
-    return [_picture(file)]
+    if start[:4] == _ZIP:
+        read = zspy.images_in if suffix in zspy.SUFFIXES else _archive
+        return read(file, name, least_side)
+    instrument = instruments.reader_of(start, suffix)
+    return instrument(file, name) if instrument is not None else pictures.images_in(file)
 
 
 def _start_of(file: Path) -> bytes:
     try:
         with file.open("rb") as opened:
-            return opened.read(16)
+            return opened.read(256)
     except OSError as error:
         raise InvalidInput("image", file, f"cannot be read ({error.strerror})", "check its permissions") from error
 
@@ -80,70 +122,15 @@ def _array(file: Path) -> Found:
     return Found("", array, array.shape, array.dtype)
 
 
-def _picture(file: Path) -> Found:
-    """PNG, WebP, JPEG and the like."""
-    from PIL import Image as Pillow
-
+def _archive(file: Path, name: str, least_side: int) -> list[Found]:
+    """The arrays of an NPZ that may be an image, or the named one."""
     try:
-        with warnings.catch_warnings(), Pillow.open(file) as opened:
-            warnings.simplefilter("ignore")
-            if opened.width * opened.height > MAX_PIXELS:
-                raise InvalidInput("image", file, f"has more than {MAX_PIXELS} pixels", "crop or bin it")
-            pixels = np.asarray(opened)
-            said = ("a picture with a palette: its indices are taken, not its colours",) if opened.mode == "P" else ()
-            if opened.mode == "LA":
-                pixels = pixels[..., 0]
-    except InvalidInput:
-        raise
-    except Exception as error:  # every plug-in of Pillow fails in its own way
+        with np.load(file, allow_pickle=False) as arrays:
+            wanted = [key for key in arrays.files if not name or key == name]
+            read = {key: arrays[key] for key in wanted}
+    except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile) as error:
         raise InvalidInput(
-            "image", file, f"cannot be read ({str(error)[:200]})", "replace or remove the file"
+            "image", file, f"cannot be read as NPZ ({error})", "store arrays of numbers in it"
         ) from error
-    return Found("", pixels, pixels.shape, pixels.dtype, None, said)
-
-
-def _instrument(file: Path, suffix: str) -> list[Found]:
-    """DigitalMicrograph, TIA and MRC, by the packages that keep up with them."""
-    if suffix in (".mrc", ".mrcs", ".map"):
-        return _with("mrcfile", file, _mrc)
-    return _with("ncempy.io", file, _ncem)
-
-
-def _with(package: str, file: Path, read: Callable[[Any, Path], list[Found]]) -> list[Found]:
-    try:
-        module = importlib.import_module(package)
-    except ImportError as error:
-        name = package.partition(".")[0]
-        raise InvalidInput("image", file, f"needs the package {name}", "pip install 'scancontrol[readers]'") from error
-    try:
-        return read(module, file)
-    except InvalidInput:
-        raise
-    except Exception as error:
-        raise InvalidInput(
-            "image", file, f"cannot be read ({str(error)[:200]})", "replace or remove the file"
-        ) from error
-
-
-def _mrc(mrcfile: Any, file: Path) -> list[Found]:
-    with warnings.catch_warnings(), mrcfile.open(file, permissive=True) as opened:
-        warnings.simplefilter("ignore")
-        if opened.data is None:
-            return []
-        pixels, size = np.array(opened.data), opened.voxel_size
-        known = float(size.x) > 0 and float(size.y) > 0
-        pixel_nm = (float(size.y) / 10, float(size.x) / 10) if known else None  # stored in Å
-    return [Found("", pixels, pixels.shape, pixels.dtype, pixel_nm)]
-
-
-def _ncem(ncem: Any, file: Path) -> list[Found]:
-    content = ncem.read(str(file))
-    pixels = np.asarray(content["data"])
-    units, sizes = content.get("pixelUnit") or [], content.get("pixelSize") or []
-    factor = {"nm": 1.0, "um": 1e3, "µm": 1e3, "m": 1e9, "å": 0.1, "a": 0.1}
-    known = [float(size) * factor.get(str(unit).lower(), 0.0) for size, unit in zip(sizes, units, strict=False)]
-    pixel_nm = (known[-2], known[-1]) if len(known) >= 2 and min(known[-2:]) > 0 else None
-    if any("1/" in str(unit) for unit in units):
-        problem = f"has pixels in {units[-1]}, a diffraction pattern"
-        raise InvalidInput("image", file, problem, "give an image of real space")
-    return [Found("", pixels, pixels.shape, pixels.dtype, pixel_nm)]
+    found = [Found(key, array, array.shape, array.dtype) for key, array in read.items()]
+    return found if name else likely(found, least_side)

@@ -1,10 +1,8 @@
-"""TIFF as instruments and programs write it: pages, tags and what the instrument says of its own picture."""
+"""TIFF as instruments and programs write it: which page is meant, and what its tags say of its values."""
 
 from __future__ import annotations
 
 import logging
-import math
-import re
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scancontrol.errors import InvalidInput
-from scancontrol.micrographs.image import Found
+from scancontrol.micrographs.image import MAX_PIXELS, Found
+from scancontrol.micrographs.instrument import without_data_bar
+from scancontrol.micrographs.tiff_metadata import words_of
 
 __all__ = ["images_in"]
 
-_NM = {"m": 1e9, "cm": 1e7, "mm": 1e6, "um": 1e3, "µm": 1e3, "μm": 1e3, "micron": 1e3, "nm": 1.0, "pm": 1e-3, "å": 0.1}
-_NM |= {"a": 0.1, "angstrom": 0.1, "\\u00b5m": 1e3}
 _TURNS = {2: "mirrored left to right", 3: "turned by 180°", 4: "mirrored top to bottom", 5: "transposed"}
 _TURNS |= {6: "turned by 90°", 7: "transposed about the other diagonal", 8: "turned by 270°"}
+_MINISWHITE, _PALETTE, _YCBCR, _JPEG = 0, 3, 6, (6, 7)
+_NO_GREY = {4: "a transparency mask", 5: "inks (CMYK)", 8: "colours of CIE Lab", 9: "colours of ICC Lab"}
+_REDUCED, _MASK = 1, 4  # bits of NewSubfileType
 
 
 def images_in(path: Path, name: str) -> list[Found]:
@@ -33,7 +34,7 @@ def images_in(path: Path, name: str) -> list[Found]:
     logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # odd tags of a vendor's file
     try:
         with tifffile.TiffFile(path) as file:
-            pages = [page for page in file.pages if isinstance(page, tifffile.TiffPage) or page.keyframe is not None]
+            pages = _pages(file)
             if not pages:
                 return []
             keep = list(range(len(pages))) if name else _measurements(pages)
@@ -42,8 +43,8 @@ def images_in(path: Path, name: str) -> list[Found]:
                 said = (f"page {keep[0]} of {len(pages)}: the others are smaller, or pictures of it",)
             if len(pages) == 1 and file.series and file.series[0].size > pages[0].size:
                 raise InvalidInput("image", path, f"is a stack {file.series[0].shape}", "store one image of it")
-            size = _pixel_nm(file)
-            return [_page(file, pages[at], str(at), size, said) for at in keep]
+            read = name or len(keep) == 1
+            return [_page(path, file, pages[at], str(at), said) if read else _listed(pages[at], at) for at in keep]
     except InvalidInput:
         raise
     except Exception as error:  # a damaged file fails in as many ways as there are tags
@@ -56,42 +57,81 @@ def images_in(path: Path, name: str) -> list[Found]:
         ) from error
 
 
+def _pages(file: Any) -> list[Any]:
+    """The pages, and those below a page that are no smaller than it: a measurement behind its thumbnail."""
+    pages = []
+    for page in file.pages:
+        whole = page.aspage()
+        pages.append(whole)
+        if whole.subifds:
+            below = [one.aspage() for one in whole.pages]
+            pages += [one for one in below if one.imagelength * one.imagewidth > whole.imagelength * whole.imagewidth]
+    return pages
+
+
 def _measurements(pages: list[Any]) -> list[int]:
     """Which pages are no thumbnails, and no 8-bit or coloured pictures of what another page measured."""
-    keep = [at for at, page in enumerate(pages) if not int(getattr(page, "subfiletype", 0)) & 1] or [0]
+    keep = [at for at, page in enumerate(pages) if not int(page.subfiletype) & (_REDUCED | _MASK)] or [0]
     largest = max(pages[at].imagelength * pages[at].imagewidth for at in keep)
     keep = [at for at in keep if pages[at].imagelength * pages[at].imagewidth > largest / 3]
-    deep = [at for at in keep if _is_grey(pages[at]) and pages[at].bitspersample > 8]
+    deep = [at for at in keep if int(pages[at].samplesperpixel) == 1 and pages[at].bitspersample > 8]
     return deep if deep and len(deep) < len(keep) else keep
 
 
-def _is_grey(page: Any) -> bool:
-    return int(page.samplesperpixel) == 1
+def _listed(page: Any, at: int) -> Found:
+    return Found(str(at), None, page.shape, np.dtype(page.dtype))
 
 
-def _page(file: Any, page: Any, name: str, pixel_nm: tuple[float, float] | None, said: tuple[str, ...]) -> Found:
-    pixels = np.asarray(page.asarray())
+def _page(path: Path, file: Any, page: Any, name: str, said: tuple[str, ...]) -> Found:
+    photometric = int(page.photometric)
+    if page.size > MAX_PIXELS or page.dtype is None:
+        dtype = np.dtype(page.dtype or "V1")
+        return Found(name, None, page.shape, dtype, None, said, "" if page.dtype else "holds bits of no known type")
+    if photometric in _NO_GREY or (photometric == _YCBCR and int(page.compression) not in _JPEG):
+        holds = _NO_GREY.get(photometric, "colours of YCbCr")
+        return Found(name, None, page.shape, page.dtype, None, said, f"holds {holds}")
+    pixels = _sampled(path, page)
     stored, notes = (pixels.shape, pixels.dtype), list(said)
-    if getattr(page, "planarconfig", 1) == 2 and pixels.ndim == 3 and pixels.shape[0] in (3, 4):
+    if page.samplesperpixel == 2 and page.extrasamples and int(page.extrasamples[0]) in (1, 2):
+        pixels = pixels[..., 0] if int(page.planarconfig) == 1 else pixels[0]
+        notes.append("its transparency is left out")
+    elif int(page.planarconfig) == 2 and pixels.ndim == 3 and pixels.shape[0] in (3, 4):
         pixels = np.moveaxis(pixels, 0, -1)
-    if int(page.photometric) == 0:
-        if int(page.bitspersample) == 1:
-            pixels = np.logical_not(pixels)
-        else:  # of a type without sign, the complement is the largest value less this one
-            pixels = ~pixels if pixels.dtype.kind in "ui" else pixels.max() - pixels
+    if photometric == _MINISWHITE:
+        pixels = _turned_over(pixels, int(page.bitspersample))
         notes.append("the file says that its smallest value is white: turned over, so that large is bright")
-    elif int(page.photometric) == 3:
+    elif photometric == _PALETTE:
         notes.append("a picture with a palette: its indices are taken, not its colours")
-    cut = _data_bar_rows(file, pixels.shape[0])
-    if cut:
-        pixels = pixels[: pixels.shape[0] - cut]
-        notes.append(f"the {cut} rows of the instrument's data bar are cut off, as its metadata say")
+    instrument = words_of(path, file, page)
+    if instrument.values is not None:
+        offset, factor = instrument.values
+        pixels = offset + factor * pixels.astype(np.float64)
+        notes.append(f"values are {offset:g} + {factor:g} times the stored ones, as ImageJ says")
+    pixels, pixel_nm, more = without_data_bar(pixels, instrument)
     turn = int(page.tags[274].value) if 274 in page.tags else 1
     if turn in _TURNS:
         pixels = _turned(pixels, turn)
         pixel_nm = pixel_nm[::-1] if pixel_nm is not None and turn >= 5 else pixel_nm
-        notes.append(f"{_TURNS[turn]}, as its orientation tag says")
-    return Found(name, pixels, stored[0], stored[1], pixel_nm, tuple(notes))
+        more.append(f"{_TURNS[turn]}, as its orientation tag says")
+    return Found(name, pixels, stored[0], stored[1], pixel_nm, (*notes, *more), instrument.no_picture)
+
+
+def _sampled(path: Path, page: Any) -> NDArray[Any]:
+    """The values of a page, all of which have to be in the file: tifffile gives zeros for what is cut off."""
+    ends = [start + count for start, count in zip(page.dataoffsets, page.databytecounts, strict=False)]
+    if ends and max(ends) > path.stat().st_size:
+        missing = max(ends) - path.stat().st_size
+        raise InvalidInput("image", path, f"is cut off: {missing} bytes of it are missing", "copy the file again")
+    return np.asarray(page.asarray())
+
+
+def _turned_over(pixels: NDArray[Any], bits: int) -> NDArray[Any]:
+    if bits == 1:
+        return np.asarray(np.logical_not(pixels))
+    if pixels.dtype.kind == "f":
+        return np.asarray(pixels.max() - pixels)
+    largest = (1 << bits) - 1 if pixels.dtype.kind == "u" else -1  # of a number with a sign, the bits turned over
+    return np.asarray(pixels.dtype.type(largest) - pixels)
 
 
 def _turned(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
@@ -102,41 +142,3 @@ def _turned(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
     if orientation in (3, 4, 7, 8):
         pixels = pixels[::-1]
     return pixels
-
-
-def _data_bar_rows(file: Any, rows: int) -> int:
-    fei = file.fei_metadata or {}
-    of_image = int((fei.get("Image") or {}).get("ResolutionY") or 0)
-    return rows - of_image if 0 < of_image < rows else 0
-
-
-def _pixel_nm(file: Any) -> tuple[float, float] | None:
-    """Height and width of a pixel, by the instrument's own words, or ImageJ's, or OME's."""
-    fei, zeiss, imagej = file.fei_metadata or {}, file.sem_metadata or {}, file.imagej_metadata or {}
-    scan = fei.get("Scan") or fei.get("EScan") or {}
-    if scan.get("PixelWidth") and scan.get("PixelHeight"):
-        return _sound(float(scan["PixelHeight"]) * 1e9, float(scan["PixelWidth"]) * 1e9)
-    for key in ("ap_image_pixel_size", "ap_pixel_size"):
-        if key in zeiss and len(zeiss[key]) >= 3:
-            size = float(zeiss[key][1]) * _NM.get(str(zeiss[key][2]).lower(), math.nan)
-            return _sound(size, size)
-    tags = file.pages[0].tags
-    unit = str(imagej.get("unit", "")).lower()
-    if unit in _NM and 282 in tags and 283 in tags:
-        (x, x_per), (y, y_per) = tags[282].value, tags[283].value
-        return _sound(y_per / y * _NM[unit], x_per / x * _NM[unit]) if x and y else None
-    if file.is_ome and file.ome_metadata:
-        return _sound(_ome_nm(file.ome_metadata, "Y"), _ome_nm(file.ome_metadata, "X"))
-    return None
-
-
-def _ome_nm(metadata: str, axis: str) -> float:
-    size = re.search(rf'PhysicalSize{axis}="([^"]+)"', metadata)
-    unit = re.search(rf'PhysicalSize{axis}Unit="([^"]+)"', metadata)
-    if size is None:
-        return math.nan
-    return float(size[1]) * _NM.get("µm" if unit is None else unit[1].lower(), math.nan)
-
-
-def _sound(y_nm: float, x_nm: float) -> tuple[float, float] | None:
-    return (y_nm, x_nm) if all(math.isfinite(size) and 1e-4 < size < 1e9 for size in (y_nm, x_nm)) else None
