@@ -107,10 +107,10 @@ class Page:
 
 
 def drag(page: Page, canvas: str, start: tuple[float, float], end: tuple[float, float]) -> None:
-    """Drag from one place (y, x), in fractions of the canvas, to another."""
+    """Drag from one place (y, x) of a square field, in fractions of it, to another."""
     box = page.driver.find_element(By.ID, canvas)
-    high, wide = box.size["height"], box.size["width"]
-    offsets = [(int((x - 0.5) * wide), int((y - 0.5) * high)) for y, x in (start, end)]
+    side = min(box.size.values())
+    offsets = [(round((x - 0.5) * side), round((y - 0.5) * side)) for y, x in (start, end)]
     actions = ActionChains(page.driver, duration=0)
     actions.move_to_element_with_offset(box, *offsets[0]).click_and_hold()
     actions.move_to_element_with_offset(box, *offsets[1]).release().perform()

@@ -121,6 +121,7 @@ class SyntheticDaemon:
         self.restorer_state, self.restarts, self.blanked = "ready", 0, True
         self.warnings: tuple[str, ...] = ()
         self.claimed_by: str | None = None
+        self.told: dict[str, Any] = {}  # further facts of every restoration
         self.arming: str | None = None
         self.strain: Image | None = None  # of every restoration
         self.taken: list[object] = []
@@ -243,6 +244,7 @@ class SyntheticDaemon:
                             face="classical",
                             withheld_rmse=withheld,
                             expected_rmse=withheld,
+                            **self.told,
                         ),
                         self.latencies[-1],
                         partial=not complete,

@@ -123,6 +123,27 @@ def test_a_region_is_drawn_scanned_at_its_own_coverage_and_left_again(page: Page
     assert [value(page, f"plan-{name}") for name in ("y", "x", "height", "width")] == ["0", "0", "1", "1"]
 
 
+def test_a_region_is_moved_by_its_inside_resized_by_a_corner_and_turned_by_its_handle(
+    page: Page, daemon: SyntheticDaemon
+) -> None:
+    page.start()
+    page.press("a")
+
+    def region() -> list[float]:
+        return [float(value(page, f"plan-{name}")) for name in ("y", "x", "height", "width", "rotation_deg")]
+
+    drag(page, "right-canvas", (0.35, 0.4), (0.55, 0.6))
+    page.until(lambda: region() == pytest.approx([0.35, 0.4, 0.2, 0.2, 0], abs=0.01), "drawn")
+    drag(page, "left-canvas", (0.45, 0.5), (0.5, 0.45))
+    page.until(lambda: region() == pytest.approx([0.4, 0.35, 0.2, 0.2, 0], abs=0.01), "moved, on the other picture")
+    drag(page, "right-canvas", (0.6, 0.55), (0.7, 0.65))
+    page.until(lambda: region() == pytest.approx([0.4, 0.35, 0.3, 0.3, 0], abs=0.01), "resized")
+    drag(page, "right-canvas", (0.55 - 0.15 - 0.08, 0.5), (0.55, 0.8))
+    page.until(lambda: region() == pytest.approx([0.4, 0.35, 0.3, 0.3, 90], abs=2), "turned")
+    page.press(Keys.DELETE)
+    page.until(lambda: region() == [0, 0, 1, 1, 0], "taken away")
+
+
 def test_a_region_can_be_typed_and_turned(editor: Page, daemon: SyntheticDaemon) -> None:
     for name, text in (("y", "0.3"), ("x", "0.3"), ("height", "0.4"), ("width", "0.3"), ("rotation_deg", "30")):
         write(editor, f"plan-{name}", text)
