@@ -107,7 +107,7 @@ def _with_delay(
     if delay is None:
         return coil
     delay_us = delay.samples * float(path.dwell_us.mean())
-    say(notice=f"readings come {delay.samples:.1f} ± {delay.sd_samples:.1f} samples after the beam: corrected")
+    say(notice=f"{delay.late}: corrected")
     return msgspec.structs.replace(coil, delay_us=coil.delay_us + delay_us)
 
 

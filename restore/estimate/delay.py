@@ -44,12 +44,14 @@ class Delay:
     sd_samples: float
 
     @property
+    def late(self) -> str:
+        """What it is."""
+        return f"readings come {self.samples:.1f} ± {self.sd_samples:.1f} samples after the beam"
+
+    @property
     def notice(self) -> str:
         """What to tell of it."""
-        return (
-            f"readings come {self.samples:.1f} ± {self.sd_samples:.1f} samples after the beam (a delay, or afterglow): "
-            "calibrate, or restore the recording, which corrects it"
-        )
+        return f"{self.late} (a delay, or afterglow): apply it, calibrate, or restore the recording, which corrects it"
 
 
 class DelayFinder:

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from restore.estimate.baseline import wandering
-from restore.estimate.memory import Afterglow
 from restore.estimate.noise import counted_variance, stated_variance
 from restore.estimate.readings import Judged, judge
 from restore.estimate.undoing import without_afterglow
 from restore.gridding import FrameGeometry
+from scancontrol.afterglow import Afterglow
 from scancontrol.capabilities import DetectorChannel
 from scancontrol.paths import ScanPath
 

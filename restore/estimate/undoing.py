@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from scipy.optimize import nnls
 
-from restore.estimate.memory import Afterglow
 from restore.estimate.readings import Judged
 from restore.fills.restorer import FillRestorer
 from restore.gridding import FrameGeometry
+from scancontrol.afterglow import Afterglow
 
 __all__ = ["without_afterglow"]
 

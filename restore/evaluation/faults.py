@@ -18,15 +18,17 @@ from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter1d
 
 from restore.engine import Engine
-from restore.estimate.memory import Afterglow
+from restore.estimate.delay import Delay
 from restore.evaluation.run import scan_path
 from restore.evaluation.scoring import score_image
 from restore.evaluation.subjects import Subject
-from restore.restorer import Restorer
+from restore.gridding import FrameGeometry
+from restore.restorer import Restoration, Restorer
+from scancontrol.afterglow import Afterglow
 from scancontrol.capabilities import CoilModel, DetectorChannel
 from scancontrol.paths import ScanPath
 
-__all__ = ["FAULTS", "Fault", "evaluate_faults", "format_faults"]
+__all__ = ["FAULTS", "Fault", "Spoiled", "evaluate_faults", "format_faults", "restore_spoiled"]
 
 Values = NDArray[np.float64]
 
@@ -177,10 +179,33 @@ def evaluate_faults(
                     yield row
 
 
-def _one(engine: Engine, pattern: str, coverage: float, subject: Subject, fault: Fault) -> dict[str, float]:
+@dataclass(frozen=True, eq=False)
+class Spoiled:
+    """A frame that was read with a fault, and what became of it; values are in counts.
+
+    Attributes:
+        samples: as they were handed over, (n,), along ``geometry``.
+        truth: (rows, cols).
+        found: the restoration.
+        delay: as it was found and corrected; None if none was, or the model is off.
+    """
+
+    samples: Values
+    geometry: FrameGeometry
+    truth: Values
+    found: Restoration
+    delay: Delay | None
+
+    @property
+    def told(self) -> tuple[str, ...]:
+        """What the operator is told, a sentence each."""
+        return (*([] if self.delay is None else [f"{self.delay.late}: corrected"]), *self.found.made_by.notices)
+
+
+def restore_spoiled(engine: Engine, pattern: str, coverage: float, subject: Subject, fault: Fault) -> Spoiled:
+    """Scan a subject with a fault and restore it, as offline: of one frame, which knows of no other."""
     path = scan_path(pattern, coverage, subject.pixels.shape)
-    detector = fault.detector if engine.model else None
-    geometry = engine.register(path, None, detector).geometry  # anew: no frame knows of another one's readings
+    geometry = engine.register(path, None, fault.detector if engine.model else None).geometry
     low, high = np.percentile(subject.pixels, (0.1, 99.9))
     values = (subject.read(geometry.index.cpu().numpy()).astype(np.float64) - low) / (high - low)
     samples = _COUNTS * fault.spoil(values, path, np.random.default_rng(len(values)))
@@ -189,12 +214,17 @@ def _one(engine: Engine, pattern: str, coverage: float, subject: Subject, fault:
         samples = np.nan_to_num(samples)
     elif fault.detector is None and (delay := engine.delay_of(path, None, [samples])) is not None:
         engine.register(path, CoilModel(delay_us=delay.samples * float(path.dwell_us.mean())))
-    found = engine.restore(samples, path.path_id)
-    truth = _COUNTS * (subject.pixels - low) / (high - low)
-    score = score_image(subject.name, subject.modality, truth, geometry.distance.cpu().numpy(), found, 0.0)
+    truth = _COUNTS * (subject.pixels.astype(np.float64) - low) / (high - low)
+    return Spoiled(samples, geometry, truth, engine.restore(samples, path.path_id), delay)
+
+
+def _one(engine: Engine, pattern: str, coverage: float, subject: Subject, fault: Fault) -> dict[str, float]:
+    spoiled = restore_spoiled(engine, pattern, coverage, subject, fault)
+    distance = spoiled.geometry.distance.cpu().numpy()
+    score = score_image(subject.name, subject.modality, spoiled.truth, distance, spoiled.found, 0.0)
     expected = np.nan if score.expected_rmse is None else score.expected_rmse / max(score.rmse, 1e-12)
     held = np.nan if score.interval_coverage is None else 100 * score.interval_coverage
-    noticed = delay is not None or bool(found.made_by.notices)
+    noticed = bool(spoiled.told)
     return {
         "rmse_pct": 100 * score.rmse,
         "rmse_lowpass_pct": 100 * score.rmse_lowpass,

@@ -24,7 +24,7 @@ from scancontrol.paths.patterns.spirals import Archimedean
 __all__ = ["calibrate", "calibration_recipes"]
 
 _SILENCE_S = 5.0
-_BEST_DWELLS = (0.4, 4.0)  # time constants that show well, in dwells
+_BEST_DWELLS = (0.4, 4.0)  # how late readings are, in dwells, where what makes them so shows well
 
 
 def calibration_recipes(capabilities: Capabilities, fov_nm: float, pixels: int, dwell_us: float) -> list[PathRecipe]:
@@ -78,10 +78,9 @@ def calibrate(
         tell(f"{len(paths)} scans of {pixels} × {pixels} at {dwell_us:g} us: {spent:.0f} e/Å²")
         scans = [_scan(link, path, series, frame, channel) for frame, path in enumerate(paths)]
         found, used = estimate(scans, (pixels, pixels), order=order), dwell_us
-        tau_us = found.coil.time_constant_us
-        if _BEST_DWELLS[0] * used <= tau_us <= _BEST_DWELLS[1] * used:
+        if found.parted and _BEST_DWELLS[0] * used <= found.late_us <= _BEST_DWELLS[1] * used:
             break
-        dwell_us = min(max(tau_us, capabilities.shortest_dwell_us), capabilities.longest_dwell_us)
+        dwell_us = min(max(found.late_us, capabilities.shortest_dwell_us), capabilities.longest_dwell_us)
         if abs(dwell_us - used) < 0.1 * used:
             break
     assert found is not None  # noqa: S101 - the loop runs at least once

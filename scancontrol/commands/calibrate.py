@@ -54,8 +54,10 @@ def run(args: argparse.Namespace) -> int:
         print(f"damping        {coil.damping:.3g} ± {found.damping_sd:.2g}")
     if found.parted:
         print(f"delay          {coil.delay_us:.3g} ± {coil.delay_sd_us:.2g} us")
+        print(f"afterglow      {found.decay_us:.3g} ± {found.decay_sd_us:.2g} us; state it as decay_us of the detector")
     else:
-        print("delay          0 us, taken; so fast beside the dwell, lag and delay show only as their sum, given above")
+        print("delay          0 us, taken; lag, delay and afterglow show only as their sum, given above as the lag")
+    print(f"late in all    {found.late_us:.4g} ± {found.late_sd_us:.2g} us")
     print(f"agreement      {found.calibrated_rms:.4g} counts rms between scans, {found.nominal_rms:.4g} uncalibrated")
     if args.write is not None:
         today = datetime.now(UTC).date().isoformat()

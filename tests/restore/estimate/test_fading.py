@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from restore.estimate.fading import FadingWatch
-from restore.estimate.memory import Afterglow
 from restore.estimate.readings import judge
 from restore.gridding import FrameGeometry
+from scancontrol.afterglow import Afterglow
 from scancontrol.paths import Archimedean, CoverageGoal, JitteredGrid, PathRecipe, Raster, ScanPath, expand
 
 SHAPE = (160, 160)

@@ -41,16 +41,26 @@ class Afterglow:
     def read(self, specimen: Array) -> Array:
         """What is read where the specimen gives ``specimen`` (n,): H s."""
         light = self._solved(self._left * specimen, "N")
-        return (1 - self._left) * specimen + self._seen * self._across * np.append(0.0, light[:-1])
+        found = (1 - self._left) * specimen + self._seen * self._across * np.append(0.0, light[:-1])
+        return np.asarray(found)
 
     def transposed(self, readings: Array) -> Array:
         """Hᵀ of readings (n,)."""
         back = self._solved(np.append((self._seen * self._across * readings)[1:], 0.0), "T")
-        return (1 - self._left) * readings + self._left * back
+        return np.asarray((1 - self._left) * readings + self._left * back)
 
     def _solved(self, right: Array, transposed: str) -> Array:
         found, _ = dtbtrs(self._banded, right[:, None], uplo="L", trans=transposed)
         return np.asarray(found[:, 0])
+
+    def undone(self, readings: Array) -> Array:
+        """H⁻¹ of readings (n,), exactly: for shares of the light that are small, for it multiplies noise."""
+        own, later = 1 - self._left, self._seen * self._across
+        # s[k] = (y[k] − later[k] p[k−1]) / own[k], so that p follows a recursion of its own.
+        kept = self._kept - self._left * later / own
+        banded = np.stack([np.ones(len(readings)), np.append(-kept[1:], 0.0)])
+        light, _ = dtbtrs(banded, (self._left / own * readings)[:, None], uplo="L", trans="N")
+        return np.asarray((readings - later * np.append(0.0, light[:-1, 0])) / own)
 
     def specimen(self, readings: Array, expected: Array, noise_variance: float, doubt_variance: float) -> Array:
         """What the specimen gave, (n,): the posterior mean of s in y = H s + noise, s = expected + doubt.
