@@ -36,6 +36,7 @@ _COARSE_PX, _FINE_PX = 2.0, 0.8  # widths of all that lies between a sample and 
 _SPLINES_PX2 = 0.5  # of their squares: a quadratic spline to spread, another one to look up, wherever between nodes
 _SOFT_PX = 1.2  # once more: by as much as the result then differs, it is not known
 _SOFTER_PX = 0.8
+_STEPS, _SMALL = 12, 3e-3  # of a refinement; of the time constant, a step after which it ends
 _EDGE = 2  # nodes around the field
 _SWEEP_CELLS = 2.0
 _CANDIDATES = 25
@@ -140,11 +141,8 @@ def estimate(
         theta = _refine(model, theta, sigma, shortest_us, high, [k for k in every if k != 1])
     fading = theta.copy()  # lag and afterglow are alike from afar: begin with each
     fading[[0, -1]] = 0.3 * theta[0], 0.7 * _lag_of_tau(theta) * theta[0]
-    found = []
-    for begin in (theta, fading):
-        for free in (every, [*every, glow], [*every, glow]):
-            begin = _refine(model, begin, _FINE_PX, shortest_us, high, free)
-        found.append(begin)
+    lagging = _refine(model, theta, _FINE_PX, shortest_us, high, every)
+    found = [_refine(model, begin, _FINE_PX, shortest_us, high, [*every, glow]) for begin in (lagging, fading)]
     sharp = min(found, key=lambda one: _cost(model.residuals(one, _FINE_PX)))
     soft = _refine(model, sharp, _SOFT_PX, shortest_us, high, [*every, glow])
     return _result(model, sharp, soft, shortest_us)
@@ -288,7 +286,7 @@ def _refine(model: _Model, theta: Array, sigma: float, shortest_us: float, high:
     model.choose(theta)
     residuals = model.residuals(theta, sigma)
     damping = 1e-3
-    for _ in range(15):
+    for _ in range(_STEPS):
         jacobian = _jacobian(model, theta, sigma, shortest_us, free)
         normal, slope = jacobian.T @ jacobian, jacobian.T @ residuals
         for _ in range(6):
@@ -306,7 +304,7 @@ def _refine(model: _Model, theta: Array, sigma: float, shortest_us: float, high:
             damping = max(damping, 1e-3) * 8
         else:
             return theta
-        small = bool(np.all(np.abs(trial - theta) < 1e-3 * max(theta[0], shortest_us)))
+        small = bool(np.all(np.abs(trial - theta) < _SMALL * max(theta[0], shortest_us)))
         theta, residuals = trial, new
         if small:
             break

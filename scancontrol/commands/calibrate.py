@@ -11,6 +11,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from scancontrol.calibration.file import write_coil
 from scancontrol.calibration.scans import calibrate
 from scancontrol.errors import InvalidInput
@@ -54,13 +56,19 @@ def run(args: argparse.Namespace) -> int:
         print(f"damping        {coil.damping:.3g} ± {found.damping_sd:.2g}")
     if found.parted:
         print(f"delay          {coil.delay_us:.3g} ± {coil.delay_sd_us:.2g} us")
-        print(f"afterglow      {found.decay_us:.3g} ± {found.decay_sd_us:.2g} us; state it as decay_us of the detector")
+        advice = "state it as decay_us of the detector, and take it off the delay"
+        print(f"afterglow      {found.decay_us:.3g} ± {found.decay_sd_us:.2g} us; {advice}")
     else:
         print("delay          0 us, taken; lag, delay and afterglow show only as their sum, given above as the lag")
     print(f"late in all    {found.late_us:.4g} ± {found.late_sd_us:.2g} us")
     print(f"agreement      {found.calibrated_rms:.4g} counts rms between scans, {found.nominal_rms:.4g} uncalibrated")
     if args.write is not None:
         today = datetime.now(UTC).date().isoformat()
-        key = write_coil(args.write, coil, f"measured {today} from {found.samples} samples")
+        note = f"measured {today} from {found.samples} samples"
+        if found.decay_us and link.capabilities.detectors[args.channel].decay_us == 0:
+            # Who knows nothing of the afterglow must at least put samples where they are, on average.
+            coil = msgspec.structs.replace(coil, delay_us=coil.delay_us + found.decay_us)
+            note += f", the delay with an afterglow of {found.decay_us:.3g} us"
+        key = write_coil(args.write, coil, note)
         print(f"written to {key} in {args.write}; start the microscope again to use it")
     return 0

@@ -96,7 +96,7 @@ def test_an_afterglow_is_not_taken_for_a_lag_of_the_coils_beyond_what_is_said_to
         glow = Afterglow(decay_us, scan.dwell_us, scan.move_us)
         scans.append(CalibrationScan(scan.positions, scan.dwell_us, scan.move_us, glow.read(scan.values)))
     found = estimate(scans, SHAPE)
-    assert abs(found.late_us - tau_us - decay_us) < 2 * found.late_sd_us < 0.15
+    assert abs(found.late_us - tau_us - decay_us) < 2 * found.late_sd_us < 0.35
     assert abs(found.coil.time_constant_us - tau_us) < 2 * found.coil.time_constant_sd_us < 1.2 * found.late_us
     if found.parted:
         assert abs(found.decay_us - decay_us) < 2 * found.decay_sd_us
