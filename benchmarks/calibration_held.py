@@ -1,7 +1,7 @@
 """How often calibration's own uncertainty holds the truth, over simulated instruments drawn by chance.
 
-Each has coils that lag, readings that come a dwell late or not, a scintillator that glows, a current and a specimen; five
-small scans of it are taken as ``scancontrol calibrate`` takes them. What is found is compared with what was drawn.
+Each has coils that lag, readings that come a dwell late or not, a scintillator that glows, a current and a specimen;
+five small scans of it are taken as ``scancontrol calibrate`` takes them. What is found is compared with what was drawn.
 """
 
 from __future__ import annotations
@@ -75,9 +75,8 @@ def run() -> dict[str, Any]:
             continue
         for name, sds in off.items():
             held.setdefault(name, []).append(abs(sds) < WITHIN)
-        print(
-            f"{number:3} {truth}, dwell {dwell_us:g} us: off by { ({name: round(sds, 1) for name, sds in off.items()}) }"
-        )
+        told = ", ".join(f"{name} {sds:+.1f}" for name, sds in off.items())
+        print(f"{number:3} {truth}, dwell {dwell_us:g} us: off by {told} standard deviations")
     shares = {name: {"instruments": len(each), "held": float(np.mean(each))} for name, each in held.items()}
     print(f"{refused} of {INSTRUMENTS} refused; held within {WITHIN} standard deviations: {shares}")
     return {"instruments": INSTRUMENTS, "refused": refused, "within": WITHIN, "held": shares}

@@ -42,7 +42,7 @@ _SWEEP_CELLS = 2.0
 _CANDIDATES = 25
 _BLOCKS = 32
 _SUPPORTED = 2.0  # standard deviations by which scans must agree better with what is found
-_BIAS, _BIAS_OF_ALL = 0.05, 0.03  # of all that is late: what scans between pixels bias each of the three, and their sum
+_BIAS, _BIAS_OF_ALL = 0.08, 0.03  # of all that is late: what scans between pixels bias each of the three, and their sum
 _PARTED = 0.2  # of all three: the largest standard deviation at which lag, delay and afterglow count as told apart
 
 

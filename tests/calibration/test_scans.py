@@ -51,11 +51,11 @@ def test_the_coils_of_a_running_microscope_are_measured_and_written_down(start, 
         "specimen: {kind: gold_on_carbon, size_nm: 10.0}\nstated:\n  coil: {time_constant_us: 0.0}\n  dac_bits: 16\n"
     )
     address = start("simulators", "--config", str(config))
-    assert command("--microscope", address, "--write", str(config), "--fov-nm", "8", "--pixels", "96") == 0
+    assert command("--microscope", address, "--write", str(config), "--fov-nm", "8", "--pixels", "64") == 0
     written = yaml.safe_load(config.read_text())
     assert written["coils"]["time_constant_us"] == 1.5
     coil = written["stated"]["coil"]
-    assert abs(coil["time_constant_us"] - 1.5) < 2 * coil["time_constant_sd_us"] < 0.4
+    assert abs(coil["time_constant_us"] - 1.5) < 2 * coil["time_constant_sd_us"] < 0.8
     late_us = coil["time_constant_us"] + coil.get("delay_us", 0.0)
     assert late_us == pytest.approx(1.5, abs=0.25), "or 1.6, with the simulated scintillator's 0.1 us"
     assert written["stated"]["dac_bits"] == 16
