@@ -21,7 +21,7 @@ from torch import Tensor
 from restore.estimate.delay import Delay, DelayFinder
 from restore.estimate.instrument import SpecimenReadings, specimen_readings
 from restore.estimate.misfit import MisfitWatch
-from restore.estimate.readings import judge
+from restore.estimate.readings import BOUND, judge
 from restore.estimate.stream import Stream
 from restore.fills.push_pull import push_pull
 from restore.gridding import MIN_SAMPLES, FrameGeometry
@@ -198,8 +198,9 @@ class Engine:
         if memory is None:
             result = self._restored(values, geometry, noise_variance, None, lattice)
         else:
-            recalled = memory.recall(frame, values, geometry, judged.centre, judged.scale)
-            result = self._restored(recalled.values, recalled.geometry, noise_variance, recalled.before, lattice)
+            recalled = memory.recall(frame, values, geometry, judged.centre, judged.scale, judged.excess)
+            bounded = recalled.values.clamp(-BOUND, BOUND)  # older ones as this frame's are
+            result = self._restored(bounded, recalled.geometry, noise_variance, recalled.before, lattice)
             if complete:
                 memory.keep(recalled, result)
             result = replace(result, made_by=recalled.told_in(result.made_by))

@@ -20,9 +20,9 @@ from restore.estimate.stretches import least_step, lost_readings, saturated_read
 from restore.gridding import MIN_SAMPLES, FrameGeometry, Normalisation
 from scancontrol.errors import InvalidInput
 
-__all__ = ["Judged", "judge", "outlying"]
+__all__ = ["BOUND", "Judged", "judge", "outlying"]
 
-_BOUND = 24.0  # spreads from the centre; what lies beyond goes round the networks. Micrographs reach 6
+BOUND = 24.0  # spreads from the centre; what lies beyond goes round the networks. Micrographs reach 6
 _HUGE = 1e100  # units: larger readings are this large
 _SPREADS = 5.0  # from the median of its neighbours that make a reading suspicious
 _NOISE_RANGE = 12.0  # spreads between the highest and lowest of a frame's readings if all is noise
@@ -64,7 +64,7 @@ class Judged:
     @property
     def estimate_dtype(self) -> torch.dtype:
         """float32 where that tells a thousandth of the readings' spread apart and does not overflow, else float64."""
-        level, reach = abs(self.centre), 2 * _BOUND * self.scale
+        level, reach = abs(self.centre), 2 * BOUND * self.scale
         fine = level < 2.0**13 * self.scale and level + reach < 1e38 and self.scale > 1e-30
         return torch.float32 if fine else torch.float64
 
@@ -120,7 +120,7 @@ def judge(samples: np.ndarray, geometry: FrameGeometry, suspect: bool = True) ->
     within, relative = _level(values[~left_out & inside])  # once more, without what was found
     values = torch.where(left_out, around, values)
     values = ((values - within) / relative).nan_to_num(0.0)
-    bounded = values.clamp(-_BOUND, _BOUND) if suspect else values
+    bounded = values.clamp(-BOUND, BOUND) if suspect else values
     excess = None if bool((bounded == values).all()) else (values - bounded).clamp(-1e30, 1e30).float()
     scale = relative * spread * unit
     return Judged(

@@ -76,6 +76,7 @@ class Recalled:
         forgotten: share of the frame in which nothing older was used because it has changed.
         older: the remembered samples.
         before: what the restoration of the frame before carried, if this one may begin with it.
+        excess: what was cut off this frame's samples to bound them, (n,); None where nothing was.
     """
 
     number: int
@@ -87,6 +88,7 @@ class Recalled:
     forgotten: float = 0.0
     older: _Samples | None = None
     before: Before | None = None
+    excess: Tensor | None = None
 
     def told_in(self, made_by: Provenance) -> Provenance:
         """A provenance that says what was remembered."""
@@ -122,15 +124,22 @@ class Stream:
         self._speed_sd = _UNFORETOLD_PX
 
     def recall(
-        self, number: int, values: Tensor, geometry: FrameGeometry, centre: float = 0.0, scale: float = 1.0
+        self,
+        number: int,
+        values: Tensor,
+        geometry: FrameGeometry,
+        centre: float = 0.0,
+        scale: float = 1.0,
+        excess: Tensor | None = None,
     ) -> Recalled:
         """The samples (n,) of frame ``number`` along ``geometry``, with those of the frames before it.
 
+        What was cut off the samples to bound them, ``excess`` (n,), is remembered with them.
         A frame that is not newer than the newest one kept is taken alone. A reading is ``centre + scale · value``: what
         is remembered is brought into the new frame's units.
         """
         self._into_units(centre, scale)
-        alone = Recalled(number, values, geometry)
+        alone = Recalled(number, values, geometry, excess=excess)
         last, known = self._last, self._known
         if last is not None and (number, geometry.count) == (last.number, last.geometry.fresh):
             return replace(last, before=None)  # looked at again
@@ -157,6 +166,7 @@ class Stream:
             forgotten=changes.share,
             older=older,
             before=self._before(frames, drift, changes),
+            excess=excess,
         )
 
     def _before(self, frames: int, drift: Drift, changes: Changes) -> Before | None:
@@ -185,6 +195,8 @@ class Stream:
         geometry = recalled.geometry
         fresh = slice(0, geometry.fresh)
         dwell, values = geometry.dwell[fresh], recalled.values[fresh]
+        if recalled.excess is not None:
+            values = values + recalled.excess.to(values)
         number = torch.full_like(dwell, recalled.number, dtype=torch.long)
         new = _Samples(number, values, dwell, geometry.places[fresh]).where(dwell.nonzero()[:, 0])
         self._kept = None if self.frames == 1 else recalled.older.and_then(new) if recalled.older is not None else new

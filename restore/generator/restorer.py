@@ -23,6 +23,9 @@ from scancontrol.restoration import Provenance
 
 __all__ = ["CarriedSamples", "Found", "GeneratorRestorer", "Network", "load", "restored_with", "run_generator"]
 
+_FARTHEST = 64.0  # spreads from the centre
+_SIMILAR = 2.0  # times the contrast of a frame that the next one may have to begin with it
+
 Network = Callable[..., Estimate]
 """A trained network: normalised partial frame, dwell, distance to the path, stated noise and perhaps what the frame
 before carried in, estimate out."""
@@ -39,6 +42,11 @@ class CarriedSamples:
     centre: float
     scale: float
     without: float = 0.0
+
+    def may_go_on(self, before: Before, scale: float) -> bool:
+        """Whether the next frame, of that scale, may begin with it: not after long, nor if its contrast is another."""
+        gain = before.moved.gain * self.scale
+        return not self.carried.ends and scale > 0 and gain < _SIMILAR * scale and scale < _SIMILAR * gain
 
     def after(self, before: Before, normalisation: Normalisation) -> Carried:
         """The same for the next frame, in its normalised units."""
@@ -76,22 +84,31 @@ def run_generator(
         noise_variance: of a nominal sample about the specimen, in the samples' units squared, if it is known.
         before: that carried :class:`CarriedSamples`.
     """
-    normalisation: Normalisation = geometry.normalisation(samples)
+    normalisation = _bounded(geometry.normalisation(samples), samples)
     mean, weight = geometry.grid(normalisation.apply(samples[None])[0])
     noise = torch.full_like(normalisation.scale, torch.nan if noise_variance is None else noise_variance)
     noise = (noise / normalisation.scale.square().clamp_min(1e-300)).float()
     given = (mean[None, None], weight[None, None], geometry.distance[None, None], noise)
     centre, scale = float(normalisation.centre[0]), float(normalisation.scale[0])
     known = None if before is None else before.carried
-    if before is None or not isinstance(known, CarriedSamples) or known.carried.ends or min(scale, known.scale) <= 0:
-        found = network(*given)
-    else:
+    if before is not None and isinstance(known, CarriedSamples) and known.may_go_on(before, scale):
         found = network(*given, known.after(before, normalisation))
+    else:
+        found = network(*given)
     return Found(
         normalisation.invert(found.frame)[0, 0],
         normalisation.invert_width(found.log_scale.exp())[0, 0],
         None if found.carried is None else CarriedSamples(found.carried, centre, scale),
     )
+
+
+def _bounded(normalisation: Normalisation, samples: Tensor) -> Normalisation:
+    """With so large a scale that no sample (n,) is farther out than any of a single frame, whose samples are bounded.
+
+    Of several frames together nearly all samples may be of one grey level, though each alone has a contrast.
+    """
+    farthest = (samples.double() - normalisation.centre).abs().max()
+    return replace(normalisation, scale=torch.maximum(normalisation.scale, farthest / _FARTHEST))
 
 
 def restored_with(

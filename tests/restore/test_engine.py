@@ -321,3 +321,20 @@ def test_the_newest_frame_is_looked_at_again_with_what_it_was_made_from_and_noth
     assert restorer.lattice == [False]
     assert torch.equal(first, second)
     assert seen(3)[0] == 3
+
+
+def test_frames_of_an_even_field_between_others_do_not_spoil_what_is_remembered() -> None:
+    """The view is carried over one bright place and back: most frames see next to nothing."""
+    engine = Engine(FillRestorer("push_pull"), memory=3)
+    paths = [_path(JitteredGrid(coverage=CoverageGoal(value=0.2), seed=seed)) for seed in range(9)]
+    even = 1000 + 0.01 * np.random.default_rng(0).standard_normal(SHAPE)
+    bright = even.copy()
+    bright[10:20, 10:20] += 500
+    for frame, path in enumerate(paths):
+        engine.register(path)
+        image = bright if frame % 4 == 1 else even
+        found = engine.restore(_samples(path, image), path.path_id, stream="s", frame=frame)
+        again = engine.restore(_samples(path, image), path.path_id)
+        miss = float((found.estimate - torch.from_numpy(image)).square().mean().sqrt())
+        alone = float((again.estimate - torch.from_numpy(image)).square().mean().sqrt())
+        assert miss < 1.5 * alone + 0.1, frame
