@@ -262,11 +262,12 @@ class AsyncSession:
         return await self._ask(GetFrame(recording=name, frame=frame, wait_s=wait_s), Frame)
 
     async def pictures(self) -> AsyncIterator[Picture]:
-        """What the page shows, as it comes, the newest each time: until our own scan is over, else without end."""
+        """What the page shows, as it comes, the newest each time, until our own scan is over and restored."""
         number = self._order
 
         def done(status: Snapshot) -> bool:
-            return number is not None and outcome.over(status, number)
+            waits = status.restorer.queue or status.restorer.catching_up
+            return number is not None and outcome.over(status, number) and not waits
 
         while True:
             with self._called():

@@ -43,6 +43,7 @@ Reply: TypeAlias = Done | PlanChecked | Plans | MicroscopeTold | Frame
 _Text: TypeAlias = Hello | Notice | Refusal | Snapshot | Done | PlanChecked | Plans | MicroscopeTold
 
 _KEPT_NOTICES = 64
+_LAST_STATUSES = 5  # that come after the end of what pictures were of, while the last picture may be on its way
 _MOST_BYTES = 1 << 31  # of one message; a frame of 8192² with interval is 1 GiB
 
 
@@ -155,7 +156,7 @@ class Connection:
         return self.status
 
     async def next_picture(self, done: Callable[[Snapshot], bool]) -> Picture | None:
-        """The newest picture once there is one that was not given before; None once ``done`` is, and none is left.
+        """The newest picture once there is one that was not given before; None once ``done`` is, and no more have come.
 
         A daemon sends no more than two pictures to who acknowledges none, so they cost nothing until asked for here.
 
@@ -164,8 +165,12 @@ class Connection:
         """
         if self._picture is None and self._shown:
             await self._send(Acknowledge(seq=self._shown))
+        until: int | None = None  # the status after which no picture is waited for
         async with self._changed:
-            while self._picture is None and not done(self.status):
+            while self._picture is None and (until is None or self.told < until):
+                status = self.status  # or the connection is gone
+                if until is None and done(status):
+                    until = self.told + _LAST_STATUSES
                 await self._changed.wait()
         picture, self._picture = self._picture, None
         return picture

@@ -65,11 +65,11 @@ def test_a_plan_is_answered_with_what_it_comes_to_on_this_microscope(desk: Desk)
 
 
 def test_a_plan_whose_samples_do_not_fit_on_the_disk_is_refused_with_what_would(desk: Desk) -> None:
-    whole = {**GOOD, "frames": 1_000_000, "shape": [4096, 4096], "fov_nm": 1e6, "patterns": [{"kind": "raster"}]}
+    whole = {**GOOD, "frames": 10_000_000, "shape": [512, 512], "fov_nm": 1e5, "patterns": [{"kind": "raster"}]}
     found = desk.answer(CheckPlan(plan=whole, request=9))
     assert isinstance(found, Refusal)
     assert "do not fit on the disk" in found.text
-    assert "of 1000000 frames; free some space, record to another disk or plan fewer frames" in found.text
+    assert "of 10000000 frames; free some space, record to another disk or plan fewer frames" in found.text
 
 
 def test_an_offered_plan_is_checked_by_its_name(desk: Desk) -> None:

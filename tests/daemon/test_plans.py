@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from plan_tools import GOOD, plan_with
 
-from scancontrol.daemon.plans import MAX_PRESETS, PlanBook, load_plans, plan_of
+from scancontrol.daemon import plans
+from scancontrol.daemon.plans import PlanBook, load_plans, plan_of
 from scancontrol.errors import InvalidInput, StorageError
 from scancontrol.files import to_yaml
 from scancontrol.paths import Points
@@ -87,8 +88,9 @@ def test_a_name_that_could_lead_elsewhere_is_no_presets(book: PlanBook, name: st
         book.save(plan_with(name=name), replace=False)
 
 
-def test_presets_are_bounded_in_number(book: PlanBook) -> None:
-    for number in range(MAX_PRESETS):
+def test_presets_are_bounded_in_number(book: PlanBook, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plans, "MAX_PRESETS", 8)
+    for number in range(8):
         book.save(plan_with(name=f"p{number}"), replace=False)
     with pytest.raises(InvalidInput, match="delete one first"):
         book.save(plan_with(name="one more"), replace=False)

@@ -25,7 +25,7 @@ def survey(count: int = 150) -> np.ndarray:
     return expand(PathRecipe(pattern=pattern, shape=SHAPE, fov_nm=96.0, dwell_us=1.0)).positions
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 3000))
 def test_as_many_pixels_as_asked_for_are_drawn_and_none_twice(seed: int, count: int) -> None:
     field = np.random.default_rng(seed).random(SHAPE) ** 4

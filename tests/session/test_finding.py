@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -16,9 +19,10 @@ OPERATOR = "http://127.0.0.1:8765/#token=" + "a" * 43
 OBSERVER = "http://127.0.0.1:8765/#token=" + "b" * 43
 
 
-def daemon(folder: Path) -> Path:
+def daemon(folder: Path, pid: int | None = None) -> Path:
     folder.mkdir(exist_ok=True)
-    (folder / ENDPOINT_FILE).write_text('{"pid": 1, "status": "127.0.0.1:1"}')
+    pid = os.getpid() if pid is None else pid
+    (folder / ENDPOINT_FILE).write_text(f'{{"pid": {pid}, "status": "127.0.0.1:1"}}')
     write_links(folder, operator=OPERATOR, observers=OBSERVER)
     return folder
 
@@ -35,6 +39,10 @@ def test_a_folder_leads_to_its_daemon_in_either_role(tmp_path: Path) -> None:
 def test_a_folder_of_folders_leads_to_the_only_one_that_a_daemon_records_into(tmp_path: Path) -> None:
     (tmp_path / "old").mkdir()
     daemon(tmp_path / "demo-2")
+    assert find_door(tmp_path) == find_door(OPERATOR)
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    daemon(tmp_path / "demo-1", gone.pid)  # killed, so that its file stayed
     assert find_door(tmp_path) == find_door(OPERATOR)
     daemon(tmp_path / "demo-3")
     with pytest.raises(LinkError, match="name one of"):

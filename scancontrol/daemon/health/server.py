@@ -11,6 +11,7 @@ import contextlib
 import http.client
 import http.server
 import ipaddress
+import os
 import socket
 import socketserver
 import threading
@@ -196,11 +197,22 @@ def daemon_folder(folder: Path) -> Path:
     if (folder / ENDPOINT_FILE).is_file():
         return folder
     found = sorted(path.parent for path in folder.glob(f"*/{ENDPOINT_FILE}"))
+    if len(found) > 1:  # a daemon that was killed leaves its file behind
+        found = [each for each in found if _runs(each)]
     if len(found) > 1:
         raise LinkError(
             f"{len(found)} daemons record into folders of {folder}: name one of {', '.join(map(str, found))}"
         )
     return found[0] if found else folder
+
+
+def _runs(folder: Path) -> bool:
+    """Whether the process that the folder's file names is there, on this machine."""
+    try:
+        os.kill(_read_endpoint(folder / ENDPOINT_FILE).pid, 0)
+    except (LinkError, OSError, OverflowError) as error:
+        return isinstance(error, PermissionError)  # another user's
+    return True
 
 
 def find_daemon(folder: Path) -> Endpoint:
@@ -210,11 +222,17 @@ def find_daemon(folder: Path) -> Endpoint:
         LinkError: none does, or more than one.
     """
     path = daemon_folder(folder) / ENDPOINT_FILE
+    if not path.is_file():
+        raise LinkError(f"no daemon records into {folder}; name its folder, or its address with --daemon")
+    return _read_endpoint(path)
+
+
+def _read_endpoint(path: Path) -> Endpoint:
     try:
         with path.open("rb") as file:
             return msgspec.json.decode(file.read(16384), type=Endpoint)
     except OSError as error:
-        raise LinkError(f"no daemon records into {folder}; name its folder, or its address with --daemon") from error
+        raise LinkError(f"{path} cannot be read ({error.strerror})") from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise LinkError(f"{path} does not say where a daemon is; is it one's?") from error
 

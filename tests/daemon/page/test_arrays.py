@@ -21,7 +21,7 @@ KINDS = st.sampled_from([np.bool_, np.uint8, np.uint16, np.float32, np.float64])
 ARRAYS = KINDS.flatmap(lambda kind: hnp.arrays(kind, hnp.array_shapes(min_dims=1, max_dims=3, min_side=0, max_side=5)))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.dictionaries(st.text(max_size=8), ARRAYS, max_size=4))
 def test_arrays_come_back_as_they_were(arrays: dict[str, npt.NDArray[Any]]) -> None:
     header, back = decode_binary(encode_arrays("frame", 5, {"fact": "é"}, arrays))
@@ -40,7 +40,7 @@ def test_a_picture_for_the_page_is_understood_too() -> None:
     np.testing.assert_allclose(planes["image"][planes["weight"] > 0], [1.0, 3.0, 4.0], atol=1e-4)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.data())
 def test_damage_is_a_typed_error_or_other_numbers_and_nothing_else(data: st.DataObject) -> None:
     message = bytearray(encode_arrays("frame", 1, {}, {"a": np.arange(6.0), "b": np.zeros((2, 3), np.uint16)}))
