@@ -59,6 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--limit", type=int, help="use so many images, spread over the specimen groups; all if not given"
     )
+    parser.add_argument("--skip-unreadable", action="store_true", help="go on without images that cannot be used")
     parser.add_argument("--json", type=Path, help="where to write the rows; OUT/rows.json if not given")
     parser.add_argument("--device", default="auto", help="cpu, cuda, or auto")
     parser.add_argument("--share", type=float, default=0.04, help="of the samples, withheld to measure the error")
@@ -111,7 +112,8 @@ def _frames(options: argparse.Namespace) -> Frames:
     if options.specimens is not None:
         names = STANDARD_SPECIMENS if options.specimens == "standard" else tuple(options.specimens.split(","))
     electrons = _electrons(options.electrons)
-    return Frames(names, options.size, options.draws, electrons, options.images, options.limit)
+    skip = options.skip_unreadable
+    return Frames(names, options.size, options.draws, electrons, options.images, options.limit, skip)
 
 
 def _pieces(options: argparse.Namespace, patterns: Sequence[str], coverages: Sequence[float]) -> list[Asked]:

@@ -26,14 +26,17 @@ __all__ = ["export", "main"]
 log = logging.getLogger(__name__)
 
 
-def export(run: Path, images: Path, out: Path, name: str, specimens: Sequence[str] = ()) -> str:
+def export(
+    run: Path, images: Path, out: Path, name: str, specimens: Sequence[str] = (), *, skip_unreadable: bool = False
+) -> str:
     """Write a run's averaged weights, calibrated on its held-out groups, and their model card; returns their hash.
 
     A run with an adversarial loss makes the realistic face, any other the faithful one. ``specimens`` are kinds of
     simulated ones to calibrate on besides: their truth has no noise, so intervals narrow where readings have some.
 
     Raises:
-        InvalidInput: the run has no usable checkpoint or held out no groups.
+        InvalidInput: the run has no usable checkpoint or held out no groups, or an image cannot be used and
+            ``skip_unreadable`` is not set.
     """
     parts, notes = load_checkpoint(run / CHECKPOINT)
     config = msgspec.convert(notes["config"], TrainConfig)
@@ -43,7 +46,7 @@ def export(run: Path, images: Path, out: Path, name: str, specimens: Sequence[st
         )
     network = build_network(config.network)
     network.load_state_dict(parts["average"])
-    _, holdout = ImageSet.read(images, config.split).without(config.holdout_groups)
+    _, holdout = ImageSet.read(images, config.split, skip_unreadable=skip_unreadable).without(config.holdout_groups)
     network.eval()
     round_to_file(network)  # what is calibrated is what ships
     calibration = calibrate(Weights(name, network, None, "faithful", ""), holdout, specimens)
@@ -65,11 +68,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--specimens", default="", metavar="KIND,…", help="simulated specimens without noise to calibrate on besides"
     )
+    parser.add_argument("--skip-unreadable", action="store_true", help="go on without images that cannot be used")
     args = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
     out = args.out or Path(__file__).parent / "weights" / f"{args.name}.safetensors"
     try:
-        export(args.run, args.images, out, args.name, tuple(filter(None, args.specimens.split(","))))
+        specimens = tuple(filter(None, args.specimens.split(",")))
+        export(args.run, args.images, out, args.name, specimens, skip_unreadable=args.skip_unreadable)
     except ScanControlError as error:
         log.error("%s", error)
         return 2

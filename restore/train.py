@@ -34,6 +34,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--resume", action="store_true", help="go on from the run's checkpoint")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--threads", type=int, help="CPU threads; torch's own choice if not given")
+    parser.add_argument("--skip-unreadable", action="store_true", help="go on without images that cannot be used")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
     return parser
 
@@ -58,7 +59,8 @@ def _train(args: argparse.Namespace) -> int:
         torch.distributed.init_process_group("nccl" if args.device.startswith("cuda") else "gloo")
     rank = torch.distributed.get_rank() if world > 1 else 0
     device = f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if args.device == "cuda" else args.device
-    images = ImageSet.read(args.images or beside(args.config, config.images), config.split)
+    source = args.images or beside(args.config, config.images)
+    images = ImageSet.read(source, config.split, skip_unreadable=args.skip_unreadable)
     out = args.out or beside(args.config, config.out)
     if config.holdout_share and not config.holdout_groups:
         config = msgspec.structs.replace(config, holdout_groups=_held_out(config, images, out, resume=args.resume))

@@ -31,6 +31,7 @@ class Frames:
         size, draws, electrons_per_sample: of the specimens, see :func:`restore.evaluation.subjects.read_specimens`.
         images: folder of micrographs; None for none.
         limit: on their number; None for all.
+        skip_unreadable: whether a micrograph that cannot be used is left out, and not the end of it.
     """
 
     specimens: tuple[str, ...]
@@ -39,6 +40,7 @@ class Frames:
     electrons_per_sample: float | None
     images: Path | None
     limit: int | None
+    skip_unreadable: bool = False
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ def read_sets(frames: Frames) -> dict[str, list[Subject]]:
     if frames.specimens:
         sets |= read_specimens(frames.specimens, shape, frames.draws, frames.electrons_per_sample)
     if frames.images is not None:
-        sets["micrographs"] = read_micrographs(frames.images, frames.limit)
+        sets["micrographs"] = read_micrographs(frames.images, frames.limit, skip_unreadable=frames.skip_unreadable)
     return sets
 
 

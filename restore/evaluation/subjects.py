@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,12 +13,14 @@ from numpy.typing import NDArray
 
 from scancontrol.errors import InvalidInput
 from scancontrol.files import read_csv
-from scancontrol.micrographs import SUFFIXES, find_images, read_image
+from scancontrol.micrographs import SUFFIXES, find_images, read_each
 from simulators.specimens.truths.draws import KINDS, STANDARD, named
 from simulators.specimens.truths.readings import draw_reading
 from simulators.specimens.truths.truth import Truth
 
 __all__ = ["SPECIMEN_KINDS", "STANDARD_SPECIMENS", "Subject", "read_micrographs", "read_specimens"]
+
+log = logging.getLogger(__name__)
 
 _MIN_SIDE = 64
 SPECIMEN_KINDS = tuple(KINDS)
@@ -67,24 +70,29 @@ def read_specimens(
     return found
 
 
-def read_micrographs(folder: Path, limit: int | None = None) -> list[Subject]:
+def read_micrographs(folder: Path, limit: int | None = None, *, skip_unreadable: bool = False) -> list[Subject]:
     """Every image under ``folder``, by name; modalities from a ``manifest.csv`` in it or beside it.
 
-    With ``limit``, so many images, spread evenly over the specimen groups of the manifest, or over the names.
+    With ``limit``, so many images, spread evenly over the specimen groups of the manifest, or over the names. Files
+    that are hidden or no images are counted in the log.
 
     Raises:
-        InvalidInput: there is no image, or one of them cannot be used.
+        InvalidInput: there is no image, or one of them cannot be used and ``skip_unreadable`` is not set.
     """
     known = _manifest(folder)
-    files, _ = find_images(folder)
+    files, passed_over = find_images(folder)
+    if passed_over:
+        log.info("%s: %d files passed over, hidden or of no kind that is read", folder, passed_over)
     if not files:
         raise InvalidInput("images", folder, f"holds no image ({', '.join(SUFFIXES)})", "name another folder")
     if limit is not None and limit < len(files):
         files = _spread(files, [known.get(path.name, {}).get("group", "") for path in files], limit)
     modalities = [known.get(path.name, {}).get("modality") or "not stated" for path in files]
+    found = read_each(files, lambda image: image.pixels, _MIN_SIDE, skip_unreadable=skip_unreadable)
     return [
-        Subject(path.name, what, read_image(path, _MIN_SIDE).pixels)
-        for path, what in zip(files, modalities, strict=True)
+        Subject(path.name, what, pixels)
+        for path, what, pixels in zip(files, modalities, found, strict=True)
+        if pixels is not None
     ]
 
 

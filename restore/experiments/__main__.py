@@ -49,6 +49,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", type=Path, default=Path("runs/poster"), help="of the runs, the table and the figures")
     parser.add_argument("--list", action="store_true", help="print the experiments, each with those that it needs")
     parser.add_argument("--images", type=Path, help="manifest or folder; simulated specimens if not given")
+    parser.add_argument("--skip-unreadable", action="store_true", help="go on without images that cannot be used")
     parser.add_argument(
         "--holdout", default="", help="specimen groups to measure on, comma-separated; some if not given"
     )
@@ -78,17 +79,18 @@ def _images(options: argparse.Namespace) -> tuple[ImageSet, tuple[str, ...]]:
     if options.images is None:
         images = simulated_images(35, 0)
         return images, tuple(options.holdout.split(",")) if options.holdout else ("simulated gold",)
-    images = ImageSet.read(options.images, "train" if options.images.is_file() else None)
+    split = "train" if options.images.is_file() else None
+    images = ImageSet.read(options.images, split, skip_unreadable=options.skip_unreadable)
     if options.holdout:
         return images, tuple(options.holdout.split(","))
     groups = sorted(set(images.groups))
     return images, tuple(groups[:: max(2, len(groups) // 8)])
 
 
-def _subjects(names: Sequence[str]) -> list[Subject]:
+def _subjects(names: Sequence[str], *, skip_unreadable: bool) -> list[Subject]:
     """What the example scans are of: simulated specimens, 60 electrons counted at full signal, or micrographs."""
     if len(names) == 1 and Path(names[0]).is_dir():
-        return read_micrographs(Path(names[0]))
+        return read_micrographs(Path(names[0]), skip_unreadable=skip_unreadable)
     return [subject for found in read_specimens(names, (512, 512), 1, 60).values() for subject in found]
 
 
@@ -188,7 +190,7 @@ def _all(options: argparse.Namespace, arguments: Sequence[str]) -> int:
             process.wait()
     _report(options.out, figures=True)
     if options.scans:
-        draw_scans(options.out, _subjects(options.scans))
+        draw_scans(options.out, _subjects(options.scans, skip_unreadable=options.skip_unreadable))
     return 1 if failed else 0
 
 

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from scancontrol.errors import InvalidInput
 from scancontrol.files import beside, read_csv
-from scancontrol.micrographs import SUFFIXES, find_images, read_image
+from scancontrol.micrographs import SUFFIXES, find_images, read_each
 
 __all__ = ["MIN_SIDE", "ImageSet", "epoch_order"]
 
@@ -40,29 +40,34 @@ class ImageSet:
         return len(self.images)
 
     @classmethod
-    def read(cls, source: Path, split: str | None = None) -> ImageSet:
+    def read(cls, source: Path, split: str | None = None, *, skip_unreadable: bool = False) -> ImageSet:
         """Read a manifest (CSV with ``file`` and optionally ``group`` and ``split``), or every image under a folder.
 
         In a folder, the first directory level below it names the group; loose files are a group each.
 
         Raises:
-            InvalidInput: nothing readable is there, or an image cannot be used.
+            InvalidInput: nothing readable is there, or an image cannot be used and ``skip_unreadable`` is not set.
         """
         rows = _manifest(source, split) if source.is_file() else _folder(source)
         if not rows:
             raise InvalidInput("images", source, f"holds no image ({', '.join(SUFFIXES)})", "name another folder")
-        return cls.of(((read_image(path, MIN_SIDE).pixels, group, path.name) for path, group in rows))
+        found = read_each(
+            [path for path, _ in rows],
+            lambda image: _in_8_bits(image.pixels),
+            MIN_SIDE,
+            skip_unreadable=skip_unreadable,
+        )
+        kept = [
+            (image, group, path.name) for image, (path, group) in zip(found, rows, strict=True) if image is not None
+        ]
+        return cls(*(tuple(column) for column in zip(*kept, strict=True)))
 
     @classmethod
     def of(cls, items: Iterator[tuple[np.ndarray, str, str]]) -> ImageSet:
         """From (image, group, name) triples."""
         images, groups, names = [], [], []
         for image, group, name in items:
-            low, high = np.percentile(image, (0.1, 99.9))
-            if high <= low:
-                low, high = image.min(), image.max()
-            scaled = np.clip((image - low) * (255.0 / (high - low)), 0, 255)
-            images.append(torch.from_numpy(np.round(scaled).astype(np.uint8)))
+            images.append(_in_8_bits(image))
             groups.append(group)
             names.append(name)
         return cls(tuple(images), tuple(groups), tuple(names))
@@ -89,6 +94,15 @@ class ImageSet:
             return tuple(v for v, k in zip(values, keep, strict=True) if k)
 
         return ImageSet(chosen(self.images), chosen(self.groups), chosen(self.names))
+
+
+def _in_8_bits(image: np.ndarray) -> Tensor:
+    """From the 0.1 percentile to the 99.9th."""
+    low, high = np.percentile(image, (0.1, 99.9))
+    if high <= low:
+        low, high = image.min(), image.max()
+    scaled = np.clip((image - low) * (255.0 / (high - low)), 0, 255)
+    return torch.from_numpy(np.round(scaled).astype(np.uint8))
 
 
 def _manifest(path: Path, split: str | None) -> list[tuple[Path, str]]:

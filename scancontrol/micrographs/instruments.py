@@ -56,8 +56,8 @@ def _with(package: str, path: Path, name: str, read: Callable[[Any, Path, str], 
 
 def _dm(module: Any, path: Path, name: str) -> list[Found]:
     """The images of the tag ``ImageList``, but for the thumbnail: all of them, which ncempy's own list is not."""
-    with module.fileDM(path) as file:
-        tags = file.allTags
+    with path.open("rb") as opened:  # by its name, ncempy would complain of a damaged file once more when it forgets it
+        tags = module.fileDM(opened).allTags
     found = []
     thumbnails = {
         int(value) + 1 for tag, value in tags.items() if tag.endswith(".ImageIndex") and ".Thumbnails." in tag

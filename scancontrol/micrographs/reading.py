@@ -45,22 +45,23 @@ def read_image(path: Path, least_side: int = MIN_SIDE) -> Image:
 
 def read_each(
     paths: Sequence[Path], keep: Callable[[Image], T], least_side: int = MIN_SIDE, *, skip_unreadable: bool = False
-) -> list[tuple[Path, T]]:
-    """Read images one after another, and keep of each what ``keep`` makes of it.
+) -> list[T | None]:
+    """Read images one after another, and keep of each what ``keep`` makes of it, in their order.
 
-    What cannot be read is named in the log and left out, if that is asked for.
+    What cannot be read is named in the log, and None, if that is asked for.
 
     Raises:
         InvalidInput: some cannot be read and ``skip_unreadable`` is not set, after all were tried; or none can.
     """
-    kept: list[tuple[Path, T]] = []
+    kept: list[T | None] = []
     refused: list[InvalidInput] = []
     for path in paths:
         try:
-            kept.append((path, keep(read_image(path, least_side))))
+            kept.append(keep(read_image(path, least_side)))
         except InvalidInput as error:
+            kept.append(None)
             refused.append(error)
-    if refused and (not skip_unreadable or not kept):
+    if refused and (not skip_unreadable or len(refused) == len(paths)):
         listed = "; ".join(f"{one.value} {one.limit}" for one in refused[:10])
         remedy = "mend or remove them" + ("" if skip_unreadable else ", or say --skip-unreadable to go on without")
         raise InvalidInput("images", f"{len(refused)} of {len(paths)}", f"cannot be used: {listed}", remedy)

@@ -60,6 +60,23 @@ def test_the_same_command_twice_gives_the_same_numbers(micrographs: Path, tmp_pa
     assert set(first[0]["by_modality"]) == {"TEM", "SEM"}  # type: ignore[call-overload]
 
 
+def test_an_unreadable_image_ends_it_before_anything_is_computed_or_is_left_out_if_told_so(
+    micrographs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    (micrographs / "3.npy").write_bytes(b"nothing")
+    (micrographs / "._1.npy").write_bytes(b"of a Mac")
+    options = ("--coverages", "1/5", "--no-figures", "--patterns", "spiral")
+    asked = ["--images", str(micrographs), "--out", str(tmp_path / "out"), "--methods", "nearest", *options]
+    assert main(asked) == 2
+    assert not list(tmp_path.glob("out/*"))
+    said = capsys.readouterr().err
+    assert "1 of 4" in said
+    assert "--skip-unreadable" in said
+    rows = _rows(micrographs, tmp_path / "out", *options, "--skip-unreadable")
+    assert {row["images"] for row in rows} == {3}
+    assert "left out" in caplog.text
+
+
 def test_a_model_card_ends_with_the_last_evaluation(micrographs: Path, tmp_path: Path) -> None:
     card = tmp_path / "card.md"
     card.write_text("# tiny\n\n## Data\n\nsome\n")

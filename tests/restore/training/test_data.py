@@ -92,6 +92,18 @@ def test_a_folder_groups_by_its_first_level(tmp_path: Path) -> None:
         ImageSet.read(tmp_path / "empty")
 
 
+def test_one_unreadable_image_ends_it_before_anything_is_computed_or_is_left_out_if_told_so(tmp_path: Path) -> None:
+    for name in ("g1/a", "g2/b", "g3/c"):
+        (tmp_path / name).parent.mkdir()
+        np.save(tmp_path / f"{name}.npy", _picture())
+    (tmp_path / "g2/b.npy").write_bytes(b"nothing")
+    with pytest.raises(InvalidInput, match=r"1 of 3 cannot be used.*b\.npy.*--skip-unreadable"):
+        ImageSet.read(tmp_path)
+    found = ImageSet.read(tmp_path, skip_unreadable=True)
+    assert found.groups == ("g1", "g3")
+    assert found.names == ("a.npy", "c.npy")
+
+
 @pytest.mark.slow
 def test_simulated_specimens_join_the_images_in_groups_by_kind() -> None:
     found = simulated_images(7, 3)
