@@ -225,6 +225,7 @@ def test_an_observer_sees_the_plan_and_changes_nothing(
     page.press("e")
     page.until(lambda: value(page, "plan-dwell_us") == "2", "the plan is there to be read")
     assert not page.enabled("plan-dwell_us")
+    assert page.text("plan-said") == "", "and nothing is asked that would be refused"
     assert not page.enabled("plan-start")
     assert daemon.taken == []
 

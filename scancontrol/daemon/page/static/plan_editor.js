@@ -114,7 +114,7 @@ export class PlanEditor {
   }
 
   async checkNow() {
-    if (this.asking || !this.base) return;
+    if (this.asking || !this.base || byId('plan-fields').disabled) return; // who only watches asks nothing
     const odd = oddField(this.fields);
     const asked = this.plan;
     if (!odd) {
