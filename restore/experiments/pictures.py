@@ -29,7 +29,7 @@ _PAIRS = ((BASE, "squared_error"), ("quartic_alrc", "quartic"))
 
 
 def draw_pictures(out: Path, seeds: tuple[int, ...]) -> list[Path]:
-    """Every figure for which the runs kept enough; pictures are of the first seed, curves and maps of all."""
+    """Every figure for which the runs kept enough; pictures are of the first seed, spikes of that with the most."""
     kept = {name: [look for seed in seeds if (look := read_look(run_folder(out, name, seed)))] for name in LOOKED}
     looks = {name: found for name, found in kept.items() if found}
     made = []
@@ -38,10 +38,16 @@ def draw_pictures(out: Path, seeds: tuple[int, ...]) -> list[Path]:
     if looks:
         made.append(_spectra(out / "poster-spectra.png", looks))
         made.append(_errors(out / "poster-errors.png", looks))
-    curves = {name: learning_curve(run_folder(out, name, seeds[0])) for pair in _PAIRS for name in pair if seeds}
-    if any(curves.values()):
-        made.append(_spikes(out / "poster-spikes.png", curves))
+    names = [name for pair in _PAIRS for name in pair]
+    curves = [{name: learning_curve(run_folder(out, name, seed)) for name in names} for seed in seeds]
+    if any(any(one.values()) for one in curves):
+        made.append(_spikes(out / "poster-spikes.png", max(curves, key=_spike_count)))
     return made
+
+
+def _spike_count(curves: Mapping[str, list[dict[str, float]]]) -> int:
+    """Of all runs of a seed: that with the most is worth a picture."""
+    return sum(len(spike_steps([row["rmse_pct"] for row in rows])) for rows in curves.values())
 
 
 def _plain(axes: Any, image: NDArray[Any], title: str, **how: Any) -> None:
@@ -131,10 +137,18 @@ def _spikes(path: Path, curves: Mapping[str, list[dict[str, float]]]) -> Path:
             rows = curves[name]
             errors = np.array([row["rmse_pct"] for row in rows])
             steps = np.array([row["step"] for row in rows])
-            axes.plot(steps, errors, color=f"C{number}", linewidth=0.6, label=name, alpha=0.8)
+            axes.plot(steps, errors, color=f"C{1 - number}", linewidth=0.6, label=name, alpha=0.8, zorder=2 - number)
             high = spike_steps(errors.tolist())
             if len(high):
-                axes.plot(steps[high], errors[high], "v", color=f"C{number}", markersize=4, label=f"{len(high)} spikes")
+                axes.plot(
+                    steps[high],
+                    errors[high],
+                    "v",
+                    color=f"C{1 - number}",
+                    markersize=4,
+                    label=f"{len(high)} spikes",
+                    zorder=3,
+                )
             clipped = np.flatnonzero([row["clipped"] > 0 for row in rows])
             if len(clipped):
                 label = f"{len(clipped)} clipped steps"
