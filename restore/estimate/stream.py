@@ -158,7 +158,7 @@ class Stream:
         frames = 1 + int((torch.bincount(ages, minlength=self.frames) > 0).sum())
         return Recalled(
             number,
-            torch.cat((values, older.values)),
+            torch.cat((values, _at_centres(older, known, drift.moved(values)))),
             geometry.remembering(older.places, older.dwell * torch.pow(_OLD, ages)),
             frames=frames,
             age=int(ages.max()),
@@ -238,3 +238,13 @@ class Stream:
         inside = ((at >= 0) & (at < at.new_tensor(self._shape))).all(1) & (number - kept.number < self.frames)
         chosen = (inside & ~changes.at(at)).nonzero()[:, 0]
         return replace(kept, places=places).where(chosen) if len(chosen) else None
+
+
+def _at_centres(older: _Samples, known: Known, moved: Tensor) -> Tensor:
+    """Values of older samples as they would be at their pixels' centres (n,), by the slopes of the last estimate.
+
+    A sample counts as one of its pixel's centre; of a specimen that moves by fractions of a pixel none is that.
+    """
+    _, down, right, _ = known.at(older.places - moved)
+    off = older.places - (older.places + 0.5).floor()
+    return older.values - down * off[:, 0] - right * off[:, 1]

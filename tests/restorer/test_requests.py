@@ -175,3 +175,25 @@ def test_another_look_that_is_lost_or_forgotten_is_nobodys_missed_frame() -> Non
     assert requests.waiting("s") == 0
     assert requests.forget("s") == 0
     assert requests.next() is None
+
+
+@pytest.mark.parametrize("restoration_ms", [5, 14, 40, 90, 400])
+def test_the_newest_picture_is_never_older_than_two_restorations_whatever_the_beam_does(restoration_ms: int) -> None:
+    """Frames come every 14 ms and all are to be stored; a picture's age counts from the last sample of its frame."""
+    requests, beam_ms, now_ms, done_ms = Requests(), 14, 0, 0
+    scanned: dict[int, int] = {}
+    out, worst_ms, shown = None, 0, -1
+    for now_ms in range(4000):
+        if now_ms % beam_ms == 0:
+            frame = len(scanned)
+            scanned[frame] = now_ms
+            ask(requests, frame, keep=True)
+        if out is not None and now_ms >= done_ms:
+            shown = max(shown, answered(requests, out))
+            out = None
+        if out is None and (out := requests.next()) is not None:
+            done_ms = now_ms + restoration_ms
+        if shown >= 0 and out is not None:  # the picture that stands until the next one comes
+            worst_ms = max(worst_ms, now_ms - scanned[shown])
+    # Restored for as long as one restoration, and shown until the next newest one is: the stored ones may come between.
+    assert worst_ms <= 2 * restoration_ms + 2 * beam_ms

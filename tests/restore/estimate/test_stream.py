@@ -223,3 +223,16 @@ def test_where_little_has_changed_the_restorer_is_told_where() -> None:
     assert before.changed is not None
     assert before.changed[42:54, 42:54].float().mean() > 0.9
     assert before.changed.float().mean() < 0.05
+
+
+def test_samples_that_a_movement_took_between_pixels_count_as_what_is_at_their_pixels_centres() -> None:
+    run, image, speed = Run(2, 0.2), specimen(), np.array([0.4, -0.3])
+    run.stream._measure = lambda *_: Drift(*speed, 0.01, 1.0)  # type: ignore[method-assign]
+    run.frame(view(image, np.zeros(2)))
+    field = view(image, speed)
+    recalled, _, _ = run.frame(field)
+    fresh = recalled.geometry.fresh
+    there = field.ravel()[recalled.geometry.index[fresh:].numpy()]
+    before = recalled.older
+    assert before is not None
+    assert error(recalled.values[fresh:].numpy(), there) < 0.5 * error(before.values.numpy(), there)
