@@ -9,7 +9,7 @@ import io
 import math
 import re
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -22,7 +22,7 @@ from scancontrol.files import read_bytes
 from scancontrol.paths.patterns.points import Points
 from scancontrol.plan.table import MAX_TABLE_BYTES, Table, read_table
 
-__all__ = ["Field", "Positions", "column_named", "plain_name", "positions_in", "read_positions"]
+__all__ = ["Field", "Positions", "column_named", "headed", "plain_name", "positions_in", "read_positions"]
 
 _AXES = {
     "y": ("y", "ypos", "yposition", "posy", "positiony", "ycoord", "row", "rows", "slow", "line"),
@@ -53,6 +53,7 @@ _UNITS = {
     "ms": "s",
     "ns": "s",
 }
+_DIRECT_ELECTRON = "scan_coordinates.csv"  # DE-Server writes x, y in pixels, without names
 _TAKES = "name the columns y and x (or row, col) with a unit: y_px, y_nm, y_um, y_fraction; and dwell, if they differ"
 
 Unit = Literal["nm", "um", "px", "fraction", "us", "s", "relative", ""]
@@ -110,6 +111,9 @@ def positions_in(table: Table, path: Path, field: Field, others: tuple[str, ...]
     Raises:
         InvalidInput: a column is not understood, or the units cannot be.
     """
+    table = headed(table)
+    if table.header is None and path.name.endswith(_DIRECT_ELECTRON) and table.values.shape[1:] == (2,):
+        table = replace(table, header=("x_px", "y_px"))
     if table.header is None:
         return _of_array(table.values, path, field)
     found: dict[str, tuple[int, Unit]] = {}
@@ -133,6 +137,12 @@ def positions_in(table: Table, path: Path, field: Field, others: tuple[str, ...]
         listed = ", ".join(map(repr, table.header))
         raise _refused(f"{path}, columns {listed}", "name no y and x", _TAKES)
     return _of_columns(table, found, path, field)
+
+
+def headed(table: Table) -> Table:
+    """The table with its columns' names, also where they stand in a comment above it."""
+    in_comment = table.header is None and any(column_named(word)[0] in ("y", "x") for word in table.remark)
+    return replace(table, header=table.remark) if in_comment else table
 
 
 def column_named(name: str) -> tuple[str | None, Unit]:

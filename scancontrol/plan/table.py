@@ -21,10 +21,18 @@ MAX_TABLE_BYTES = 128 << 20
 
 @dataclass(frozen=True)
 class Table:
-    """Columns of numbers. ``header`` is None where the file has none; ``values`` is (rows, columns) float64."""
+    """Columns of numbers.
+
+    Attributes:
+        header: names of the columns; None where the file has none.
+        values: float64 (rows, columns).
+        remark: the last comment above the numbers, where it has as many words as there are columns: NumPy's
+            ``savetxt`` keeps the names of the columns there.
+    """
 
     header: tuple[str, ...] | None
     values: NDArray[np.float64]
+    remark: tuple[str, ...] = ()
 
 
 def read_table(path: Path, what: str) -> Table:
@@ -37,7 +45,8 @@ def read_table(path: Path, what: str) -> Table:
         InvalidInput: the file cannot be read, or holds anything but one table of numbers.
     """
     text = read_text(path, what, "give a CSV or NPY file", MAX_TABLE_BYTES)
-    lines = [(number, line) for number, line in enumerate(text.splitlines(), 1) if not _is_comment(line)]
+    whole = text.splitlines()
+    lines = [(number, line) for number, line in enumerate(whole, 1) if not _is_comment(line)]
     if not lines:
         return Table(None, np.zeros((0, 0)))
     separator = _separator([line for _, line in lines[:20]])
@@ -60,7 +69,15 @@ def read_table(path: Path, what: str) -> Table:
             if value is None:
                 raise InvalidInput(what, f"{path}, line {number}", f"holds {cell[:40]!r}, no number", "mend that line")
             numbers[at, column] = value
-    return Table(header, numbers)
+    above = [line for line in whole[: lines[0][0] - 1] if line.strip()]
+    words = _words(above[-1]) if above and header is None else ()
+    return Table(header, numbers, words if len(words) == width else ())
+
+
+def _words(comment: str) -> tuple[str, ...]:
+    """The words of a comment, each with the unit in brackets behind it."""
+    text = comment.strip().lstrip("#%").strip()
+    return tuple(word.strip("\"'") for word in re.split(r"\s*[,;\t]\s*|\s+(?![(\[])", text) if word)
 
 
 def _is_comment(line: str) -> bool:

@@ -23,7 +23,7 @@ from scancontrol.errors import InvalidInput
 from scancontrol.paths import Points, partial_frame
 from scancontrol.plan.plan import ScanPlan
 from scancontrol.plan.planned import PlannedScan
-from scancontrol.plan.positions import Field, plain_name, positions_in
+from scancontrol.plan.positions import Field, headed, plain_name, positions_in
 from scancontrol.plan.table import Table, read_table
 from scancontrol.recording.planned import record_plan
 
@@ -77,7 +77,7 @@ def read_samples(path: Path, field: Field, columns: Sequence[str] = ()) -> Forei
         if columns:
             raise InvalidInput("value", ", ".join(columns), f"names columns, and {path} has none", "leave it out")
         return _of_arrays(_read_npz(path) if path.suffix.lower() == ".npz" else _read_hdf5(path), path, field)
-    table = read_table(path, "samples file")
+    table = headed(read_table(path, "samples file"))
     if table.header is None:
         remedy = "give a first line such as y_px,x_px,value; or y_nm,x_nm,dwell_us,HAADF"
         raise InvalidInput("samples file", path, "has no names above its columns", remedy)

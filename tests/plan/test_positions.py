@@ -42,6 +42,9 @@ def read(folder: Path, content: str | bytes, name: str = "path.csv") -> tuple[np
         ("X [µm]; Y [µm]\n0,01;0,0025\n0,0025;0,0075\n", "µm of 20 nm"),
         ("y(um) x(um)\n0.0025 0.01\n0.0075 0.0025\n", "µm"),
         ("# made by hand\n\n'y','x'\n0.25,0.5, # first\n0.75,0.125,\n", "fractions"),
+        ("# x, y\n0.5,0.25\n0.125,0.75\n", "columns y, x"),
+        ("# made by hand\n% x (fraction) y (fraction)\n0.5 0.25\n0.125 0.75\n", "fractions"),
+        ("# made by hand\n0.25 0.5\n0.75 0.125\n", "without names"),
         ('"y","x"\n"0.25","0.5"\n"0.75","0.125"\n', "fractions"),
         ("\ufeffy,x\r\n0.25,0.5\r\n0.75,0.125\r\n", "fractions"),
         ("y x\n0,25 0,5\n0,75 0,125\n", "fractions"),
@@ -60,6 +63,12 @@ def test_the_names_of_columns_say_what_they_are(tmp_path: Path, text: str, word:
         expected = [A, B]
     np.testing.assert_allclose(rows, expected, atol=1e-12)
     assert word in " ".join(said)
+
+
+def test_the_coordinates_of_direct_electron_are_x_and_y_in_pixels(tmp_path: Path) -> None:
+    rows, said = read(tmp_path, "150,3\n4,60\n", "ROI_scan_coordinates.csv")
+    np.testing.assert_allclose(rows * FIELD.shape - 0.5, [[3, 150], [60, 4]])
+    assert "columns y_px, x_px, whole pixels" in said[0]
 
 
 def test_a_dwell_is_found_wherever_it_stands_and_its_unit_is_obeyed(tmp_path: Path) -> None:

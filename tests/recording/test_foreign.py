@@ -46,7 +46,12 @@ def _recorded(found: ForeignSamples, path: Path) -> FrameArrays:
 
 @pytest.mark.parametrize(
     ("header", "scale"),
-    [("x_nm,y_nm,value", (40.0, 64.0)), ("x_um,y_um,value", (0.04, 0.064)), ("x_px,y_px,value", (20, 32))],
+    [
+        ("x_nm,y_nm,value", (40.0, 64.0)),
+        ("x_um,y_um,value", (0.04, 0.064)),
+        ("x_px,y_px,value", (20, 32)),
+        ("# x_nm, y_nm, value", (40.0, 64.0)),  # as NumPy's savetxt writes it, if not told otherwise
+    ],
 )
 def test_a_table_is_read_by_the_names_and_units_of_its_columns(
     tmp_path: Path, header: str, scale: tuple[float, float]
