@@ -269,6 +269,8 @@ class AsyncSession:
             waits = status.restorer.queue or status.restorer.catching_up
             return number is not None and outcome.over(status, number) and not waits
 
+        if number is not None:  # until then nothing says which pictures are of it, and none is asked for
+            await self._until(lambda status: status.scan_order == number or outcome.over(status, number))
         while True:
             with self._called():
                 picture = await self._connection.next_picture(done)
