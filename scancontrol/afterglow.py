@@ -62,7 +62,7 @@ class Afterglow:
         light, _ = dtbtrs(banded, (self._left / own * readings)[:, None], uplo="L", trans="N")
         return np.asarray((readings - later * np.append(0.0, light[:-1, 0])) / own)
 
-    def specimen(self, readings: Array, expected: Array, noise_variance: float, doubt_variance: float) -> Array:
+    def specimen(self, readings: Array, expected: Array, noise_variance: float | Array, doubt_variance: float) -> Array:
         """What the specimen gave, (n,): the posterior mean of s in y = H s + noise, s = expected + doubt.
 
         Both s and y are two-term sums of the light at the ends of the dwells, so that the normal equations of that
@@ -70,17 +70,19 @@ class Afterglow:
 
         Args:
             readings: y, (n,). expected: what is known of the specimen at each sample, (n,).
-            noise_variance, doubt_variance: of the readings, and of the specimen about what is expected; above 0.
+            noise_variance, doubt_variance: of the readings, one or (n,), infinite for one that is not believed, and of
+                the specimen about what is expected; above 0.
         """
         glow = (1 / self._left, -self._kept / self._left)
         seen = ((1 - self._left) * glow[0], (1 - self._left) * glow[1] + self._seen * self._across)
         banded, right = np.zeros((2, len(readings))), np.zeros(len(readings))
         for (own, before), target, variance in ((seen, readings, noise_variance), (glow, expected, doubt_variance)):
-            banded[1] += own**2 / variance
-            banded[1, :-1] += before[1:] ** 2 / variance
-            banded[0, 1:] += own[1:] * before[1:] / variance
-            right += own * target / variance
-            right[:-1] += before[1:] * target[1:] / variance
+            weight = np.broadcast_to(1 / np.asarray(variance), readings.shape)
+            banded[1] += own**2 * weight
+            banded[1, :-1] += before[1:] ** 2 * weight[1:]
+            banded[0, 1:] += own[1:] * before[1:] * weight[1:]
+            right += own * target * weight
+            right[:-1] += (before * target * weight)[1:]
         light = solveh_banded(banded, right)
         found = glow[0] * light
         found[1:] += glow[1][1:] * light[:-1]

@@ -60,7 +60,7 @@ class DetectorChannel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
     One that ``averages`` gives the mean over its dwell, as a converter of a voltage does: its gain is of one electron a
     microsecond. Its light fades with ``decay_us`` (0: at once), so that part of each sample's signal comes in the next
-    ones; ``decay_sd_us`` is one standard deviation of that, where a calibration measured it.
+    ones.
     """
 
     name: str
@@ -69,7 +69,6 @@ class DetectorChannel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     read_noise_counts: float = 0.0
     adc_bits: int = 16
     decay_us: float = 0.0
-    decay_sd_us: float | None = None
     averages: bool = False
 
 

@@ -41,7 +41,8 @@ def without_afterglow(
         return judged, 0.0
     stated = _noise_floor(values, afterglow) if noise_variance is None else noise_variance
     noise = max(stated, (_LEAST_NOISE * spread) ** 2)
-    first = afterglow.specimen(values, np.full_like(values, values.mean()), noise, 2 * spread**2)
+    noises = np.where(judged.weights.numpy() > 0, noise, np.inf)  # one that is not believed leaves no trail either
+    first = afterglow.specimen(values, np.full_like(values, values.mean()), noises, 2 * spread**2)
     there = torch.from_numpy(first + zero).float().to(geometry.device)
     picture = FillRestorer("spectral_fast").restore(there, geometry)
     error = picture.made_by.withheld_rmse
@@ -49,7 +50,7 @@ def without_afterglow(
         return replace(judged, values=there.cpu()), _doubt(afterglow, noise, 2 * spread**2, len(values))
     expected = picture.estimate.flatten()[geometry.index].double().cpu().numpy() - zero
     doubt = _BROADER * max(error, _LEAST_NOISE * spread) ** 2
-    found = afterglow.specimen(values, expected, noise, doubt) + zero
+    found = afterglow.specimen(values, expected, noises, doubt) + zero
     return replace(judged, values=torch.from_numpy(found).float()), _doubt(afterglow, noise, doubt, len(values))
 
 
