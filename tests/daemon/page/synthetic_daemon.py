@@ -27,6 +27,7 @@ from scancontrol.daemon.config import DaemonConfig, SpecimenConfig
 from scancontrol.daemon.describing import Describing
 from scancontrol.daemon.desk import Desk
 from scancontrol.daemon.dosing import DoseKeeper
+from scancontrol.daemon.drift_follower import DriftSnapshot
 from scancontrol.daemon.frame_answers import FrameAnswers
 from scancontrol.daemon.orders import Orders
 from scancontrol.daemon.page.hub import LiveHub, PartialView, RestorationView
@@ -34,6 +35,7 @@ from scancontrol.daemon.page.messages import (
     Abort,
     Describe,
     EmergencyBlank,
+    LookAt,
     Notice,
     Pause,
     Record,
@@ -52,7 +54,7 @@ from scancontrol.paths.known import known_pixels, reach_of
 from scancontrol.paths.pattern import CoverageGoal
 from scancontrol.plan.figures import PlanFigures
 from scancontrol.plan.plan import ScanPlan
-from scancontrol.restoration import Provenance
+from scancontrol.restoration import AS_KEPT, Provenance
 from scancontrol.wire.messages import Status
 
 Image = npt.NDArray[np.float32]
@@ -119,6 +121,7 @@ class SyntheticDaemon:
         self.plan: str | None = PLANS[0]
         self.recording: str | None = "2026-11-23T1530-spiral-20.h5"
         self.restorer_state, self.restarts, self.blanked = "ready", 0, True
+        self.look, self.drift = AS_KEPT, DriftSnapshot()
         self.warnings: tuple[str, ...] = ()
         self.claimed_by: str | None = None
         self.told: dict[str, Any] = {}  # further facts of every restoration
@@ -203,6 +206,8 @@ class SyntheticDaemon:
             case ShowChannel(channel=name, beside=beside):
                 self.channel, self.beside = name, beside
                 self.say(f"{name} is shown and restored from here on")
+            case LookAt(look=look):
+                self.look = look
             case Describe(about=change):
                 try:
                     self.describing.change(change)
@@ -330,9 +335,11 @@ class SyntheticDaemon:
                     method="normalised convolution",
                     face="classical",
                     catching_up=self.catching_up,
+                    look=self.look,
                     latency_p50_ms=float(np.median(self.latencies)),
                     latency_p99_ms=max(self.latencies),
                 ),
+                drift=self.drift,
                 warnings=self.warnings,
             )
         )

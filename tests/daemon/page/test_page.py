@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 from synthetic_daemon import PLANS, SyntheticDaemon
 
+from scancontrol.daemon.drift_follower import DriftSnapshot
 from scancontrol.daemon.page.hub import LiveHub
-from scancontrol.daemon.page.messages import Abort, EmergencyBlank, Notice, Pause, Record, Resume, Start
+from scancontrol.daemon.page.messages import Abort, EmergencyBlank, LookAt, Notice, Pause, Record, Resume, Start
 from scancontrol.daemon.page.server import LiveServer
+from scancontrol.restoration import Look
 
 pytest.importorskip("selenium")
 from chromium import By, Page, needs_chromium
@@ -71,6 +73,30 @@ def test_keys_pause_go_on_record_abort_and_blank(page: Page, daemon: SyntheticDa
         Record(on=False),
         EmergencyBlank(),
     ]
+
+
+def test_keys_look_at_the_newest_frame_alone_and_without_a_lattice(page: Page, daemon: SyntheticDaemon) -> None:
+    page.start()
+    pressed = "return document.getElementById('look-alone').ariaPressed"
+    for key, alone, lattice in (("k", True, True), ("n", True, False), ("k", False, False), ("n", False, True)):
+        asked, told = LookAt(look=Look(alone=alone, lattice=lattice)), str(alone).lower()
+        page.press(key)
+        page.until(lambda asked=asked: daemon.taken[-1] == asked, key)
+        page.until(lambda told=told: page.driver.execute_script(pressed) == told, "the page says so")
+
+
+def test_the_drift_is_shown_as_a_trace_with_its_rate_once_it_is_measured(page: Page, daemon: SyntheticDaemon) -> None:
+    page.start()
+    assert not page.shown("drift-row")
+    places = tuple((0.6 * n, -0.8 * n) for n in range(9))
+    daemon.drift = DriftSnapshot(compensated=True, trace_px=places, rate_px=(0.6, -0.8), shift_px=(3.0, -4.0))
+    page.until(lambda: page.text("drift") == "1.00 px a frame, followed by 5.0 px", "rate and shift")
+    points = page.driver.execute_script("return document.getElementById('drift-line').getAttribute('points')").split()
+    assert len(points) == 9
+    x, y = (np.array([float(point.split(",")[axis]) for point in points]) for axis in (0, 1))
+    assert (np.diff(x) < 0).all()
+    assert (np.diff(y) > 0).all()
+    assert 0 <= min(x.min(), y.min()) < max(x.max(), y.max()) <= 32
 
 
 def test_a_click_leaves_no_second_command_behind_space(page: Page, daemon: SyntheticDaemon) -> None:
