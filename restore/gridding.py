@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 
 from scancontrol.errors import InvalidInput
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from scancontrol.paths import ScanPath
 
 __all__ = ["MIN_SAMPLES", "FrameGeometry", "Normalisation", "distance_to_path", "scatter_mean"]
+
+_LONGEST_SHIFT = 96  # pixels between samples down a column
 
 MIN_SAMPLES = 16
 """Fewer samples than this carry neither a noise level nor a scale; restoring them is refused."""
@@ -48,7 +51,8 @@ def distance_to_path(touched: Tensor) -> Tensor:
     """Exact Euclidean distance in pixels from every pixel centre to the nearest touched one.
 
     Two separable passes (Felzenszwalb & Huttenlocher 2012, equation 1): down the columns by running extrema, then
-    along the rows by growing shifts k, which ends as soon as k² exceeds the largest squared distance left.
+    along the rows by growing shifts k, which ends as soon as k² exceeds the largest squared distance left. Of a frame
+    that is still being scanned that is far: on a processor SciPy's transform, whose time knows no distance, takes over.
 
     Args:
         touched: bool, shape (..., rows, cols). A frame without any touched pixel gets its diagonal everywhere.
@@ -65,6 +69,8 @@ def distance_to_path(touched: Tensor) -> Tensor:
         below = torch.cat((torch.minimum(below[..., :-reach, :], below[..., reach:, :]), below[..., -reach:, :]), -2)
     column = torch.minimum(line - above, below - line).clamp_max(far).square()
     best = column.clone()
+    if touched.device.type == "cpu" and cols > _LONGEST_SHIFT and float(column.max()) > _LONGEST_SHIFT**2:
+        return _distances_far_away(touched)
     for shift in range(1, cols):
         # Asking for the maximum costs a device synchronisation, so not at every shift.
         if shift % 8 == 1 and shift * shift > float(best.max()):
@@ -74,6 +80,15 @@ def distance_to_path(touched: Tensor) -> Tensor:
         torch.minimum(left, column[..., shift:] + reach, out=left)
         torch.minimum(right, column[..., : cols - shift] + reach, out=right)
     return best.sqrt().clamp_max(float(np.hypot(rows, cols)))
+
+
+def _distances_far_away(touched: Tensor) -> Tensor:
+    found = torch.full(touched.shape, float(np.hypot(*touched.shape[-2:])))
+    flat = found.view(-1, *touched.shape[-2:])
+    for frame, known in zip(flat, touched.reshape(flat.shape), strict=True):
+        if bool(known.any()):
+            frame.copy_(torch.from_numpy(distance_transform_edt(~known.numpy())))
+    return found
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,11 @@ from torch.utils.weak import WeakIdKeyDictionary
 
 from restore.gridding import FrameGeometry
 
-__all__ = ["NEAREST", "across", "in_field", "nearest", "places_px"]
+__all__ = ["NEAREST", "across", "in_field", "nearest", "places_px", "spacing_px"]
 
 NEAREST = 8
 _LOOKED_AT = 64  # of the nearest samples, for those that were taken at another time
+_TOLD_FROM = 4096  # samples, of a distance that all of them share
 _LATER = 24  # samples along the path from which on a neighbour was taken at another time
 
 _inside = WeakIdKeyDictionary()  # geometry → (n,) bool
@@ -32,7 +33,7 @@ def in_field(geometry: FrameGeometry) -> Tensor:
 def nearest(geometry: FrameGeometry) -> Tensor:
     """The eight samples nearest to each, nearest first, int64 (n, 8), on the processor."""
     if geometry not in _nearest:
-        _nearest[geometry] = torch.from_numpy(_query(geometry, NEAREST))
+        _nearest[geometry] = torch.from_numpy(_query(geometry, NEAREST, np.arange(geometry.count)))
     found: Tensor = _nearest[geometry]
     return found
 
@@ -44,14 +45,26 @@ def across(geometry: FrameGeometry) -> Tensor:
         int64 (n, 8), on the processor; a sample's own index stands where there are fewer.
     """
     if geometry not in _across:
-        near = _query(geometry, min(_LOOKED_AT, geometry.count - 1))
-        own = np.arange(geometry.count)[:, None]
-        later = np.abs(near - own) >= min(_LATER, geometry.count // 8)
-        first = np.argsort(~later, 1, kind="stable")[:, :NEAREST]
-        chosen = np.where(np.take_along_axis(later, first, 1), np.take_along_axis(near, first, 1), own)
-        _across[geometry] = torch.from_numpy(chosen)
+        _across[geometry] = torch.from_numpy(_across_of(geometry, np.arange(geometry.count)))
     found: Tensor = _across[geometry]
     return found
+
+
+def spacing_px(geometry: FrameGeometry) -> float:
+    """Median distance from a sample to the nearest of another time, told from some of them; 0 where there are none."""
+    some = np.arange(0, geometry.count, -(-geometry.count // _TOLD_FROM))
+    near, places = _across_of(geometry, some)[:, 0], places_px(geometry).numpy()
+    apart = np.hypot(*(places[near] - places[some])[near != some].T)
+    return float(np.median(apart)) if len(apart) else 0.0
+
+
+def _across_of(geometry: FrameGeometry, samples: np.ndarray) -> np.ndarray:
+    """Up to eight samples near each of ``samples`` (m,) that were taken at another time, (m, 8)."""
+    near = _query(geometry, min(_LOOKED_AT, geometry.count - 1), samples)
+    own = samples[:, None]
+    later = np.abs(near - own) >= min(_LATER, geometry.count // 8)
+    first = np.argsort(~later, 1, kind="stable")[:, :NEAREST]
+    return np.where(np.take_along_axis(later, first, 1), np.take_along_axis(near, first, 1), own)
 
 
 def places_px(geometry: FrameGeometry) -> Tensor:
@@ -62,15 +75,15 @@ def places_px(geometry: FrameGeometry) -> Tensor:
     return (pixel + geometry.offset.cpu()).double()
 
 
-def _query(geometry: FrameGeometry, count: int) -> np.ndarray:
-    """The ``count`` nearest other samples of each, (n, count); samples outside the field are nobody's neighbours."""
+def _query(geometry: FrameGeometry, count: int, samples: np.ndarray) -> np.ndarray:
+    """The nearest others of ``samples`` (m,), (m, count); samples outside the field are nobody's neighbours."""
     places = places_px(geometry).numpy()
     inside = in_field(geometry).numpy().nonzero()[0]
     count = min(count, len(inside) - 1)
-    _, found = cKDTree(places[inside]).query(places, k=count + 1)
+    _, found = cKDTree(places[inside]).query(places[samples], k=count + 1)
     near = inside[found]
-    own = near == np.arange(len(places))[:, None]
+    own = near == samples[:, None]
     # Of samples on one place the sample itself need not come first, and of those outside it never comes.
     own[~own.any(1), -1] = True
     own &= np.cumsum(own, 1) == 1
-    return near[~own].reshape(len(places), count)
+    return near[~own].reshape(len(samples), count)

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from restore.estimate.neighbours import across, in_field, places_px
+from restore.estimate.neighbours import across, in_field, places_px, spacing_px
 from restore.gridding import FrameGeometry
 
 __all__ = ["Explanation", "Visits", "beside", "chance", "crossings", "explained", "foretold"]
@@ -67,9 +67,7 @@ def crossings(geometry: FrameGeometry, time_us: Array) -> Visits:
         time_us: of each sample, rising, (n,).
     """
     places, inside = places_px(geometry).numpy(), in_field(geometry).numpy().nonzero()[0]
-    near, own = across(geometry).numpy()[:, 0], np.arange(geometry.count)
-    spacing_px = np.hypot(*(places[near] - places[own])[near != own].T)
-    reach = min(_CROSSING_PX, _OF_SPACING * float(np.median(spacing_px))) if len(spacing_px) else 0.0
+    reach = min(_CROSSING_PX, _OF_SPACING * spacing_px(geometry))
     pairs = inside[cKDTree(places[inside]).query_pairs(reach, output_type="ndarray")]
     long = np.abs(time_us[pairs[:, 0]] - time_us[pairs[:, 1]]) >= _APART * (time_us[-1] - time_us[0])
     return _visits(pairs[long, 0], pairs[long, 1], places, time_us)

@@ -98,3 +98,16 @@ def test_samples_that_do_not_suit_the_path_are_refused() -> None:
         geometry.grid(torch.zeros(99))
     with pytest.raises(InvalidInput, match="NaN"):
         geometry.grid(torch.full((100,), float("nan")))
+
+
+def test_far_from_what_was_scanned_the_distance_is_exact_too() -> None:
+    touched = torch.zeros(3, 240, 130, dtype=torch.bool)
+    touched[0, :20] = torch.from_numpy(np.random.default_rng(3).random((20, 130)) < 0.05)
+    touched[1, 239, 7] = True
+    found = distance_to_path(touched).double().numpy()
+    pixels = np.stack(np.mgrid[:240, :130], -1)
+    for frame in (0, 1):
+        places = np.argwhere(touched[frame].numpy())
+        expected = np.sqrt(np.square(pixels[:, :, None] - places).sum(-1).min(-1))
+        np.testing.assert_allclose(found[frame], expected, atol=1e-4)
+    np.testing.assert_allclose(found[2], np.hypot(240, 130), rtol=1e-6)
