@@ -23,6 +23,7 @@ from restore.estimate.lattice.fit import fit_lattice, refit
 from restore.estimate.lattice.model import LatticeFit, Readings, splines_of
 from restore.estimate.lattice.peaks import find_waves
 from restore.estimate.lattice.picture import draw
+from restore.estimate.lattice.region import at_readings, own_region, within
 from restore.estimate.lattice.splines import Splines
 from restore.estimate.lattice.strain import StrainMap, gradient_grid, strain_map
 from restore.estimate.lattice.vectors import reciprocal_pairs
@@ -41,12 +42,14 @@ class Crystal:
     """What the lattice says of a frame, in the units of its samples.
 
     Attributes:
-        image: share × lattice with its mean level, (rows, cols) float32.
+        image: share × lattice with its mean level within its region, share × the readings' centre elsewhere, (rows,
+            cols).
         at_samples: the same at the samples, (n,).
         share: how much of the lattice is used, above 0 to 1.
         half_width: of a 90 % interval, where columns of which little is told or a field that contradicts the lattice
             make it wider, whatever the share of the lattice is, (rows, cols).
         doubt: how far the readings around each pixel contradict the lattice, 0 to 1, (rows, cols).
+        region: how far the lattice is used at each pixel, 0 to 1, (rows, cols): in its own grain, on its own particle.
         evidence: what withheld readings said.
         fit: the lattice itself; heights: of its columns, if it has any; both on the scale of the fit.
         scale: of the samples over that of the fit.
@@ -59,6 +62,7 @@ class Crystal:
     share: float
     half_width: Tensor
     doubt: Tensor
+    region: Tensor
     evidence: Evidence
     fit: LatticeFit
     heights: Heights | None
@@ -121,15 +125,16 @@ def find_crystal(samples: Tensor, geometry: FrameGeometry, *, weights: Tensor | 
         return None
     fit = fit_lattice(readings, pairs[0])
     readings, fit, centred = _as_placed(readings, fit, geometry)
+    fit, region = own_region(readings, fit)
     evidence = weigh(readings, fit, geometry.is_drawn)
     if evidence.share <= 0:
         return None
-    fit, heights = with_defects(readings, fit, 2)
+    fit, heights = with_defects(within(readings, region), fit, 2)
     at_samples = fit.at(readings.positions)
     if heights is not None:
         own, amplitude = fit.coordinates(readings.positions), fit.amplitude_at(readings.positions)
         at_samples = at_samples + heights.drawn(own, amplitude)
-    return _crystal(readings, fit, heights, None, at_samples, evidence, _Scale(centre, scale), centred)
+    return _crystal(readings, fit, heights, None, at_samples, region, evidence, _Scale(centre, scale), centred)
 
 
 @torch.no_grad()
@@ -138,10 +143,11 @@ def follow(crystal: Crystal, samples: Tensor, geometry: FrameGeometry) -> Crysta
     readings, centre, scale = _readings(samples, geometry, None)
     if crystal.centred:
         readings = replace(readings, positions=_centres(readings.positions))
-    found = next_fit(geometry, readings, crystal.fit, crystal.heights, crystal.sums)
+    own = within(readings, crystal.region)
+    found = next_fit(geometry, own, crystal.fit, crystal.heights, crystal.sums)
     scaled = _Scale(centre, scale)
-    fit, heights, at_samples = found.fit, found.heights, found.at_samples
-    return _crystal(readings, fit, heights, found.sums, at_samples, crystal.evidence, scaled, crystal.centred)
+    fit, heights, at_samples, region = found.fit, found.heights, found.at_samples, crystal.region
+    return _crystal(readings, fit, heights, found.sums, at_samples, region, crystal.evidence, scaled, crystal.centred)
 
 
 def _readings(samples: Tensor, geometry: FrameGeometry, weights: Tensor | None) -> tuple[Readings, float, float]:
@@ -195,6 +201,7 @@ def _crystal(
     heights: Heights | None,
     sums: CellSums | None,
     at_samples: Tensor,
+    region: Tensor,
     evidence: Evidence,
     scale: _Scale,
     centred: bool,
@@ -202,11 +209,12 @@ def _crystal(
     share, picture = evidence.share, draw(fit, heights)
     doubted = doubt(readings, fit)
     return Crystal(
-        image=picture.values.mul_(share * scale.scale).add_(share * scale.centre),
-        at_samples=share * (scale.centre + scale.scale * at_samples),
+        image=picture.values.mul_(region).mul_(share * scale.scale).add_(share * scale.centre),
+        at_samples=share * (scale.centre + scale.scale * at_samples * at_readings(readings, region)),
         share=share,
         half_width=scale.scale * torch.maximum(picture.half_width, guessed(fit, heights, doubted)),
         doubt=doubted,
+        region=region,
         evidence=evidence,
         fit=fit,
         heights=heights,

@@ -18,9 +18,11 @@ from torch.nn import functional as F
 
 from restore.estimate.interpolation import doubled
 from restore.estimate.lattice.defects import heights_in
+from restore.estimate.lattice.doubt import doubt
 from restore.estimate.lattice.fit import refit
 from restore.estimate.lattice.model import LatticeFit, Readings
 from restore.estimate.lattice.profile import Profile, profile_of
+from restore.estimate.lattice.region import at_readings, within
 from restore.estimate.process import spectral_start
 from restore.gridding import scatter_mean
 
@@ -107,13 +109,16 @@ def _standard_errors(gain: Tensor, stretch: Tensor) -> float:
 
 
 def _foretelling(readings: Readings, fit: LatticeFit, profile: Profile | None) -> Tensor:
-    """The lattice with its defects, refitted to the samples that have weight, at every sample."""
-    fit = refit(readings, fit)
-    heights = heights_in(readings, fit, profile)
+    """The lattice with its defects, refitted to its own region of the samples that have weight, at every sample."""
+    region = 1 - doubt(readings, fit)
+    own = within(readings, region)
+    fit = refit(own, fit)
+    heights = heights_in(own, fit, profile)
     picture = fit.at(readings.positions)
-    if heights is None:
-        return picture
-    return picture + heights.drawn(fit.coordinates(readings.positions), fit.amplitude_at(readings.positions))
+    if heights is not None:
+        coordinates, amplitude = fit.coordinates(readings.positions), fit.amplitude_at(readings.positions)
+        picture = picture + heights.drawn(coordinates, amplitude)
+    return picture * at_readings(readings, region)
 
 
 def foretold(readings: Readings, values: Tensor, weights: Tensor) -> Tensor:

@@ -124,19 +124,21 @@ class Rounds:
         count = float((weights > 1e-3).sum())
         freedom = max(8.0, count - 2 * len(fit.cell.orders) - fit.displacement.numel())
         squares = self.readings.weights * residual.square()
-        share = self._trust * self._window
+        used = self.readings.weights > 0
+        share = self._trust * self._window * used
         noise = float((share * squares).sum() / share.sum()) * min(2.0, max(1.0, count / freedom))
         noise = max(noise, 1e-6 * self._variance)
         # What few columns lack is no noise: squares beyond nine variances are cut.
-        cut = torch.minimum(squares / noise, 9 * fit.relative_variance(picture))
-        centred = picture - picture.mean()
+        cut = torch.minimum(squares / noise, 9 * fit.relative_variance(picture))[used]
+        mean = float(picture[used].mean())
+        centred = picture[used] - mean
         slope = float((centred * cut).mean() / centred.square().mean().clamp_min(1e-12))
         level = float(cut.mean())
-        counting = ((level - slope * float(picture.mean())) / level, slope / level)
+        counting = ((level - slope * mean) / level, slope / level)
         self.fit = replace(fit, noise=noise, counting=counting)
         relative = self.fit.relative_variance(picture)
         self._trust = (_OUTLIER + 1) / (_OUTLIER + squares / (noise * relative))
-        self._trust = self._trust / self._trust.mean()
+        self._trust = self._trust / self._trust[used].mean()
         self._relative = relative
 
     def learn_displacement(self, curvature: float | None = None, slower_than: float | None = None) -> None:

@@ -44,7 +44,13 @@ _designs = WeakIdKeyDictionary()  # geometry → control points → designs
 
 def _designs_of(geometry: FrameGeometry, readings: Readings, fit: LatticeFit) -> _Designs:
     known = _designs.setdefault(geometry, {})
-    key = (len(fit.level), len(fit.amplitude), fit.displacement.shape[1], float(readings.positions[0].sum()))
+    key = (
+        len(fit.level),
+        len(fit.amplitude),
+        fit.displacement.shape[1],
+        float(readings.positions[0].sum()),
+        float(readings.weights.sum()),
+    )
     if key not in known:
         splines = [splines_of(fit.shape, x) for x in (fit.level, fit.amplitude, fit.displacement)]
         level, amplitude, bend = (s.at(readings.positions) for s in splines)
