@@ -27,6 +27,9 @@ _HUGE = 1e100  # units: larger readings are this large
 _SPREADS = 5.0  # from the median of its neighbours that make a reading suspicious
 _NOISE_RANGE = 12.0  # spreads between the highest and lowest of a frame's readings if all is noise
 _BEYOND = 0.5  # of the frame's range that a suspicious reading must lie outside it, if not all is noise
+_JUST_BEYOND = 0.3  # likewise in any case: a reading so near the range does little harm, and may be a column's top
+_STEP = 0.25  # of the frame's range in which so many suspicious readings follow that they are of the specimen:
+_FILLED = 3
 _AGREES = 0.4  # of a reading's deviation that a neighbour must share to agree with it
 _BY_CHANCE = 12.0  # times the squared share of suspicious readings: how many of them may agree by chance
 _RARELY = 0.12  # of the readings; what is more frequent than this is specimen
@@ -180,6 +183,24 @@ def _middle(values: Tensor) -> Tensor:
     return values.sort(1).values[:, half - 1 : half + 1].mean(1)
 
 
+def _reached(high: Tensor, low: Tensor, doubted: Tensor) -> Tensor:
+    """How far the range from ``low`` to ``high`` reaches if doubted readings follow each other closely above it.
+
+    Columns that samples hit once each deny their neighbours, one by one; together they fill the way to their tops. What
+    is no reading of the specimen leaves a gap, or is too rare to fill it.
+
+    Args:
+        high, low: of what is believed.
+        doubted: sorted, (k,).
+    """
+    while True:
+        window = high + _STEP * (high - low)
+        first, last = torch.searchsorted(doubted, torch.stack([high, window]), right=True).tolist()
+        if last - first < _FILLED:
+            return high
+        high = doubted[last - 1]
+
+
 def outlying(values: Tensor, around: Tensor, beside: Tensor, used: Tensor) -> Tensor:
     """Which readings are denied by all their neighbours and lie outside of what the frame reads elsewhere, bool (n,).
 
@@ -205,9 +226,11 @@ def outlying(values: Tensor, around: Tensor, beside: Tensor, used: Tensor) -> Te
     chance = (number * (_BY_CHANCE * (number / used.sum()).square() + 0.01)).long()
     believed = values[used & (~suspicious | agreed)].sort().values
     chance = chance.clamp_max((len(believed) - 1) // 2)
+    doubted = values[suspicious].sort().values
     low, high = believed[chance], believed[len(believed) - 1 - chance]
+    low, high = -_reached(-low, -high, -doubted.flip(0)), _reached(high, low, doubted)
     extent = high - low
-    margin = _BEYOND * (extent - _NOISE_RANGE * 1.4826 * overall).clamp_min(0.0)
+    margin = torch.maximum(_BEYOND * (extent - _NOISE_RANGE * 1.4826 * overall), _JUST_BEYOND * extent)
     found = suspicious & ((values > high + margin) | (values < low - margin))
     # Where several fell together, each looks like its neighbours.
     found |= used & ((values > high + _BEYOND * extent) | (values < low - _BEYOND * extent))

@@ -14,6 +14,7 @@ from scipy.ndimage import gaussian_filter
 from restore.engine import Engine
 from restore.estimate.neighbours import across, nearest
 from restore.estimate.readings import judge
+from restore.evaluation.subjects import read_specimens
 from restore.fills.restorer import FillRestorer
 from restore.generator.restorer import GeneratorRestorer
 from restore.gridding import FrameGeometry
@@ -103,6 +104,29 @@ def test_spikes_are_left_out_and_nothing_else_is(name: str, kind: str, share: fl
     assert (hit & ~left_out).sum() <= 0.01 * hit.sum()
     assert judged.outliers == left_out.sum()
     assert "outliers" in judged.notices[0]
+
+
+COLUMNS = ["square-7px", "square-16px", "hexagonal-20px", "two_species-10px"]
+
+
+@pytest.mark.parametrize("coverage", [0.05, 0.01])
+@pytest.mark.parametrize("electrons", [60.0, 600.0])
+@pytest.mark.parametrize("name", COLUMNS)
+def test_columns_that_samples_hit_once_each_are_believed_and_spikes_among_them_are_not(
+    name: str, electrons: float, coverage: float
+) -> None:
+    goal = CoverageGoal(value=coverage)
+    path = expand(PathRecipe(pattern=JitteredGrid(coverage=goal, seed=1), shape=(256, 256), fov_nm=256.0, dwell_us=1.0))
+    geometry = FrameGeometry.from_path(path)
+    ((subject,),) = read_specimens([name], (256, 256), 1, electrons).values()
+    samples = subject.read(geometry.index.numpy()).astype(np.float64)
+    assert judge(samples, geometry).outliers <= max(1, len(samples) // 1000)
+    random = np.random.default_rng(0)
+    spikes = random.choice(len(samples), len(samples) // 100, replace=False)
+    samples[spikes] += 10 * np.ptp(samples) * random.choice([-1, 1], len(spikes))
+    found = judge(samples, geometry)
+    assert not found.weights[torch.from_numpy(spikes)].any()
+    assert found.outliers <= len(spikes) + max(1, len(samples) // 1000)
 
 
 @both
