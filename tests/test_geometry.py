@@ -17,6 +17,10 @@ from restore.fills.restorer import FillRestorer
 from restore.offline import restore_frames
 from scancontrol.capabilities import Capabilities, DetectorChannel
 from scancontrol.cli import main
+from scancontrol.daemon.page.arrays import decode_binary
+from scancontrol.daemon.page.frames import encode_frame
+from scancontrol.daemon.page.hub import PartialView, RestorationView
+from scancontrol.micrographs import read_image
 from scancontrol.paths import Raster, Region
 from scancontrol.plan.plan import ScanPlan
 from scancontrol.plan.planned import PlannedScan
@@ -85,14 +89,19 @@ def _restoration(file: Path, folder: Path) -> np.ndarray:
     return found.estimate
 
 
-def _hspy(title: str) -> Callable[[Path, Path], np.ndarray]:
+def _hspy(title: str, *, lazy: bool = False) -> Callable[[Path, Path], np.ndarray]:
+    """As HyperSpy loads it; lazily as pyxem and LiberTEM do, a dask array of the file's chunks."""
+
     def read(file: Path, folder: Path) -> np.ndarray:
-        signals = [one for one in file_reader(str(file)) if one["metadata"]["General"]["title"].endswith(title)]
+        found = file_reader(str(file), lazy=lazy)
+        signals = [one for one in found if one["metadata"]["General"]["title"].endswith(title)]
         assert len(signals) == 1
         axes = signals[0]["axes"][-2:]
         assert [(axis["size"], axis["units"]) for axis in axes] == [(48, "nm"), (64, "nm")]
         assert [axis["scale"] for axis in axes] == pytest.approx([PIXEL_NM, PIXEL_NM])
-        return np.asarray(signals[0]["data"])[0]
+        assert hasattr(signals[0]["data"], "dask") == lazy
+        data = signals[0]["data"]
+        return np.asarray(data.compute(scheduler="synchronous") if lazy else data)[0]
 
     return read
 
@@ -120,6 +129,44 @@ def _png(kind: str) -> Callable[[Path, Path], np.ndarray]:
     return read
 
 
+def _page(kind: str) -> Callable[[Path, Path], np.ndarray]:
+    """The message that the page draws from its first row down."""
+
+    def read(file: Path, folder: Path) -> np.ndarray:
+        with Recording.open(file) as recording:
+            arrays = frame_arrays(recording, 0)
+        weight, count = arrays.dwell_map_us, arrays.positions.shape[0]
+        view: PartialView | RestorationView = PartialView(
+            "s", 0, arrays.partial, weight, True, count, "p", None, FOV_NM
+        )
+        if kind == "estimate":
+            assert arrays.estimate is not None
+            assert arrays.made_by is not None
+            view = RestorationView("s", 0, arrays.estimate, None, arrays.made_by, None, known=arrays.known)
+        header, planes = decode_binary(encode_frame(kind, 1, view))
+        assert (header["rows"], header["cols"], header["binning"]) == (*SHAPE, 1)
+        if kind == "estimate":
+            np.testing.assert_array_equal(planes["known"] > 0, arrays.known)
+            return planes["estimate"]
+        np.testing.assert_array_equal(planes["weight"] > 0, weight > 0)
+        assert header["fov_nm"] / header["cols"] == PIXEL_NM
+        return np.where(planes["weight"] > 0, planes["image"], 0)
+
+    return read
+
+
+def _micrograph(kind: str) -> Callable[[Path, Path], np.ndarray]:
+    """An export, as our own reader of micrographs reads it."""
+
+    def read(file: Path, folder: Path) -> np.ndarray:
+        assert main(["export", str(file), "--tiff", "--out", str(folder / "tiff")]) == 0
+        image = read_image(folder / "tiff" / f"frame_000000_{kind}.tif")
+        assert image.pixel_nm == pytest.approx((PIXEL_NM, PIXEL_NM))
+        return image.pixels
+
+    return read
+
+
 def _array(ending: str, name: str) -> Callable[[Path, Path], np.ndarray]:
     def read(file: Path, folder: Path) -> np.ndarray:
         assert main(["export", str(file), f"--{ending}", "--out", str(folder / "arrays")]) == 0
@@ -140,8 +187,13 @@ OUTPUTS = {
     "restoration": _restoration,
     "HyperSpy, partial": _hspy("partial frames"),
     "HyperSpy, restoration": _hspy("restorations"),
+    "HyperSpy lazily, partial": _hspy("partial frames", lazy=True),
+    "HyperSpy lazily, restoration": _hspy("restorations", lazy=True),
+    "page, partial": _page("partial"),
+    "page, restoration": _page("estimate"),
     "TIFF, partial": _tiff("partial"),
     "TIFF, restoration": _tiff("restoration"),
+    "TIFF as a micrograph, partial": _micrograph("partial"),
     "PNG, partial": _png("partial"),
     "PNG, restoration": _png("restoration"),
     "NPZ, partial": _array("npz", "partial"),

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
+import h5py
 import numpy as np
 
 from scancontrol.errors import InvalidInput
@@ -20,7 +21,7 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-_HDF5 = (".h5", ".hdf5", ".hspy", ".emd", ".nxs")
+_HDF5 = (".h5", ".hdf5", ".hspy", ".emd", ".nxs", ".mat")
 SUFFIXES = (".tif", ".tiff", *pictures.SUFFIXES, ".npy", ".npz", *_HDF5, *instruments.SUFFIXES, *zspy.SUFFIXES)
 """What :func:`find_images` takes for an image."""
 
@@ -94,9 +95,11 @@ def _found(file: Path, name: str, least_side: int) -> list[Found]:
     if file.is_dir():
         return zspy.images_in(file, name, least_side)
     start = _start_of(file)
+    if not start:
+        raise InvalidInput("image", file, "is empty", "copy it again, or remove it")
     if start[:4] in _TIFF:
         return tiff.images_in(file, name)
-    if start[:8] == b"\x89HDF\r\n\x1a\n" or suffix in _HDF5:
+    if suffix in _HDF5 or h5py.is_hdf5(file):  # which may begin with a block of MATLAB's
         return hdf5.images_in(file, name, least_side)
     if start[:6] == b"\x93NUMPY":
         return [_array(file)]

@@ -37,7 +37,7 @@ def images_in(path: Path, name: str) -> list[Found]:
             pages = _pages(file)
             if not pages:
                 return []
-            keep = list(range(len(pages))) if name else _measurements(pages)
+            keep = list(range(len(pages))) if name else _measurements(pages, file.is_ome)
             said: tuple[str, ...] = ()
             if len(keep) == 1 < len(pages):
                 said = (f"page {keep[0]} of {len(pages)}: the others are smaller, or pictures of it",)
@@ -69,11 +69,16 @@ def _pages(file: Any) -> list[Any]:
     return pages
 
 
-def _measurements(pages: list[Any]) -> list[int]:
-    """Which pages are no thumbnails, and no 8-bit or coloured pictures of what another page measured."""
+def _measurements(pages: list[Any], is_ome: bool) -> list[int]:
+    """Which pages are no thumbnails, and no 8-bit or coloured pictures of what another page measured.
+
+    OME-TIFF has no such pictures: each of its pages is data.
+    """
     keep = [at for at, page in enumerate(pages) if not int(page.subfiletype) & (_REDUCED | _MASK)] or [0]
     largest = max(pages[at].imagelength * pages[at].imagewidth for at in keep)
     keep = [at for at in keep if pages[at].imagelength * pages[at].imagewidth > largest / 3]
+    if is_ome:
+        return keep
     deep = [at for at in keep if int(pages[at].samplesperpixel) == 1 and pages[at].bitspersample > 8]
     return deep if deep and len(deep) < len(keep) else keep
 
@@ -102,6 +107,8 @@ def _page(path: Path, file: Any, page: Any, name: str, said: tuple[str, ...]) ->
         notes.append("the file says that its smallest value is white: turned over, so that large is bright")
     elif photometric == _PALETTE:
         notes.append("a picture with a palette: its indices are taken, not its colours")
+    if int(page.compression) in _JPEG:
+        notes.append("packed as JPEG, which changed the values that were measured")
     instrument = words_of(path, file, page)
     if instrument.values is not None:
         offset, factor = instrument.values

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -32,7 +33,8 @@ def images_of(tree: Any, datasets: Iterable[tuple[str, Any]], name: str, least_s
 
     The pixels are in memory if there is one image only, else still in the file.
     """
-    all_of_them = [(at, item, _convention(tree, at)) for at, item in datasets if item.dtype.kind in "uifcbV"]
+    numbers = [(at, item) for at, item in datasets if item.dtype.kind in "uifcbV" and item.shape is not None]
+    all_of_them = [(at, item, _convention(tree, at)) for at, item in numbers]
     if name:
         found = [_found(tree, at, item, how, name) for at, item, how in all_of_them if _answers(tree, at, how, name)]
     else:
@@ -56,14 +58,29 @@ def _found(tree: Any, at: str, item: Any, how: str, name: str = "") -> Found:
     if not wrong and len(axes) == 2 and axes[0].navigates != axes[1].navigates:
         wrong = "is a line of spectra"
     title = name or _title(tree, at, how) or at
+    gone = _missing_sources(tree, item)
+    if gone:
+        wrong = f"takes parts of it from files that are not there, {', '.join(gone)}"
     nm = pixel_nm(sizes, units) if len(axes) == 2 else None
     said, by_columns = [f"dataset {at}"], [axis.name for axis in axes] == ["x", "y"]
     if by_columns:
         said.append("stored column by column, as the names of its axes say")
         nm = nm and nm[::-1]
+    elif "MATLAB_class" in item.attrs:
+        said.append("stored column by column, as MATLAB does")
+        by_columns = True
     elif how == "EMD" and len(axes) == 2 and [axis.name for axis in axes] != ["y", "x"]:
         said.append("its axes are not called y and x: the first is taken to be the rows")
     return Found(title, item, tuple(item.shape), item.dtype, nm, tuple(said), wrong, by_columns)
+
+
+def _missing_sources(tree: Any, item: Any) -> list[str]:
+    """Files that a virtual dataset of HDF5 is made of and that are not there: it holds zeros instead."""
+    if not getattr(item, "is_virtual", False):
+        return []
+    folder = Path(tree.filename).parent
+    names = {source.file_name for source in item.virtual_sources()}
+    return sorted(name for name in names if name != "." and not (folder / name).exists())
 
 
 def _convention(tree: Any, at: str) -> str:

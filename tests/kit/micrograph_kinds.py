@@ -102,6 +102,33 @@ def nexus(path: Path) -> None:
         group["intensity"], group["dark"] = U16, U16 * 0 + 7
 
 
+def matlab(path: Path) -> None:
+    """As MATLAB saves with -v7.3: 512 bytes of its own first, and columns before rows."""
+    with h5py.File(path, "w", userblock_size=512) as file:
+        file["picture"] = U16.T
+        file["picture"].attrs["MATLAB_class"] = np.bytes_("uint16")
+        file["nothing"] = h5py.Empty("f8")
+    with path.open("r+b") as file:
+        file.write(b"MATLAB 7.3 MAT-file".ljust(512))
+
+
+def virtual(path: Path) -> None:
+    """A dataset put together from one file that is there and one that is not."""
+    layout = h5py.VirtualLayout((40, 56), "u2")
+    with h5py.File(path.with_name("half.h5"), "w") as half:
+        half["a"] = U16[:20]
+    layout[:20] = h5py.VirtualSource("half.h5", "a", (20, 56))
+    layout[20:] = h5py.VirtualSource("gone.h5", "a", (20, 56))
+    with h5py.File(path, "w") as file:
+        file.create_virtual_dataset("image", layout)
+
+
+def ome_series(path: Path) -> None:
+    with tifffile.TiffWriter(path, ome=True) as file:
+        file.write(U16, metadata={"Name": "HAADF"})
+        file.write(U8, metadata={"Name": "overview"})
+
+
 def little_colours(path: Path) -> None:
     """HyperSpy's picture in colours, a structure of R, G and B."""
     colours = np.zeros((40, 56), [("R", "u1"), ("G", "u1"), ("B", "u1")])
@@ -155,6 +182,7 @@ KINDS = (
     Kind("TIFF, LZW with a predictor", "tif", tiff(U16, compression="lzw", predictor=True), U16),
     Kind("TIFF, JPEG 2000", "tif", tiff(U16, compression="jpeg2000"), U16),
     Kind("TIFF, JPEG XL", "tif", tiff(U16, compression="jpegxl", compressionargs={"lossless": True}), U16),
+    Kind("TIFF, JPEG", "tif", tiff(HALVES, compression="jpeg", compressionargs={"level": 100}), HALVES, "JPEG"),
     Kind("TIFF, 12 bit packed", "tif", packed_tiff(U16 // 16), U16 // 16),
     Kind("TIFF, 1 bit", "tif", tiff(U8 > 99), U8 > 99),
     Kind("TIFF with an axis of one", "tif", tiff(U16[None]), U16),
@@ -245,6 +273,7 @@ KINDS = (
     Kind("NeXus", "nxs", nexus, U16, "entry/image/intensity"),
     Kind("HDF5, an image beside lists and tables", "h5", hdf5(**LISTS), U16, "image"),
     Kind("HDF5, the image in another file", "h5", external, U16, "linked"),
+    Kind("MATLAB 7.3", "mat", matlab, U16, "as MATLAB does"),
     Kind("DM3", "dm3", dm(3, DmImage(F32)), F32, "", (0.5, 0.25)),
     Kind("DM4", "dm4", dm(4, DmImage(U16, scales=(1.0, 2.0), units=("µm", "µm"))), U16, "", (2000.0, 1000.0)),
     Kind("DM3 without a thumbnail", "dm3", dm(3, DmImage(U16), thumbnail=False), U16, "", (0.5, 0.25)),
@@ -265,6 +294,8 @@ KINDS = (
     Kind("EMD of Velox, a film", "emd", velox(("HAADF", np.stack([U16] * 5, -1), "m")), None, "a stack"),
     Kind("DM4 with two images", "dm4", dm(4, DmImage(U16), DmImage(F32, "BF")), None, "HAADF 40 x 56 uint16, BF"),
     Kind("SER of three images", "ser", ser(U16, U16, U16), None, "holds 3 images"),
+    Kind("HDF5, a part of the image in a file that is gone", "h5", virtual, None, "not there, gone.h5"),
+    Kind("OME-TIFF of two images", "ome.tif", ome_series, None, "holds 2 images"),
     Kind("TIFF stack", "tif", pages((U16, {}), (U16, {}), (U16, {})), None, "holds 3 images"),
     Kind("MRC of a volume", "mrc", mrc(np.stack([F32] * 20)), None, "20 x 40 x 56, a stack"),
     Kind("HDF5 of four dimensions", "h5", hdf5(data=np.zeros((20, 20, 20, 20), np.uint8)), None, "of 4 dimensions"),
@@ -319,5 +350,5 @@ KINDS = (
     Kind("a PNG that ends in its middle", "png", cut(picture(U8), 0.5), None, "cannot be read"),
     Kind("text called TIFF", "tif", raw(b"not at all"), None, "cannot be read"),
     Kind("text called DM3", "dm3", raw(b"not at all"), None, "read as DM3"),
-    Kind("an empty file", "h5", raw(b""), None, "cannot be read"),
+    Kind("an empty file", "h5", raw(b""), None, "is empty"),
 )
