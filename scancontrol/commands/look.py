@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from scancontrol.errors import InvalidInput
-from scancontrol.micrographs import Image, find_images, read_image
+from scancontrol.micrographs import Image, find_images, is_store, read_image
 
 __all__ = ["add_parser", "run"]
 
@@ -29,7 +29,7 @@ def run(args: argparse.Namespace) -> int:
     """Describe each file in a few lines."""
     refused = 0
     for given in args.files:
-        files, passed_over = find_images(given) if given.is_dir() else ([given], 0)
+        files, passed_over = find_images(given) if given.is_dir() and not is_store(given) else ([given], 0)
         for file in files:
             try:
                 print(f"{file}\n{described(read_image(file))}")

@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from scancontrol.micrographs.image import Image
-from scancontrol.micrographs.reading import SUFFIXES, find_images, read_each, read_image
+from scancontrol.micrographs.reading import SUFFIXES, find_images, is_store, read_each, read_image
 
-__all__ = ["SUFFIXES", "Image", "find_images", "read_each", "read_image"]
+__all__ = ["SUFFIXES", "Image", "find_images", "is_store", "read_each", "read_image"]

@@ -128,6 +128,13 @@ def _ser(module: Any, path: Path, name: str) -> list[Found]:
 
 
 def _mrc(mrcfile: Any, path: Path, name: str) -> list[Found]:
+    with path.open("rb") as file:
+        head = file.read(1024)
+    order = ">" if head[212:213] == b"\x11" else "<"
+    extended = int(np.frombuffer(head[92:96], f"{order}i4")[0])  # mrcfile makes room for it before it reads
+    if not 0 <= extended <= path.stat().st_size:
+        problem = f"cannot be read as MRC (its extended header is to have {extended} bytes, more than the file)"
+        raise InvalidInput("image", path, problem, "replace or remove the file")
     with mrcfile.mmap(path, mode="r", permissive=True) as opened:
         if opened.data is None:
             raise InvalidInput("image", path, "cannot be read as MRC (its header and its data disagree)", "replace it")

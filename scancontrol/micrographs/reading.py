@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -15,7 +14,7 @@ from scancontrol.errors import InvalidInput
 from scancontrol.micrographs import hdf5, instruments, pictures, tiff, zspy
 from scancontrol.micrographs.image import Found, Image, chosen, finished, likely
 
-__all__ = ["SUFFIXES", "find_images", "read_each", "read_image"]
+__all__ = ["SUFFIXES", "find_images", "is_store", "read_each", "read_image"]
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +38,7 @@ def read_image(path: Path, least_side: int = MIN_SIDE) -> Image:
     """
     plain, _, name = str(path).partition("::")
     file = Path(plain)
-    if not (file.is_file() or _is_store(file)):
+    if not (file.is_file() or is_store(file)):
         raise InvalidInput("image", file, "does not exist" if not file.exists() else "is no file", "name an image file")
     return finished(path, chosen(file, _found(file, name, least_side), name), least_side)
 
@@ -73,7 +72,7 @@ def read_each(
 
 def find_images(folder: Path) -> tuple[list[Path], int]:
     """The image files under a folder, sorted, and how many others were passed over: hidden ones and foreign ones."""
-    stores = {path for path in folder.rglob("*") if _is_store(path)}
+    stores = {path for path in folder.rglob("*") if is_store(path)}
     files = [path for path in folder.rglob("*") if path.is_file() and stores.isdisjoint(path.parents)]
     offered = sorted([*files, *(path for path in stores if stores.isdisjoint(path.parents))])
     images = [
@@ -84,8 +83,8 @@ def find_images(folder: Path) -> tuple[list[Path], int]:
     return images, len(offered) - len(images)
 
 
-def _is_store(path: Path) -> bool:
-    """Whether this is a folder that is one image: zarr's."""
+def is_store(path: Path) -> bool:
+    """Whether this is a folder that is read as a file: zarr's."""
     return path.suffix.lower() in zspy.SUFFIXES and path.is_dir()
 
 
@@ -121,7 +120,7 @@ def _start_of(file: Path) -> bytes:
 def _array(file: Path) -> Found:
     try:
         array = np.load(file, mmap_mode="r", allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
+    except Exception as error:  # numpy parses the header as Python, and fails in as many ways
         raise InvalidInput("image", file, f"cannot be read ({error})", "store an array of numbers in it") from error
     return Found("", array, array.shape, array.dtype)
 
@@ -132,7 +131,7 @@ def _archive(file: Path, name: str, least_side: int) -> list[Found]:
         with np.load(file, allow_pickle=False) as arrays:
             wanted = [key for key in arrays.files if not name or key == name]
             read = {key: arrays[key] for key in wanted}
-    except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile) as error:
+    except Exception as error:  # a damaged ZIP fails in as many ways, and so does each header in it
         raise InvalidInput(
             "image", file, f"cannot be read as NPZ ({error})", "store arrays of numbers in it"
         ) from error

@@ -65,6 +65,14 @@ def mrc(pixels: Any) -> Callable[[Path], object]:
     return write
 
 
+def long_header(path: Path) -> None:
+    """An MRC whose extended header is to be 2 GB long."""
+    mrc(F32)(path)
+    content = bytearray(path.read_bytes())
+    content[92:96] = b"\xff\xff\xff\x7f"
+    path.write_bytes(content)
+
+
 def imagej(path: Path) -> None:
     tifffile.imwrite(path, U16, imagej=True, resolution=(200, 100), metadata={"unit": "um"})
 
@@ -345,6 +353,7 @@ KINDS = (
     Kind("a DM4 that ends in its middle", "dm4", cut(dm(4, DmImage(F32)), 0.5), None, "read as DM4|ends before"),
     Kind("a SER that ends in its middle", "ser", cut(ser(U16), 0.5), None, "read as SER"),
     Kind("an MRC that ends in its middle", "mrc", cut(mrc(F32), 0.5), None, "read as MRC"),
+    Kind("an MRC with a header too long", "mrc", long_header, None, "extended header"),
     Kind("an HDF5 that ends in its middle", "h5", cut(hdf5(image=U16), 0.5), None, "read as HDF5"),
     Kind("an NPY that ends in its middle", "npy", cut(npy(U16), 0.5), None, "cannot be read"),
     Kind("a PNG that ends in its middle", "png", cut(picture(U8), 0.5), None, "cannot be read"),

@@ -144,6 +144,9 @@ def test_one_unreadable_image_of_many_is_named_and_left_out_only_if_told_so(
 def test_look_says_shape_range_pixel_and_what_was_done(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     velox(("HAADF", U16[..., None], "m"))(tmp_path / "v.emd")
     (tmp_path / "bad.npy").write_bytes(b"")
+    zspy(F32)(tmp_path / "store.zspy")
+    assert look.run(argparse.Namespace(files=[tmp_path / "store.zspy"])) == 0
+    assert "stored as float32 40 x 56" in capsys.readouterr().out
     assert look.run(argparse.Namespace(files=[tmp_path])) == 1
     said = capsys.readouterr()
     for words in ("stored as uint16 40 x 56 x 1, read as 40 x 56", "0.01 nm wide, 0.02 nm high", "note      dataset"):
