@@ -22,7 +22,8 @@ _PERIODS = 1.25  # deviation of the neighbourhood, at least
 _SAMPLES = 12.0  # in it, at least
 _AGREEING = 2.0  # readings that agree with the lattice are taken to be there beside those that were made
 _SHARES = (0.07, 0.22)  # of contradicting readings: at the first nothing is doubted, at the second everything
-_GUESSED = 1.0  # half-width of the interval where everything is, relative to the highest column
+_GUESSED = 1.0  # half-width of the interval where most is doubted, relative to the highest column
+_MOST = 0.67
 _MEDIAN = 0.4549  # of a squared normal deviate
 
 
@@ -49,7 +50,7 @@ def guessed(fit: LatticeFit, heights: Heights | None, doubted: Tensor) -> Tensor
     table = fit.cell.table()[0]
     highest = float(table.max() - table.min()) if heights is None else float(heights.profile.heights.abs().max())
     amplitude = splines_of(fit.shape, fit.amplitude).image(fit.amplitude)
-    return doubted * (_GUESSED * highest) * amplitude.abs()
+    return (doubted / _MOST).clamp_max(1) * (_GUESSED * highest) * amplitude.abs()
 
 
 def _around(readings: Readings, spread_px: float, values: Tensor) -> Tensor:
