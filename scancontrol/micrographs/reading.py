@@ -105,6 +105,8 @@ def _found(file: Path, name: str, least_side: int) -> list[Found]:
     if start[:4] == _ZIP:
         read = zspy.images_in if suffix in zspy.SUFFIXES else _archive
         return read(file, name, least_side)
+    if suffix == ".emi":
+        raise InvalidInput("image", file, "describes images and holds none", "give the .ser file beside it")
     instrument = instruments.reader_of(start, suffix)
     return instrument(file, name) if instrument is not None else pictures.images_in(file)
 

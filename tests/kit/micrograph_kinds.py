@@ -357,6 +357,7 @@ KINDS = (
     Kind("an HDF5 that ends in its middle", "h5", cut(hdf5(image=U16), 0.5), None, "read as HDF5"),
     Kind("an NPY that ends in its middle", "npy", cut(npy(U16), 0.5), None, "cannot be read"),
     Kind("a PNG that ends in its middle", "png", cut(picture(U8), 0.5), None, "cannot be read"),
+    Kind("the description beside a SER", "emi", raw(b"<ObjectInfo>"), None, "the .ser file beside it"),
     Kind("text called TIFF", "tif", raw(b"not at all"), None, "cannot be read"),
     Kind("text called DM3", "dm3", raw(b"not at all"), None, "read as DM3"),
     Kind("an empty file", "h5", raw(b""), None, "is empty"),
