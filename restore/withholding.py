@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -22,6 +23,7 @@ from restore.gridding import FrameGeometry
 
 __all__ = [
     "LEVEL",
+    "AtHeld",
     "Withheld",
     "about_specimen",
     "carried_over",
@@ -130,7 +132,39 @@ def _split(geometry: FrameGeometry, share: float, seed: int) -> tuple[FrameGeome
     return remaining, Withheld(kept, index, pixel, remaining.distance.flatten()[pixel], places)
 
 
-def carried_over(residual: Tensor, held: Withheld, widths: Tensor, say: float = 1.0) -> float:
+class AtHeld(NamedTuple):
+    """What the withheld samples say, on the processor: brought there at once, since each question waits for the device.
+
+    Attributes:
+        residual: estimate minus reading, (k,).
+        width: the half-width promised there, (k,).
+        everywhere: root mean square of all half-widths.
+    """
+
+    residual: Tensor
+    width: Tensor
+    everywhere: float
+
+    @classmethod
+    def of(cls, residual: Tensor, held: Withheld, widths: Tensor) -> AtHeld:
+        """Of residuals (k,) and the half-widths of every pixel (rows, cols), on their device."""
+        there, everywhere = widths.flatten()[held.pixel], widths.square().mean().sqrt()
+        told = torch.cat([residual.to(widths.dtype), there, everywhere[None]]).cpu()
+        count = len(residual)
+        return cls(told[:count], told[count:-1], float(told[-1]))
+
+    @property
+    def rms(self) -> float:
+        """Of the residuals."""
+        return float(self.residual.square().mean().sqrt())
+
+    @property
+    def scores(self) -> Tensor:
+        """Sizes of residuals over the half-widths that were promised, (k,)."""
+        return self.residual.abs() / self.width.clamp_min(1e-30)
+
+
+def carried_over(at_held: AtHeld, say: float = 1.0) -> float:
     """The withheld samples' error carried over to every pixel, in the proportion of the interval's half-widths.
 
     Withheld samples lie nearer to the path than most pixels, and few of them speak for few places; the interval knows
@@ -138,11 +172,12 @@ def carried_over(residual: Tensor, held: Withheld, widths: Tensor, say: float = 
     at the withheld samples, to the power ``say`` (1: believe the measurement alone; 0: the promise alone).
 
     Args:
-        residual: at the withheld samples, shape (k,). widths: of every pixel, (rows, cols), in the same units.
+        at_held: residuals and half-widths, in the same units.
+        say: as above.
     """
-    there = widths.flatten()[held.pixel].square().mean().sqrt().clamp_min(1e-30)
-    measured = float((residual.square().mean().sqrt() / there).clamp_min(1e-30))
-    return float(widths.square().mean().sqrt()) * measured**say
+    there = at_held.width.square().mean().sqrt().clamp_min(1e-30)
+    measured = float((at_held.residual.square().mean().sqrt() / there).clamp_min(1e-30))
+    return at_held.everywhere * measured**say
 
 
 def missed_share(scores: Tensor, places: int) -> float | None:

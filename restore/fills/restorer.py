@@ -11,7 +11,7 @@ from torch.utils.weak import WeakIdKeyDictionary
 from restore.fills.registry import FILLS, Fill, fill_named
 from restore.gridding import FrameGeometry
 from restore.restorer import Before, Restoration, trial_samples
-from restore.withholding import about_specimen, carried_over, growth_along, half_widths, withhold
+from restore.withholding import AtHeld, about_specimen, carried_over, growth_along, half_widths, withhold
 from scancontrol.restoration import Provenance
 
 __all__ = ["FillRestorer"]
@@ -102,6 +102,6 @@ class FillRestorer:
             face="classical",
             samples_used=len(samples),
             withheld_rmse=measured,
-            expected_rmse=carried_over(residual, held, widths),
+            expected_rmse=carried_over(AtHeld.of(residual, held, widths)),
         )
         return Restoration(estimate, widths, made_by)

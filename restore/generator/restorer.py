@@ -18,7 +18,7 @@ from restore.generator.resident import Precision, Resident
 from restore.generator.weights import Weights, load_weights, shipped
 from restore.gridding import FrameGeometry, Normalisation
 from restore.restorer import Before, Restoration
-from restore.withholding import about_specimen, carried_over, half_widths, missed_share, withhold
+from restore.withholding import AtHeld, about_specimen, carried_over, half_widths, missed_share, withhold
 from scancontrol.restoration import Provenance
 
 __all__ = ["CarriedSamples", "Found", "GeneratorRestorer", "Network", "load", "restored_with", "run_generator"]
@@ -196,17 +196,19 @@ class GeneratorRestorer:
             widths = calibration.half_width(scale, kept.distance, kept.touched, kept.is_drawn)
         if held is not None:
             residual = held.residual(samples, estimate)
-            measured = float(residual.square().mean().sqrt())
-            residual = about_specimen(residual, noise_variance)
             if calibration is not None and widths is not None:
-                scores = residual.abs() / widths.flatten()[held.pixel].clamp_min(1e-30)
-                missed = missed_share(scores, held.places)
+                told = AtHeld.of(residual, held, widths)
+                measured = told.rms
+                told = told._replace(residual=about_specimen(told.residual, noise_variance))
+                missed = missed_share(told.scores, held.places)
                 say = held.say_on_errors if missed is None else 1.0
-                expected = calibration.rms_share * carried_over(residual, held, widths, say)
-                widths = widths * calibration.rescale(scores, held.say_on_widths, missed is not None)
+                expected = calibration.rms_share * carried_over(told, say)
+                widths = widths * calibration.rescale(told.scores, held.say_on_widths, missed is not None)
             else:
+                measured = float(residual.square().mean().sqrt())
+                residual = about_specimen(residual, noise_variance)
                 widths = half_widths(residual, held.distance_px, kept.distance)
-                expected = carried_over(residual, held, widths)
+                expected = carried_over(AtHeld.of(residual, held, widths))
             if crystal is not None:  # a column that no sample fell on may be any that this frame has
                 widths = torch.maximum(widths, crystal.half_width)
         made_by = Provenance(

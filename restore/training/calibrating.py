@@ -24,7 +24,7 @@ from restore.generator.weights import Weights
 from restore.gridding import FrameGeometry
 from restore.training.images import ImageSet
 from restore.training.random_paths import draw_path
-from restore.withholding import Withheld, about_specimen, carried_over, withhold
+from restore.withholding import AtHeld, Withheld, about_specimen, carried_over, withhold
 from simulators.specimens.truths.draws import draw
 from simulators.specimens.truths.readings import draw_reading
 
@@ -161,7 +161,7 @@ def _judge(frame: _Frame, held: Withheld, others: Calibration) -> _Judged:
     assert frame.withheld_error is not None  # noqa: S101 - samples were withheld
     withheld = frame.withheld_error / width.flatten()[held.pixel]
     asked = held.say_on_widths * np.log(np.clip(conformal_quantile(withheld), 0.25, 4))
-    expected = carried_over(frame.withheld_error, held, width, held.say_on_errors)
+    expected = carried_over(AtHeld.of(frame.withheld_error, held, width), held.say_on_errors)
     least = width if frame.least is None else torch.maximum(width, frame.least)
     scores = (frame.error / least).flatten()
     some = scores[:: max(1, len(scores) // _PIXELS)].sort().values.numpy()

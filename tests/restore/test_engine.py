@@ -14,7 +14,7 @@ from restore.fills.restorer import FillRestorer
 from restore.gridding import FrameGeometry
 from restore.loading import load_restorer, pick_device, weights_file
 from restore.restorer import Restoration
-from restore.withholding import carried_over, half_widths, withhold
+from restore.withholding import AtHeld, carried_over, half_widths, withhold
 from scancontrol.capabilities import CoilModel
 from scancontrol.errors import InvalidInput
 from scancontrol.paths import Archimedean, CoverageGoal, JitteredGrid, PathRecipe, Points, ScanPath, expand
@@ -62,12 +62,13 @@ def test_the_error_to_expect_is_the_measured_one_carried_over_by_the_interval() 
     widths = torch.full(SPIRAL.shape, 4.0)
     widths.view(-1)[held.pixel] = 2.0  # promised to be easier than the rest of the frame
     residual = torch.full((len(held.pixel),), 1.0)
-    promise, nearly = carried_over(residual, held, widths, 0.0), carried_over(residual, held, widths)
+    told = AtHeld.of(residual, held, widths)
+    promise, nearly = carried_over(told, 0.0), carried_over(told)
     whole = float(widths.square().mean().sqrt())
     assert promise == pytest.approx(whole)
     assert nearly == pytest.approx(whole / 2), "half of what was promised there is half of it everywhere"
-    assert nearly < carried_over(residual, held, widths, 0.3) < promise
-    assert carried_over(2 * residual, held, widths) == pytest.approx(2 * nearly)
+    assert nearly < carried_over(told, 0.3) < promise
+    assert carried_over(told._replace(residual=2 * residual)) == pytest.approx(2 * nearly)
 
 
 def test_an_arc_of_a_drawn_path_is_one_place_and_each_point_of_a_grid_another() -> None:
