@@ -330,13 +330,14 @@ class FrameGeometry:
         The mean is 0 where the weight is 0.
 
         Raises:
-            InvalidInput: the number of samples is not the path's, or one of them is NaN or infinite.
+            InvalidInput: the number of samples is not the path's; on the processor also if one is NaN or infinite.
         """
         if samples.shape[-1] != self.count:
             raise InvalidInput(
                 "samples", samples.shape[-1], f"is not the path's {self.count}", "use prefix(count) for a partial frame"
             )
-        if not bool(torch.isfinite(samples).all()):
+        # Elsewhere asking would wait for the device; what an engine sends there was judged on the processor.
+        if samples.device.type == "cpu" and not bool(torch.isfinite(samples).all()):
             raise InvalidInput("samples", "NaN or Inf", "is no reading", "mask or replace the faulty samples")
         flat = samples.reshape(-1, self.count).to(torch.promote_types(samples.dtype, torch.float32))
         rows, cols = self.shape
@@ -350,4 +351,9 @@ class FrameGeometry:
         """Robust centre and scale of samples (n,) or (batch, n), left-out samples excepted."""
         rows: Sequence[int] = (-1, self.count)
         weights = self.dwell.expand(samples.reshape(*rows).shape[0], -1)
-        return Normalisation.of(samples.reshape(*rows), None if bool((self.dwell > 0).all()) else weights)
+        return Normalisation.of(samples.reshape(*rows), None if self._all_counted else weights)
+
+    @cached_property
+    def _all_counted(self) -> bool:
+        """Whether every sample lies in the field and was not left out."""
+        return bool((self.dwell > 0).all())

@@ -89,16 +89,16 @@ def run_generator(
     noise = torch.full_like(normalisation.scale, torch.nan if noise_variance is None else noise_variance)
     noise = (noise / normalisation.scale.square().clamp_min(1e-300)).float()
     given = (mean[None, None], weight[None, None], geometry.distance[None, None], noise)
-    centre, scale = float(normalisation.centre[0]), float(normalisation.scale[0])
-    known = None if before is None else before.carried
-    if before is not None and isinstance(known, CarriedSamples) and known.may_go_on(before, scale):
-        found = network(*given, known.after(before, normalisation))
-    else:
-        found = network(*given)
+    began: list[Carried] = []
+    if before is not None and isinstance(before.carried, CarriedSamples):
+        known = before.carried
+        began = [known.after(before, normalisation)] if known.may_go_on(before, float(normalisation.scale[0])) else []
+    found = network(*given, *began)
+    carried = None
+    if found.carried is not None:
+        carried = CarriedSamples(found.carried, float(normalisation.centre[0]), float(normalisation.scale[0]))
     return Found(
-        normalisation.invert(found.frame)[0, 0],
-        normalisation.invert_width(found.log_scale.exp())[0, 0],
-        None if found.carried is None else CarriedSamples(found.carried, centre, scale),
+        normalisation.invert(found.frame)[0, 0], normalisation.invert_width(found.log_scale.exp())[0, 0], carried
     )
 
 
