@@ -4,6 +4,9 @@ A process works on one scan at a time, so the id is the process's: :func:`set_sc
 record from then on carries it. With ``--log-json FILE`` (or ``SCANCONTROL_LOG_JSON`` in the environment, which is how
 children hear of it) each record is also one line of JSON at the end of FILE. All processes append to the same file,
 a line with one write.
+
+There is one form of line, whoever speaks: time, level, process, logger, scan, message. What a child logs goes on through
+its parent as the child said it (:func:`relay`), what a library warns of is a record like any other.
 """
 
 from __future__ import annotations
@@ -12,17 +15,21 @@ import contextlib
 import json
 import logging
 import os
+import re
+from datetime import datetime
 from pathlib import Path
 from typing import IO
 
 from scancontrol.errors import InvalidInput
 from scancontrol.processes.printable import printable
 
-__all__ = ["JSON_VARIABLE", "configure", "set_scan"]
+__all__ = ["JSON_VARIABLE", "configure", "message_of", "relay", "set_scan"]
 
 JSON_VARIABLE = "SCANCONTROL_LOG_JSON"
 
 _current = {"scan": ""}
+_LINE = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}) ([A-Z]+) (\S+) (\S+) (\S+) (.*)")
+_NO_SCAN = "-"
 _MESSAGE_CHARACTERS = 3000  # a line stays below PIPE_BUF for all but escaped text
 
 
@@ -31,27 +38,60 @@ def set_scan(series_unique_id: str) -> None:
     _current["scan"] = series_unique_id
 
 
-class _WithScan(logging.Filter):
+def relay(line: str, role: str) -> None:
+    """Log what a child wrote on its standard error: a line of its log as that line, anything else as its words.
+
+    ``role`` is what the child is, for words that do not say so themselves. Lines of its log keep their time, level,
+    process, logger and scan. They are not written as JSON, which the child has done by itself.
+    """
+    found = _LINE.fullmatch(line)
+    if found is None:
+        logging.getLogger(__name__).info("%s", line, extra={"role": role})
+        return
+    when, level_name, process, name, scan, message = found.groups()
+    logger, level = logging.getLogger(name), logging.getLevelNamesMapping().get(level_name, logging.INFO)
+    if logger.isEnabledFor(level):
+        extra = {"role": process, "scan": "" if scan == _NO_SCAN else scan, "relayed": True}
+        record = logger.makeRecord(name, level, "", 0, "%s", (message,), None, extra=extra)
+        record.created = datetime.strptime(when, "%Y-%m-%d %H:%M:%S,%f").timestamp()  # noqa: DTZ007 - local, as written
+        record.msecs = float(when[-3:])
+        logger.handle(record)
+
+
+def message_of(line: str) -> str:
+    """What a line of a log says, without time, level, process, logger and scan; any other line as it is."""
+    found = _LINE.fullmatch(line)
+    return line if found is None else found.group(6)
+
+
+class _Context(logging.Filter):
+    """Gives a record its process and its scan, unless it has brought them."""
+
+    def __init__(self, role: str) -> None:
+        super().__init__()
+        self._role = role
+
     def filter(self, record: logging.LogRecord) -> bool:
-        record.scan = _current["scan"]
+        record.role = getattr(record, "role", self._role)
+        record.scan = getattr(record, "scan", _current["scan"])
+        record.scan_shown = record.scan or _NO_SCAN
         return True
 
 
 class _CleanText(logging.Formatter):
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)s %(role)s %(name)s %(scan_shown)s %(message)s")
+
     def format(self, record: logging.LogRecord) -> str:
         return printable(super().format(record), lines=True)
 
 
 class _JsonLines(logging.Formatter):
-    def __init__(self, role: str) -> None:
-        super().__init__()
-        self._role = role
-
     def format(self, record: logging.LogRecord) -> str:
         line = {
             "utc_ns": int(record.created * 1e9),
             "level": record.levelname.lower(),
-            "process": self._role,
+            "process": getattr(record, "role", ""),
             "pid": record.process,
             "thread": record.threadName,
             "logger": record.name,
@@ -83,7 +123,7 @@ class _Appending(logging.Handler):
 
 
 def configure(role: str, *, verbose: bool, json_file: Path | None = None, stream: IO[str] | None = None) -> None:
-    """Set logging of this process up. ``role`` is what it is: ``daemon``, ``microscope``, ``restorer``.
+    """Set logging of this process up, warnings of libraries included. ``role`` is what it is: ``daemon``, ``microscope``, ``restorer``.
 
     Text goes to ``stream`` (standard error), warnings only unless ``verbose``; JSON lines hold everything from INFO on.
 
@@ -94,7 +134,7 @@ def configure(role: str, *, verbose: bool, json_file: Path | None = None, stream
     root = logging.getLogger()
     text = logging.StreamHandler(stream)
     text.setLevel(logging.INFO if verbose else logging.WARNING)
-    text.setFormatter(_CleanText(f"%(asctime)s %(levelname)s {role} %(name)s %(scan)s %(message)s"))
+    text.setFormatter(_CleanText())
     handlers: list[logging.Handler] = [text]
     if json_file is None and os.environ.get(JSON_VARIABLE):
         json_file = Path(os.environ[JSON_VARIABLE])
@@ -107,9 +147,11 @@ def configure(role: str, *, verbose: bool, json_file: Path | None = None, stream
             ) from error
         os.environ[JSON_VARIABLE] = str(json_file.resolve())
         lines.setLevel(logging.INFO)
-        lines.setFormatter(_JsonLines(role))
+        lines.setFormatter(_JsonLines())
+        lines.addFilter(lambda record: not getattr(record, "relayed", False))
         handlers.append(lines)
     for handler in handlers:
-        handler.addFilter(_WithScan())
+        handler.addFilter(_Context(role))
     root.setLevel(logging.INFO if verbose or json_file is not None else logging.WARNING)
     root.handlers[:] = handlers
+    logging.captureWarnings(True)

@@ -20,6 +20,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from scancontrol.errors import LinkError
+from scancontrol.processes import logs
 
 __all__ = ["ChildFailed", "ChildProcess"]
 
@@ -85,7 +86,7 @@ class ChildProcess:
             try:
                 facts = json.loads(line)
             except ValueError:
-                log.info("%s: %s", self.role, line.rstrip())
+                logs.relay(line.rstrip(), self.role)
                 continue
             if isinstance(facts, dict) and "ready" in facts:
                 self._ready.put(facts)
@@ -99,7 +100,7 @@ class ChildProcess:
         assert self._process.stderr is not None  # noqa: S101 - asked for in the constructor
         for line in self._process.stderr:
             self._stderr.append(line.rstrip())
-            log.info("%s: %s", self.role, line.rstrip())
+            logs.relay(line.rstrip(), self.role)
 
     def wait_ready(self, timeout_s: float) -> dict[str, Any]:
         """The facts of its ready line.
@@ -137,9 +138,9 @@ class ChildProcess:
         return code
 
     def last_words(self) -> str:
-        """Its last line on standard error, without the prefix of its own command."""
+        """Its last line on standard error, without the prefix of its own command or log."""
         lines = [line for line in self._stderr if line.strip()]
-        return lines[-1].removeprefix(f"{self.role}: ") if lines else f"exit code {self._process.poll()}"
+        return logs.message_of(lines[-1]).removeprefix(f"{self.role}: ") if lines else f"exit code {self._process.poll()}"
 
     def poll(self) -> int | None:
         """Its exit code, or None while it runs."""
