@@ -53,7 +53,7 @@ def relay(line: str, role: str) -> None:
     if logger.isEnabledFor(level):
         extra = {"role": process, "scan": "" if scan == _NO_SCAN else scan, "relayed": True}
         record = logger.makeRecord(name, level, "", 0, "%s", (message,), None, extra=extra)
-        record.created = datetime.strptime(when, "%Y-%m-%d %H:%M:%S,%f").timestamp()  # noqa: DTZ007 - local, as written
+        record.created = datetime.strptime(when, "%Y-%m-%d %H:%M:%S,%f").timestamp()
         record.msecs = float(when[-3:])
         logger.handle(record)
 

@@ -140,7 +140,9 @@ class ChildProcess:
     def last_words(self) -> str:
         """Its last line on standard error, without the prefix of its own command or log."""
         lines = [line for line in self._stderr if line.strip()]
-        return logs.message_of(lines[-1]).removeprefix(f"{self.role}: ") if lines else f"exit code {self._process.poll()}"
+        return (
+            logs.message_of(lines[-1]).removeprefix(f"{self.role}: ") if lines else f"exit code {self._process.poll()}"
+        )
 
     def poll(self) -> int | None:
         """Its exit code, or None while it runs."""
