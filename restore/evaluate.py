@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import logging
 import math
 import sys
 import time
@@ -34,6 +33,7 @@ from restore.restorer import Restorer
 from restore.training.card import with_evaluation
 from scancontrol.errors import InvalidInput, ScanControlError
 from scancontrol.files import read_text, write_text
+from scancontrol.processes import logs
 from scancontrol.processes.progress import progress, say_beside
 
 __all__ = ["main"]
@@ -219,8 +219,8 @@ def _faults(
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit code."""
     options = _parser().parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     try:
+        logs.configure("restore.evaluate", verbose=True)
         run(options)
     except (ScanControlError, OSError) as error:
         sys.stderr.write(f"restore.evaluate: {error}\n")

@@ -20,6 +20,7 @@ from restore.training.config import TrainConfig
 from restore.training.images import ImageSet
 from scancontrol.errors import InvalidInput, ScanControlError
 from scancontrol.files import write_text
+from scancontrol.processes import logs
 
 __all__ = ["export", "main"]
 
@@ -70,9 +71,9 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--skip-unreadable", action="store_true", help="go on without images that cannot be used")
     args = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
     out = args.out or Path(__file__).parent / "weights" / f"{args.name}.safetensors"
     try:
+        logs.configure("restore.export", verbose=True)
         specimens = tuple(filter(None, args.specimens.split(",")))
         export(args.run, args.images, out, args.name, specimens, skip_unreadable=args.skip_unreadable)
     except ScanControlError as error:

@@ -10,7 +10,6 @@ not. Started by ``scancontrol restore``, for which it prints one JSON object a l
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -27,7 +26,8 @@ from restore.offline import add_crystals, restore_frames
 from restore.process.cluster import add_crew_options, crew, tell
 from restore.process.memory import keep_freed_memory
 from scancontrol.errors import InvalidInput, ScanControlError
-from scancontrol.processes.child import Shutdown, add_follow_stdin
+from scancontrol.processes import logs
+from scancontrol.processes.child import Shutdown, add_follow_stdin, report
 from scancontrol.recording import Recording
 from scancontrol.recording.compact import copy_recording
 from scancontrol.recording.frame_lists import add_channels, add_frames
@@ -153,27 +153,22 @@ def run(options: argparse.Namespace, stop: Shutdown) -> int:
         if "restored" in facts:
             # Of a recording that another worker begins again the larger number is the truer one.
             done[name] = max(done.get(name, 0), int(facts["restored"]))
-            _say(frames_done=sum(done.values()))
+            report(frames_done=sum(done.values()))
         else:
-            _say(**facts)
+            report(**facts)
 
     failed = 0
     with crew(options.workers, options.scheduler) as workers:
-        _say(ready="many", recordings=len(pieces), frames=sum(map(_waiting, pieces)))
+        report(ready="many", recordings=len(pieces), frames=sum(map(_waiting, pieces)))
         for index, outcome in workers.do(restore_piece, pieces, hear, stop.requested):
             name = str(pieces[index].source)
             if isinstance(outcome, Exception):
                 failed += 1
-                _say(recording=name, failed=str(outcome))
+                report(recording=name, failed=str(outcome))
             else:
-                _say(recording=name, frames=outcome)
+                report(recording=name, frames=outcome)
     # A parent has heard which; it takes an exit code for the end of the work as a whole.
     return _FAILED if failed and not options.follow_stdin else 0
-
-
-def _say(**facts: Any) -> None:
-    sys.stdout.write(json.dumps(facts) + "\n")
-    sys.stdout.flush()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -192,6 +187,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     _stop = Shutdown(follow_stdin=options.follow_stdin)
     try:
+        logs.configure("restore.many", verbose=False)
         return run(options, _stop)
     except ScanControlError as error:
         sys.stderr.write(f"restore.many: {error}\n")

@@ -8,11 +8,9 @@ here, one JSON object a line.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import torch
@@ -24,7 +22,8 @@ from restore.process.memory import keep_freed_memory
 from scancontrol.capabilities import CoilModel
 from scancontrol.errors import ScanControlError
 from scancontrol.paths import expand
-from scancontrol.processes.child import Shutdown, add_follow_stdin
+from scancontrol.processes import logs
+from scancontrol.processes.child import Shutdown, add_follow_stdin, report
 from scancontrol.recording import Recording
 from scancontrol.recording.annotate import Annotator
 from scancontrol.recording.data_sets import channel_of
@@ -55,7 +54,7 @@ def restore_frames(
         RecordingError: the file is no recording, is being written, or has no place for a restoration.
         InvalidInput: a frame or the detector is not in it.
     """
-    done, say, fresh = 0, say or _say, FreshNotices()
+    done, say, fresh = 0, say or report, FreshNotices()
     with Recording.open(file) as recording, Annotator(file) as target:
         coil = recording.capabilities.coil
         name = channel_of(recording.header, channel)
@@ -121,11 +120,6 @@ def add_crystals(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _say(**facts: Any) -> None:
-    sys.stdout.write(json.dumps(facts) + "\n")
-    sys.stdout.flush()
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m restore.offline", description=__doc__)
@@ -138,11 +132,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     shutdown = Shutdown(follow_stdin=options.follow_stdin)
     try:
+        logs.configure("restore.offline", verbose=False)
         device = pick_device(options.device)
         keep_freed_memory()
         restorer = load_offline(options.method, options.weights, device, options.precision, options.crystals)
         engine = Engine(restorer, device, memory=options.memory)
-        _say(ready="offline", method=engine.restorer.name, device=str(device), threads=torch.get_num_threads())
+        report(ready="offline", method=engine.restorer.name, device=str(device), threads=torch.get_num_threads())
         with Recording.open(options.file) as recording:
             frames = frame_numbers(options.frames, [frame.frame for frame in recording.frames])
         restore_frames(options.file, frames, engine, shutdown, options.channel)

@@ -10,11 +10,9 @@ line: ``{"written": n, "of": total, "frame": ...}`` or, where no lattice is prov
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
@@ -30,7 +28,8 @@ from scancontrol.errors import InvalidInput, ScanControlError
 from scancontrol.figures.recording import Picture, write_tiff
 from scancontrol.files import writing
 from scancontrol.paths import expand
-from scancontrol.processes.child import Shutdown, add_follow_stdin
+from scancontrol.processes import logs
+from scancontrol.processes.child import Shutdown, add_follow_stdin, report
 from scancontrol.recording import Recording
 from scancontrol.recording.data_sets import channel_of
 from scancontrol.recording.frame_lists import add_frames, frame_numbers
@@ -138,11 +137,6 @@ def _region(text: str) -> Region:
     return top, left, rows, cols
 
 
-def _say(**facts: Any) -> None:
-    sys.stdout.write(json.dumps(facts) + "\n")
-    sys.stdout.flush()
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m restore.strain", description=__doc__)
@@ -156,18 +150,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     shutdown = Shutdown(follow_stdin=options.follow_stdin)
     try:
+        logs.configure("restore.strain", verbose=False)
         region = None if options.region is None else _region(options.region)
         options.out.mkdir(parents=True, exist_ok=True)
         with Recording.open(options.file) as recording, torch.inference_mode():
             frames = frame_numbers(options.frames, [frame.frame for frame in recording.frames])
             channel = channel_of(recording.header, options.channel)
-            _say(ready="strain", frames=len(frames))
+            report(ready="strain", frames=len(frames))
             for done, (frame, crystal) in enumerate(crystals_of(recording, frames, channel), 1):
                 if crystal is None:
-                    _say(written=done, of=len(frames), frame=frame, skipped="no lattice is proven by its samples")
+                    report(written=done, of=len(frames), frame=frame, skipped="no lattice is proven by its samples")
                 else:
                     files = write_strain(recording, frame, crystal, options.out, options.format, region)
-                    _say(written=done, of=len(frames), frame=frame, share=crystal.share, files=len(files))
+                    report(written=done, of=len(frames), frame=frame, share=crystal.share, files=len(files))
                 if shutdown.requested():
                     break
     except ScanControlError as error:

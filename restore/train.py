@@ -19,6 +19,7 @@ from restore.training.loop import Training
 from restore.training.simulated import simulated_images
 from scancontrol.errors import ScanControlError
 from scancontrol.files import beside
+from scancontrol.processes import logs
 
 __all__ = ["main"]
 
@@ -42,10 +43,10 @@ def _parser() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; returns its exit code (2 for input that cannot be used)."""
     args = _parser().parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
     if args.threads:
         torch.set_num_threads(args.threads)
     try:
+        logs.configure("restore.train", verbose=True)
         return _train(args)
     except ScanControlError as error:
         log.error("%s", error)

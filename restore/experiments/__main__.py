@@ -9,7 +9,6 @@ experiments out over the tasks of a Slurm array.
 from __future__ import annotations
 
 import argparse
-import logging
 import signal
 import subprocess
 import sys
@@ -32,6 +31,7 @@ from restore.training.images import ImageSet
 from restore.training.simulated import simulated_images
 from scancontrol.errors import InvalidInput, ScanControlError
 from scancontrol.files import write_text
+from scancontrol.processes import logs
 from scancontrol.processes.progress import progress, say_beside
 
 __all__ = ["main"]
@@ -198,8 +198,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     options = _parser().parse_args(given)
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     try:
+        logs.configure("restore.experiments", verbose=True)
         if options.list:
             sys.stdout.write("".join(f"{e.name} {' '.join(sorted(e.needs(_scale(options))))}\n" for e in EXPERIMENTS))
             return 0

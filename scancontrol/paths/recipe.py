@@ -15,38 +15,14 @@ import msgspec
 from scancontrol.errors import InvalidInput
 from scancontrol.paths.geometry import Placement, Region, finite
 from scancontrol.paths.patterns.adaptive import Adaptive
-from scancontrol.paths.patterns.crossed import Crossed
+from scancontrol.paths.patterns.crossed import Crossable, Crossed
 from scancontrol.paths.patterns.ede import EdeGrid, EdeSpiral
-from scancontrol.paths.patterns.hilbert import Hilbert
-from scancontrol.paths.patterns.jittered import JitteredGrid
-from scancontrol.paths.patterns.lissajous import Lissajous
 from scancontrol.paths.patterns.points import Points
-from scancontrol.paths.patterns.rasters import Interlaced, Raster, Serpentine
-from scancontrol.paths.patterns.scattered import UniformRandom
-from scancontrol.paths.patterns.spirals import Archimedean, Fermat
-from scancontrol.paths.patterns.walks import LineHop, MomentumWalk
 from scancontrol.paths.timing import Settle
 
 __all__ = ["MAX_PIXELS", "AnyPattern", "PathRecipe"]
 
-AnyPattern = (
-    Raster
-    | Serpentine
-    | Interlaced
-    | Archimedean
-    | Fermat
-    | JitteredGrid
-    | MomentumWalk
-    | LineHop
-    | UniformRandom
-    | Hilbert
-    | Lissajous
-    | Points
-    | Adaptive
-    | EdeSpiral
-    | EdeGrid
-    | Crossed
-)
+AnyPattern = Crossable | Points | Adaptive | EdeSpiral | EdeGrid | Crossed
 
 MAX_PIXELS = 1 << 30
 """The largest frame, 32768²; a touched-pixel mask of it is 1 GiB."""

@@ -15,12 +15,17 @@ import sys
 import threading
 from types import FrameType
 
-__all__ = ["Shutdown", "add_follow_stdin", "announce"]
+__all__ = ["Shutdown", "add_follow_stdin", "announce", "report"]
 
 
 def announce(role: str, **facts: object) -> None:
     """Print the one line by which the parent learns that ``role`` is ready, and where it listens."""
-    sys.stdout.write(json.dumps({"ready": role, "pid": os.getpid(), **facts}) + "\n")
+    report(ready=role, pid=os.getpid(), **facts)
+
+
+def report(**facts: object) -> None:
+    """Print ``facts`` as one line of JSON, at once: what a parent hears from a child that works through something."""
+    sys.stdout.write(json.dumps(facts) + "\n")
     sys.stdout.flush()
 
 

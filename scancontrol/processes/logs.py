@@ -5,8 +5,8 @@ record from then on carries it. With ``--log-json FILE`` (or ``SCANCONTROL_LOG_J
 children hear of it) each record is also one line of JSON at the end of FILE. All processes append to the same file,
 a line with one write.
 
-There is one form of line, whoever speaks: time, level, process, logger, scan, message. What a child logs goes on through
-its parent as the child said it (:func:`relay`), what a library warns of is a record like any other.
+There is one form of line, whoever speaks: time, level, process, logger, scan, message. What a child logs goes on
+through its parent as the child said it (:func:`relay`), what a library warns of is a record like any other.
 """
 
 from __future__ import annotations
@@ -123,7 +123,9 @@ class _Appending(logging.Handler):
 
 
 def configure(role: str, *, verbose: bool, json_file: Path | None = None, stream: IO[str] | None = None) -> None:
-    """Set logging of this process up, warnings of libraries included. ``role`` is what it is: ``daemon``, ``microscope``, ``restorer``.
+    """Set logging of this process up, warnings of libraries included.
+
+    ``role`` is what the process is: ``daemon``, ``microscope``, ``restorer``, or the name of a command.
 
     Text goes to ``stream`` (standard error), warnings only unless ``verbose``; JSON lines hold everything from INFO on.
 

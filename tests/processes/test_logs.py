@@ -46,7 +46,8 @@ def test_a_line_says_time_level_process_logger_scan_and_message() -> None:
     logs.set_scan("scan-1")
     logging.getLogger("scancontrol.daemon").warning("late")
     first, second = (FORM.fullmatch(line) for line in stream.getvalue().splitlines())
-    assert first is not None and second is not None
+    assert first is not None
+    assert second is not None
     assert first.groups() == ("INFO", "daemon", "scancontrol.daemon", "-", "up")
     assert second.groups() == ("WARNING", "daemon", "scancontrol.daemon", "scan-1", "late")
 

@@ -61,7 +61,7 @@ def test_the_same_command_twice_gives_the_same_numbers(micrographs: Path, tmp_pa
 
 
 def test_an_unreadable_image_ends_it_before_anything_is_computed_or_is_left_out_if_told_so(
-    micrographs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+    micrographs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (micrographs / "3.npy").write_bytes(b"nothing")
     (micrographs / "._1.npy").write_bytes(b"of a Mac")
@@ -74,7 +74,7 @@ def test_an_unreadable_image_ends_it_before_anything_is_computed_or_is_left_out_
     assert "--skip-unreadable" in said
     rows = _rows(micrographs, tmp_path / "out", *options, "--skip-unreadable")
     assert {row["images"] for row in rows} == {3}
-    assert "left out" in caplog.text
+    assert "left out" in capsys.readouterr().err
 
 
 def test_a_model_card_ends_with_the_last_evaluation(micrographs: Path, tmp_path: Path) -> None:
