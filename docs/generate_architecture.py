@@ -77,6 +77,13 @@ def diagram(arrows: Arrows) -> str:
     return "\n".join([*lines, "```"])
 
 
+def counted(arrows: Arrows) -> str:
+    """How many rooms, imports between them, and arrows of the diagram there are."""
+    imports = sum(map(len, arrows.values()))
+    drawn = diagram(arrows).count(" --> ")
+    return f"{len(arrows)} rooms; {imports} of their pairs import, {drawn} are drawn: a longer way says the others."
+
+
 def _purpose(package: str, room: str) -> str:
     """The first sentence of what a room says of itself, without markup."""
     folder = HOUSE / package / room
@@ -105,7 +112,7 @@ def written(page: str) -> str:
         begin, end = f"<!-- {package}: generated -->", f"<!-- end of {package} -->"
         before, rest = page.split(begin)
         _, after = rest.split(end)
-        page = f"{before}{begin}\n{diagram(arrows)}\n\n{table(package, arrows)}\n{end}{after}"
+        page = f"{before}{begin}\n{counted(arrows)}\n\n{diagram(arrows)}\n\n{table(package, arrows)}\n{end}{after}"
     return page
 
 

@@ -73,8 +73,8 @@ class _Context(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         record.role = getattr(record, "role", self._role)
-        record.scan = getattr(record, "scan", _current["scan"])
-        record.scan_shown = record.scan or _NO_SCAN
+        scan = getattr(record, "scan", _current["scan"])
+        record.scan, record.scan_shown = scan, scan or _NO_SCAN
         return True
 
 
