@@ -58,8 +58,7 @@ def test_a_file_without_a_line_is_an_empty_table(file: Path, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "words"),
-    [("1,2\n3,4,5\n", "line 2.*3 columns"), ("1,2\n\n3,four\n", "line 3.*'four'")],
+    ("text", "words"), [("1,2\n3,4,5\n", "line 2.*3 columns"), ("1,2\n\n3,four\n", "line 3.*'four'")]
 )
 def test_a_line_that_is_no_row_of_numbers_is_named(file: Path, text: str, words: str) -> None:
     with pytest.raises(InvalidInput, match=words):
