@@ -22,7 +22,7 @@ from restore.estimate.delay import Delay, DelayFinder
 from restore.estimate.instrument import SpecimenReadings, specimen_readings
 from restore.estimate.misfit import MisfitWatch
 from restore.estimate.readings import BOUND, judge
-from restore.estimate.stream import Stream
+from restore.estimate.stream import Recalled, Stream
 from restore.fills.push_pull import push_pull
 from restore.gridding import MIN_SAMPLES, FrameGeometry
 from restore.restorer import Before, Restoration, Restorer, trial_samples
@@ -92,7 +92,7 @@ class Engine:
         self.restorer = restorer
         self.model = model
         self.device = torch.device(device)
-        self._memory = memory
+        self.memory = memory
         self._warm: dict[tuple[tuple[int, int], int], tuple[str, float]] = {}  # what restores, and how long it takes
         self._streams: Recent[tuple[str, float], Stream] = Recent(_STREAMS_KEPT)
         self._paths: Recent[str, PreparedPath] = Recent(paths_limit)
@@ -160,6 +160,7 @@ class Engine:
         frame: int = 0,
         complete: bool = True,
         lattice: bool = True,
+        reverse: Recalled | None = None,
     ) -> Restoration:
         """Restore from the first ``len(samples)`` samples of a path; the result's images are on the processor.
 
@@ -172,6 +173,8 @@ class Engine:
             complete: false if more samples of it are to come; it is then restored with what is remembered, and is
                 not itself remembered.
             lattice: whether one may be used.
+            reverse: what :meth:`recalled` told of this frame in a stream of later frames, the newest first; the picture
+                is made from them, too. What is remembered of the stream is as without it.
 
         Raises:
             InvalidInput: unknown path, too many or fewer than ``MIN_SAMPLES`` samples, or as few that are believed;
@@ -203,8 +206,17 @@ class Engine:
             result = self._restored(bounded, recalled.geometry, noise_variance, recalled.before, lattice)
             if complete:
                 memory.keep(recalled, result)
+            if reverse is not None and reverse.older is not None:
+                recalled = recalled.and_later(reverse, geometry)
+                bounded = recalled.values.clamp(-BOUND, BOUND)
+                result = self._restored(bounded, recalled.geometry, noise_variance, None, lattice)
             result = replace(result, made_by=recalled.told_in(result.made_by))
         return _in_sample_units(result, readings, prepared.misfit)
+
+    def recalled(self, stream: str, path_id: str) -> Recalled | None:
+        """What the newest complete frame of a stream, along a registered path, was restored from."""
+        memory = self._memory_of(stream, self.path(path_id))
+        return None if memory is None else memory.last
 
     def _restored(
         self,
@@ -222,9 +234,9 @@ class Engine:
 
     def _memory_of(self, stream: str | None, prepared: PreparedPath) -> Stream | None:
         """What is remembered of a stream; another field of view begins anew."""
-        if stream is None or self._memory == 1:
+        if stream is None or self.memory == 1:
             return None
-        return self._streams.made((stream, prepared.path.fov_nm), lambda: Stream(self._memory))
+        return self._streams.made((stream, prepared.path.fov_nm), lambda: Stream(self.memory))
 
 
 def _placed(path: ScanPath, coil: CoilModel | None, device: torch.device) -> FrameGeometry:

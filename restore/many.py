@@ -22,7 +22,7 @@ from restore.engine import Engine
 from restore.estimate.lattice.following import CrystalSearch
 from restore.generator.resident import Precision
 from restore.loading import add_restorer_options, load_offline, pick_device
-from restore.offline import add_crystals, restore_frames
+from restore.offline import add_offline_options, restore_frames
 from restore.process.cluster import add_crew_options, crew, tell
 from restore.process.memory import keep_freed_memory
 from scancontrol.errors import InvalidInput, ScanControlError
@@ -48,7 +48,7 @@ class Piece(msgspec.Struct, frozen=True):
         frames: as a person lists them; None for all.
         channel: detectors by name, or ``all``; None for the first.
         redo: also frames that have a restoration.
-        method, weights, memory, device, precision, crystals: as of ``python -m restore.offline``.
+        method, weights, memory, both_ways, device, precision, crystals: as of ``python -m restore.offline``.
     """
 
     source: Path
@@ -59,6 +59,7 @@ class Piece(msgspec.Struct, frozen=True):
     method: str = "auto"
     weights: Path | None = None
     memory: int = 1
+    both_ways: bool = False
     device: str = "auto"
     precision: Precision = "auto"
     crystals: CrystalSearch = "first"
@@ -101,7 +102,7 @@ def restore_piece(piece: Piece) -> int:
     for channel, frames in wanted.items():
         engine = Engine(restorer, device, memory=piece.memory)
         say = partial(_tell_of, name, done)
-        done += restore_frames(piece.target, frames, engine, _stop, channel, say)
+        done += restore_frames(piece.target, frames, engine, _stop, channel, say, piece.both_ways)
     return done
 
 
@@ -125,7 +126,7 @@ def _pieces(options: argparse.Namespace) -> list[Piece]:
     if weights is not None and weights.suffix:  # a name is one that ships
         weights = weights.resolve()
     channel = None if options.channel is None else tuple(options.channel)
-    names = ("frames", "redo", "method", "memory", "device", "precision", "crystals")
+    names = ("frames", "redo", "method", "memory", "both_ways", "device", "precision", "crystals")
     chosen = {name: getattr(options, name) for name in names}
     return [Piece(s, t, weights=weights, channel=channel, **chosen) for s, t in zip(sources, targets, strict=True)]
 
@@ -181,7 +182,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add_frames(parser)
     add_channels(parser, "the first that is recorded")
     add_restorer_options(parser)
-    add_crystals(parser)
+    add_offline_options(parser)
     add_crew_options(parser)
     add_follow_stdin(parser)
     options = parser.parse_args(arguments)

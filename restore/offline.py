@@ -10,17 +10,20 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 import torch
 
+from restore.both_ways import Later
 from restore.engine import Engine
+from restore.estimate.stream import Recalled
 from restore.gridding import MIN_SAMPLES
 from restore.loading import add_restorer_options, load_offline, pick_device
 from restore.process.memory import keep_freed_memory
-from scancontrol.capabilities import CoilModel
-from scancontrol.errors import ScanControlError
+from scancontrol.capabilities import CoilModel, DetectorChannel
+from scancontrol.errors import InvalidInput, ScanControlError
 from scancontrol.paths import expand
 from scancontrol.processes import logs
 from scancontrol.processes.child import Shutdown, add_follow_stdin, report
@@ -31,7 +34,7 @@ from scancontrol.recording.frame_lists import add_frames, frame_numbers
 from scancontrol.recording.reader import RecordingReader
 from scancontrol.restoration import FreshNotices
 
-__all__ = ["add_crystals", "main", "restore_frames"]
+__all__ = ["add_offline_options", "main", "restore_frames"]
 
 _LOOKED_AT = 8  # frames of a path, for a delay of the readings
 
@@ -43,23 +46,35 @@ def restore_frames(
     shutdown: Shutdown | None = None,
     channel: str | None = None,
     say: Callable[..., None] | None = None,
+    both_ways: bool = False,
 ) -> int:
     """Restore ``frames`` of the recording and store them; returns how many.
 
     Each is told to ``say``, by default as a line of JSON on standard output.
 
-    ``channel`` names the detector; the first that is recorded by default.
+    ``channel`` names the detector; the first that is recorded by default. With ``both_ways`` a picture is made from
+    frames after it, too, as many as the engine remembers of those before it.
 
     Raises:
         RecordingError: the file is no recording, is being written, or has no place for a restoration.
-        InvalidInput: a frame or the detector is not in it.
+        InvalidInput: a frame or the detector is not in it; both ways without a memory.
     """
+    if both_ways and engine.memory == 1:
+        raise InvalidInput("both ways", "memory 1", "is of single frames", "give --memory K")
     done, say, fresh = 0, say or report, FreshNotices()
     with Recording.open(file) as recording, Annotator(file) as target:
         coil = recording.capabilities.coil
         name = channel_of(recording.header, channel)
         row, detector = recording.header.channels.index(name), recording.capabilities.detector(name)
+        kept = _Readings(recording, frames, engine, row, detector, coil, say)
+
+        def in_reverse(frame: int, place: int, block: int) -> Recalled | None:
+            stopped = shutdown is not None and shutdown.requested()
+            return None if stopped else kept.recalled(frame, place, f"{file}, in reverse, {block}")
+
+        later = Later(frames, engine.memory, in_reverse) if both_ways else None
         for number, frame in enumerate(frames, 1):
+            reverse = None if later is None else later.of(number - 1)
             if shutdown is not None and shutdown.requested():
                 break
             read = recording.read_samples(frame)
@@ -70,11 +85,9 @@ def restore_frames(
             if used < MIN_SAMPLES:
                 say(restored=number, of=len(frames), frame=frame, skipped=f"{used} samples are too few")
                 continue
-            recipe = recording.recipe(frame)
-            if recipe.path_id not in engine:
-                coil = _with_delay(recording, recipe.path_id, frames, engine, coil, row, say)
-                engine.register(expand(recipe), coil, detector)
-            result = engine.restore(samples, recipe.path_id, sound, stream=str(file), frame=frame)
+            result = engine.restore(
+                samples, kept.registered(frame), sound, stream=str(file), frame=frame, reverse=reverse
+            )
             provenance = msgspec.structs.replace(result.made_by, samples_used=used)
             target.write_restoration(
                 frame,
@@ -90,28 +103,50 @@ def restore_frames(
     return done
 
 
-def _with_delay(
-    recording: RecordingReader,
-    path_id: str,
-    frames: Sequence[int],
-    engine: Engine,
-    coil: CoilModel,
-    row: int,
-    say: Callable[..., None],
-) -> CoilModel:
-    """The coils' model, with the delay that the frames of a path show beyond it."""
-    alike = [frame for frame in frames if recording.recipe(frame).path_id == path_id][:_LOOKED_AT]
-    path = expand(recording.recipe(alike[0]))
-    delay = engine.delay_of(path, coil, [recording.read_samples(frame).values[row] for frame in alike])
-    if delay is None:
-        return coil
-    delay_us = delay.samples * float(path.dwell_us.mean())
-    say(notice=f"{delay.late}: corrected")
-    return msgspec.structs.replace(coil, delay_us=coil.delay_us + delay_us)
+@dataclass
+class _Readings:
+    """One detector's readings of a recording's frames, whose paths an engine is told as they are needed."""
+
+    recording: RecordingReader
+    frames: Sequence[int]
+    engine: Engine
+    row: int
+    detector: DetectorChannel
+    coil: CoilModel  # with the delays that the frames have shown
+    say: Callable[..., None]
+
+    def registered(self, frame: int) -> str:
+        """The frame's path, known to the engine."""
+        recipe = self.recording.recipe(frame)
+        if recipe.path_id not in self.engine:
+            self._find_delay(recipe.path_id)
+            self.engine.register(expand(recipe), self.coil, self.detector)
+        return recipe.path_id
+
+    def recalled(self, frame: int, place: int, stream: str) -> Recalled | None:
+        """What is remembered beside a frame that has this place in a stream; None of one of too few samples."""
+        read = self.recording.read_samples(frame)
+        if int(read.sound.sum()) < MIN_SAMPLES:
+            return None
+        path_id = self.registered(frame)
+        self.engine.restore(read.values[self.row], path_id, read.sound, stream=stream, frame=place)
+        return self.engine.recalled(stream, path_id)
+
+    def _find_delay(self, path_id: str) -> None:
+        """Add the delay that the frames of a path show beyond what the coils' model has."""
+        alike = [frame for frame in self.frames if self.recording.recipe(frame).path_id == path_id][:_LOOKED_AT]
+        path = expand(self.recording.recipe(alike[0]))
+        values = [self.recording.read_samples(frame).values[self.row] for frame in alike]
+        delay = self.engine.delay_of(path, self.coil, values)
+        if delay is not None:
+            delay_us = delay.samples * float(path.dwell_us.mean())
+            self.say(notice=f"{delay.late}: corrected")
+            self.coil = msgspec.structs.replace(self.coil, delay_us=self.coil.delay_us + delay_us)
 
 
-def add_crystals(parser: argparse.ArgumentParser) -> None:
-    """Add ``--crystals``, of :func:`restore.loading.load_offline`."""
+def add_offline_options(parser: argparse.ArgumentParser) -> None:
+    """Add ``--crystals``, of :func:`restore.loading.load_offline`, and ``--both-ways``."""
+    parser.add_argument("--both-ways", action="store_true", help="make pictures from as many later frames, too")
     parser.add_argument(
         "--crystals",
         choices=("first", "each", "off"),
@@ -127,7 +162,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--channel", metavar="NAME", help="which detector (default: the first that is recorded)")
     add_frames(parser)
     add_restorer_options(parser)
-    add_crystals(parser)
+    add_offline_options(parser)
     add_follow_stdin(parser)
     options = parser.parse_args(arguments)
     shutdown = Shutdown(follow_stdin=options.follow_stdin)
@@ -140,7 +175,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         report(ready="offline", method=engine.restorer.name, device=str(device), threads=torch.get_num_threads())
         with Recording.open(options.file) as recording:
             frames = frame_numbers(options.frames, [frame.frame for frame in recording.frames])
-        restore_frames(options.file, frames, engine, shutdown, options.channel)
+        restore_frames(options.file, frames, engine, shutdown, options.channel, both_ways=options.both_ways)
     except ScanControlError as error:
         sys.stderr.write(f"restore.offline: {error}\n")
         return 2

@@ -61,6 +61,7 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             where they are explained.
         frames: how many frames' samples are in the picture, this one's included.
         age_frames: how many frames ago the oldest of them was scanned.
+        later_frames: how many of them were scanned after this one; only offline.
         drift_px: (y, x) by which the specimen has moved since the frame before; None if it was not measured.
         drift_sd_px: standard deviation of that, of the worse direction.
         forgotten: share of the field in which older samples were let go because this frame contradicts them.
@@ -88,6 +89,7 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     cause: _Name = ""
     frames: Annotated[int, msgspec.Meta(ge=1)] = 1
     age_frames: _Count = 0
+    later_frames: _Count = 0
     drift_px: tuple[float, float] | None = None
     drift_sd_px: float | None = None
     forgotten: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.0

@@ -77,6 +77,7 @@ class Recalled:
         older: the remembered samples.
         before: what the restoration of the frame before carried, if this one may begin with it.
         excess: what was cut off this frame's samples to bound them, (n,); None where nothing was.
+        later: how many of ``frames`` were scanned after this one.
     """
 
     number: int
@@ -89,6 +90,7 @@ class Recalled:
     older: _Samples | None = None
     before: Before | None = None
     excess: Tensor | None = None
+    later: int = 0
 
     def told_in(self, made_by: Provenance) -> Provenance:
         """A provenance that says what was remembered."""
@@ -98,9 +100,27 @@ class Recalled:
             samples_used=self.geometry.fresh,
             frames=self.frames,
             age_frames=self.age,
+            later_frames=self.later,
             drift_px=None if drift is None else (drift.y_px, drift.x_px),
             drift_sd_px=None if drift is None else drift.sd_px,
             forgotten=self.forgotten,
+        )
+
+    def and_later(self, reverse: Recalled, own: FrameGeometry) -> Recalled:
+        """This with what ``reverse``, of a stream of frames in reverse, recalled beside the same samples on ``own``."""
+        if reverse.older is None:
+            return self
+        both = (self.geometry, reverse.geometry)
+        return replace(
+            self,
+            values=torch.cat((self.values, reverse.values[own.count :])),
+            geometry=own.remembering(
+                torch.cat([each.places[own.count :] for each in both]),
+                torch.cat([each.dwell[own.count :] for each in both]),
+            ),
+            frames=self.frames + reverse.frames - 1,
+            later=reverse.frames - 1,
+            before=None,
         )
 
 
@@ -122,6 +142,11 @@ class Stream:
         self._centre, self._scale = 0.0, 1.0  # of the units in which it is kept
         self._speed = (0.0, 0.0)  # px a frame
         self._speed_sd = _UNFORETOLD_PX
+
+    @property
+    def last(self) -> Recalled | None:
+        """What the newest frame that is kept was restored from; None before the first."""
+        return self._last
 
     def recall(
         self,

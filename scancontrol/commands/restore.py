@@ -51,6 +51,9 @@ def add_parser(subparsers: Any) -> None:
         metavar="K",
         help="make each picture from so many frames, older ones moved by the drift that is measured (default: 1)",
     )
+    parser.add_argument(
+        "--both-ways", action="store_true", help="with --memory: make each picture from as many later frames, too"
+    )
     parser.add_argument("--device", default="auto", help="cpu, cuda, or auto")
     parser.add_argument("--workers", type=int, metavar="N", help="share recordings among N processes of this machine")
     parser.add_argument(
@@ -139,6 +142,7 @@ def _restorer(args: argparse.Namespace, target: Path, frames: list[int], channel
 def _options(args: argparse.Namespace) -> list[str]:
     """What both processes are told of how to restore."""
     told = ["--method", args.method, "--device", args.device, "--memory", str(args.memory)]
+    told += ["--both-ways"] if args.both_ways else []
     return told if args.weights is None else [*told, "--weights", str(args.weights)]
 
 

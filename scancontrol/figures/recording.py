@@ -107,8 +107,10 @@ def pictures_of(recording: RecordingReader, frame: int, channel: str | None = No
     origin = f"{by.method} ({by.face}){weights}"
     samples = by.samples_used or entry.received
     withheld = "" if by.withheld_rmse is None else f", RMSE on withheld samples {by.withheld_rmse:.4g} counts"
-    if by.frames > 1:
-        origin += f", with the samples of {by.frames - 1} frames before, the oldest {by.age_frames} frames ago"
+    if before := by.frames - 1 - by.later_frames:
+        origin += f", with the samples of {before} frames before, the oldest {by.age_frames} frames ago"
+    if by.later_frames:
+        origin += f", with the samples of {by.later_frames} frames after"
     lattice = ""
     if by.lattice_share > 0:
         lattice = f", {100 * by.lattice_share:.0f} % lattice"
