@@ -38,7 +38,8 @@ def test_a_specimen_that_was_never_scanned_has_an_extent_too() -> None:
 
 def test_dose_is_shown_where_it_was_given_and_nowhere_else() -> None:
     state = scanned((0.0, 0.0), (0.0, 1000.0))
-    top, bottom, left, right = extent = extent_nm(state)
+    extent = extent_nm(state)
+    left, right = extent[2:]
     seen = rendered(state, extent, 256)
     assert seen.max() == pytest.approx(state.area.worst_e_per_a2())
     centres = left + (np.arange(256) + 0.5) / 256 * (right - left)
