@@ -42,6 +42,7 @@ def lines_of(file: Path) -> list[dict[str, object]]:
 def test_a_line_says_time_level_process_logger_scan_and_message() -> None:
     stream = io.StringIO()
     logs.configure("daemon", verbose=True, stream=stream)
+    logs.set_scan("")
     logging.getLogger("scancontrol.daemon").info("up")
     logs.set_scan("scan-1")
     logging.getLogger("scancontrol.daemon").warning("late")

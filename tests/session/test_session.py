@@ -84,7 +84,7 @@ def test_what_a_plan_costs_is_said_before_the_beam_is_on(session: Session) -> No
 
 
 def test_pictures_come_while_the_beam_moves_and_end_with_the_scan(session: Session) -> None:
-    session.start(Spiral(coverage=1 / 4), fov_nm=20, dwell_us=60, shape=(64, 64), frames=4)
+    session.start(Spiral(coverage=1 / 4), fov_nm=20, dwell_us=60, shape=(64, 64), frames=40)
     kinds = [(picture.kind, picture.frame, picture.image.shape) for picture in session.pictures()]
     assert {shape for kind, _, shape in kinds if kind != "truth"} == {(64, 64)}
     assert {"complete", "restoration"} <= {kind for kind, _, _ in kinds}
