@@ -54,6 +54,7 @@ class Blanker:
         while not self._ending.wait(_LOOK_S):
             number = self._orders.blank_to_say
             if number is None:
+                self._line.keep()
                 continue
             if self._line.say(_SAY_S):
                 self._orders.confirm(number)

@@ -1,4 +1,4 @@
-"""The second way to blank the beam: one connection that says nothing else, and needs no hello, lease or session."""
+"""The second way to blank the beam: one connection for that alone, which needs no hello, lease or session."""
 
 from __future__ import annotations
 
@@ -13,11 +13,13 @@ from scancontrol.transport.endpoints import check_address
 from scancontrol.transport.keys import ClientSecurity
 from scancontrol.transport.sockets import dealer, send
 from scancontrol.wire.framing import MAX_HEADER_BYTES, SERVER_CONTROL, encode
-from scancontrol.wire.messages import Blank, Done
+from scancontrol.wire.messages import Blank, Done, Heartbeat
 
 __all__ = ["BlankLine", "blank_now"]
 
 _REPEAT_S = 0.1
+_KEEP_S = 2.0  # a server closes connections that say nothing within 5 s
+_NO_SESSION = "0" * 16
 
 
 class BlankLine:
@@ -42,6 +44,7 @@ class BlankLine:
         self._own_context = context is None
         self._context: zmq.Context[Any] = zmq.Context() if context is None else context
         self._requests = count(1)
+        self._kept = 0.0
         # Few wait where nobody takes them: one that arrives is as good as many.
         self._socket = dealer(self._context, address, security, MAX_HEADER_BYTES, high_water=4)
 
@@ -57,6 +60,19 @@ class BlankLine:
                     return True
             number = next(self._requests)
         return False
+
+    def keep(self) -> None:
+        """To be called while there is nothing to say: what is never heard of is closed, and takes time to come back."""
+        now = time.monotonic()
+        if now - self._kept < _KEEP_S:
+            return
+        self._kept = now
+        while self._socket.poll(0):
+            self._socket.recv_multipart()  # that there is no such session, which is no news
+        send(
+            self._socket,
+            encode(Heartbeat(session=_NO_SESSION, number=next(self._requests), client_ns=time.monotonic_ns())),
+        )
 
     def _confirmed(self, first: int) -> bool:
         """Whether what has come is the answer to a Blank said at or after request ``first``."""

@@ -17,9 +17,11 @@ from scancontrol.cli import main
 from scancontrol.daemon import health
 from scancontrol.daemon.health import HealthServer
 from scancontrol.errors import LinkError
+from scancontrol.link import blank
 from scancontrol.link.blank import BlankLine, blank_now
 from scancontrol.link.link import Chunk, End, MicroscopeLink
 from scancontrol.paths import PathRecipe, Raster
+from scancontrol.transport import doorman
 from scancontrol.transport.keys import ClientSecurity, ServerSecurity, make_keys
 from scancontrol.wire import messages as m
 from scancontrol.wire.framing import encode
@@ -141,3 +143,21 @@ def test_nobody_is_told_that_the_beam_is_off_before_the_instrument_has_blanked_i
         while link.status.beam_on:
             assert time.monotonic() < until
             link.receive(0.01)
+
+
+def test_a_standing_line_is_not_taken_for_a_silent_stranger(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(doorman, "_SILENT_S", 0.3)
+    monkeypatch.setattr(blank, "_KEEP_S", 0.05)
+    with microscope() as address:
+        for kept in (True, False):
+            caplog.clear()
+            with closing(BlankLine(address, name="page")) as line:
+                until = time.monotonic() + 1.0
+                while time.monotonic() < until and "said nothing" not in caplog.text:
+                    if kept:
+                        line.keep()
+                    time.sleep(0.01)
+                assert ("said nothing" in caplog.text) is not kept
+                assert line.say(2.0), "kept or not, it is heard"
