@@ -118,6 +118,7 @@ class SyntheticDaemon:
         self.coverage, self.region, self.rotation_deg = coverage, Region(), 0.0
         self.rng = np.random.default_rng(7)
         self.phase, self.reason, self.frame, self.series = "idle", None, 0, 0
+        self.restored = -1  # the frame of the newest restoration
         self.plan: str | None = PLANS[0]
         self.recording: str | None = "2026-11-23T1530-spiral-20.h5"
         self.restorer_state, self.restarts, self.blanked = "ready", 0, True
@@ -259,6 +260,7 @@ class SyntheticDaemon:
                         channel=self.channel,
                     )
                 )
+                self.restored = self.frame
                 if self.beside is not None:  # what the other detector sees is bright where this one is dark
                     provenance = Provenance(method="normalised convolution", face="classical")
                     other = RestorationView(

@@ -25,11 +25,14 @@ pytestmark = [pytest.mark.slow, needs_chromium]
 
 @pytest.fixture
 def still(page: Page, daemon: SyntheticDaemon) -> Page:
-    """The page on a scan that is paused after some frames."""
+    """The page on a scan that is paused after some frames, with all that came before the pause drawn."""
     page.start()
     page.until(lambda: daemon.frame >= 3, "some frames")
     page.press(" ")
     page.until(lambda: page.text("phase") == "paused", "paused")
+    page.until(
+        lambda: re.split(" ·|,", page.text("right-caption"))[0] == f"frame {daemon.restored + 1}", "the newest picture"
+    )
     return page
 
 
