@@ -19,6 +19,7 @@ from torch.nn import functional as F
 from restore.gridding import Normalisation, distance_to_path, scatter_mean
 from restore.training.authors_paths import AUTHORS_KINDS, authors_path
 from restore.training.crops import CropConfig, crop
+from restore.training.faults import mildly_faulty
 from restore.training.random_paths import KINDS, draw_path
 from restore.training.simulated import Scene, specimen
 from scancontrol.errors import InvalidInput
@@ -41,6 +42,7 @@ class DrawConfig(CropConfig, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         subpixel_share: of scans whose values are interpolated at the exact position, not the pixel's own.
         poisson_share, electrons: of crops with counting noise, and how many a sample gets at full scale, log-uniform.
         lag_share, lag_samples: of continuous paths whose beam trails the nominal position; its longest time constant.
+        fault_share: of items whose readings have a mild fault of a detector's (:mod:`restore.training.faults`).
         specimen_share: of items whose truth is a noise-free simulated specimen instead of a crop; ``specimen_…`` are
             their counting noise.
         remainder_share: of simulated crystals whose ordinary lattice is taken off truth and readings, as the
@@ -68,6 +70,7 @@ class DrawConfig(CropConfig, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     electrons: tuple[float, float] = (10.0, 3000.0)
     lag_share: float = 0.2
     lag_samples: float = 2.0
+    fault_share: float = 0.0
     specimen_share: float = 0.0
     specimen_poisson_share: float = 0.8
     specimen_electrons: tuple[float, float] = (0.3, 3000.0)
@@ -158,6 +161,8 @@ def _scanned(
         noise = (float(values.mean()) + 0.02) / per_sample
         counted = rng.poisson(values.cpu().numpy().astype(np.float64).clip(0) * per_sample + 0.02 * per_sample)
         values = (torch.from_numpy(counted).to(device) / per_sample - 0.02).float()
+    if config.fault_share > 0 and rng.random() < config.fault_share:
+        values = mildly_faulty(values, rng)
     if scene.lattice is not None:
         truth, values = truth - scene.lattice, values - _read_values(scene.lattice, achieved, exact)
     known = rng.random() < config.stated_share
