@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -22,10 +23,15 @@ _SETTLED_S: Final = 0.5  # nothing is on its way to the restorer for so long: no
 
 
 class FrameAnswers:
-    """Reads frames of the recordings in ``folder``; what is newest may be in ``hub`` and not yet on the disk."""
+    """Reads frames of the recordings in ``folder``; what is newest may be in ``hub`` and not yet on the disk.
 
-    def __init__(self, folder: Path, hub: LiveHub) -> None:
-        self._folder, self._hub = folder, hub
+    ``settled`` says of a series and a frame whether the frame was restored, or is missed.
+    """
+
+    def __init__(
+        self, folder: Path, hub: LiveHub, settled: Callable[[int, int], bool] = lambda series_id, frame: False
+    ) -> None:
+        self._folder, self._hub, self._settled = folder, hub, settled
         self._idle_since: tuple[str, int] | None = None  # recording that waits for nothing any more, and since when
 
     def ready(self, wanted: GetFrame) -> bool:
@@ -37,8 +43,10 @@ class FrameAnswers:
         view = self._restoration(status.scan.series_id)
         if view is not None and view.frame == wanted.frame:
             return True
-        waits_for_none = status.restorer.state == "off" or (status.restorer.queue == status.restorer.catching_up == 0)
         scanned = status.scan.frames_ended > wanted.frame or status.scan.phase.value == "ended"
+        if scanned and self._settled(status.scan.series_id, wanted.frame):
+            return True  # whatever later frames wait for
+        waits_for_none = status.restorer.state == "off" or (status.restorer.queue == status.restorer.catching_up == 0)
         if not (scanned and waits_for_none):
             self._idle_since = None
             return False

@@ -144,6 +144,11 @@ class Restorations:
             self._newest, self._notices = sink, FreshNotices()
         return sink
 
+    def is_settled(self, series_id: int, frame: int) -> bool:
+        """Whether a frame of the run that has the beam, or had it last, has all the restorations that it will have."""
+        sink = self._newest
+        return sink is not None and sink.series_id == series_id and sink.is_settled(frame)
+
     def look_at(self, look: Look) -> None:
         """Show the newest frame, and those after it, in another way; what is stored stays as it is.
 

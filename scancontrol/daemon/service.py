@@ -172,7 +172,7 @@ class Daemon:
             )
             self._steering = steering
             self._hub.on_stop, self._hub.clients = steering.stop, self._claims
-            frames = FrameAnswers(self._output, self._hub)
+            frames = FrameAnswers(self._output, self._hub, restorations.is_settled)
             self._hub.desk = Desk(
                 self._plans,
                 self._dose,

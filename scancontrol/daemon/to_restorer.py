@@ -79,6 +79,7 @@ class RunSink:
         self._detectors = {channel: capabilities.detector(channel) for channel in self._channels}
         self._lock = threading.RLock()
         self._open: set[tuple[int, str]] = set()  # frames, each of a stream, that were handed in and are not settled
+        self._handed_to = -1  # the newest frame that was handed in, of every detector that is restored
         self._last: dict[str, _Whole] = {}  # the newest whole frame of each detector
         self._handed: dict[str, _Whole] = {}  # as the restorer was given it
         self._newest_shown: dict[str, int] = {}  # frame of the newest restoration on the page, by detector
@@ -168,6 +169,7 @@ class RunSink:
         frame, buffers, self._buffers = self._frame, self._buffers, []
         for channel in filter(None, (self._shown(), self.beside())):
             self._hand_in_one(frame, path, channel, buffers[self._channels.index(channel)][: self._filled])
+        self._handed_to = frame
 
     def _hand_in_one(self, frame: int, path: ScanPath, channel: str, values: NDArray[Any]) -> None:
         row, alone = self._channels.index(channel), _Whole(frame, path, values, self._stream_of[channel])
@@ -270,6 +272,11 @@ class RunSink:
         if len(self._partial_s) >= _TIMES_REMEMBERED:
             self._partial_s.clear()
         self._partial_s[result.path_id, result.made_by.samples_used] = result.turnaround_ms / 1e3
+
+    def is_settled(self, frame: int) -> bool:
+        """Whether a frame was handed in and has all the restorations that it will have, stored if they have a place."""
+        with self._lock:
+            return frame <= self._handed_to and not any((frame, stream) in self._open for stream in self.streams)
 
     def settled(self, frame: int, stream: str) -> None:
         """A frame was restored, and stored if it has a place; or it is missed."""

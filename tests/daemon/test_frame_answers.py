@@ -108,6 +108,19 @@ def test_where_nothing_more_is_on_its_way_the_frame_is_ready_without_a_restorati
     assert not frames.ready(wanted)
 
 
+def test_a_frame_that_was_restored_long_ago_is_ready_whatever_later_ones_wait_for(tmp_path: Path, hub: LiveHub) -> None:
+    settled: set[tuple[int, int]] = set()
+    frames = FrameAnswers(tmp_path, hub, lambda series_id, frame: (series_id, frame) in settled)
+    wanted = GetFrame(recording="a.hspy", frame=1)
+    publish(hub, queue=2, ended=3)
+    hub.publish_restoration(restored(2))
+    assert not frames.ready(wanted)
+    settled.add((SERIES, 1))
+    assert frames.ready(wanted)
+    publish(hub, queue=2, ended=1)
+    assert not frames.ready(wanted), "its last samples are not recorded yet"
+
+
 def test_frames_of_other_recordings_wait_for_nothing(frames: FrameAnswers, hub: LiveHub) -> None:
     assert frames.ready(GetFrame(recording="a.hspy", frame=0))
     publish(hub, queue=1)

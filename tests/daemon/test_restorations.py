@@ -21,7 +21,7 @@ from scancontrol.errors import OrderRefused
 from scancontrol.paths import Adaptive, Archimedean, CoverageGoal, PathRecipe, expand
 from scancontrol.paths.adaptive import second_pass
 from scancontrol.restoration import AS_KEPT, Look, Provenance
-from scancontrol.restorer import RestoredFrame, RestorerStatus
+from scancontrol.restorer import MissedFrame, RestoredFrame, RestorerStatus
 
 
 class Handed:
@@ -117,6 +117,23 @@ def test_a_detector_chosen_in_mid_frame_is_restored_from_all_of_its_samples(cloc
     assert handed.registered[0] == "HAADF", "what is not recorded is not asked for"
     run.store(SimpleNamespace(frame=0, estimate=None, interval=None, made_by=None, stream=stream))
     assert stored == [(0, "BF")]
+
+
+def test_a_frame_is_settled_once_each_of_its_restorations_came_or_is_missed_whatever_later_ones_wait_for(
+    monkeypatch, clock, path
+) -> None:
+    told = Told(monkeypatch)
+    settled = told.restorations.is_settled
+    assert not settled(1, 0), "nothing of it was handed in"
+    scan(told.sink, path, 0, clock)
+    scan(told.sink, path, 1, clock)
+    assert not settled(1, 0)
+    told.answer(0, path, Provenance(method="m", face="classical"))
+    assert settled(1, 0)
+    assert not settled(1, 1), "it is restored yet"
+    assert not settled(2, 0), "of another series"
+    told.restorations._missed(MissedFrame("s.0", 1, "dropped"))
+    assert settled(1, 1)
 
 
 def test_a_frame_that_ended_early_is_handed_in_with_what_there_is(clock, path):
