@@ -33,7 +33,7 @@ def export(
     """Write a run's averaged weights, calibrated on its held-out groups, and their model card; returns their hash.
 
     A run with an adversarial loss makes the realistic face, any other the faithful one. ``specimens`` are kinds of
-    simulated ones to calibrate on besides: their truth has no noise, so intervals narrow where readings have some.
+    simulated ones, on which the intervals of frames whose readings' noise is stated are calibrated.
 
     Raises:
         InvalidInput: the run has no usable checkpoint or held out no groups, or an image cannot be used and
@@ -67,7 +67,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, help="weights file; restore/weights/NAME.safetensors if not given")
     parser.add_argument("--name", default="lite")
     parser.add_argument(
-        "--specimens", default="", metavar="KIND,…", help="simulated specimens without noise to calibrate on besides"
+        "--specimens",
+        default="",
+        metavar="KIND,…",
+        help="simulated specimens without noise, for the intervals of frames whose noise is stated",
     )
     parser.add_argument("--skip-unreadable", action="store_true", help="go on without images that cannot be used")
     args = parser.parse_args(arguments)

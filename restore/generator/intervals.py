@@ -4,6 +4,8 @@ The generator predicts the scale b of the error on every pixel. On specimens tha
 conformal quantile of |error| / b gives the factor q with which q·b covers 90 % of pixels: one factor for each class
 of coverage and of distance to the path, of scattered points and of curves. A promise made on other specimens holds on
 average only, so each frame rescales it by how its own withheld samples fell, to a power that was itself fitted offline.
+Of a frame whose readings' noise is stated the interval is of the specimen, calibrated on specimens whose truth is known
+without noise; of any other it is of readings that nobody took, calibrated on micrographs, which have noise themselves.
 
 References: Lei et al. 2018, JASA 113, 1094 (split conformal prediction, locally weighted residuals, section 5.2).
 """
@@ -65,6 +67,7 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         rms_share: root mean square error of a frame over what :func:`~restore.withholding.carried_over` says, the
             median of many frames; of normally distributed errors whose interval is promised well, 1/1.645.
         distances: edges between the classes of distance, rising, in pixels.
+        stated: what holds instead for frames whose readings' noise is stated; None: this.
     """
 
     factors: Factors
@@ -73,6 +76,7 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     bias: float = 1.0
     rms_share: float = 1 / 1.645
     distances: tuple[float, ...] = DISTANCES
+    stated: Calibration | None = None
 
     def __post_init__(self) -> None:
         tables = [self.factors] if self.drawn_factors is None else [self.factors, self.drawn_factors]
@@ -91,6 +95,10 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         positive = (*flat, self.bias, self.rms_share)
         if not all(math.isfinite(value) and value > 0 for value in positive) or not 0 <= self.trust <= 1:
             raise InvalidInput("calibration", self, "has entries that are no positive numbers", "calibrate again")
+
+    def of(self, noise_is_stated: bool) -> Calibration:
+        """The calibration of such frames."""
+        return self.stated if noise_is_stated and self.stated is not None else self
 
     def half_width(self, scale: Tensor, distance: Tensor, touched: float, drawn: bool = False) -> Tensor:
         """Half-width of the 90 % interval from the predicted scale, both (rows, cols), before any rescaling.

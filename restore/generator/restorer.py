@@ -193,6 +193,7 @@ class GeneratorRestorer:
         measured = expected = missed = None
         calibration = self._weights.calibration
         if calibration is not None:
+            calibration = calibration.of(noise_variance is not None)
             widths = calibration.half_width(scale, kept.distance, kept.touched, kept.is_drawn)
         if held is not None:
             residual = held.residual(samples, estimate)

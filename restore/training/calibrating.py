@@ -1,14 +1,16 @@
 """Fit a calibration on specimens that the network was not trained on, through the very restorer that will use it.
 
-Two kinds of truth: micrographs that were held out of training and, if asked for, simulated specimens without noise,
-read with it. A micrograph is its own truth, noise and all, so an interval calibrated on it holds the noise too.
+Frames without a stated noise: micrographs that were held out of training, as they are. A micrograph is its own truth,
+noise and all, so such an interval holds the noise too. Frames whose readings' noise is stated: simulated specimens
+without noise, and the same micrographs at half their size, with most of their noise averaged away; from both electrons
+are counted.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import product
+from itertools import chain, product
 from typing import NamedTuple
 
 import numpy as np
@@ -16,6 +18,7 @@ import torch
 from msgspec.structs import replace
 from scipy.optimize import brentq
 from torch import Tensor
+from torch.nn import functional as F
 
 from restore.estimate.lattice.crystal import find_crystal
 from restore.generator.intervals import LEVEL, Calibration, CalibrationCounts, conformal_quantile
@@ -34,6 +37,7 @@ _PATHS = ("jittered", "archimedean")
 _COVERAGES = (0.01, 0.02, 0.04, 0.08, 0.2)
 _SHARE = 0.04
 _SPECIMEN_SIDE = 320
+_LEAST_SIDE = 64  # on which the sparsest paths still have samples
 _ELECTRONS = (3, 10, 30, 100, 300, 1000, 3000)  # a sample at full scale
 _PIXELS = 20_000  # of a frame that are judged
 
@@ -48,25 +52,40 @@ class _Scan(NamedTuple):
     noise_variance: float | None = None
 
 
-def _scans(images: ImageSet, specimens: Sequence[str], seed: int) -> Iterator[_Scan]:
-    """Every image, then every kind of noise-free specimen, along every kind of path at every coverage.
-
-    A micrograph is its own truth, noise and all, and is read as it is; specimens are read with counting noise, which is
-    stated.
-    """
+def _micrographs(images: ImageSet, seed: int) -> Iterator[_Scan]:
+    """Every image along every kind of path at every coverage, read as it is."""
     for number, (image, group) in enumerate(zip(images.images, images.groups, strict=True)):
         size = min(image.shape)
         truth = image[:size, :size].float() / 255
         for _, geometry in _geometries(size, (seed, number)):
             yield _Scan(group, truth, truth.flatten()[geometry.index], geometry)
-    for number, kind in enumerate(specimens):
+
+
+def _halved(images: ImageSet, seed: int) -> Iterator[_Scan]:
+    """Every image that is large enough at half its size, with counted electrons."""
+    for number, (image, group) in enumerate(zip(images.images, images.groups, strict=True)):
+        half = min(image.shape) // 2
+        if half < _LEAST_SIDE:
+            continue
+        truth = F.avg_pool2d(image[None, None, : 2 * half, : 2 * half].float() / 255, 2)[0, 0]
+        for name, geometry in _geometries(half, (seed, 2000 + number)):
+            yield _counted(group, truth, geometry, (seed, 2000 + number, name))
+
+
+def _specimens(kinds: Sequence[str], seed: int) -> Iterator[_Scan]:
+    """Every kind of noise-free specimen, with counted electrons."""
+    for number, kind in enumerate(kinds):
         for name, geometry in _geometries(_SPECIMEN_SIDE, (seed, 1000 + number)):
-            rng = np.random.default_rng((seed, number, name, geometry.count))
-            truth = torch.from_numpy(draw(kind, geometry.shape, rng).image)
-            electrons = float(_ELECTRONS[(number + name) % len(_ELECTRONS)])
-            readings = draw_reading(truth.flatten()[geometry.index].numpy(), electrons, rng)
-            noise = float(truth.flatten()[geometry.index].mean()) / electrons
-            yield _Scan(f"specimen {kind}", truth, torch.from_numpy(readings).float(), geometry, noise)
+            truth = torch.from_numpy(draw(kind, geometry.shape, np.random.default_rng((seed, number, name))).image)
+            yield _counted(f"specimen {kind}", truth, geometry, (seed, number, name))
+
+
+def _counted(group: str, truth: Tensor, geometry: FrameGeometry, seed: tuple[int, int, int]) -> _Scan:
+    """Electrons counted along a path, as many a sample as the last two numbers of the seed say; their noise stated."""
+    electrons = float(_ELECTRONS[(seed[1] + seed[2]) % len(_ELECTRONS)])
+    passed = truth.flatten()[geometry.index]
+    readings = draw_reading(passed.numpy(), electrons, np.random.default_rng(seed))
+    return _Scan(group, truth, torch.from_numpy(readings).float(), geometry, float(passed.mean()) / electrons)
 
 
 def _geometries(size: int, seed: tuple[int, int]) -> Iterator[tuple[int, FrameGeometry]]:
@@ -107,15 +126,26 @@ class _Judged:
 def calibrate(weights: Weights, images: ImageSet, specimens: Sequence[str] = (), seed: int = 11) -> Calibration:
     """Factors by coverage and distance, then how far a frame's withheld samples may be trusted to rescale them.
 
-    What is promised has to hold on specimens that nobody has seen. So every frame is judged by factors from the other
-    groups: the rescaling that it needed (the quantile of its scores) is regressed, in logarithms, on the one that its
-    withheld samples asked for, and the bias is what makes the mean coverage of those frames the promised one.
-
     Args:
         images: micrographs that were held out of training. specimens: kinds of simulated ones
-            (:data:`simulators.specimens.truths.draws.KINDS`), read with a noise that is stated.
+            (:data:`simulators.specimens.truths.draws.KINDS`); with any, frames whose noise is stated get a calibration
+            of their own.
     """
-    frames = list(_restored(weights, images, specimens, seed))
+    calibration = _fitted(_restored(weights, _micrographs(images, seed)))
+    if not specimens:
+        return calibration
+    stated = chain(_specimens(specimens, seed), _halved(images, seed))
+    return replace(calibration, stated=_fitted(_restored(weights, stated)))
+
+
+def _fitted(restored: Iterable[_Frame]) -> Calibration:
+    """What is promised has to hold on specimens that nobody has seen.
+
+    So every frame is judged by factors from the other groups: the rescaling that it needed (the quantile of its scores)
+    is regressed, in logarithms, on the one that its withheld samples asked for, and the bias is what makes the mean
+    coverage of those frames the promised one.
+    """
+    frames = list(restored)
     counts: dict[str, CalibrationCounts] = {}
     for frame in frames:
         where = frame.geometry
@@ -139,8 +169,8 @@ def calibrate(weights: Weights, images: ImageSet, specimens: Sequence[str] = (),
     return replace(whole, trust=round(trust, 4), bias=round(bias, 4), rms_share=round(share, 4))
 
 
-def _restored(weights: Weights, images: ImageSet, specimens: Sequence[str], seed: int) -> Iterator[_Frame]:
-    for group, truth, samples, geometry, noise in _scans(images, specimens, seed):
+def _restored(weights: Weights, scans: Iterable[_Scan]) -> Iterator[_Frame]:
+    for group, truth, samples, geometry, noise in scans:
         kept, held = withhold(geometry, _SHARE)
         used = samples if held is None else samples[held.kept]
         crystal = find_crystal(used, kept)

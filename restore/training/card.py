@@ -39,7 +39,9 @@ def model_card(
         "## Use and limits",
         "For live and offline restoration of electron micrographs. Not a measurement: where the interval is wide the "
         "frame is a guess, and rare structure far from the path is lost or smoothed. Intervals were calibrated on the "
-        "held-out groups below; on a specimen unlike any of them only the rescaling by withheld samples protects them.",
+        "held-out groups below; on a specimen unlike any of them only the rescaling by withheld samples protects them. "
+        "Those of frames whose readings' noise is stated are of the specimen without noise, calibrated on simulated "
+        "ones and on the held-out groups at half their size.",
         "## Training",
         f"{notes['steps_done']} steps, {notes['minutes']:.0f} minutes on {notes.get('machine', 'a machine')}, "
         f"{notes['images_drawn']} crops. Learning curve: error against the truth as it is, in per cent, on held-out "

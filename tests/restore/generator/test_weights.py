@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Literal
 
+import msgspec
 import numpy as np
 import pytest
 import torch
@@ -203,6 +204,22 @@ def test_a_frame_that_is_harder_than_promised_gets_wider_intervals() -> None:
     assert Calibration(factors=FLAT.factors).rescale(scores, 1.0) == 1.0
 
 
+@pytest.mark.parametrize("stated", [False, True])
+def test_frames_whose_noise_is_stated_have_a_calibration_of_their_own(stated: bool) -> None:
+    flat = msgspec.structs.replace(FLAT, trust=0.0)
+    wider = msgspec.structs.replace(flat, factors=tuple(tuple(3 * f for f in row) for row in flat.factors))
+    network, geometry, samples = _network(), _geometry(), torch.rand(900, generator=torch.Generator().manual_seed(1))
+
+    def interval(calibration: Calibration) -> torch.Tensor:
+        restorer = GeneratorRestorer(Weights("tiny", network, calibration, "faithful", ""), precision="single")
+        found = restorer.restore(samples, geometry, noise_variance=1e-4 if stated else None).interval
+        assert found is not None
+        return found
+
+    both = msgspec.structs.replace(flat, stated=wider)
+    torch.testing.assert_close(interval(both), interval(flat) * (3 if stated else 1))
+
+
 @pytest.mark.slow
 def test_a_calibrated_interval_holds_on_frames_like_those_it_was_calibrated_on() -> None:
     images = specimens(6, 96)
@@ -235,7 +252,10 @@ def test_a_run_is_exported_calibrated_and_loads(
     digest = export(tmp_path / "run", images, tmp_path / "w.safetensors", "tiny", ("film",))
     restorer = load(tmp_path / "w.safetensors")
     assert restorer.weights_hash == digest
-    assert load_weights(tmp_path / "w.safetensors").face == face
+    weights = load_weights(tmp_path / "w.safetensors")
+    assert weights.face == face
+    assert weights.calibration is not None
+    assert weights.calibration.stated not in (None, weights.calibration)
     assert f"{face} face" in (tmp_path / "w.md").read_text()
     assert (tmp_path / "w.safetensors").stat().st_size < 16e6
 
