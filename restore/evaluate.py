@@ -48,6 +48,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--images", type=Path, help="evaluate on a folder of micrographs")
     parser.add_argument("--out", type=Path, required=True, help="folder for the table, the rows and the figures")
     parser.add_argument("--electrons", default="60", help="of specimens, for a sample of signal 1; none for no noise")
+    parser.add_argument("--state-noise", action="store_true", help="tell restorers of the specimens' counting noise")
     parser.add_argument("--size", type=int, default=512, help="of specimens, in pixels")
     parser.add_argument("--draws", type=int, default=1, help="of each specimen, with different seeds")
     parser.add_argument(
@@ -112,8 +113,8 @@ def _frames(options: argparse.Namespace) -> Frames:
     if options.specimens is not None:
         names = STANDARD_SPECIMENS if options.specimens == "standard" else tuple(options.specimens.split(","))
     electrons = _electrons(options.electrons)
-    skip = options.skip_unreadable
-    return Frames(names, options.size, options.draws, electrons, options.images, options.limit, skip)
+    told = (options.skip_unreadable, options.state_noise)
+    return Frames(names, options.size, options.draws, electrons, options.images, options.limit, *told)
 
 
 def _pieces(options: argparse.Namespace, patterns: Sequence[str], coverages: Sequence[float]) -> list[Asked]:
@@ -143,7 +144,8 @@ def _described(options: argparse.Namespace, sets: dict[str, list[Subject]]) -> s
         parts.append(f"{len(sets['micrographs'])} images of {options.images.name}")
     if options.specimens is not None:
         count = sum(len(subjects) for name, subjects in sets.items() if name != "micrographs")
-        parts.append(f"{count} specimens at {options.electrons} electrons a sample")
+        stated = ", their noise stated" if options.state_noise else ""
+        parts.append(f"{count} specimens at {options.electrons} electrons a sample{stated}")
     return f"{' and '.join(parts)}, {100 * options.share:g} % of the samples withheld"
 
 

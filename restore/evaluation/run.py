@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+import msgspec
 import numpy as np
 import torch
 
@@ -26,7 +27,8 @@ from restore.generator.resident import Precision
 from restore.generator.restorer import GeneratorRestorer
 from restore.generator.weights import shipped
 from restore.loading import generator_ships, weights_file
-from restore.restorer import Restorer
+from restore.restorer import Restoration, Restorer
+from scancontrol.capabilities import DetectorChannel
 from scancontrol.errors import InvalidInput
 from scancontrol.paths import Archimedean, CoverageGoal, Crossed, Fermat, JitteredGrid, PathRecipe, ScanPath, expand
 from scancontrol.paths.recipe import AnyPattern
@@ -150,10 +152,14 @@ def evaluate(
         for coverage in coverages:
             paths = {shape: scan_path(pattern, coverage, shape) for shape in shapes}
             for restorer in restorers:
-                engine = Engine(restorer, device)
-                for path in paths.values():
-                    engine.register(path)
+                engines: dict[DetectorChannel | None, Engine] = {}
                 for name, subjects in sets.items():
+                    detector = subjects[0].detector
+                    if detector not in engines:
+                        engines[detector] = engine = Engine(restorer, device)
+                        for path in paths.values():
+                            engine.register(path, detector=detector)
+                    engine = engines[detector]
                     found = [_one(engine, paths[subject.pixels.shape], subject) for subject in subjects]
                     first = paths[subjects[0].pixels.shape].coverage
                     row = {
@@ -186,15 +192,34 @@ def _specimen_keys(subjects: Sequence[Subject], found: Sequence[_Scored]) -> dic
     }
 
 
+def _per_signal(found: Restoration, counts_per_signal: float) -> Restoration:
+    """A restoration of counts in the units of the truth."""
+
+    def scaled(error: float | None) -> float | None:
+        return None if error is None else error / counts_per_signal
+
+    made_by = found.made_by
+    return replace(
+        found,
+        estimate=found.estimate / counts_per_signal,
+        interval=None if found.interval is None else found.interval / counts_per_signal,
+        made_by=msgspec.structs.replace(
+            made_by, withheld_rmse=scaled(made_by.withheld_rmse), expected_rmse=scaled(made_by.expected_rmse)
+        ),
+    )
+
+
 def _one(engine: Engine, path: ScanPath, subject: Subject) -> _Scored:
     geometry = engine.path(path.path_id).geometry
     index = geometry.index.cpu().numpy()
     samples = subject.read(index)
+    counts = samples * np.float32(subject.counts_per_signal)
     if engine.device.type == "cuda":
         torch.cuda.synchronize()
     started = time.perf_counter()
-    found = engine.restore(samples, path.path_id)
+    found = engine.restore(counts, path.path_id)
     seconds = time.perf_counter() - started
+    found = _per_signal(found, subject.counts_per_signal)
     distance = geometry.distance.cpu().numpy()
     score = score_image(subject.name, subject.modality, subject.pixels, distance, found, seconds)
     estimate = found.estimate.numpy()

@@ -31,6 +31,7 @@ class Frames:
         size, draws, electrons_per_sample: of the specimens, see :func:`restore.evaluation.subjects.read_specimens`.
         images: folder of micrographs; None for none.
         limit: on their number; None for all.
+        noise_is_stated: whether restorers are told of the specimens' noise.
         skip_unreadable: whether a micrograph that cannot be used is left out, and not the end of it.
     """
 
@@ -41,6 +42,7 @@ class Frames:
     images: Path | None
     limit: int | None
     skip_unreadable: bool = False
+    noise_is_stated: bool = False
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,8 @@ def read_sets(frames: Frames) -> dict[str, list[Subject]]:
     shape = (frames.size, frames.size)
     sets: dict[str, list[Subject]] = {}
     if frames.specimens:
-        sets |= read_specimens(frames.specimens, shape, frames.draws, frames.electrons_per_sample)
+        drawn = (frames.draws, frames.electrons_per_sample)
+        sets |= read_specimens(frames.specimens, shape, *drawn, noise_is_stated=frames.noise_is_stated)
     if frames.images is not None:
         sets["micrographs"] = read_micrographs(frames.images, frames.limit, skip_unreadable=frames.skip_unreadable)
     return sets

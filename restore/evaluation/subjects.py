@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from scancontrol.capabilities import DetectorChannel
 from scancontrol.errors import InvalidInput
 from scancontrol.files import read_csv
 from scancontrol.micrographs import SUFFIXES, find_images, read_each
@@ -23,6 +24,7 @@ __all__ = ["SPECIMEN_KINDS", "STANDARD_SPECIMENS", "Subject", "read_micrographs"
 log = logging.getLogger(__name__)
 
 _MIN_SIDE = 64
+_COUNTING = DetectorChannel(name="counting", counts_per_electron=100.0, adc_bits=32)  # its rounding is no noise
 SPECIMEN_KINDS = tuple(KINDS)
 STANDARD_SPECIMENS = STANDARD
 
@@ -37,6 +39,7 @@ class Subject:
         pixels: the truth, float32 (rows, cols).
         specimen: what is known of it beside its pixels; None for a micrograph.
         electrons_per_sample: that a signal of 1 counts; None reads the pixels as they are.
+        noise_is_stated: whether the restorer is told of its detector, :attr:`detector`.
     """
 
     name: str
@@ -44,6 +47,19 @@ class Subject:
     pixels: NDArray[np.float32]
     specimen: Truth | None = None
     electrons_per_sample: float | None = None
+    noise_is_stated: bool = False
+
+    @property
+    def detector(self) -> DetectorChannel | None:
+        """What the restorer is told of the detector; None if nothing."""
+        return _COUNTING if self.noise_is_stated and self.electrons_per_sample is not None else None
+
+    @property
+    def counts_per_signal(self) -> float:
+        """What the restorer reads where the signal is 1."""
+        if self.detector is None or self.electrons_per_sample is None:
+            return 1.0
+        return self.detector.counts_per_electron * self.electrons_per_sample
 
     def read(self, index: NDArray[np.int64]) -> NDArray[np.float32]:
         """A reading at each flat pixel ``index`` (n,): the pixel's value, or electrons counted on it, ever the same."""
@@ -55,7 +71,12 @@ class Subject:
 
 
 def read_specimens(
-    names: Sequence[str], shape: tuple[int, int], draws: int, electrons_per_sample: float | None
+    names: Sequence[str],
+    shape: tuple[int, int],
+    draws: int,
+    electrons_per_sample: float | None,
+    *,
+    noise_is_stated: bool = False,
 ) -> dict[str, list[Subject]]:
     """``draws`` specimens of each name, which differ in their seed, by their name.
 
@@ -66,7 +87,10 @@ def read_specimens(
     for name in names:
         marks = [name] if "#" in name else [name, *(f"{name}#{seed}" for seed in range(1, draws))]
         truths = [(mark, named(mark, shape)) for mark in marks]
-        found[name] = [Subject(mark, truth.kind, truth.image, truth, electrons_per_sample) for mark, truth in truths]
+        found[name] = [
+            Subject(mark, truth.kind, truth.image, truth, electrons_per_sample, noise_is_stated)
+            for mark, truth in truths
+        ]
     return found
 
 
