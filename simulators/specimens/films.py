@@ -32,8 +32,8 @@ def amorphous(
     """An areal density (atoms/nm²) with the fluctuation of randomly placed atoms.
 
     Atoms that keep a distance of ``neighbour_nm`` fluctuate less than Poisson's law at long wavelengths: the power
-    falls towards S(0) = 0.15 below ``k = 1/(2·neighbour)``. The fluctuation is Gaussian: mean and spectrum are right for
-    what a probe sees, which is a sum over many cells; a single cell with fewer than an atom or two may lie below zero.
+    falls towards S(0) = 0.15 below ``k = 1/(2·neighbour)``. The fluctuation is Gaussian: mean and spectrum are right
+    for what a probe sees, a sum over many cells; a single cell with fewer than an atom or two may lie below zero.
     """
     grid = (density_per_nm2.shape[0], density_per_nm2.shape[1])
     cell = pitch_nm[0] * pitch_nm[1]
