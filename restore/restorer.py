@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -11,7 +12,7 @@ from torch import Tensor
 from restore.gridding import FrameGeometry
 from scancontrol.restoration import Provenance
 
-__all__ = ["STILL", "Before", "Movement", "Restoration", "Restorer", "trial_samples"]
+__all__ = ["STILL", "Before", "Movement", "OneByOne", "Restoration", "Restorer", "Stepwise", "trial_samples"]
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,66 @@ class Restorer(Protocol):
         ``before`` is what a restoration by this restorer of a frame before carried; it may be passed over.
         Without ``lattice`` none is used, if the restorer knows what that is.
         """
+
+
+@runtime_checkable
+class Stepwise(Protocol):
+    """A restorer that does in three steps what ``restore`` does, so that frames can be under way together.
+
+    Between the steps a frame is a value of the restorer's own.
+    """
+
+    def together(self, shape: tuple[int, int]) -> int:
+        """How many frames of a size are worth being launched at once."""
+
+    def begin(
+        self,
+        samples: Tensor,
+        geometry: FrameGeometry,
+        noise_variance: float | None = None,
+        before: Before | None = None,
+        lattice: bool = True,
+    ) -> Any:
+        """Get a frame ready, see :meth:`Restorer.restore`."""
+
+    def launch(self, begun: Sequence[Any]) -> Sequence[Any]:
+        """Tell the device to restore frames of one size; nothing waits for it."""
+
+    def finish(self, launched: Any) -> Restoration:
+        """One of those frames, once it is restored. Its images may still be being computed."""
+
+
+class OneByOne:
+    """A restorer that knows no steps, as one that does all in the middle one."""
+
+    def __init__(self, restorer: Restorer) -> None:
+        self._restorer = restorer
+
+    def together(self, shape: tuple[int, int]) -> int:
+        """One, of any size."""
+        del shape
+        return 1
+
+    def begin(
+        self,
+        samples: Tensor,
+        geometry: FrameGeometry,
+        noise_variance: float | None = None,
+        before: Before | None = None,
+        lattice: bool = True,
+    ) -> Any:
+        """What to ask; a restorer is only told of what there is."""
+        if before is not None or not lattice:
+            return samples, geometry, noise_variance, before, lattice
+        return (samples, geometry) if noise_variance is None else (samples, geometry, noise_variance)
+
+    def launch(self, begun: Sequence[Any]) -> Sequence[Restoration]:
+        """Restore them."""
+        return [self._restorer.restore(*asked) for asked in begun]
+
+    def finish(self, launched: Restoration) -> Restoration:
+        """It is there."""
+        return launched
 
 
 def trial_samples(geometry: FrameGeometry) -> Tensor:

@@ -147,11 +147,20 @@ class AtHeld(NamedTuple):
 
     @classmethod
     def of(cls, residual: Tensor, held: Withheld, widths: Tensor) -> AtHeld:
-        """Of residuals (k,) and the half-widths of every pixel (rows, cols), on their device."""
+        """Of residuals (k,) and the half-widths of every pixel (rows, cols), on their device, which is waited for."""
+        return cls.told(cls.asked(residual, held, widths).cpu())
+
+    @staticmethod
+    def asked(residual: Tensor, held: Withheld, widths: Tensor) -> Tensor:
+        """All of it in one tensor (2k + 1,) on the device, for :meth:`told` when it has come."""
         there, everywhere = widths.flatten()[held.pixel], widths.square().mean().sqrt()
-        told = torch.cat([residual.to(widths.dtype), there, everywhere[None]]).cpu()
-        count = len(residual)
-        return cls(told[:count], told[count:-1], float(told[-1]))
+        return torch.cat([residual.to(widths.dtype), there, everywhere[None]])
+
+    @classmethod
+    def told(cls, asked: Tensor) -> AtHeld:
+        """From what was :meth:`asked`, on the processor."""
+        count = len(asked) // 2
+        return cls(asked[:count], asked[count:-1], float(asked[-1]))
 
     @property
     def rms(self) -> float:

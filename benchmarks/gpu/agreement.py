@@ -99,6 +99,7 @@ def sizes(device: torch.device, sides: tuple[int, ...]) -> dict[str, Any]:
             given = [x[None, None] for x in (mean, weight, geometry.distance)]
             noise = torch.full((1,), torch.nan, device=device)
             with torch.inference_mode():
+                recorded.prepare(*given, noise)
                 expected = plain(*given, noise).frame.clone()
                 differ = float((recorded(*given, noise).frame - expected).abs().max())
             apart[f"{name}, {side}"] = max(differ, apart.get(f"{name}, {side}", 0.0))

@@ -43,7 +43,7 @@ def networks(device: torch.device, sides: tuple[int, ...], batches: tuple[int, .
     """The resident networks by size and batch: p50 and p99 of a batch, frames a second, memory, share of the peak."""
     rows, failed = [], []
     for name in ("lite", "live"):
-        network = Resident(load_weights(shipped(name), device).network)
+        network = Resident(load_weights(shipped(name), device).network, together=max(batches))
         for side in sides:
             for batch in batches:
                 try:
@@ -69,6 +69,7 @@ def _timed(network: Resident, side: int, batch: int, device: torch.device) -> di
     noise = torch.full((batch,), torch.nan, device=device)
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
+    network.prepare(*(x[:1] for x in (*given, noise)))
     network(*given, noise)
     times = _milliseconds(lambda: network(*given, noise), device)
     p50 = times[len(times) // 2]

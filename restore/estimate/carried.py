@@ -37,6 +37,23 @@ class Learnt:
     lattice: Tensor
     width: int
 
+    def of_one(self, at: int) -> Learnt:
+        """Of one frame of the batch, by itself."""
+
+        def one(values: Tensor) -> Tensor:
+            return values[at : at + 1].clone()
+
+        return Learnt(
+            one(self.spectrum),
+            one(self.power),
+            None if self.level is None else one(self.level),
+            one(self.noise),
+            one(self.effective),
+            one(self.clumping),
+            one(self.lattice),
+            self.width,
+        )
+
     def moved(self, by: Movement) -> Learnt:
         """The same of a specimen that has moved, in the units of the next frame."""
         height, device = self.spectrum.shape[-2], self.spectrum.device
@@ -62,6 +79,10 @@ class CarriedProcess:
 
     half: Learnt
     full: Learnt | None
+
+    def of_one(self, at: int) -> CarriedProcess:
+        """Of one frame of the batch, by itself."""
+        return CarriedProcess(self.half.of_one(at), None if self.full is None else self.full.of_one(at))
 
     def moved(self, by: Movement) -> CarriedProcess:
         """The same of a specimen that has moved."""

@@ -51,6 +51,11 @@ class Carried:
             moved = replace(self, correction=correction, log_scale=log_scale, since=by)
         return replace(moved, process=self.process.moved(by), frames=self.frames + 1, age=self.age + 1)
 
+    def of_one(self, at: int) -> Carried:
+        """Of one frame of a batch, by itself."""
+        process, correction, log_scale = self.process.of_one(at), self.correction[at], self.log_scale[at]
+        return replace(self, process=process, correction=correction[None].clone(), log_scale=log_scale[None].clone())
+
     @property
     def ends(self) -> bool:
         """Whether the next frame is to begin anew, and learn all of its samples' spectrum again."""

@@ -1,8 +1,7 @@
-"""A network as it stays on its device: in the precision that the device is fast in, and recorded if launches cost more.
+"""A network as it stays on its device: in the precision that the device is fast in, prepared for frame sizes.
 
-A GPU spends more time on being told of hundreds of small kernels than on computing them, so there the whole network is
-recorded once for each frame size, as a CUDA graph (https://docs.pytorch.org/docs/stable/notes/cuda.html#cuda-graphs),
-and replayed with new inputs in the same places.
+To prepare for a size is to measure the memory that a frame of it needs, to choose from that how many are restored at
+once, and, where launches cost more than computing, to record the network for each such number.
 """
 
 from __future__ import annotations
@@ -10,22 +9,22 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 from restore.generator.carried import Carried
 from restore.generator.ede2020 import Ede2020
 from restore.generator.generator import Estimate, Generator
 from restore.generator.planes import FULL_CHANNELS, HALF_CHANNELS
+from restore.generator.recorded import Accounting, Recorded
 from restore.generator.subnetworks import CONDITIONS
 from scancontrol.errors import InvalidInput
 from scancontrol.recent import Recent
 
-__all__ = ["PRECISIONS", "Precision", "Recorded", "Resident", "fast_precision", "measured_precision"]
+__all__ = ["PRECISIONS", "FrameMemory", "Precision", "Resident", "fast_precision", "measured_precision"]
 
 Precision = Literal["auto", "single", "bfloat16"]
 PRECISIONS: tuple[Precision, ...] = ("auto", "single", "bfloat16")
@@ -34,8 +33,10 @@ log = logging.getLogger(__name__)
 
 _TRIAL_SIDE = 512  # of the frame that precisions are timed on
 _TRIALS = 4
-_RECORDINGS = 4  # frame sizes that stay recorded
-_WARM_UPS = 3  # calls before recording, in which libraries choose their algorithms and allocate
+_SIZES = 8  # frame sizes that stay prepared
+_TOGETHER = (1, 2, 4, 8, 16)  # frames at once
+_TOGETHER_HERE = 1  # on a processor
+_PROCESSOR_BYTES = 2 << 30
 
 
 def fast_precision(device: torch.device, capabilities: dict[str, Any] | None = None) -> torch.dtype:
@@ -75,66 +76,40 @@ def measured_precision(network: Generator, clock: Callable[[], float] = time.per
     return min(times, key=times.__getitem__)
 
 
-class _Foreign(TorchDispatchMode):
-    """Keeps every tensor that operations read and that none of them made: weights, and constants of bounded caches."""
+@dataclass(frozen=True)
+class FrameMemory:
+    """What frames of one size (rows, cols) need beside the weights; a library's own scratch space is not counted.
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.tensors: dict[int, Tensor] = {}  # by where their values lie
-        self._made: dict[int, Tensor] = {}  # kept alive, so that no later tensor takes an earlier one's place
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        for tensor in _tensors((args, kwargs)):
-            place = tensor.untyped_storage().data_ptr()
-            if place not in self._made:
-                self.tensors[place] = tensor
-        found = func(*args, **(kwargs or {}))
-        for tensor in _tensors(found):
-            place = tensor.untyped_storage().data_ptr()
-            if place not in self.tensors:
-                self._made[place] = tensor
-        return found
-
-
-def _tensors(tree: Any) -> list[Tensor]:
-    return [leaf for leaf in tree_leaves(tree) if isinstance(leaf, Tensor)]
-
-
-class Recorded:
-    """A function of tensors of fixed shapes, with fixed places for them; on a GPU a graph that is replayed.
-
-    What a call returns lies in fixed places too, and is overwritten by the next. On a processor the function is
-    called on the fixed places, without a graph. A graph goes on reading the constants that it was recorded with, so
-    they are ``owned`` here, whatever becomes of the caches that they came from.
+    Attributes:
+        each: bytes that are alive at the most while one is restored, with what is handed in.
+        together: how many are restored at once, 1 and rising powers of 2.
+        kept: bytes of the fixed places of their recordings.
     """
 
-    def __init__(self, function: Callable[..., Estimate], *examples: Tensor) -> None:
-        self._function, self._inputs = function, tuple(example.clone() for example in examples)
-        self._graph: torch.cuda.CUDAGraph | None = None
-        function(*self._inputs)  # makes the constants, if they are not there yet
-        with _Foreign() as foreign:
-            function(*self._inputs)
-        self.owned = tuple(foreign.tensors.values())
-        if examples[0].device.type != "cuda":
-            return
-        device = examples[0].device
-        aside = torch.cuda.Stream(device)
-        aside.wait_stream(torch.cuda.current_stream(device))
-        with torch.cuda.stream(aside):  # recording wants everything allocated and chosen before, on another stream
-            for _ in range(_WARM_UPS):
-                function(*self._inputs)
-        torch.cuda.current_stream(device).wait_stream(aside)
-        self._graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self._graph):
-            self._outputs = function(*self._inputs)
+    rows: int
+    cols: int
+    each: int
+    together: tuple[int, ...]
+    kept: int = 0
 
-    def __call__(self, *inputs: Tensor) -> Estimate:
-        for own, given in zip(self._inputs, inputs, strict=True):
-            own.copy_(given)
-        if self._graph is None:
-            return self._function(*self._inputs)
-        self._graph.replay()
-        return self._outputs
+    @property
+    def most(self) -> int:
+        """Bytes while as many as may are restored at once."""
+        return self.each * self.together[-1] + self.kept
+
+    def __str__(self) -> str:
+        several = f"; {self.together[-1]} at once {self.most / 2**20:.0f} MiB" if self.together[-1] > 1 else ""
+        return f"a frame of {self.rows} × {self.cols} needs {self.each / 2**20:.0f} MiB{several}"
+
+
+@dataclass(frozen=True)
+class _Size:
+    memory: FrameMemory
+    recordings: dict[int, Recorded]
+
+
+def _memory_limit(device: torch.device) -> int:
+    return torch.cuda.mem_get_info(device)[0] // 2 if device.type == "cuda" else _PROCESSOR_BYTES
 
 
 class Resident:
@@ -145,33 +120,98 @@ class Resident:
     Args:
         precision: ``auto`` for :func:`measured_precision`, or which; the author's networks keep single precision.
         recorded: replay recordings; by default on GPUs.
+        together: how many frames are restored at once at most; by default what suits the device.
+        limit: bytes that frames and recordings may need; by default half of what is free on a GPU.
 
     Raises:
-        InvalidInput: no such precision.
+        InvalidInput: no such precision, or no frame at all at once.
     """
 
     def __init__(
-        self, network: Generator | Ede2020, precision: Precision = "auto", recorded: bool | None = None
+        self,
+        network: Generator | Ede2020,
+        precision: Precision = "auto",
+        recorded: bool | None = None,
+        together: int | None = None,
+        limit: int | None = None,
     ) -> None:
         if precision not in PRECISIONS:
             raise InvalidInput("precision", repr(precision), "is unknown", f"choose {', '.join(PRECISIONS)}")
-        self.network = network
         device = next(network.parameters()).device
+        most = (_TOGETHER[-1] if device.type == "cuda" else _TOGETHER_HERE) if together is None else together
+        if not 1 <= most <= _TOGETHER[-1]:
+            raise InvalidInput("together", most, f"is outside 1 to {_TOGETHER[-1]} frames", "give 1 for none together")
+        self.network = network
         self._recorded = device.type == "cuda" if recorded is None else recorded
-        self._recordings: Recent[torch.Size, Recorded] = Recent(_RECORDINGS)
+        # The author's networks subtract means over all that is in a batch, so a frame there would see the others.
+        self._together = tuple(n for n in _TOGETHER if n <= (most if isinstance(network, Generator) else 1))
+        self._limit = _memory_limit(device) if limit is None else limit
+        self._sizes: Recent[tuple[int, ...], _Size] = Recent(_SIZES)
+        self._pool = torch.cuda.graph_pool_handle() if self._recorded and device.type == "cuda" else None
         if isinstance(network, Generator):
             chosen = {"single": torch.float32, "bfloat16": torch.bfloat16}.get(precision)
             network.compute_in(chosen or measured_precision(network))
 
+    @torch.inference_mode()
+    def prepare(self, mean: Tensor, weight: Tensor, distance: Tensor, noise: Tensor) -> FrameMemory:
+        """Measure what a frame of this size needs, and record the network for each number of them that fits.
+
+        Sizes that were prepared the longest ago lose their recordings when all need more than the limit.
+
+        Args:
+            mean, weight, distance, noise: of one frame, see :meth:`restore.generator.generator.Generator.forward`.
+        """
+        known = self._sizes.get(tuple(mean.shape[-2:]))
+        if known is not None:
+            return known.memory
+        given = (mean, weight, distance, noise)
+        with Accounting() as accounting:
+            self.network(*given)
+        handed_in = sum(tensor.nbytes for tensor in given)
+        each = accounting.peak + handed_in
+        together = tuple(n for n in self._together if n == 1 or n * each <= self._limit)
+        recordings = {n: self._record(given, n) for n in reversed(together)} if self._recorded else {}
+        made = {n: recording for n, recording in recordings.items() if recording is not None}
+        if self._recorded:
+            together = tuple(n for n in together if n == 1 or n in made)
+        kept = sum(made) * (handed_in + 2 * mean.nbytes)  # frame and scale come out
+        memory = FrameMemory(mean.shape[-2], mean.shape[-1], each, together, kept)
+        self._sizes[memory.rows, memory.cols] = _Size(memory, made)
+        while len(self._sizes) > 1 and self.most_bytes > self._limit:
+            self._sizes.popitem(last=False)
+        log.info("%s", memory)
+        return memory
+
+    def _record(self, given: tuple[Tensor, ...], number: int) -> Recorded | None:
+        """For so many frames; None if the device has no memory for them."""
+        try:
+            return Recorded(self.network, *(x.repeat(number, *[1] * (x.dim() - 1)) for x in given), pool=self._pool)
+        except torch.OutOfMemoryError:
+            log.warning("%d frames of %d × %d at once want more memory than there is", number, *given[0].shape[-2:])
+            torch.cuda.empty_cache()
+            return None
+
+    @property
+    def most_bytes(self) -> int:
+        """What all sizes that are prepared need at the most: recordings share what is not their fixed places."""
+        known = [size.memory for size in self._sizes.values()]
+        return max((one.most - one.kept for one in known), default=0) + sum(one.kept for one in known)
+
+    def together(self, shape: tuple[int, int]) -> tuple[int, ...]:
+        """How many frames of a size may be handed in at once, rising; of one that is not prepared, one."""
+        return self._sizes[shape].memory.together if shape in self._sizes else (1,)
+
     def __call__(
         self, mean: Tensor, weight: Tensor, distance: Tensor, noise: Tensor, before: Carried | None = None
     ) -> Estimate:
-        """As :meth:`restore.generator.generator.Generator.forward`; with recordings, overwritten by the next call.
+        """As :meth:`restore.generator.generator.Generator.forward`; from a recording, overwritten by the next call.
 
-        Recordings are of frames that begin anew, so they carry nothing.
+        Nothing is recorded here, where the beam may be waiting: what is not prepared is computed without. Recordings
+        are of frames that begin anew, so they carry nothing.
         """
         given = (mean, weight, distance, noise)
-        if not self._recorded:
-            found: Estimate = self.network(*given) if before is None else self.network(*given, before)
-            return found
-        return self._recordings.made(mean.shape, lambda: Recorded(self.network, *given))(*given)._replace(carried=None)
+        if before is not None:
+            return self.network(*given, before)
+        size = self._sizes.get(tuple(mean.shape[-2:]))
+        recording = None if size is None else size.recordings.get(len(mean))
+        return self.network(*given) if recording is None else recording(*given)._replace(carried=None)

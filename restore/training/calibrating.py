@@ -22,7 +22,7 @@ from torch.nn import functional as F
 
 from restore.estimate.lattice.crystal import find_crystal
 from restore.generator.intervals import LEVEL, Calibration, CalibrationCounts, conformal_quantile
-from restore.generator.restorer import restored_with
+from restore.generator.running import restored_with
 from restore.generator.weights import Weights
 from restore.gridding import FrameGeometry
 from restore.training.images import ImageSet

@@ -55,4 +55,4 @@ def test_a_frame_waits_once_for_its_device_before_its_pictures_come() -> None:
     engine.restore(samples, path.path_id)
     with Reads() as reads:
         engine.restore(samples, path.path_id)
-    assert [name for name in reads.by if name not in BROUGHT_BACK | ONLY_ON_A_PROCESSOR] == ["of"]
+    assert [name for name in reads.by if name not in BROUGHT_BACK | ONLY_ON_A_PROCESSOR] == ["told"]

@@ -11,7 +11,7 @@ from restore.generator.ede2020 import Ede2020
 from restore.generator.generator import Generator
 from restore.generator.networks import EdeConfig
 from restore.generator.presets import PRESETS
-from restore.generator.resident import Recorded
+from restore.generator.recorded import Recorded
 from restore.generator.texture import noise_bands
 
 REALISTIC = msgspec.structs.replace(PRESETS["lite"], texture=True)

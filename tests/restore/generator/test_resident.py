@@ -9,7 +9,8 @@ import torch
 from training_tools import TINY
 
 from restore.generator.generator import Generator
-from restore.generator.resident import Recorded, Resident, fast_precision, measured_precision
+from restore.generator.recorded import Accounting, Recorded
+from restore.generator.resident import Resident, fast_precision, measured_precision
 from scancontrol.errors import InvalidInput
 
 CPU = torch.device("cpu")
@@ -101,12 +102,61 @@ def test_a_recording_says_what_the_network_says_of_frame_after_frame_and_keeps_t
         assert all(torch.equal(x, y) for x, y in zip(given, before, strict=True))
 
 
+@torch.inference_mode()
+def test_nothing_is_recorded_while_a_frame_waits_and_what_was_prepared_is_replayed() -> None:
+    network = _network()
+    resident = Resident(network, "single", recorded=True, together=2)
+    known, unknown = _partial(48, 64), _partial(64, 48)
+    resident.prepare(*known)
+    calls: list[int] = []
+    record = Recorded.__call__
+
+    def counted(self: Recorded, *given: torch.Tensor) -> object:
+        calls.append(len(given[0]))
+        return record(self, *given)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Recorded, "__call__", counted)
+        patch.setattr(Recorded, "__init__", lambda *_: pytest.fail("something was recorded"))
+        for given in (known, unknown, tuple(torch.cat((x, x)) for x in known)):
+            torch.testing.assert_close(resident(*given).frame, network(*given).frame)
+        resident.prepare(*known)
+    assert calls == [1, 2]
+
+
 @pytest.mark.slow
 @torch.inference_mode()
-def test_frames_of_many_sizes_take_turns_and_only_the_last_few_stay_recorded() -> None:
+def test_only_the_sizes_prepared_last_stay_recorded_within_the_memory_that_is_allowed() -> None:
     network = _network()
-    resident = Resident(network, "single", recorded=True)
-    for size in (48, 64, 80, 96, 112, 48, 64):
-        given = _partial(size, 64)
-        torch.testing.assert_close(resident(*given).frame, network(*given).frame)
-    assert [shape[2] for shape in resident._recordings] == [96, 112, 48, 64]
+    resident = Resident(network, "single", recorded=True, limit=1)
+    alone = [resident.prepare(*_partial(rows, 64)) for rows in (48, 64)]
+    assert list(resident._sizes) == [(64, 64)], "the newest stays in any case"
+    assert [memory.together for memory in alone] == [(1,), (1,)]
+    resident._limit = sum(memory.most for memory in alone)
+    resident.prepare(*_partial(48, 64))
+    assert list(resident._sizes) == [(64, 64), (48, 64)]
+    assert 0 < resident.most_bytes < resident._limit, "they share what is not their fixed places"
+
+
+@torch.inference_mode()
+def test_as_many_frames_are_taken_at_once_as_fit_and_the_memory_of_one_is_said() -> None:
+    network = _network()
+    one = Resident(network, "single", together=16).prepare(*_partial(64, 64))
+    assert one.together == (1, 2, 4, 8, 16)
+    assert Resident(network, "single", together=5).prepare(*_partial(64, 64)).together == (1, 2, 4)
+    few = Resident(network, "single", together=16, limit=int(4.5 * one.each))
+    assert few.prepare(*_partial(64, 64)).together == (1, 2, 4)
+    larger = Resident(network, "single", together=16).prepare(*_partial(128, 128))
+    assert one.each < larger.each < 4 * one.each
+    assert "128 × 128 needs" in str(larger)
+    with pytest.raises(InvalidInput, match="together = 0"):
+        Resident(network, "single", together=0)
+
+
+def test_what_was_let_go_is_not_counted_and_what_was_there_before_is_foreign() -> None:
+    weight = torch.ones(1000)
+    with Accounting() as accounting:
+        for _ in range(10):
+            _ = (weight * 2).sum()
+    assert accounting.peak == 4000 + 4
+    assert [tensor.data_ptr() for tensor in accounting.foreign] == [weight.data_ptr()]

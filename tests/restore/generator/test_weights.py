@@ -20,7 +20,8 @@ from restore.export import export
 from restore.generator.generator import Generator
 from restore.generator.intervals import COVERAGES, DISTANCES, Calibration, CalibrationCounts, conformal_quantile
 from restore.generator.presets import PRESETS
-from restore.generator.restorer import GeneratorRestorer, load, run_generator
+from restore.generator.restorer import GeneratorRestorer, load
+from restore.generator.running import run_generator
 from restore.generator.weights import Weights, load_weights, save_weights, shipped
 from restore.gridding import FrameGeometry
 from restore.training.calibrating import calibrate
