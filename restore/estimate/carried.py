@@ -22,8 +22,9 @@ class Learnt:
     """What one solver knows at the end of a frame. Tensors are of one batch, (batch, …), on a torus (height, width).
 
     Attributes:
-        spectrum: transform of its estimate, (batch, height, width // 2 + 1).
-        power: the process's power spectrum. level: what the samples' covariance said of it.
+        spectrum: transform of its estimate, divided by the number of cells, (batch, height, width // 2 + 1).
+        power: the process's power spectrum. level: what the samples' covariance said of each ring,
+            (batch, rings).
         noise, effective, clumping, lattice: see :class:`restore.estimate.solver.SpectralSolver`, (batch,).
         width: of the torus.
     """
@@ -61,7 +62,7 @@ class Learnt:
         right = torch.fft.rfftfreq(self.width, device=device) * by.x_px
         turn = torch.polar(torch.full_like(down, by.gain), -2 * torch.pi * down)[:, None]
         spectrum = self.spectrum * turn * torch.polar(torch.ones_like(right), -2 * torch.pi * right)
-        spectrum[..., 0, 0] += by.shift * (height * self.width) ** 0.5
+        spectrum[..., 0, 0] += by.shift
         squared = by.gain**2
         return replace(
             self,

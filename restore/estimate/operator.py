@@ -40,10 +40,15 @@ class _Energy:
     @staticmethod
     def energy(planes: Planes) -> Tensor:
         """Sum of the squares of readings, (batch,)."""
-        total = planes[0].square().flatten(1).sum(1)
+        total = _squares(planes[0])
         for plane in planes[1:]:
-            total = total + plane.square().flatten(1).sum(1)
+            total = total + _squares(plane)
         return total
+
+
+def _squares(plane: Tensor) -> Tensor:
+    flat = plane.flatten(1)
+    return torch.linalg.vecdot(flat, flat)
 
 
 class PixelReading(_Energy):
@@ -51,10 +56,17 @@ class PixelReading(_Energy):
 
     def __init__(self, count: Tensor, total: Tensor) -> None:
         self.count, self.total = count, total
+        self._mean: Tensor | None = None
+
+    def mean(self) -> Tensor:
+        """Mean of each cell's samples, 0 where there are none."""
+        if self._mean is None:
+            self._mean = self.total / self.count.clamp_min(1.0)
+        return self._mean
 
     def missed(self, field: Tensor) -> Planes:
         """See :class:`Reading`; exact where no cell has two samples."""
-        return [torch.addcmul(-self.total, field, self.count)]
+        return [torch.mul(field, self.count).sub_(self.total)]
 
     def transposed(self, planes: Planes) -> Tensor:
         """See :class:`Reading`."""
@@ -66,7 +78,7 @@ class PixelReading(_Energy):
 
 
 class HalfReading(_Energy):
-    """Samples at full-size pixels of a half-size field: masks and values (4, batch, h, w) as in ``pixel_unshuffle``.
+    """Samples at full-size pixels of a half-size field: masks and values (batch, 4, h, w) as in ``pixel_unshuffle``.
 
     On a processor four planes are read one after another, which its caches like; elsewhere one stack of them, for few
     kernels.
@@ -74,9 +86,9 @@ class HalfReading(_Energy):
 
     def __init__(self, masks: Tensor, values: Tensor) -> None:
         if masks.device.type == "cpu":
-            self.masks, self.values = list(masks), list(values)
+            self.masks, self.values = list(masks.unbind(1)), list(values.unbind(1))
         else:
-            self.masks, self.values = [masks.transpose(0, 1).contiguous()], [values.transpose(0, 1).contiguous()]
+            self.masks, self.values = [masks], [values]
 
     def missed(self, field: Tensor) -> Planes:
         """See :class:`Reading`."""

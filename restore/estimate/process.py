@@ -26,6 +26,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from restore.estimate.carried import CarriedProcess, Learnt
 from restore.estimate.interpolation import doubled
@@ -89,15 +90,13 @@ class SpectralProcess:
         rows, cols = mean.shape[-2:]
         h, w = rows // 2, cols // 2
         self._pixels = float(rows * cols) if area is None else area
-        self._touched = (weight[:, 0] > 0).float()
-        self._measured = mean[:, 0].float() * self._touched
         self._torus = Torus(h, w)
-        masks, values = (
-            torch.stack([self._torus.around(image[:, y::2, x::2]) for y in (0, 1) for x in (0, 1)])
-            for image in (self._touched, self._measured)
-        )
-        rough = PixelReading(masks.sum(0), values.sum(0))
-        self._solver = SpectralSolver(rough, HalfReading(masks, values), self._pixels / 4)
+        frames = weight.new_empty(2, *weight[:, 0].shape, dtype=torch.float32)
+        self._touched, self._measured = frames
+        self._touched.copy_(weight[:, 0] > 0)
+        torch.mul(mean[:, 0].float(), self._touched, out=self._measured)
+        phases = self._torus.around(F.pixel_unshuffle(frames, 2).flatten(0, 1)).unflatten(0, (2, -1, 4))
+        self._solver = SpectralSolver(PixelReading(*phases.sum(2)), HalfReading(*phases), self._pixels / 4)
         self._before: Learnt | None = None  # of the full size, from the frame before
         self._full: Learnt | None = None  # and from this one
 
@@ -139,7 +138,7 @@ class SpectralProcess:
 
     def _pushed(self) -> Tensor:
         rough = self._solver.rough
-        return push_pull((rough.total / rough.count.clamp_min(1.0))[:, None], rough.count[:, None])[:, 0]
+        return push_pull(rough.mean()[:, None], rough.count[:, None])[:, 0]
 
     @torch.no_grad()
     def again(self, frame: Tensor, iterations: int, full_iterations: Sequence[int] = ()) -> SpectralStart:
@@ -155,8 +154,7 @@ class SpectralProcess:
     def _told(self, fill: Tensor, before: Tensor, estimate: Tensor, full_iterations: Sequence[int]) -> SpectralStart:
         solver = self._solver
         solver.learn(estimate)
-        coverage = (solver.samples / self._pixels).log()[:, None]
-        statistics = torch.cat([coverage, solver.statistics(), solver.shape_statistics()], 1)
+        statistics = solver.statistics(self._pixels)
         before, estimate = (self._torus.inside(image)[:, None].contiguous() for image in (before, estimate))
         plain = doubled(estimate)
         full = self._at_full_size(plain, full_iterations)

@@ -1,8 +1,7 @@
-"""The torus that the spectral start computes on: its frequencies, their rings and sectors, its lags and its margins."""
+"""The torus that the spectral start computes on: its margins, and its lags."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
 
 import torch
@@ -11,12 +10,9 @@ from torch.nn import functional as F
 
 from restore.fills.variogram import fast_size
 
-__all__ = ["BINS", "MARGIN", "Sectors", "Torus", "frequencies", "lag_window", "sectors_of", "taper"]
+__all__ = ["MARGIN", "Torus", "lag_window", "lags", "taper"]
 
 MARGIN = 16  # half-size pixels between the frame and its periodic copies, on each side
-BINS = 64  # rings up to the Nyquist frequency
-_SECTORS = 12  # of half a turn, in which a ring's power is told apart
-_SECTOR_RINGS = 2  # a sector is averaged over so many rings to either side too
 
 
 class Torus:
@@ -46,58 +42,10 @@ class Torus:
 
 
 @lru_cache(maxsize=32)
-def frequencies(h: int, w: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Prior spectrum, multiplicity of each rfft bin, radial bin of each, and bin sizes, for an (h, w) torus."""
-    fy = torch.fft.fftfreq(h, device=device)[:, None]
-    fx = torch.fft.rfftfreq(w, device=device)[None]
-    radius2 = fy.square() + fx.square()
-    multiplicity = torch.full((1, w // 2 + 1), 2.0, device=device)
-    multiplicity[0, 0] = multiplicity[0, -1] = 1.0
-    multiplicity = multiplicity.expand(h, -1).contiguous()
-    prior = (radius2 + 64.0**-2).pow(-1.5)
-    prior = prior * (h * w) / (prior * multiplicity).sum()
-    bins = (radius2.sqrt() * 2 * BINS).long().clamp_max(int(BINS * 1.42))
-    sizes = torch.zeros(int(BINS * 1.42) + 1, device=device)
-    sizes.index_add_(0, bins.reshape(-1), multiplicity.reshape(-1))
-    return prior, multiplicity, bins, sizes.clamp_min(1.0)
-
-
-@dataclass(frozen=True)
-class Sectors:
-    """For each rfft bin the two nearest sectors of its ring and their weights, flat; coefficients in each sector."""
-
-    places: tuple[Tensor, Tensor]
-    weights: tuple[Tensor, Tensor]
-    counts: Tensor  # (1, rings, sectors)
-
-    def sums(self, values: Tensor) -> Tensor:
-        """Values (batch, bins) summed by ring and sector, over some rings to either side: (batch, rings, sectors)."""
-        return _sums(values, self.places, self.weights, self.counts.shape[1])
-
-    def at_bins(self, values: Tensor) -> Tensor:
-        """Values (batch, rings, sectors), interpolated between sectors, for every bin: (batch, bins)."""
-        flat = values.flatten(1)
-        return flat[:, self.places[0]] * self.weights[0] + flat[:, self.places[1]] * self.weights[1]
-
-
-def _sums(values: Tensor, places: tuple[Tensor, Tensor], weights: tuple[Tensor, Tensor], rings: int) -> Tensor:
-    found = values.new_zeros(len(values), rings * _SECTORS)
-    for place, weight in zip(places, weights, strict=True):
-        found.index_add_(1, place, values * weight)
-    padded = F.pad(found.unflatten(1, (rings, _SECTORS)), (0, 0, _SECTOR_RINGS, _SECTOR_RINGS))
-    return torch.stack([padded[:, n : n + rings] for n in range(2 * _SECTOR_RINGS + 1)]).sum(0)
-
-
-@lru_cache(maxsize=32)
-def sectors_of(h: int, w: int, device: torch.device) -> Sectors:
-    """The sectors of an (h, w) torus's rings."""
-    fy, fx = torch.fft.fftfreq(h, device=device)[:, None], torch.fft.rfftfreq(w, device=device)[None]
-    _, multiplicity, bins, sizes = frequencies(h, w, device)
-    at = (torch.atan2(fy.expand(bins.shape), fx.expand(bins.shape)) / torch.pi + 0.5) * _SECTORS - 0.5
-    below = at.floor()
-    lower, upper = ((bins * _SECTORS + (below.long() + n) % _SECTORS).flatten() for n in (0, 1))
-    places, weights = (lower, upper), ((1 - (at - below)).flatten(), (at - below).flatten())
-    return Sectors(places, weights, _sums(multiplicity.flatten()[None], places, weights, len(sizes)))
+def lags(h: int, w: int, device: torch.device) -> Tensor:
+    """Squared length in cells of each lag of an (h, w) torus, (h, w)."""
+    y, x = torch.fft.fftfreq(h, 1 / h, device=device)[:, None], torch.fft.fftfreq(w, 1 / w, device=device)
+    return y.square() + x.square()
 
 
 @lru_cache(maxsize=32)

@@ -25,7 +25,7 @@ def _field(size: int, moved: tuple[float, float] = (0.0, 0.0)) -> Tensor:
 
 def _learnt(field: Tensor) -> Learnt:
     one = torch.ones(1)
-    spectrum = torch.fft.rfft2(field, norm="ortho")
+    spectrum = torch.fft.rfft2(field, norm="forward")
     return Learnt(spectrum, spectrum.abs().square(), None, one, one, one, one, field.shape[-1])
 
 
@@ -38,7 +38,7 @@ def test_what_was_learnt_moves_by_any_fraction_of_a_pixel_and_into_other_units(b
 
     learnt = _learnt(wave(0, 0))
     moved = learnt.moved(Movement(*by, gain=2.0, shift=-0.5))
-    found = torch.fft.irfft2(moved.spectrum, s=(40, 48), norm="ortho")
+    found = torch.fft.irfft2(moved.spectrum, s=(40, 48), norm="forward")
     torch.testing.assert_close(found, 2 * wave(*by) - 0.5, atol=1e-4, rtol=0)
     torch.testing.assert_close(moved.power, 4 * learnt.power)
     torch.testing.assert_close(moved.noise, 4 * learnt.noise)

@@ -11,11 +11,11 @@ from restore.estimate.operator import HalfReading, PixelReading, Reading
 def _readings(kind: str) -> tuple[Reading, Reading]:
     """One with values read, and the same without."""
     torch.manual_seed(5)
-    masks = (torch.rand(4, 2, 24, 20, dtype=torch.float64) < 0.3).double()
+    masks = (torch.rand(2, 4, 24, 20, dtype=torch.float64) < 0.3).double()
     values = torch.randn_like(masks) * masks
     if kind == "half":
         return HalfReading(masks, values), HalfReading(masks, 0 * values)
-    return PixelReading(masks[0], values[0]), PixelReading(masks[0], 0 * values[0])
+    return PixelReading(masks[:, 0], values[:, 0]), PixelReading(masks[:, 0], 0 * values[:, 0])
 
 
 @pytest.mark.parametrize("kind", ["half", "pixel"])
