@@ -18,7 +18,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from restore.estimate.delay import Delay, DelayFinder
+from restore.estimate.delay import DelayFinder
+from restore.estimate.delay_over_frames import FramesDelay
+from restore.estimate.disagreement import Delay
 from restore.estimate.instrument import SpecimenReadings, specimen_readings
 from restore.estimate.misfit import MisfitWatch
 from restore.estimate.readings import BOUND, judge
@@ -36,6 +38,7 @@ __all__ = ["MEMORY_LIMIT", "Engine", "PreparedPath"]
 MEMORY_LIMIT = 64  # frames; their samples are kept
 _STREAMS_KEPT = 4
 _NOTICES = 8  # of a frame that are told
+_KNOWN_PX = 3.0  # a drift known no better is taken for none
 _Z90 = 1.645  # half-width of a normal distribution's 90 %, in standard deviations
 
 
@@ -48,6 +51,7 @@ class PreparedPath:
     beam_us: float
     method: str  # what restores frames of this path
     restore_ms: float  # what one frame took, warm
+    coil: CoilModel | None
     detector: DetectorChannel | None
     misfit: MisfitWatch
     _prefixes: Recent[int, FrameGeometry] = field(default_factory=lambda: Recent(16), compare=False, repr=False)
@@ -95,6 +99,7 @@ class Engine:
         self.memory = memory
         self._warm: dict[tuple[tuple[int, int], int], tuple[str, float]] = {}  # what restores, and how long it takes
         self._streams: Recent[tuple[str, float], Stream] = Recent(_STREAMS_KEPT)
+        self._delays: Recent[tuple[str, float, CoilModel | None], FramesDelay] = Recent(_STREAMS_KEPT)
         self._paths: Recent[str, PreparedPath] = Recent(paths_limit)
 
     def __contains__(self, path_id: str) -> bool:
@@ -118,7 +123,7 @@ class Engine:
         if alike not in self._warm:  # paths that differ in their seed or their angle are warm with the first of them
             self._warm[alike] = self._warm_up(geometry)
         watch = MisfitWatch(geometry)
-        prepared = PreparedPath(path, geometry, path.duration_us, *self._warm[alike], detector, watch)
+        prepared = PreparedPath(path, geometry, path.duration_us, *self._warm[alike], coil, detector, watch)
         self._paths[path.path_id] = prepared
         return prepared
 
@@ -148,6 +153,20 @@ class Engine:
                 judged = judge(samples, geometry)
                 finder.add(judged.values, judged.weights)
         return finder.found()
+
+    def delay_over(
+        self, paths: Sequence[ScanPath], coil: CoilModel | None, frames: Sequence[np.ndarray]
+    ) -> Delay | None:
+        """The delay that whole frames show together, each along its path; shorter ones are passed over."""
+        watch, known = FramesDelay(), dict[str, FrameGeometry]()
+        for number, (path, samples) in enumerate(zip(paths, frames, strict=True)):
+            if len(samples) == path.count:
+                if path.path_id not in known:
+                    known[path.path_id] = _placed(path, coil, torch.device("cpu"))
+                geometry = known[path.path_id]
+                judged = judge(samples, geometry)
+                watch.look(number, judged.values, judged.weights, geometry)
+        return watch.found
 
     @torch.inference_mode()
     def restore(
@@ -199,9 +218,11 @@ class Engine:
         values = judged.values.to(self.device)
         memory = self._memory_of(stream, prepared)
         if memory is None:
+            self._hear(stream, frame, readings, prepared)
             result = self._restored(values, geometry, noise_variance, None, lattice)
         else:
             recalled = memory.recall(frame, values, geometry, judged.centre, judged.scale, judged.excess)
+            self._hear(stream, frame, readings, prepared, recalled)
             bounded = recalled.values.clamp(-BOUND, BOUND)  # older ones as this frame's are
             result = self._restored(bounded, recalled.geometry, noise_variance, recalled.before, lattice)
             if complete:
@@ -231,6 +252,24 @@ class Engine:
         if noise_variance is not None:
             return self.restorer.restore(values, geometry, noise_variance)
         return self.restorer.restore(values, geometry)
+
+    def _hear(
+        self,
+        stream: str | None,
+        frame: int,
+        readings: SpecimenReadings,
+        prepared: PreparedPath,
+        recalled: Recalled | None = None,
+    ) -> None:
+        """Tell the path's watch what the frames of its stream say of the delay, with this one if it is whole."""
+        if stream is None or not self.model:
+            return
+        watch = self._delays.made((stream, prepared.path.fov_nm, prepared.coil), FramesDelay)
+        if len(readings.judged.values) == prepared.geometry.count:
+            drift = None if recalled is None else recalled.drift
+            moved_px = (0.0, 0.0) if drift is None or not drift.sd_px <= _KNOWN_PX else (drift.y_px, drift.x_px)
+            watch.look(frame, readings.judged.values, readings.judged.weights, prepared.geometry, moved_px)
+        prepared.misfit.hear(watch.found)
 
     def _memory_of(self, stream: str | None, prepared: PreparedPath) -> Stream | None:
         """What is remembered of a stream; another field of view begins anew."""

@@ -18,13 +18,14 @@ import torch
 
 from restore.both_ways import Later
 from restore.engine import Engine
+from restore.estimate.disagreement import Delay
 from restore.estimate.stream import Recalled
 from restore.gridding import MIN_SAMPLES
 from restore.loading import add_restorer_options, load_offline, pick_device
 from restore.process.memory import keep_freed_memory
 from scancontrol.capabilities import CoilModel, DetectorChannel
 from scancontrol.errors import InvalidInput, ScanControlError
-from scancontrol.paths import expand
+from scancontrol.paths import ScanPath, expand
 from scancontrol.processes import logs
 from scancontrol.processes.child import Shutdown, add_follow_stdin, report
 from scancontrol.recording import Recording
@@ -114,10 +115,14 @@ class _Readings:
     detector: DetectorChannel
     coil: CoilModel  # with the delays that the frames have shown
     say: Callable[..., None]
+    looked: bool = False  # at the first frames together, for a delay
 
     def registered(self, frame: int) -> str:
         """The frame's path, known to the engine."""
         recipe = self.recording.recipe(frame)
+        if not self.looked:
+            self.looked = True
+            self._find_delay_over_frames()
         if recipe.path_id not in self.engine:
             self._find_delay(recipe.path_id)
             self.engine.register(expand(recipe), self.coil, self.detector)
@@ -137,7 +142,19 @@ class _Readings:
         alike = [frame for frame in self.frames if self.recording.recipe(frame).path_id == path_id][:_LOOKED_AT]
         path = expand(self.recording.recipe(alike[0]))
         values = [self.recording.read_samples(frame).values[self.row] for frame in alike]
-        delay = self.engine.delay_of(path, self.coil, values)
+        self._correct(self.engine.delay_of(path, self.coil, values), path)
+
+    def _find_delay_over_frames(self) -> None:
+        """Add the delay that the first frames show together, where each has a path of its own."""
+        frames = self.frames[:_LOOKED_AT]
+        recipes = [self.recording.recipe(frame) for frame in frames]
+        if len({recipe.path_id for recipe in recipes}) == 1:
+            return
+        paths = [expand(recipe) for recipe in recipes]
+        values = [self.recording.read_samples(frame).values[self.row] for frame in frames]
+        self._correct(self.engine.delay_over(paths, self.coil, values), paths[0])
+
+    def _correct(self, delay: Delay | None, path: ScanPath) -> None:
         if delay is not None:
             delay_us = delay.samples * float(path.dwell_us.mean())
             self.say(notice=f"{delay.late}: corrected")

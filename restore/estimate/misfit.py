@@ -6,7 +6,8 @@ readings contradict each other in a way that only one cause has.
 
 from __future__ import annotations
 
-from restore.estimate.delay import Delay, DelayWatch
+from restore.estimate.delay import DelayWatch
+from restore.estimate.disagreement import Delay
 from restore.estimate.fading import FadingWatch
 from restore.estimate.readings import Judged
 from restore.gridding import FrameGeometry
@@ -22,12 +23,18 @@ class MisfitWatch:
     def __init__(self, geometry: FrameGeometry) -> None:
         self._delays, self._fading = DelayWatch(geometry), FadingWatch(geometry)
         self.delay: Delay | None = None
+        self._of_path: Delay | None = None
         self._fades = False
 
     def look(self, judged: Judged) -> None:
         """Take in one more whole frame."""
-        self.delay = self._delays.look(judged)
+        self._of_path = self._delays.look(judged)
         self._fades = self._fading.look(judged)
+        self.delay = self._of_path
+
+    def hear(self, over_frames: Delay | None) -> None:
+        """Take in what the stream's frames say of the delay together; what the path says by itself comes first."""
+        self.delay = self._of_path or over_frames
 
     def cause(self, judged: Judged, missed: float | None, noise_is_known: bool) -> str:
         """What this frame's readings most likely suffer from, in words; empty where all is explained.

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter1d
 
 from restore.engine import Engine
-from restore.estimate.delay import Delay
+from restore.estimate.disagreement import Delay
 from restore.evaluation.run import scan_path
 from restore.evaluation.scoring import score_image
 from restore.evaluation.subjects import Subject

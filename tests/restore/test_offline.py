@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from recording_tools import MICROSCOPE
@@ -15,7 +16,7 @@ from restore.estimate.stream import Recalled
 from restore.fills.restorer import FillRestorer
 from restore.offline import restore_frames
 from scancontrol.errors import InvalidInput
-from scancontrol.paths import CoverageGoal, JitteredGrid
+from scancontrol.paths import Archimedean, CoverageGoal, JitteredGrid
 from scancontrol.plan.plan import ScanPlan
 from scancontrol.plan.planned import PlannedScan
 from scancontrol.recording import Recording, record_plan
@@ -106,3 +107,25 @@ def test_of_a_long_recording_one_block_is_looked_ahead_at_a_time_each_in_a_strea
     assert most == 16 + 3, "a block and the memory after it"
     assert seen == sorted(seen), "by places that grow"
     assert seen[:2] == [(0, 0, 36), (0, 2, 34)], "which are as far apart as the frames, the last first"
+
+
+def test_spirals_of_either_sense_tell_a_delay_together_and_it_is_corrected_at_once(tmp_path: Path) -> None:
+    spiral = Archimedean(coverage=CoverageGoal(value=0.1), turn_deg="golden", mirrored="eighth")
+    planned = PlannedScan(msgspec.structs.replace(PLAN, patterns=(spiral,), frames=3), MICROSCOPE)
+    file = tmp_path / "late.hspy"
+    recording = record_plan(file, planned, keep_restorations=1)
+    for frame in range(3):
+        path = planned.path(frame)
+        values = map_coordinates(truth(0), path.positions.T * SIDE - 0.5, order=1, mode="nearest")
+        late = np.concatenate([values[:1].repeat(4), values[:-4]]).round().astype("<u2")
+        recording.begin_frame(frame, path)
+        recording.write_chunk(frame, 0, np.stack([late, late]), 0, 0, 0.0)
+        recording.end_frame(frame, "completed", exposed=path.count)
+    recording.close()
+    told: list[str] = []
+    engine = Engine(FillRestorer("harmonic"))
+    restore_frames(file, range(3), engine, say=lambda **what: told.append(str(what.get("notice", ""))))
+    found = [notice for notice in told if "after the beam" in notice]
+    assert len(found) == 1
+    assert found[0].endswith("corrected")
+    assert float(found[0].split()[2]) == pytest.approx(4, abs=0.3)

@@ -29,10 +29,18 @@ MAX_RAW_SAMPLES = 1 << 29
 Function = Callable[[Array], Array]
 
 
-def clipped(raw_count: int, radius_px: Function, turns: Function, canvas: Canvas, first_turn: float = 0.0) -> Layout:
+def clipped(
+    raw_count: int,
+    radius_px: Function,
+    turns: Function,
+    canvas: Canvas,
+    first_turn: float = 0.0,
+    backwards: bool = False,
+) -> Layout:
     """The layout of ``raw_count`` samples at ``radius_px(turns(i))``, less those outside the canvas.
 
-    ``turns`` is the angle in whole turns, counted from ``first_turn``. The radius has to grow with the index.
+    ``turns`` is the angle in whole turns, counted from ``first_turn``, from x towards y or ``backwards``. The radius has
+    to grow with the index.
     """
     if raw_count > MAX_RAW_SAMPLES:
         remedy = "widen the turns or the steps, or ask for less coverage"
@@ -43,7 +51,9 @@ def clipped(raw_count: int, radius_px: Function, turns: Function, canvas: Canvas
         """Fractions (n, 2) of the region inside it, and their indices after ``start``; None where all are inside."""
         turn = turns(np.arange(start, stop, dtype=np.float64))
         radius = radius_px(turn)
-        if first_turn:
+        if backwards:
+            turn = first_turn - turn
+        elif first_turn:
             turn = turn + first_turn
         kept = None
         if len(radius) and radius[-1] >= min(half_y, half_x) * (1 - 1e-9):

@@ -22,6 +22,7 @@ from scancontrol.paths.patterns.clipping import clipped
 __all__ = ["Archimedean", "Fermat"]
 
 _GOLDEN_DEG = 180 * (3 - math.sqrt(5))
+_EIGHTH, _FIRST_MIRRORED = 8, 1
 
 CENTRE_RATE = 1 / 8
 """Turns per sample near the centre where no microscope states less: eight samples draw the first turn."""
@@ -33,11 +34,16 @@ class _Spiral(Pattern, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ``step_px`` is the way between samples where the beam is fastest, ``turn_deg`` the angle at which they begin, from x
     towards y. Spirals that are turned against each other see what the others leave out: ``golden`` turns each frame's
     by the golden angle.
+
+    ``mirrored`` is one that turns the other way, from y towards x; ``eighth`` mirrors every eighth frame, the second
+    first. Spirals of one sense move what readings that come late saw all in the same way; one of the other sense moves
+    it against them, and tells how late they are.
     """
 
     step_px: float = 1.0
     extent: Literal["corners", "inscribed"] = "corners"
     turn_deg: float | Literal["golden"] | msgspec.UnsetType = msgspec.UNSET  # where not given, in no recipe and no id
+    mirrored: bool | Literal["eighth"] | msgspec.UnsetType = msgspec.UNSET
 
     @property
     def first_turn(self) -> float:
@@ -45,14 +51,23 @@ class _Spiral(Pattern, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return self.turn_deg / 360 % 1 if isinstance(self.turn_deg, float) else 0.0
 
     @property
+    def backwards(self) -> bool:
+        """Whether it turns from y towards x."""
+        return self.mirrored is True
+
+    @property
     def changes_per_frame(self) -> bool:
-        return self.turn_deg == "golden"
+        return self.turn_deg == "golden" or self.mirrored == "eighth"
 
     def for_frame(self, frame: int) -> Self:
         """Turned by the golden angle for each frame, if it is to be; no other angle fills the gaps as evenly."""
-        if self.turn_deg != "golden":
-            return self
-        return msgspec.structs.replace(self, turn_deg=round(frame * _GOLDEN_DEG % 360, 6))
+        found = self
+        if self.turn_deg == "golden":
+            found = msgspec.structs.replace(found, turn_deg=round(frame * _GOLDEN_DEG % 360, 6))
+        if self.mirrored == "eighth":
+            other = frame % _EIGHTH == _FIRST_MIRRORED
+            found = msgspec.structs.replace(found, mirrored=True if other else msgspec.UNSET)
+        return found
 
     def __post_init__(self) -> None:
         finite("step_px", self.step_px)
@@ -108,12 +123,19 @@ class Archimedean(_Spiral, frozen=True, kw_only=True, tag="archimedean"):
             rate = self.step_px / (2 * math.pi * self.radius_px(canvas))  # turns per sample
             count = math.ceil(end / rate)
             return clipped(
-                max(1, count), lambda turns: spacing * turns, lambda index: index * rate, canvas, self.first_turn
+                max(1, count),
+                lambda turns: spacing * turns,
+                lambda index: index * rate,
+                canvas,
+                self.first_turn,
+                self.backwards,
             )
         cap = min(self.max_turns_per_sample or CENTRE_RATE, CENTRE_RATE)
         law = _LinearSpeed(2 * math.pi * self.step_px / spacing, 2 * math.pi * cap)
         count = math.ceil(law.index(2 * math.pi * end))
-        return clipped(max(1, count), lambda turns: spacing * turns, law.turns, canvas, self.first_turn)
+        return clipped(
+            max(1, count), lambda turns: spacing * turns, law.turns, canvas, self.first_turn, self.backwards
+        )
 
 
 class _LinearSpeed:
@@ -197,4 +219,5 @@ class Fermat(_Spiral, frozen=True, kw_only=True, tag="fermat"):
             lambda index: index * rate,
             canvas,
             self.first_turn,
+            self.backwards,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import msgspec
 import numpy as np
@@ -30,6 +31,32 @@ def test_a_turned_spiral_is_the_same_curve_turned_about_the_middle(straight: Arc
     turned = expand(recipe(msgspec.structs.replace(straight, turn_deg=90.0))).positions - 0.5
     quarter = np.stack((base[:, 1], -base[:, 0]), 1)  # from x towards y
     assert np.abs(turned - quarter).max() < 1e-9
+
+
+@pytest.mark.parametrize(
+    "straight", [Archimedean(turn_spacing_px=9.0, turn_deg=40.0), Fermat(turns=8.0)], ids=["archimedean", "fermat"]
+)
+@pytest.mark.parametrize("extent", ["inscribed", "corners"])
+def test_a_mirrored_spiral_turns_the_other_way_from_the_same_angle(
+    straight: Archimedean | Fermat, extent: Literal["inscribed", "corners"]
+) -> None:
+    straight = msgspec.structs.replace(straight, extent=extent)
+    forth = expand(recipe(straight)).positions - 0.5
+    back = expand(recipe(msgspec.structs.replace(straight, mirrored=True))).positions - 0.5
+    angle = math.radians(straight.turn_deg if isinstance(straight.turn_deg, float) else 0.0)
+    if extent == "corners":  # what is left out is another part of each turn
+        forth, back = (each[: int(np.flatnonzero(np.hypot(*each.T) > 0.499)[0])] for each in (forth, back))
+    along, aside = np.array([math.sin(angle), math.cos(angle)]), np.array([math.cos(angle), -math.sin(angle)])
+    assert np.abs(back @ along - forth @ along).max() < 1e-9
+    assert np.abs(back @ aside + forth @ aside).max() < 1e-9
+
+
+def test_every_eighth_frame_is_mirrored_from_the_second_on() -> None:
+    pattern = Archimedean(turn_spacing_px=9.0, turn_deg="golden", mirrored="eighth")
+    assert pattern.changes_per_frame
+    mirrored = [frame for frame in range(24) if pattern.for_frame(frame).mirrored is True]
+    assert mirrored == [1, 9, 17]
+    assert b"mirrored" not in msgspec.json.encode(pattern.for_frame(2))
 
 
 def test_a_spiral_that_is_not_turned_keeps_its_id() -> None:

@@ -7,7 +7,8 @@ import pytest
 import torch
 from scipy.ndimage import gaussian_filter
 
-from restore.estimate.delay import Delay, DelayFinder
+from restore.estimate.delay import DelayFinder
+from restore.estimate.disagreement import Delay
 from restore.gridding import FrameGeometry
 from scancontrol.paths import Archimedean, CoverageGoal, Crossed, JitteredGrid, PathRecipe, expand
 

@@ -1,0 +1,108 @@
+"""How long after the beam the readings come, told by frames of one field that ran over it in different directions.
+
+A spiral does not cross itself, and readings that come late swirl all that it sees about its middle. Spirals of the same
+sense see the same swirl, however they are turned; one of the other sense swirls the other way, and wherever the two
+meet they say by how much. So do frames of a specimen that drifts, a little, and grids that are drawn anew.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from scipy.spatial import cKDTree
+from torch import Tensor
+
+from restore.estimate.disagreement import PIECES, Delay, Disagreement, Pairs
+from restore.estimate.neighbours import in_field, places_px
+from restore.gridding import FrameGeometry
+
+__all__ = ["FramesDelay"]
+
+_FRAMES = 8  # that are looked at together
+_CLOSE_PX = 0.5
+_MEETING_PX = 1.5
+_ACROSS = 0.5  # between the ways in which two samples' beams went, from 0 to 2: alike, they are late alike
+_PAIRS = 12288  # of two frames, the closest
+_FEWEST = 48
+_DIRECTIONS = 6  # by which pieces are told apart: what a drift that is not known moves, it moves all ways
+
+
+@dataclass(frozen=True)
+class _Frame:
+    values: Tensor
+    weights: Tensor
+    places: np.ndarray  # where they are in the newest frame, (n, 2) px
+    ways: np.ndarray  # unit vectors along the path, (n, 2)
+    inside: np.ndarray  # indices of those in the field
+    geometry: FrameGeometry
+
+
+class FramesDelay:
+    """Adds up how much each new frame of a stream disagrees with the seven before it, at each delay."""
+
+    def __init__(self) -> None:
+        self._kept: list[_Frame] = []
+        self._disagreement = Disagreement()
+        self._frames, self._newest = 0, -1
+        self.found: Delay | None = None
+
+    def look(
+        self,
+        number: int,
+        values: Tensor,
+        weights: Tensor,
+        geometry: FrameGeometry,
+        moved_px: tuple[float, float] = (0.0, 0.0),
+    ) -> Delay | None:
+        """What is known of the delay after one more whole frame; after the first eight, every eighth is looked at.
+
+        Args:
+            number: of the frame; one that is not newer than the newest is passed over.
+            values, weights: judged, of its samples, (n,).
+            geometry: of its path.
+            moved_px: how far the specimen has moved since the last frame, (y, x).
+        """
+        if number <= self._newest:
+            return self.found
+        self._newest = number
+        places = places_px(geometry).numpy()
+        step = np.gradient(places, axis=0)
+        ways = step / np.maximum(np.hypot(*step.T), 1e-9)[:, None]
+        inside = in_field(geometry).numpy().nonzero()[0]
+        frame = _Frame(values.cpu(), weights.cpu(), places, ways, inside, geometry)
+        if moved_px != (0.0, 0.0):
+            self._kept = [replace(kept, places=kept.places + np.asarray(moved_px)) for kept in self._kept]
+        if self._frames < _FRAMES or self._frames % _FRAMES == 0:
+            self._compare(frame)
+        self._kept = [*self._kept, frame][-(_FRAMES - 1) :]
+        self._frames += 1
+        return self.found
+
+    def _compare(self, frame: _Frame) -> None:
+        self._disagreement.forget()
+        for other in self._kept:
+            if other.geometry is frame.geometry:
+                continue  # along the same path all readings are late alike
+            pairs = _meetings(frame, other)
+            if len(pairs.one) >= _FEWEST:
+                self._disagreement.add(pairs, (frame.values, frame.weights), (other.values, other.weights))
+        self.found = self._disagreement.found()
+
+
+def _meetings(one: _Frame, other: _Frame) -> Pairs:
+    """Samples of a frame, and of another that ran another way past nearly the same place."""
+    tree = cKDTree(other.places[other.inside])
+    distance_px, found = tree.query(one.places[one.inside], distance_upper_bound=_MEETING_PX)
+    met = np.isfinite(distance_px)
+    first, second, distance_px = one.inside[met], other.inside[found[met]], distance_px[met]
+    across = np.hypot(*(one.ways[first] - other.ways[second]).T) > _ACROSS
+    closest = np.flatnonzero(across)[np.argsort(distance_px[across], kind="stable")[:_PAIRS]]
+    first = torch.from_numpy(first[closest])
+    say = torch.from_numpy(1 / (distance_px[closest] + _CLOSE_PX) ** 2)
+    way = one.ways[first.numpy()]
+    direction = np.floor((np.arctan2(way[:, 0], way[:, 1]) / (2 * np.pi) + 0.5) * _DIRECTIONS).clip(0, _DIRECTIONS - 1)
+    times = PIECES // _DIRECTIONS
+    piece = first * times // len(one.values) + times * torch.from_numpy(direction.astype(np.int64))
+    return Pairs(first, torch.from_numpy(second[closest]), say, piece)
