@@ -39,8 +39,8 @@ def clipped(
 ) -> Layout:
     """The layout of ``raw_count`` samples at ``radius_px(turns(i))``, less those outside the canvas.
 
-    ``turns`` is the angle in whole turns, counted from ``first_turn``, from x towards y or ``backwards``. The radius has
-    to grow with the index.
+    ``turns`` is the angle in whole turns, counted from ``first_turn``, from x towards y or ``backwards``. The radius
+    has to grow with the index.
     """
     if raw_count > MAX_RAW_SAMPLES:
         remedy = "widen the turns or the steps, or ask for less coverage"
