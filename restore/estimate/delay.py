@@ -2,7 +2,7 @@
 
 Turns of a spiral and lines of a grid that are driven in opposite directions, and strokes that cross, see one place at
 different times. Readings that come late move what one stretch saw along it, and its neighbour's the other way, so they
-agree best when read as late as they are. Where all lines run one way the whole picture is shifted, and nothing can tell.
+agree best when read as late as they are. Where all lines run one way the whole picture is shifted, and nothing tells.
 """
 
 from __future__ import annotations

@@ -44,7 +44,7 @@ class Delay:
 
 @dataclass(frozen=True)
 class Pairs:
-    """Samples ``one`` and ``other`` (p,) of nearly one place, what each pair has to ``say``, and its ``piece``, 0 to 23."""
+    """Samples ``one`` and ``other`` (p,) of nearly one place: what each pair has to ``say``, and its ``piece``."""
 
     one: Tensor
     other: Tensor
@@ -81,9 +81,7 @@ class Disagreement:
     def found(self) -> Delay | None:
         """The delay, if it is surely one and known well enough to tell."""
         drawn = torch.randint(PIECES, (_DRAWS, PIECES), generator=torch.Generator().manual_seed(0))
-        shares = torch.cat(
-            [torch.ones(1, PIECES), torch.nn.functional.one_hot(drawn, PIECES).sum(1).float()]
-        ).double()
+        shares = torch.cat([torch.ones(1, PIECES), torch.nn.functional.one_hot(drawn, PIECES).sum(1).float()]).double()
         squares, pairs = self._sums @ shares.T
         if not bool((pairs > 0).all()):
             return None

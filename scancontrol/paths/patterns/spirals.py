@@ -133,9 +133,7 @@ class Archimedean(_Spiral, frozen=True, kw_only=True, tag="archimedean"):
         cap = min(self.max_turns_per_sample or CENTRE_RATE, CENTRE_RATE)
         law = _LinearSpeed(2 * math.pi * self.step_px / spacing, 2 * math.pi * cap)
         count = math.ceil(law.index(2 * math.pi * end))
-        return clipped(
-            max(1, count), lambda turns: spacing * turns, law.turns, canvas, self.first_turn, self.backwards
-        )
+        return clipped(max(1, count), lambda turns: spacing * turns, law.turns, canvas, self.first_turn, self.backwards)
 
 
 class _LinearSpeed:
