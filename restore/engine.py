@@ -3,7 +3,8 @@
 ``Engine`` is what the restorer's process and every script call. It keeps one geometry per path on its device,
 warms up whatever restores on it, and withholds a few samples of every frame, so that each restoration carries an
 error that was measured. What restores is a ``Restorer``: a classical fill here, the generator through the same
-protocol.
+protocol. :meth:`Engine.restore` does one frame; its three steps can be called one by one, so that the next frame is
+got ready while one is computed, and several are computed at once.
 """
 
 from __future__ import annotations
@@ -11,35 +12,34 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass, field, replace
+from typing import Any
 
-import msgspec
 import numpy as np
 import torch
-from torch import Tensor
 
 from restore.estimate.delay import DelayFinder
 from restore.estimate.delay_over_frames import FramesDelay
 from restore.estimate.disagreement import Delay
+from restore.estimate.homeward import Homeward
 from restore.estimate.instrument import SpecimenReadings, specimen_readings
 from restore.estimate.misfit import MisfitWatch
 from restore.estimate.readings import BOUND, judge
 from restore.estimate.stream import Recalled, Stream
-from restore.fills.push_pull import push_pull
+from restore.feeding import Moment, feeder_of
 from restore.gridding import MIN_SAMPLES, FrameGeometry
-from restore.restorer import Before, Restoration, Restorer, trial_samples
+from restore.restorer import OneByOne, Restoration, Restorer, Stepwise, trial_samples
 from scancontrol.capabilities import CoilModel, DetectorChannel
 from scancontrol.errors import InvalidInput
 from scancontrol.paths import ScanPath, achieved_positions
 from scancontrol.recent import Recent
 
-__all__ = ["MEMORY_LIMIT", "Engine", "PreparedPath"]
+__all__ = ["MEMORY_LIMIT", "Begun", "Engine", "Launched", "PreparedPath"]
 
 MEMORY_LIMIT = 64  # frames; their samples are kept
 _STREAMS_KEPT = 4
-_NOTICES = 8  # of a frame that are told
 _KNOWN_PX = 3.0  # a drift known no better is taken for none
-_Z90 = 1.645  # half-width of a normal distribution's 90 %, in standard deviations
 
 
 @dataclass(frozen=True)
@@ -56,17 +56,42 @@ class PreparedPath:
     misfit: MisfitWatch
     _prefixes: Recent[int, FrameGeometry] = field(default_factory=lambda: Recent(16), compare=False, repr=False)
 
-    def first(self, count: int, restorer: Restorer) -> FrameGeometry:
-        """The geometry of the first ``count`` samples, prepared; the few last asked for are kept."""
+    def first(self, count: int) -> FrameGeometry:
+        """The geometry of the first ``count`` samples; the few last asked for are kept."""
         if count == self.geometry.count:
             return self.geometry
+        return self._prefixes.made(count, lambda: self.geometry.prefix(count))
 
-        def prepared() -> FrameGeometry:
-            prefix = self.geometry.prefix(count)
-            restorer.prepare(prefix, self.beam_us)
-            return prefix
 
-        return self._prefixes.made(count, prepared)
+@dataclass(frozen=True)
+class Begun:
+    """A frame that is ready to be restored.
+
+    Attributes:
+        misfit: what its path's frames do not explain. readings: what is believed of its samples.
+        step: what the restorer made of it. entered: when that is there.
+        memory, recalled: of its stream, if it has one; ``complete`` frames are remembered.
+        reverse, lattice: see :meth:`Engine.restore`.
+    """
+
+    misfit: MisfitWatch
+    readings: SpecimenReadings
+    step: Any
+    entered: Moment
+    memory: Stream | None
+    recalled: Recalled | None
+    complete: bool
+    reverse: Recalled | None
+    lattice: bool
+
+
+@dataclass(frozen=True)
+class Launched:
+    """A frame that the device was told to restore, and when that is done."""
+
+    frame: Begun
+    step: Any
+    computed: Moment
 
 
 class Engine:
@@ -94,8 +119,10 @@ class Engine:
         if not 1 <= memory <= MEMORY_LIMIT:
             raise InvalidInput("memory", memory, f"is outside 1 to {MEMORY_LIMIT} frames", "give 1 for none")
         self.restorer = restorer
+        self._steps = restorer if isinstance(restorer, Stepwise) else OneByOne(restorer)
         self.model = model
         self.device = torch.device(device)
+        self.feeder = feeder_of(self.device)
         self.memory = memory
         self._warm: dict[tuple[tuple[int, int], int], tuple[str, float]] = {}  # what restores, and how long it takes
         self._streams: Recent[tuple[str, float], Stream] = Recent(_STREAMS_KEPT)
@@ -125,6 +152,7 @@ class Engine:
         watch = MisfitWatch(geometry)
         prepared = PreparedPath(path, geometry, path.duration_us, *self._warm[alike], coil, detector, watch)
         self._paths[path.path_id] = prepared
+        self.feeder.now().wait()  # frames are got ready on a stream of their own
         return prepared
 
     def _warm_up(self, geometry: FrameGeometry) -> tuple[str, float]:
@@ -168,7 +196,6 @@ class Engine:
                 watch.look(number, judged.values, judged.weights, geometry)
         return watch.found
 
-    @torch.inference_mode()
     def restore(
         self,
         samples: np.ndarray,
@@ -199,6 +226,28 @@ class Engine:
             InvalidInput: unknown path, too many or fewer than ``MIN_SAMPLES`` samples, or as few that are believed;
                 complex samples.
         """
+        begun = self.begin(
+            samples, path_id, sound, stream=stream, frame=frame, complete=complete, lattice=lattice, reverse=reverse
+        )
+        return self.finish(self.launch([begun])[0])
+
+    @torch.inference_mode()
+    def begin(
+        self,
+        samples: np.ndarray,
+        path_id: str,
+        sound: np.ndarray | None = None,
+        *,
+        stream: str | None = None,
+        frame: int = 0,
+        complete: bool = True,
+        lattice: bool = True,
+        reverse: Recalled | None = None,
+    ) -> Begun:
+        """Judge a frame's samples and bring them to the device, see :meth:`restore`.
+
+        A frame of a stream that is remembered begins when the one before it is finished.
+        """
         prepared = self.path(path_id)
         count = len(samples)
         if not MIN_SAMPLES <= count <= prepared.geometry.count:
@@ -209,49 +258,72 @@ class Engine:
                 "send the first samples of the registered path",
             )
         given = samples if sound is None else np.where(sound, samples, np.nan)
-        readings = specimen_readings(
-            given, prepared.first(count, self.restorer), prepared.path, prepared.detector, self.model
-        )
-        judged, geometry, noise_variance = readings.judged, readings.geometry, readings.noise_variance
-        if self.model and count == prepared.geometry.count:
-            prepared.misfit.look(judged)
-        values = judged.values.to(self.device)
-        memory = self._memory_of(stream, prepared)
-        if memory is None:
-            self._hear(stream, frame, readings, prepared)
-            result = self._restored(values, geometry, noise_variance, None, lattice)
-        else:
-            recalled = memory.recall(frame, values, geometry, judged.centre, judged.scale, judged.excess)
-            self._hear(stream, frame, readings, prepared, recalled)
-            bounded = recalled.values.clamp(-BOUND, BOUND)  # older ones as this frame's are
-            result = self._restored(bounded, recalled.geometry, noise_variance, recalled.before, lattice)
-            if complete:
+        with self.feeder.entering():
+            readings = specimen_readings(given, prepared.first(count), prepared.path, prepared.detector, self.model)
+            judged, geometry, noise_variance = readings.judged, readings.geometry, readings.noise_variance
+            if self.model and count == prepared.geometry.count:
+                prepared.misfit.look(judged)
+            values = self.feeder.send(judged.values)
+            memory, recalled = self._memory_of(stream, prepared), None
+            if memory is None:
+                self._hear(stream, frame, readings, prepared)
+                step = self._steps.begin(values, geometry, noise_variance, None, lattice)
+            else:
+                recalled = memory.recall(frame, values, geometry, judged.centre, judged.scale, judged.excess)
+                self._hear(stream, frame, readings, prepared, recalled)
+                bounded = recalled.values.clamp(-BOUND, BOUND)  # older ones as this frame's are
+                step = self._steps.begin(bounded, recalled.geometry, noise_variance, recalled.before, lattice)
+            entered = self.feeder.now()
+        misfit = copy(prepared.misfit)  # as it stands with this frame, whatever is begun before this one is told
+        return Begun(misfit, readings, step, entered, memory, recalled, complete, reverse, lattice)
+
+    @torch.inference_mode()
+    def launch(self, begun: Sequence[Begun]) -> list[Launched]:
+        """Let the device restore frames of one size, at most :meth:`together` of them; nothing waits for it."""
+        for frame in begun:
+            self.feeder.after(frame.entered)
+        steps = self._steps.launch([frame.step for frame in begun])
+        computed = self.feeder.now()
+        return [Launched(frame, step, computed) for frame, step in zip(begun, steps, strict=True)]
+
+    @torch.inference_mode()
+    def finish(self, launched: Launched) -> Restoration:
+        """Bring a frame back when it is restored, see :meth:`restore`."""
+        frame = launched.frame
+        memory, recalled, reverse = frame.memory, frame.recalled, frame.reverse
+        with self.feeder.leaving(launched.computed):
+            result = self._steps.finish(launched.step)
+            if memory is not None and recalled is not None and frame.complete:
                 memory.keep(recalled, result)
+        if recalled is not None:
             if reverse is not None and reverse.older is not None:
-                recalled = recalled.and_later(reverse, geometry)
+                recalled = recalled.and_later(reverse, frame.readings.geometry)
                 bounded = recalled.values.clamp(-BOUND, BOUND)
-                result = self._restored(bounded, recalled.geometry, noise_variance, None, lattice)
+                noise_variance = frame.readings.noise_variance
+                step = self._steps.begin(bounded, recalled.geometry, noise_variance, None, frame.lattice)
+                result = self._steps.finish(self._steps.launch([step])[0])
             result = replace(result, made_by=recalled.told_in(result.made_by))
-        return _in_sample_units(result, readings, prepared.misfit)
+        with self.feeder.leaving(self.feeder.now() if reverse is not None else launched.computed):
+            home = Homeward.of(result, frame.readings)
+        return home.told(frame.misfit)
+
+    @property
+    def room(self) -> int:
+        """Frames that are worth having in hand at a time."""
+        return self._steps.most * self.feeder.under_way
+
+    def together(self, path_id: str) -> int:
+        """How many frames of a path's size are launched at once at most."""
+        return self._steps.together(self.path(path_id).geometry.shape)
+
+    def remembers(self, stream: str | None) -> bool:
+        """Whether a stream's frames are restored with those before them, and so one after the other."""
+        return stream is not None and self.memory > 1
 
     def recalled(self, stream: str, path_id: str) -> Recalled | None:
         """What the newest complete frame of a stream, along a registered path, was restored from."""
         memory = self._memory_of(stream, self.path(path_id))
         return None if memory is None else memory.last
-
-    def _restored(
-        self,
-        values: Tensor,
-        geometry: FrameGeometry,
-        noise_variance: float | None,
-        before: Before | None,
-        lattice: bool,
-    ) -> Restoration:
-        if before is not None or not lattice:
-            return self.restorer.restore(values, geometry, noise_variance, before, lattice)
-        if noise_variance is not None:
-            return self.restorer.restore(values, geometry, noise_variance)
-        return self.restorer.restore(values, geometry)
 
     def _hear(
         self,
@@ -283,43 +355,3 @@ def _placed(path: ScanPath, coil: CoilModel | None, device: torch.device) -> Fra
     if coil is not None and (coil.time_constant_us != 0 or coil.delay_us != 0):
         achieved = achieved_positions(path, coil)
     return FrameGeometry.from_path(path, device, achieved)
-
-
-def _in_sample_units(result: Restoration, readings: SpecimenReadings, misfit: MisfitWatch) -> Restoration:
-    """A restoration of judged readings with what was cut off of them, on the processor, in the units of the samples."""
-    judged, geometry = readings.judged, readings.geometry
-    estimate, interval = result.estimate.float(), result.interval
-    if judged.excess is not None:
-        cut, weight = geometry.grid(judged.excess.to(estimate.device))
-        beyond = push_pull(cut[None, None], weight[None, None])[0, 0]
-        estimate = estimate + beyond
-        interval = None if interval is None else interval + beyond.abs()
-    if readings.doubt and interval is not None:
-        interval = (interval.square() + (_Z90 * readings.doubt) ** 2).sqrt()
-    delay = misfit.delay
-    precise, made_by = judged.estimate_dtype, result.made_by
-    cause = misfit.cause(judged, made_by.missed, readings.noise_variance is not None)
-    expected = made_by.expected_rmse
-    if expected is not None:
-        expected = math.hypot(expected, readings.doubt)
-
-    def scaled(error: float | None) -> float | None:
-        return None if error is None else error * judged.scale
-
-    return Restoration(
-        (estimate.cpu().to(precise) * judged.scale + judged.centre).contiguous(),
-        None if interval is None else (interval.cpu().to(precise) * judged.scale).contiguous(),
-        msgspec.structs.replace(
-            made_by,
-            withheld_rmse=scaled(made_by.withheld_rmse),
-            expected_rmse=scaled(expected),
-            outliers=judged.outliers,
-            lost=judged.lost,
-            saturated=judged.saturated,
-            delay_samples=None if delay is None else delay.samples,
-            delay_sd_samples=None if delay is None else delay.sd_samples,
-            cause=cause,
-            notices=(*made_by.notices, *misfit.notices(cause, made_by.missed), *readings.notices)[:_NOTICES],
-        ),
-        strain=result.strain,
-    )

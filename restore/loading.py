@@ -88,11 +88,12 @@ def load_restorer(
     device: torch.device,
     precision: Precision = "auto",
     crystals: CrystalSearch = "off",
+    together: int | None = None,
 ) -> Restorer:
     """What restores: a classical fill by its name, the generator, or (``auto``) the best of what is here.
 
     ``auto`` is the generator with ``weights``, see :func:`weights_file`; where none ship, the best fill that keeps up
-    with the beam.
+    with the beam. ``together``: see :class:`restore.generator.resident.Resident`.
 
     Raises:
         InvalidInput: no such method; the weights are missing, foreign or damaged.
@@ -107,7 +108,8 @@ def load_restorer(
         )
     if weights is None and method == "auto" and not generator_ships():
         return FillRestorer("auto")
-    return GeneratorRestorer.load(weights_file(weights, device), device, precision=precision, crystals=crystals)
+    file = weights_file(weights, device)
+    return GeneratorRestorer.load(file, device, precision=precision, crystals=crystals, together=together)
 
 
 def load_offline(

@@ -109,6 +109,10 @@ class Stepwise(Protocol):
     Between the steps a frame is a value of the restorer's own.
     """
 
+    @property
+    def most(self) -> int:
+        """How many frames are worth being launched at once, of any size."""
+
     def together(self, shape: tuple[int, int]) -> int:
         """How many frames of a size are worth being launched at once."""
 
@@ -133,7 +137,7 @@ class OneByOne:
     """A restorer that knows no steps, as one that does all in the middle one."""
 
     def __init__(self, restorer: Restorer) -> None:
-        self._restorer = restorer
+        self._restorer, self.most = restorer, 1
 
     def together(self, shape: tuple[int, int]) -> int:
         """One, of any size."""

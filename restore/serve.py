@@ -14,9 +14,10 @@ import zmq
 from restore.engine import Engine
 from restore.estimate.lattice.following import CRYSTAL_SEARCHES
 from restore.loading import add_restorer_options, load_restorer, pick_device
-from restore.process.answering import Answering, OwnEngine, RestorerOfDevice
+from restore.process.answering import Answering, OwnEngine
 from restore.process.conversation import BACKLOG
 from restore.process.memory import keep_freed_memory
+from restore.process.of_device import RestorerOfDevice
 from restore.process.server import RestorerServer
 from restore.restorer import Restorer
 from scancontrol.errors import InvalidInput, ScanControlError
@@ -56,11 +57,15 @@ def _restorers(options: argparse.Namespace, threads: int) -> tuple[list[Answerin
     devices = options.device.split(",")
     if len(devices) == 1:
         device = pick_device(options.device)
-        restorer = load_restorer(options.method, options.weights, device, options.precision, options.crystals)
+        restorer = load_restorer(
+            options.method, options.weights, device, options.precision, options.crystals, options.together
+        )
         engine = Engine(restorer, device, memory=options.memory)
         return [OwnEngine(engine)], _welcome(restorer, device)
     told = ["--method", options.method, "--memory", str(options.memory), "--precision", options.precision]
     told += ["--crystals", options.crystals, "--threads", str(max(1, threads // len(devices)))]
+    if options.together is not None:
+        told += ["--together", str(options.together)]
     if options.weights is not None:
         told += ["--weights", str(options.weights)]
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context.instance()
@@ -83,6 +88,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--address", default="tcp://127.0.0.1:0", help="where to listen; port 0 takes a free one")
     add_restorer_options(parser)
     parser.add_argument("--threads", type=int, help="processor threads to compute with")
+    parser.add_argument(
+        "--together",
+        type=int,
+        metavar="N",
+        help="frames of a size that are restored at once where they wait (default: 16 on a GPU, 1 on a processor)",
+    )
     add_server_keys(parser)
     parser.add_argument(
         "--crystals",

@@ -68,9 +68,9 @@ def _tensors(tree: Any) -> list[Tensor]:
 class Recorded:
     """A function of tensors of fixed shapes, with fixed places for them; on a GPU a graph that is replayed.
 
-    What a call returns lies in fixed places too, and is overwritten by the next. On a processor the function is
-    called on the fixed places, without a graph. A graph goes on reading the constants that it was recorded with, so
-    they are ``owned`` here, whatever becomes of the caches that they came from.
+    What a call returns lies in fixed places too, and is overwritten by the next. On a processor the function is called
+    on the fixed places, and what it returns is copied to its own, without a graph. A graph goes on reading the
+    constants that it was recorded with, so they are ``owned`` here, whatever becomes of the caches that they came from.
 
     Args:
         function: what to record.
@@ -81,7 +81,7 @@ class Recorded:
     def __init__(self, function: Callable[..., Estimate], *examples: Tensor, pool: Any = None) -> None:
         self._function, self._inputs = function, tuple(example.clone() for example in examples)
         self._graph: torch.cuda.CUDAGraph | None = None
-        function(*self._inputs)  # makes the constants, if they are not there yet
+        self._outputs = function(*self._inputs)  # makes the constants, if they are not there yet
         with Accounting() as accounting:
             function(*self._inputs)
         self.owned = accounting.foreign
@@ -105,7 +105,9 @@ class Recorded:
     def __call__(self, *inputs: Tensor) -> Estimate:
         for own, given in zip(self._inputs, inputs, strict=True):
             own.copy_(given)
-        if self._graph is None:
-            return self._function(*self._inputs)
-        self._graph.replay()
+        if self._graph is not None:
+            self._graph.replay()
+            return self._outputs
+        for own, made in zip(_tensors(self._outputs), _tensors(self._function(*self._inputs)), strict=True):
+            own.copy_(made)
         return self._outputs

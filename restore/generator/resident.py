@@ -192,6 +192,11 @@ class Resident:
             return None
 
     @property
+    def most(self) -> int:
+        """How many frames are restored at once at most, where they fit."""
+        return self._together[-1]
+
+    @property
     def most_bytes(self) -> int:
         """What all sizes that are prepared need at the most: recordings share what is not their fixed places."""
         known = [size.memory for size in self._sizes.values()]

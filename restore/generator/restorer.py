@@ -92,6 +92,11 @@ class GeneratorRestorer:
         trial = torch.linspace(0, 1, kept.count, device=kept.device)
         self._network.prepare(*ready_for(trial, kept).planes)
 
+    @property
+    def most(self) -> int:
+        """How many frames are restored at once at most, of any size."""
+        return self._network.most
+
     def together(self, shape: tuple[int, int]) -> int:
         """How many frames of a size are restored at once at most."""
         return self._network.together(shape)[-1]

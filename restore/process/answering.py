@@ -1,36 +1,27 @@
-"""Who does the jobs: an engine in this process, or a restorer in a process of its own that has a device for itself."""
+"""Who does the jobs: what every one of them can do, and the engine of this process."""
 
 from __future__ import annotations
 
 import logging
-import shutil
-import tempfile
 import time
-from collections.abc import Sequence
-from pathlib import Path
+from collections import deque
+from collections.abc import Iterator
 from typing import Any, Protocol
-
-import zmq
 
 from restore.engine import Engine
 from restore.process.conversation import Job
-from restore.process.restoring import registered, restored
-from scancontrol.errors import LinkError, RemoteProtocolError, ScanControlError
-from scancontrol.processes.parent import ChildProcess
+from restore.process.restoring import registered, restored, unknown_path, wanted
+from restore.under_way import UnderWay
+from scancontrol.errors import ScanControlError
 from scancontrol.wire import restoring as wire
-from scancontrol.wire.codec import encode
-from scancontrol.wire.messages import software
 
-__all__ = ["Answer", "Answering", "OwnEngine", "RestorerGone", "RestorerOfDevice"]
+__all__ = ["Answer", "Answering", "OwnEngine", "RestorerGone"]
 
 log = logging.getLogger(__name__)
 
 Answer = tuple[wire.RestorerMessage, list[Any]]
 
-_READY_S = 120.0
-_SILENT_S = 5.0  # a restorer answers a ping at once, whatever it computes
-_PING_EVERY_MS = 1000
-_AGAIN_S = 2.0  # between two starts of one that ends at once
+_LOOK_EVERY_S = 0.0005  # whether the device is done, or another frame has come meanwhile
 
 
 class RestorerGone(ScanControlError):
@@ -38,13 +29,27 @@ class RestorerGone(ScanControlError):
 
 
 class Answering(Protocol):
-    """Does one job at a time, in a thread of its own."""
+    """Does jobs, in a thread of its own.
 
-    def answer(self, job: Job) -> Answer:
-        """The message that answers a job, and its images.
+    Attributes:
+        room: jobs that are worth being in its hands at a time.
+    """
+
+    room: int
+
+    def take(self, job: Job) -> None:
+        """Take a job in hand.
 
         Raises:
-            RestorerGone: whoever did it is gone; :meth:`revive` comes next.
+            RestorerGone: as of :meth:`go_on`.
+        """
+        ...  # pragma: no cover
+
+    def go_on(self) -> list[tuple[Job, Answer]]:
+        """Go on with what is in hand; the jobs that are done, each with its answer: a message and its images.
+
+        Raises:
+            RestorerGone: whoever did them is gone, and all jobs in hand with it; :meth:`revive` comes next.
         """
         ...  # pragma: no cover
 
@@ -58,17 +63,46 @@ class Answering(Protocol):
 
 
 class OwnEngine:
-    """The engine of this process."""
+    """The engine of this process.
+
+    Args:
+        engine: that nobody else uses.
+    """
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self._jobs: deque[Job] = deque()
+        self._frames: UnderWay[Job] = UnderWay(engine)
+        self.room = engine.room
 
-    def answer(self, job: Job) -> Answer:
+    def take(self, job: Job) -> None:
         """See :class:`Answering`; an engine is never gone."""
-        message = job.message
-        if isinstance(message, wire.Register):
-            return registered(self._engine, message)
-        return restored(self._engine, message, job)
+        self._jobs.append(job)
+
+    def go_on(self) -> list[tuple[Job, Answer]]:
+        """See :class:`Answering`. A path is prepared when the frames before it are done."""
+        done = list(self._begin_frames())
+        if done:
+            return done
+        if len(self._frames):
+            if self._frames.would_wait:
+                time.sleep(_LOOK_EVERY_S)
+                return []
+            return [(ended.key, restored(_frame(ended.key), ended.key, ended)) for ended in self._frames.step()]
+        if self._jobs:
+            job = self._jobs.popleft()
+            assert isinstance(job.message, wire.Register)  # noqa: S101 - else it were a frame that began
+            return [(job, registered(self._engine, job.message))]
+        return []
+
+    def _begin_frames(self) -> Iterator[tuple[Job, Answer]]:
+        """Hand over the frames before the next path; those of a path that nobody knows are answered."""
+        while self._jobs and isinstance(message := self._jobs[0].message, wire.Restore):
+            job = self._jobs.popleft()
+            if job.samples is None or message.path_id not in self._engine:
+                yield job, unknown_path(message)
+            else:
+                self._frames.add(job, wanted(message, job.samples))
 
     def revive(self) -> bool:
         """It was never gone."""
@@ -78,101 +112,6 @@ class OwnEngine:
         """It ends with the process."""
 
 
-class RestorerOfDevice:
-    """A restorer's process for one device, ``python -m restore.serve``, started here and started again when it ends.
-
-    Args:
-        context: of this process's sockets.
-        arguments: its command line, with the device.
-
-    Attributes:
-        welcome: who it is, as it said last.
-
-    Raises:
-        LinkError: it does not start.
-    """
-
-    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], arguments: Sequence[str]) -> None:
-        self._context, self._arguments = context, list(arguments)
-        self._folder = tempfile.mkdtemp(prefix="scancontrol-")  # mode 0700: nobody else can connect
-        self._process: ChildProcess | None = None
-        self._socket: zmq.Socket[bytes] | None = None
-        self._pings = 0
-        self._start()
-
-    def _start(self) -> None:
-        address = f"ipc://{Path(self._folder) / 'restorer'}"
-        self._process = ChildProcess("restorer", "restore.serve", ["--address", address, *self._arguments])
-        facts = self._process.wait_ready(_READY_S)
-        self._socket = self._context.socket(zmq.DEALER)
-        self._socket.linger = 0
-        self._socket.connect(str(facts["address"]))
-        self._socket.send_multipart(encode(wire.Hello(version=wire.VERSION, software=software())))
-        answer, _ = self._hear(wire.Welcome)
-        assert isinstance(answer, wire.Welcome)  # noqa: S101 - it was waited for
-        self.welcome = answer
-
-    @property
-    def pid(self) -> int:
-        """Of its process."""
-        assert self._process is not None  # noqa: S101 - set when it starts
-        return self._process.pid
-
-    def answer(self, job: Job) -> Answer:
-        """See :class:`Answering`."""
-        assert self._socket is not None  # noqa: S101 - set when it starts
-        images = [] if job.samples is None else [job.samples.view("u1").data]
-        self._socket.send_multipart(encode(job.message, *images), copy=False)
-        message, payload = self._hear(wire.Registered, wire.Restored, wire.Refused)
-        if isinstance(message, wire.Restored):
-            return message, [image for image in wire.read_images(message, payload) if image is not None]
-        return message, []
-
-    def _hear(self, *kinds: type) -> tuple[wire.RestorerMessage, Sequence[Any]]:
-        """The next message of one of these kinds.
-
-        Raises:
-            RestorerGone: the process ended, or answers no ping.
-        """
-        assert self._socket is not None  # noqa: S101 - set when it starts
-        assert self._process is not None  # noqa: S101 - likewise
-        heard = time.monotonic()
-        while True:
-            if self._socket.poll(_PING_EVERY_MS):
-                heard = time.monotonic()
-                try:
-                    message, payload = wire.FROM_RESTORER.decode(self._socket.recv_multipart())
-                except RemoteProtocolError as error:
-                    raise RestorerGone(f"the restorer of this release is not understood: {error}") from error
-                if isinstance(message, kinds):
-                    return message, payload
-                continue
-            if self._process.poll() is not None:
-                raise RestorerGone(f"the restorer ended: {self._process.last_words()}")
-            if time.monotonic() - heard > _SILENT_S:
-                raise RestorerGone(f"the restorer has said nothing for {_SILENT_S:g} s")
-            self._pings += 1
-            self._socket.send_multipart(encode(wire.Ping(sequence=self._pings)))
-
-    def revive(self) -> bool:
-        """Start it anew; see :class:`Answering`."""
-        self._end()
-        try:
-            self._start()
-        except (LinkError, RestorerGone) as error:
-            log.warning("%s", error)
-            time.sleep(_AGAIN_S)
-            return False
-        return True
-
-    def _end(self) -> None:
-        if self._socket is not None:
-            self._socket.close()
-            self._socket = None
-        if self._process is not None:
-            self._process.stop()
-
-    def close(self) -> None:
-        """End its process."""
-        self._end()
-        shutil.rmtree(self._folder, ignore_errors=True)
+def _frame(job: Job) -> wire.Restore:
+    assert isinstance(job.message, wire.Restore)  # noqa: S101 - nothing else is under way
+    return job.message

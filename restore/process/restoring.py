@@ -8,13 +8,14 @@ from typing import Any
 
 from restore.engine import Engine
 from restore.process.conversation import Job
+from restore.under_way import Ended, Wanted
 from scancontrol.errors import InvalidInput, ScanControlError
 from scancontrol.processes import logs
 from scancontrol.restoration import Look
 from scancontrol.wire import restoring as wire
 from scancontrol.wire.registry import expand_recipe
 
-__all__ = ["registered", "restored"]
+__all__ = ["registered", "restored", "unknown_path", "wanted"]
 
 log = logging.getLogger(__name__)
 
@@ -42,35 +43,41 @@ def registered(engine: Engine, message: wire.Register) -> _Answer:
     return told, []
 
 
-def restored(engine: Engine, request: wire.Restore, job: Job) -> _Answer:
-    """Restore a frame; whatever one throws, the next can be restored."""
+def wanted(request: wire.Restore, samples: Any) -> Wanted:
+    """What a frame's request asks of an engine."""
+    look = request.look or Look()
     logs.set_scan(request.stream)
     log.info("frame %d: %d samples to restore from", request.frame, request.count)
-    started_ns = time.monotonic_ns()
+    return Wanted(
+        samples,
+        request.path_id,
+        stream=request.stream,
+        frame=request.frame,
+        complete=request.complete and request.look is None,
+        lattice=look.lattice,
+        alone=look.alone,
+    )
 
-    def refused(code: Any, text: str) -> _Answer:
-        return wire.Refused(code=code, text=text[:4000], request=request.request), []
 
-    try:
-        if request.path_id not in engine or job.samples is None:
-            return refused("unknown_path", f"path {request.path_id} is not registered; register its recipe")
-        look = request.look or Look()
-        result = engine.restore(
-            job.samples,
-            request.path_id,
-            stream=None if look.alone else request.stream,
-            frame=request.frame,
-            complete=request.complete and request.look is None,
-            lattice=look.lattice,
-        )
-    except InvalidInput as error:
-        return refused("bad_samples", str(error))
-    except Exception as error:
-        log.exception("frame %d of %s failed", request.frame, request.stream)
-        return refused("failed", f"{type(error).__name__}: {error}")
+def unknown_path(request: wire.Restore) -> _Answer:
+    """To a frame of a path that is not registered."""
+    text = f"path {request.path_id} is not registered; register its recipe"
+    return wire.Refused(code="unknown_path", text=text, request=request.request), []
+
+
+def restored(request: wire.Restore, job: Job, ended: Ended[Job]) -> _Answer:
+    """What became of a frame; whatever one throws, the next can be restored."""
+    logs.set_scan(request.stream)
+    result = ended.found
+    if isinstance(result, InvalidInput):
+        return wire.Refused(code="bad_samples", text=str(result)[:4000], request=request.request), []
+    if isinstance(result, Exception):
+        log.error("frame %d of %s failed", request.frame, request.stream, exc_info=result)
+        text = f"{type(result).__name__}: {result}"
+        return wire.Refused(code="failed", text=text[:4000], request=request.request), []
     found = [result.estimate] + ([] if result.interval is None else [result.interval])
     images = [image.float().numpy() for image in found]
-    strain = None if result.strain is None else result.strain.float().cpu().numpy()
+    strain = None if result.strain is None else result.strain.float().numpy()
     told = wire.Restored(
         request=request.request,
         stream=request.stream,
@@ -82,7 +89,7 @@ def restored(engine: Engine, request: wire.Restore, job: Job) -> _Answer:
         has_interval=result.interval is not None,
         strain_side=0 if strain is None else strain.shape[-1],
         made_by=result.made_by,
-        compute_ms=(time.monotonic_ns() - started_ns) / 1e6,
-        waited_ms=(started_ns - job.received_ns) / 1e6,
+        compute_ms=(time.monotonic_ns() - ended.began_ns) / 1e6,
+        waited_ms=(ended.began_ns - job.received_ns) / 1e6,
     )
     return told, images if strain is None else [*images, strain]

@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from typing import Literal
 
 import zmq
 
@@ -29,37 +30,57 @@ log = logging.getLogger(__name__)
 
 _TURN_MS = 100
 
+_News = tuple[Job, Answer] | Literal["lost", "back"]
+
 
 class _Worker(threading.Thread):
-    """Does the jobs of one restorer, one at a time, and hands each answer over from its own thread.
+    """Does the jobs of one restorer, and hands each answer over from its own thread.
 
     Args:
         number: of the restorer.
         answering: who does them.
-        hand_over: called with the number, the job and its answer; without an answer when the restorer was lost over
-            it; without a job when it is back.
+        hand_over: called with the number and a job with its answer, or what became of the restorer: ``lost``, with all
+            that it had in hand, or ``back``.
     """
 
-    def __init__(
-        self, number: int, answering: Answering, hand_over: Callable[[int, Job | None, Answer | None], None]
-    ) -> None:
+    def __init__(self, number: int, answering: Answering, hand_over: Callable[[int, _News], None]) -> None:
         super().__init__(name=f"restore-{number}", daemon=True)
         self._number, self._answering, self._hand_over = number, answering, hand_over
-        self.jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()  # None ends it
+        self.jobs: queue.SimpleQueue[tuple[int, Job] | None] = queue.SimpleQueue()  # of which life; None ends it
         self.ends = threading.Event()
+        self._life = 0  # what was given to an earlier one is done by others
+        self._in_hand: list[Job] = []
 
     def run(self) -> None:
-        while (job := self.jobs.get()) is not None:
+        while True:
             try:
-                found = self._answering.answer(job)
+                if not self._take():
+                    return
+                done = self._answering.go_on()
             except RestorerGone as error:
                 log.warning("restorer %d: %s; its frames go to another", self._number, error)
-                self._hand_over(self._number, job, None)
+                self._in_hand.clear()
+                self._life += 1
+                self._hand_over(self._number, "lost")
                 while not (self.ends.is_set() or self._answering.revive()):
                     pass
-                self._hand_over(self._number, None, None)
+                self._hand_over(self._number, "back")
             else:
-                self._hand_over(self._number, job, found)
+                for job, answer in done:
+                    self._in_hand.remove(job)
+                    self._hand_over(self._number, (job, answer))
+
+    def _take(self) -> bool:
+        """Take what there is, at least one job if none is in hand; False at the end."""
+        while not (self._in_hand and self.jobs.empty()):
+            given = self.jobs.get()
+            if given is None:
+                return False
+            life, job = given
+            if life == self._life:
+                self._in_hand.append(job)
+                self._answering.take(job)
+        return True
 
 
 class RestorerServer:
@@ -107,13 +128,14 @@ class RestorerServer:
             waker.connect("inproc://answers")
             self._wakers.append(waker)
         self._conversations = Conversations(welcome)
-        self._desk = Desk(self._conversations, len(restorers))
-        self._answers: queue.SimpleQueue[tuple[int, Job | None, Answer | None]] = queue.SimpleQueue()
+        self._desk = Desk(self._conversations, [one.room for one in restorers])
+        self._news: queue.SimpleQueue[tuple[int, _News]] = queue.SimpleQueue()
+        self._lives = [0] * len(restorers)
         self._restorers = list(restorers)
-        self._workers = [_Worker(number, one, self._answered) for number, one in enumerate(restorers)]
+        self._workers = [_Worker(number, one, self._heard) for number, one in enumerate(restorers)]
 
-    def _answered(self, number: int, job: Job | None, answer: Answer | None) -> None:
-        self._answers.put((number, job, answer))
+    def _heard(self, number: int, news: _News) -> None:
+        self._news.put((number, news))
         self._wakers[number].send(b"")  # from that worker's thread alone
 
     def run(self, shutdown: Callable[[], bool]) -> bool:
@@ -128,24 +150,25 @@ class RestorerServer:
                 ready = dict(poller.poll(_TURN_MS))
                 if self._woken in ready:
                     self._woken.recv()
-                    self._ended(*self._answers.get())
+                    self._take_note(*self._news.get())
                 if self._socket in ready:
                     self._receive()
                 while (begun := self._desk.next()) is not None:
                     number, job = begun
-                    self._workers[number].jobs.put(job)
+                    self._workers[number].jobs.put((self._lives[number], job))
                 self._send()
         finally:
             finished = self._end()
         return finished
 
-    def _ended(self, number: int, job: Job | None, answer: Answer | None) -> None:
-        if job is None:
+    def _take_note(self, number: int, news: _News) -> None:
+        if news == "back":
             self._desk.back(number)
-        elif answer is None:
-            self._desk.lost(number, job)
+        elif news == "lost":
+            self._lives[number] += 1
+            self._desk.lost(number)
         else:
-            message, images = answer
+            job, (message, images) = news
             self._desk.done(number, job, message)
             if job.client != NOBODY:
                 self._conversations.done(job, message, *images)
