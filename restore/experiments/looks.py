@@ -47,7 +47,7 @@ class Look:
 
 
 def take_look(training: Training, crops: int) -> Look:
-    """Restore fixed held-out crops, and a few simulated specimens, with the present weights."""
+    """Restore fixed held-out crops, and as many simulated specimens up to seven, with the present weights."""
     size = training.config.crops[0].size
     squares = np.zeros((2, size, size))
     powers = np.zeros((2, size // 2))
@@ -59,7 +59,8 @@ def take_look(training: Training, crops: int) -> Look:
             frequency, power = metrics.radial_power(image, size // 2)
             powers[at] += power
         distance = batch.distance[0, 0].cpu().numpy()
-    shown = [_picture(*found) for found in restorations(training, simulated_images(_SPECIMENS, 0), _SPECIMENS)]
+    kinds = min(_SPECIMENS, crops)
+    shown = [_picture(*found) for found in restorations(training, simulated_images(kinds, 0), kinds)]
     pictures = [np.stack(images) for images in zip(*shown, strict=True)]
     square, raw_square = (squares / crops).astype(np.float32)
     power, power_truth = powers / crops

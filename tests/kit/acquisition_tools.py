@@ -7,6 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from scancontrol.capabilities import Capabilities, DetectorChannel
 from scancontrol.paths import Archimedean, CoverageGoal, PathRecipe, ScanPath, Serpentine, expand
 from scancontrol.plan.plan import ScanPlan
 from scancontrol.plan.planned import PlannedScan
+from scancontrol.recording import Recording
 from scancontrol.wire.assembly import Chunk
 from scancontrol.wire.messages import End, Notice, Start
 
@@ -208,3 +210,25 @@ class RememberingSink:
 
     def frame_ended(self, end: FrameEnd) -> None:
         self.ended.append(end)
+
+
+def check_recorded(path: Path, microscope: MemoryMicroscope) -> None:
+    """Every sample was exposed once, and what was exposed is on the disk with its own value."""
+    assert set(microscope.exposed.values()) <= {1}
+    with Recording.open(path) as read:
+        for frame in read.frames:
+            exposed = sum(1 for number, _ in microscope.exposed if number == frame.frame)
+            assert frame.received == exposed
+            np.testing.assert_array_equal(read.samples(frame.frame), values_of(frame.frame, 0, exposed))
+
+
+def when_exposed(count: int, do: Callable[[MemoryMicroscope], None]) -> Callable[[MemoryMicroscope], None]:
+    """A script that does something once, when so many samples were exposed."""
+    done: list[bool] = []
+
+    def script(microscope: MemoryMicroscope) -> None:
+        if len(microscope.exposed) >= count and not done:
+            done.append(True)
+            do(microscope)
+
+    return script

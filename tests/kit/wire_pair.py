@@ -312,3 +312,7 @@ class Pair:
     def ready(self, client: Client) -> Client:
         self.until(lambda: client.protocol.state is ClientState.READY)
         return client
+
+
+def ends(client: Client) -> list[tuple[int, str, int]]:
+    return [(end.frame, end.reason, end.next_index) for end in client.of(m.End)]
