@@ -67,12 +67,8 @@ class ScanControlError(Exception):
     """Base of every error that scancontrol raises on purpose."""
 
 
-class InvalidInput(ScanControlError, ValueError):
-    """A quantity is outside what is possible; says what would be possible.
-
-    The message reads ``quantity = value limit; remedy``, for example
-    ``dwell_us = 0.05 is below the microscope's shortest dwell, 0.125; raise it to 0.125 or more``.
-    """
+class _OfAQuantity(ScanControlError):
+    """Names a quantity, its value, the limit that it passes, and the remedy."""
 
     def __init__(self, quantity: str, value: object, limit: str, remedy: str) -> None:
         super().__init__(_sentence(quantity, value, limit, remedy))
@@ -80,6 +76,14 @@ class InvalidInput(ScanControlError, ValueError):
         self.value = value
         self.limit = limit
         self.remedy = remedy
+
+
+class InvalidInput(_OfAQuantity, ValueError):
+    """A quantity is outside what is possible; says what would be possible.
+
+    The message reads ``quantity = value limit; remedy``, for example
+    ``dwell_us = 0.05 is below the microscope's shortest dwell, 0.125; raise it to 0.125 or more``.
+    """
 
 
 def within(quantity: str, value: float, low: float, high: float, remedy: str = "give a value between them") -> None:
@@ -96,19 +100,12 @@ class DoseLimitPassed(InvalidInput):
     """What is asked for would give the specimen more electrons than a limit; says by how much and what would fit."""
 
 
-class StorageError(ScanControlError):
+class StorageError(_OfAQuantity):
     """The disk or the operating system does not take or give what is to be kept; waiting may help.
 
     The message reads ``quantity = value limit; remedy`` as that of :class:`InvalidInput`, for example
     ``dose ledger = runs/dose/a/journal.jsonl cannot be written (No space left on device); make room``.
     """
-
-    def __init__(self, quantity: str, value: object, limit: str, remedy: str) -> None:
-        super().__init__(_sentence(quantity, value, limit, remedy))
-        self.quantity = quantity
-        self.value = value
-        self.limit = limit
-        self.remedy = remedy
 
 
 class LedgerInUse(StorageError):

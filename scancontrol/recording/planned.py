@@ -7,7 +7,7 @@ import re
 import socket
 import time
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypedDict, Unpack
 
 import msgspec
 
@@ -19,7 +19,7 @@ from scancontrol.recording.about import About
 from scancontrol.recording.layout import VERSION, Capacity, Header, chunk_rows
 from scancontrol.recording.writer import RecordingWriter
 
-__all__ = ["capacity_of", "file_name", "header_of", "plain_name", "record_plan"]
+__all__ = ["Stated", "capacity_of", "file_name", "header_of", "plain_name", "record_plan"]
 
 _FRAMES_EXPANDED = 64
 _LONGER = 1.1
@@ -87,25 +87,32 @@ def plain_name(name: str) -> str:
     return re.sub(r"[^\w.-]+", "_", name).encode()[:100].decode(errors="ignore").strip("._")
 
 
-def header_of(
-    planned: PlannedScan,
-    *,
-    channels: tuple[str, ...] | None = None,
-    sample_dtype: Literal["<u2", "<f4"] = "<u2",
-    series_id: int = 0,
-    series_unique_id: str = "",
-    keep_restorations: int | Literal["all", "last", "none"] = "all",
-    specimen: str | None = None,
-    stage_nm: tuple[float, float] | None = None,
-    about: About | None = None,
-    paths_vary: bool = False,
-    started_utc_ns: int | None = None,
-) -> Header:
+class Stated(TypedDict, total=False):
+    """What a recording is told of itself beside its plan.
+
+    ``channels`` are the detectors' names in the order of the samples' rows: those of the plan by default.
+    ``paths_vary`` says that each frame may be shifted, and so be a path of its own.
+    """
+
+    channels: tuple[str, ...] | None
+    sample_dtype: Literal["<u2", "<f4"]
+    series_id: int
+    series_unique_id: str
+    keep_restorations: int | Literal["all", "last", "none"]
+    specimen: str | None
+    stage_nm: tuple[float, float] | None
+    about: About | None
+    paths_vary: bool
+    started_utc_ns: int | None
+
+
+def header_of(planned: PlannedScan, **stated: Unpack[Stated]) -> Header:
     """What the recording of a plan says of itself, and how large it is; see :func:`record_plan`."""
-    plan = planned.plan
+    plan, keep = planned.plan, stated.get("keep_restorations", "all")
     kept: int | Literal["last"] = 1
-    if keep_restorations != "all":
-        kept = 0 if keep_restorations == "none" else keep_restorations
+    if keep != "all":
+        kept = 0 if keep == "none" else keep
+    started_utc_ns = stated.get("started_utc_ns")
     return Header(
         version=VERSION,
         name=plan.name,
@@ -113,16 +120,16 @@ def header_of(
         fov_nm=plan.fov_nm,
         dwell_us=planned.patterns[0].dwell_per_pixel_us,
         beam_current_pa=planned.beam_current_pa,
-        channels=channels or planned.channels,
-        sample_dtype=sample_dtype,
+        channels=stated.get("channels") or planned.channels,
+        sample_dtype=stated.get("sample_dtype", "<u2"),
         started_utc_ns=time.time_ns() if started_utc_ns is None else started_utc_ns,
-        series_id=series_id,
-        series_unique_id=series_unique_id,
+        series_id=stated.get("series_id", 0),
+        series_unique_id=stated.get("series_unique_id", ""),
         keep_restorations=kept,
-        specimen=specimen,
-        stage_nm=stage_nm,
-        capacity=capacity_of(planned, paths_vary),
-        about=msgspec.structs.replace(about or About(), host=socket.gethostname()),
+        specimen=stated.get("specimen"),
+        stage_nm=stated.get("stage_nm"),
+        capacity=capacity_of(planned, stated.get("paths_vary", False)),
+        about=msgspec.structs.replace(stated.get("about") or About(), host=socket.gethostname()),
     )
 
 
@@ -131,36 +138,21 @@ def record_plan(
     planned: PlannedScan,
     *,
     plan_text: str | None = None,
-    channels: tuple[str, ...] | None = None,
-    sample_dtype: Literal["<u2", "<f4"] = "<u2",
-    series_id: int = 0,
-    series_unique_id: str = "",
-    keep_restorations: int | Literal["all", "last", "none"] = "all",
-    specimen: str | None = None,
-    stage_nm: tuple[float, float] | None = None,
-    about: About | None = None,
-    paths_vary: bool = False,
-    started_utc_ns: int | None = None,
     fsync: bool = False,
+    **stated: Unpack[Stated],
 ) -> RecordingWriter:
     """Make the recording of a plan on its microscope, with the disk space of every sample reserved.
 
-    ``channels`` are the detectors' names in the order of the samples' rows: those of the plan by default.
+    Args:
+        path: of the file.
+        planned: the plan and the microscope.
+        plan_text: the plan as it was written; made from the plan if not given.
+        fsync: whether samples are on the disk itself before they count as recorded.
+        stated: see :class:`Stated`.
+
     Raises:
         RecordingError: the disk has no room.
     """
-    header = header_of(
-        planned,
-        channels=channels,
-        sample_dtype=sample_dtype,
-        series_id=series_id,
-        series_unique_id=series_unique_id,
-        keep_restorations=keep_restorations,
-        specimen=specimen,
-        stage_nm=stage_nm,
-        about=about,
-        started_utc_ns=started_utc_ns,
-        paths_vary=paths_vary,
-    )
+    header = header_of(planned, **stated)
     text = to_yaml(planned.plan) if plan_text is None else plan_text
     return RecordingWriter.create(path, header, text, planned.capabilities, fsync=fsync)

@@ -70,18 +70,7 @@ async def connect_async(
     patience_s: float = 60.0,
     timeout_s: float = 10.0,
 ) -> AsyncSession:
-    """Connect to a running daemon, as :func:`scancontrol.connect` does.
-
-    Args:
-        where: the daemon's folder of recordings, or one that this is in, as for ``scancontrol status``; the link that
-            the daemon printed; or ``host:port`` with ``token``.
-        token: of the link, where ``where`` does not hold it.
-        role: which of a folder's links to take; an observer can watch, read frames and blank.
-        operator: the name in the recordings and in what others are told; by default that of the user.
-        certificate: PEM file that a daemon with a certificate of its own is checked against.
-        within_s: a script that is silent for so long is given up by the daemon.
-        patience_s: a script that calls nothing of the session's for so long while its scan runs counts as hung.
-        timeout_s: for the connection.
+    """Connect to a running daemon: as :func:`scancontrol.connect`, with the same arguments.
 
     Raises:
         InvalidInput: ``where`` says of no daemon where it is.

@@ -228,7 +228,7 @@ def draw(page: ClientConnection, timeout_s: float) -> int:
 
 @pytest.mark.slow
 def test_pages_that_stop_reading_delay_nobody_and_cost_bounded_memory(hub: LiveHub, server: LiveServer) -> None:
-    """2 GB of frames past four stalled browsers: publishing stays under 1 ms and waits for none of them, a live page still gets the newest."""
+    """2 GB of frames past four stalled browsers: publishing takes under 1 ms, and a live page still gets the newest."""
     with contextlib.ExitStack() as stack:
         for _ in range(4):
             stack.enter_context(contextlib.closing(stalled(server)))
