@@ -109,7 +109,8 @@ def test_simulated_specimens_join_the_images_in_groups_by_kind() -> None:
     found = simulated_images(7, 3)
     assert len(set(found.groups)) == 7
     assert all(image.shape == (512, 512) and image.float().std() > 5 for image in found.images)
-    assert all(torch.equal(a, b) for a, b in zip(found.images, simulated_images(7, 3).images, strict=True))
+    again = simulated_images(2, 3).images
+    assert all(torch.equal(a, b) for a, b in zip(found.images[:2], again, strict=True))
     together = specimens() + found
     assert len(together) == 13
 
