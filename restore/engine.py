@@ -10,7 +10,6 @@ got ready while one is computed, and several are computed at once.
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass, field, replace
@@ -23,13 +22,13 @@ from restore.estimate.delay import DelayFinder
 from restore.estimate.delay_over_frames import FramesDelay
 from restore.estimate.disagreement import Delay
 from restore.estimate.homeward import Homeward
-from restore.estimate.instrument import SpecimenReadings, specimen_readings
+from restore.estimate.instrument import SpecimenReadings, prepare_for_readings, specimen_readings
 from restore.estimate.misfit import MisfitWatch
 from restore.estimate.readings import BOUND, judge
 from restore.estimate.stream import Recalled, Stream
 from restore.feeding import Moment, feeder_of
 from restore.gridding import MIN_SAMPLES, FrameGeometry
-from restore.restorer import OneByOne, Restoration, Restorer, Stepwise, trial_samples
+from restore.restorer import OneByOne, Restoration, Restorer, Stepwise, practised
 from scancontrol.capabilities import CoilModel, DetectorChannel
 from scancontrol.errors import InvalidInput
 from scancontrol.paths import ScanPath, achieved_positions
@@ -40,6 +39,9 @@ __all__ = ["MEMORY_LIMIT", "Begun", "Engine", "Launched", "PreparedPath"]
 MEMORY_LIMIT = 64  # frames; their samples are kept
 _STREAMS_KEPT = 4
 _KNOWN_PX = 3.0  # a drift known no better is taken for none
+_PIXELS_KEPT = 1 << 26  # of the frames of all registered paths; two paths are kept in any case
+_PREFIX_PIXELS_KEPT = 1 << 24  # of those that were restored while they were scanned, of one path
+_PREFIXES_KEPT = 16
 
 
 @dataclass(frozen=True)
@@ -50,11 +52,15 @@ class PreparedPath:
     geometry: FrameGeometry
     beam_us: float
     method: str  # what restores frames of this path
-    restore_ms: float  # what one frame took, warm
+    restore_ms: float  # what one frame takes
     coil: CoilModel | None
     detector: DetectorChannel | None
     misfit: MisfitWatch
-    _prefixes: Recent[int, FrameGeometry] = field(default_factory=lambda: Recent(16), compare=False, repr=False)
+    _prefixes: Recent[int, FrameGeometry] = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        kept = max(1, min(_PREFIXES_KEPT, _PREFIX_PIXELS_KEPT // self.geometry.weight.numel()))
+        object.__setattr__(self, "_prefixes", Recent(kept))
 
     def first(self, count: int) -> FrameGeometry:
         """The geometry of the first ``count`` samples; the few last asked for are kept."""
@@ -148,19 +154,21 @@ class Engine:
         self.restorer.prepare(geometry, path.duration_us)
         alike = (geometry.shape, round(4 * math.log2(max(path.duration_us, 1.0))))
         if alike not in self._warm:  # paths that differ in their seed or their angle are warm with the first of them
-            self._warm[alike] = self._warm_up(geometry)
+            self._warm[alike] = practised(self.restorer, geometry, path.duration_us)
         watch = MisfitWatch(geometry)
+        prepare_for_readings(geometry, path)  # before the first of them comes
         prepared = PreparedPath(path, geometry, path.duration_us, *self._warm[alike], coil, detector, watch)
         self._paths[path.path_id] = prepared
+        self._let_go()
         self.feeder.now().wait()  # frames are got ready on a stream of their own
         return prepared
 
-    def _warm_up(self, geometry: FrameGeometry) -> tuple[str, float]:
-        trial = trial_samples(geometry)
-        self.restorer.restore(trial, geometry)
-        started = time.perf_counter()
-        method = self.restorer.restore(trial, geometry).made_by.method
-        return method, 1e3 * (time.perf_counter() - started)
+    def _let_go(self) -> None:
+        """Of the paths that were used the longest ago, if all are of too many pixels."""
+        sizes = [prepared.geometry.weight.numel() for prepared in self._paths.values()]
+        while len(sizes) > 2 and sum(sizes) > _PIXELS_KEPT:
+            sizes.pop(0)
+            self._paths.popitem(last=False)
 
     def path(self, path_id: str) -> PreparedPath:
         """A registered path.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, runtime_checkable
@@ -12,7 +13,20 @@ from torch import Tensor
 from restore.gridding import FrameGeometry
 from scancontrol.restoration import Provenance
 
-__all__ = ["STILL", "Before", "Movement", "OneByOne", "Restoration", "Restorer", "Stepwise", "trial_samples"]
+__all__ = [
+    "STILL",
+    "Before",
+    "Movement",
+    "OneByOne",
+    "Restoration",
+    "Restorer",
+    "Stepwise",
+    "practised",
+    "trial_samples",
+]
+
+_PRACTISED_PX = 1 << 20  # of a frame that is restored for practice
+_TRIAL_SIDE = 512  # of the frame that is in place of a larger one
 
 
 @dataclass(frozen=True)
@@ -83,7 +97,7 @@ class Restorer(Protocol):
     weights_hash: str
 
     def prepare(self, geometry: FrameGeometry, beam_us: float) -> None:
-        """Warm up for frames of this geometry, which the beam takes ``beam_us`` to scan."""
+        """Make what frames of this geometry need, which the beam takes ``beam_us`` to scan; restores none of them."""
 
     def restore(
         self,
@@ -164,6 +178,30 @@ class OneByOne:
     def finish(self, launched: Restoration) -> Restoration:
         """It is there."""
         return launched
+
+
+def practised(restorer: Restorer, geometry: FrameGeometry, beam_us: float) -> tuple[str, float]:
+    """What restores frames of a geometry, once it is warm, and how many milliseconds one takes.
+
+    On a processor a large frame takes longer to restore than to scan, so there a smaller one says how long it takes.
+    """
+    times = 1.0
+    if geometry.device.type == "cpu" and geometry.weight.numel() > _PRACTISED_PX:
+        times = geometry.weight.numel() / _TRIAL_SIDE**2
+        geometry = _small_trial(geometry.touched)
+        restorer.prepare(geometry, beam_us / times)
+    asked = (trial_samples(geometry), geometry, None, None, False)  # of a random image nobody wants the lattice
+    restorer.restore(*asked)
+    began = time.perf_counter()
+    method = restorer.restore(*asked).made_by.method
+    return method, 1e3 * (time.perf_counter() - began) * times
+
+
+def _small_trial(touched: float) -> FrameGeometry:
+    """A frame of samples anywhere, as dense as those that touch that share of a larger one, on the processor."""
+    count = max(round(touched * _TRIAL_SIDE**2), 1024)
+    positions = torch.rand(count, 2, generator=torch.Generator().manual_seed(0))
+    return FrameGeometry.from_positions(positions, (_TRIAL_SIDE, _TRIAL_SIDE))
 
 
 def trial_samples(geometry: FrameGeometry) -> Tensor:

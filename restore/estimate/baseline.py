@@ -10,7 +10,9 @@ are foretold better with it, by more than chance.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -22,7 +24,7 @@ from restore.estimate.readings import Judged
 from restore.estimate.revisits import Visits, beside, chance, crossings, explained, foretold
 from restore.gridding import FrameGeometry
 
-__all__ = ["Wandering", "wandering"]
+__all__ = ["Wandering", "prepare_wandering", "wandering"]
 
 Array = NDArray[np.float64]
 
@@ -79,19 +81,24 @@ class Wandering:
 
 @dataclass(frozen=True)
 class _Cause:
-    """What may have wandered: its columns at the samples (n, k) and their prior; the last ``gain`` are a gain's.
+    """What may have wandered: columns of time and their prior; the last ``gain`` are a gain's.
 
     Those are of its logarithm, which the ratio of two readings' difference to their mean is, to the second order.
+
+    Attributes:
+        at: the columns (m, k) at times (m,).
+        differences: of the columns between the two visits of each pair, (p, k).
     """
 
-    columns: Array
+    at: Callable[[Array], Array]
+    differences: Array
     prior: Array
     gain: int = 0
     hz: float = 0.0
 
-    def between(self, visits: Visits, values: Array) -> Array:
-        """The columns of pairs, (p, k); a gain's go with what both visits read."""
-        found = visits.difference(self.columns)
+    def between(self, visits: Visits, used: NDArray[np.bool_], values: Array) -> Array:
+        """The columns of those pairs that are ``used``, (p, k); a gain's go with what both visits read."""
+        found = self.differences[used]
         if self.gain:
             found[:, -self.gain :] *= 0.5 * (values[visits.one] + values[visits.other])[:, None]
         return found
@@ -101,35 +108,56 @@ class _Causes:
     """One path's pairs, and what may wander along it, the simplest first."""
 
     def __init__(self, geometry: FrameGeometry, time_us: Array) -> None:
+        self.time_us = time_us
         self.visits = crossings(geometry, time_us)
         crossed = len(self.visits) >= _FEWEST
-        part = (time_us - time_us[0]) / (time_us[-1] - time_us[0])
-        smooth = legvander(2 * part - 1, _TERMS)[:, 1:] - legvander(np.array([-1.0]), _TERMS)[:, 1:]
-        order = np.arange(1, _TERMS + 1)
+        seconds = 1e-6 * float(time_us[-1] - time_us[0])
+        hums = seconds * _MAINS_HZ[0] >= (_PERIODS if crossed else _PERIODS_UNCROSSED)
+        if hums and not crossed:
+            self.visits = beside(geometry, time_us)
         self.mains: list[_Cause] = []
         self.smooth: list[_Cause] = []
         self.both: _Cause | None = None
+        order = np.arange(1, _TERMS + 1)
         if crossed:
             few = order[:_GAIN_TERMS]
-            drifting = np.concatenate([smooth[:, :_GAIN_TERMS], smooth[:, :_GAIN_TERMS]], 1)
             drift_prior = np.concatenate([_BASELINE_SD / few**2, _GAIN_SD / few**2])
-            self.both = _Cause(smooth, _BASELINE_SD / order**2)
-            self.smooth = [self.both, _Cause(drifting, drift_prior, _GAIN_TERMS)]
-        seconds = 1e-6 * float(time_us[-1] - time_us[0])
-        if seconds * _MAINS_HZ[0] < (_PERIODS if crossed else _PERIODS_UNCROSSED):
-            return
-        if not crossed:
-            self.visits = beside(geometry, time_us)
-        for nominal in _MAINS_HZ:
+            self.both = self._cause(self._smooth, _BASELINE_SD / order**2)
+            self.smooth = [self.both, self._cause(self._drifting, drift_prior, _GAIN_TERMS)]
+        for nominal in _MAINS_HZ if hums else ():
             steps = min(_STEPS, int(_WANDERS * nominal * seconds / _STEP))
             for step in range(-steps, steps + 1):
                 hz = nominal + step * _STEP / seconds
-                phase = 2e-6 * np.pi * hz * time_us
-                columns = np.stack([np.sin(phase), np.cos(phase)], 1)
-                self.mains.append(_Cause(columns, np.full(2, _MAINS_SD), hz=hz))
+                self.mains.append(self._cause(partial(_hum, hz), np.full(2, _MAINS_SD), hz=hz))
+
+    def _cause(self, at: Callable[[Array], Array], prior: Array, gain: int = 0, hz: float = 0.0) -> _Cause:
+        # Of a long path every column at every sample would fill the memory: there are eighty causes.
+        one, other = (at(self.time_us[visit]) for visit in (self.visits.one, self.visits.other))
+        return _Cause(at, one - other, prior, gain, hz)
+
+    def _smooth(self, time_us: Array) -> Array:
+        part = (time_us - self.time_us[0]) / (self.time_us[-1] - self.time_us[0])
+        return np.asarray(legvander(2 * part - 1, _TERMS)[:, 1:] - legvander(np.array([-1.0]), _TERMS)[:, 1:])
+
+    def _drifting(self, time_us: Array) -> Array:
+        smooth = self._smooth(time_us)[:, :_GAIN_TERMS]
+        return np.concatenate([smooth, smooth], 1)
+
+
+def _hum(hz: float, time_us: Array) -> Array:
+    phase = 2e-6 * np.pi * hz * time_us
+    return np.stack([np.sin(phase), np.cos(phase)], 1)
 
 
 _causes = WeakIdKeyDictionary()  # geometry → causes
+
+
+def prepare_wandering(geometry: FrameGeometry, time_us: Array) -> _Causes:
+    """What may wander along a path, made once; see :func:`wandering`."""
+    if geometry not in _causes:
+        _causes[geometry] = _Causes(geometry, time_us)
+    found: _Causes = _causes[geometry]
+    return found
 
 
 def wandering(judged: Judged, geometry: FrameGeometry, time_us: Array) -> Wandering | None:
@@ -139,30 +167,29 @@ def wandering(judged: Judged, geometry: FrameGeometry, time_us: Array) -> Wander
         geometry: of the path, with all of its samples.
         time_us: of each sample, from the frame's beginning, (n,).
     """
-    if geometry not in _causes:
-        _causes[geometry] = _Causes(geometry, time_us)
-    causes: _Causes = _causes[geometry]
+    causes = prepare_wandering(geometry, time_us)
     values = judged.values.double().numpy()
     used = judged.weights.numpy() > 0
-    visits = _of_used(causes.visits, used)
+    pairs = used[causes.visits.one] & used[causes.visits.other]
+    visits = causes.visits.where(pairs)
     if len(visits) < _FEWEST or not (causes.smooth or causes.mains):
         return None
     centre, spread = float(values[used].mean()), float(values[used].std())
     if spread == 0:
         return None
     values = (values - centre) / spread
-    chosen = _chosen(values, visits, causes)
+    chosen = _chosen(values, visits, pairs, causes)
     if chosen is None:
         return None
-    found = explained(visits, visits.difference(values), chosen.between(visits, values), chosen.prior)
+    found = explained(visits, visits.difference(values), chosen.between(visits, pairs, values), chosen.prior)
+    at_samples = chosen.at(time_us)
     plain = len(chosen.prior) - chosen.gain
     hum = 2 if chosen.hz else 0
-    mains = chosen.columns[:, :hum] @ found.coefficients[:hum]
-    smooth = chosen.columns[:, hum:plain] @ found.coefficients[hum:plain]
-    gain = np.exp((chosen.columns[:, plain:] @ found.coefficients[plain:]).clip(-2, 2))
+    mains = at_samples[:, :hum] @ found.coefficients[:hum]
+    smooth = at_samples[:, hum:plain] @ found.coefficients[hum:plain]
+    gain = np.exp((at_samples[:, plain:] @ found.coefficients[plain:]).clip(-2, 2))
     if chosen.gain:  # what is added later is amplified less from then on
         smooth = gain * np.cumsum(np.diff(smooth, prepend=smooth[0]) / gain)
-    at_samples = chosen.columns.copy()
     at_samples[:, plain:] *= values[:, None]
     variance = float(((at_samples @ found.covariance) * at_samples).sum(1).mean())
     taken = at_samples @ found.coefficients
@@ -178,31 +205,19 @@ def wandering(judged: Judged, geometry: FrameGeometry, time_us: Array) -> Wander
     )
 
 
-def _of_used(visits: Visits, used: NDArray[np.bool_]) -> Visits:
-    both = used[visits.one] & used[visits.other]
-    if both.all():
-        return visits
-    return Visits(visits.one[both], visits.other[both], visits.say[both], visits.piece[both])
-
-
-def _chosen(values: Array, visits: Visits, causes: _Causes) -> _Cause | None:
-    """The cause that foretells withheld readings best, if it surely does."""
+def _chosen(values: Array, visits: Visits, pairs: NDArray[np.bool_], causes: _Causes) -> _Cause | None:
+    """The cause that foretells withheld readings best, if it surely does; ``visits`` are those ``pairs`` of them."""
     differences = visits.difference(values)
 
     def left_by(cause: _Cause) -> Array:
-        return foretold(visits, differences, cause.between(visits, values), cause.prior)
+        return foretold(visits, differences, cause.between(visits, pairs, values), cause.prior)
 
     tried = [(cause, left_by(cause)) for cause in causes.mains]
     if tried:
         tried = [max(tried, key=lambda one: chance(visits, differences, one[1]))]
     candidates = tried + [(cause, left_by(cause)) for cause in causes.smooth]
     if tried and causes.both is not None:
-        mains = tried[0][0]
-        both = _Cause(
-            np.concatenate([mains.columns, causes.both.columns], 1),
-            np.concatenate([mains.prior, causes.both.prior]),
-            hz=mains.hz,
-        )
+        both = _together(tried[0][0], causes.both)
         candidates.append((both, left_by(both)))
     sure = [one for one in candidates if chance(visits, differences, one[1]) > _SURE]
     if not sure:
@@ -212,3 +227,12 @@ def _chosen(values: Array, visits: Visits, causes: _Causes) -> _Cause | None:
         if chance(visits, best_left, left) > _BETTER:
             best, best_left = cause, left
     return best
+
+
+def _together(mains: _Cause, smooth: _Cause) -> _Cause:
+    return _Cause(
+        lambda time_us: np.concatenate([mains.at(time_us), smooth.at(time_us)], 1),
+        np.concatenate([mains.differences, smooth.differences], 1),
+        np.concatenate([mains.prior, smooth.prior]),
+        hz=mains.hz,
+    )

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from restore.estimate.disagreement import PIECES, Delay, Disagreement, Pairs
-from restore.estimate.neighbours import across, places_px
+from restore.estimate.neighbours import places_px, some_across
 from restore.estimate.readings import Judged
 from restore.gridding import FrameGeometry
 
@@ -32,8 +32,9 @@ class DelayFinder:
     """
 
     def __init__(self, geometry: FrameGeometry) -> None:
-        beside = across(geometry)[:, :_BESIDE]
-        own = torch.arange(geometry.count)[:, None].expand_as(beside)
+        some, near = some_across(geometry)
+        beside = near[:, :_BESIDE]
+        own = some[:, None].expand_as(beside)
         one, other = own[beside != own], beside[beside != own]
         places = places_px(geometry)
         distance_px = (places[one] - places[other]).square().sum(1).sqrt()

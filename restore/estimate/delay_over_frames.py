@@ -11,11 +11,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from scipy.spatial import cKDTree
 from torch import Tensor
 
 from restore.estimate.disagreement import PIECES, Delay, Disagreement, Pairs
-from restore.estimate.neighbours import in_field, places_px
+from restore.estimate.neighbours import in_field, places_px, tree_of
 from restore.gridding import FrameGeometry
 
 __all__ = ["FramesDelay"]
@@ -25,6 +24,7 @@ _CLOSE_PX = 0.5
 _MEETING_PX = 1.5
 _ACROSS = 0.5  # between the ways in which two samples' beams went, from 0 to 2: alike, they are late alike
 _PAIRS = 12288  # of two frames, the closest
+_ASKED = 1 << 17  # of a frame's samples, whether another frame meets them
 _FEWEST = 48
 _DIRECTIONS = 6  # by which pieces are told apart: what a drift that is not known moves, it moves all ways
 
@@ -33,10 +33,10 @@ _DIRECTIONS = 6  # by which pieces are told apart: what a drift that is not know
 class _Frame:
     values: Tensor
     weights: Tensor
-    places: np.ndarray  # where they are in the newest frame, (n, 2) px
+    places: np.ndarray  # where they were taken, (n, 2) px
     ways: np.ndarray  # unit vectors along the path, (n, 2)
-    inside: np.ndarray  # indices of those in the field
     geometry: FrameGeometry
+    moved_px: np.ndarray  # how far the specimen has moved since, (2,)
 
 
 class FramesDelay:
@@ -70,10 +70,9 @@ class FramesDelay:
         places = places_px(geometry).numpy()
         step = np.gradient(places, axis=0)
         ways = step / np.maximum(np.hypot(*step.T), 1e-9)[:, None]
-        inside = in_field(geometry).numpy().nonzero()[0]
-        frame = _Frame(values.cpu(), weights.cpu(), places, ways, inside, geometry)
+        frame = _Frame(values.cpu(), weights.cpu(), places, ways, geometry, np.zeros(2))
         if moved_px != (0.0, 0.0):
-            self._kept = [replace(kept, places=kept.places + np.asarray(moved_px)) for kept in self._kept]
+            self._kept = [replace(kept, moved_px=kept.moved_px + np.asarray(moved_px)) for kept in self._kept]
         if self._frames < _FRAMES or self._frames % _FRAMES == 0:
             self._compare(frame)
         self._kept = [*self._kept, frame][-(_FRAMES - 1) :]
@@ -93,10 +92,12 @@ class FramesDelay:
 
 def _meetings(one: _Frame, other: _Frame) -> Pairs:
     """Samples of a frame, and of another that ran another way past nearly the same place."""
-    tree = cKDTree(other.places[other.inside])
-    distance_px, found = tree.query(one.places[one.inside], distance_upper_bound=_MEETING_PX)
+    tree, theirs = tree_of(other.geometry)
+    own = in_field(one.geometry).numpy().nonzero()[0]
+    own = own[:: -(-len(own) // _ASKED)]
+    distance_px, found = tree.query(one.places[own] - other.moved_px, distance_upper_bound=_MEETING_PX)
     met = np.isfinite(distance_px)
-    first, second, distance_px = one.inside[met], other.inside[found[met]], distance_px[met]
+    first, second, distance_px = own[met], theirs[found[met]], distance_px[met]
     across = np.hypot(*(one.ways[first] - other.ways[second]).T) > _ACROSS
     closest = np.flatnonzero(across)[np.argsort(distance_px[across], kind="stable")[:_PAIRS]]
     first = torch.from_numpy(first[closest])

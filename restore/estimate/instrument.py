@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from restore.estimate.baseline import wandering
+from restore.estimate.baseline import prepare_wandering, wandering
+from restore.estimate.neighbours import nearest
 from restore.estimate.noise import counted_variance, stated_variance
 from restore.estimate.readings import Judged, judge
 from restore.estimate.undoing import without_afterglow
@@ -20,7 +21,7 @@ from scancontrol.afterglow import Afterglow
 from scancontrol.capabilities import DetectorChannel
 from scancontrol.paths import ScanPath
 
-__all__ = ["SpecimenReadings", "specimen_readings"]
+__all__ = ["SpecimenReadings", "prepare_for_readings", "specimen_readings"]
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,17 @@ class SpecimenReadings:
     noise_variance: float | None = None
     doubt: float = 0.0
     notices: tuple[str, ...] = ()
+
+
+def prepare_for_readings(geometry: FrameGeometry, path: ScanPath) -> None:
+    """Find what readings along a path are judged by, which takes as long as to restore some of a large frame."""
+    nearest(geometry)
+    prepare_wandering(geometry, _time_us(path, path.count))
+
+
+def _time_us(path: ScanPath, count: int) -> np.ndarray:
+    """When each of the first samples was read, from the frame's beginning, (count,)."""
+    return np.cumsum(path.dwell_us[:count] + path.move_us[:count])
 
 
 def specimen_readings(
@@ -75,7 +87,7 @@ def specimen_readings(
         afterglow = Afterglow(detector.decay_us, dwell_us, move_us)
         judged, doubt = without_afterglow(judged, geometry, afterglow, detector.offset_counts, noise_variance)
     # Afterwards, for the path crosses itself where other places glow; and no afterglow changes what is slow.
-    if model and (found := wandering(judged, planned, np.cumsum(dwell_us + move_us))) is not None:
+    if model and (found := wandering(judged, planned, _time_us(path, count))) is not None:
         judged, doubt = found.taken_off(judged), math.hypot(doubt, found.doubt)
         notices = (*found.notices(judged.scale), *notices)
     return SpecimenReadings(judged, geometry, noise_variance, doubt, notices)

@@ -1,4 +1,7 @@
-"""Which samples lie beside which, found once for each path: what a reading is judged by."""
+"""Which samples lie beside which, found once for each path: what a reading is judged by.
+
+The beginning of a path has its neighbours from the whole, but for those of its last samples.
+"""
 
 from __future__ import annotations
 
@@ -10,16 +13,19 @@ from torch.utils.weak import WeakIdKeyDictionary
 
 from restore.gridding import FrameGeometry
 
-__all__ = ["NEAREST", "across", "in_field", "nearest", "places_px", "spacing_px"]
+__all__ = ["NEAREST", "across", "in_field", "nearest", "places_px", "some_across", "spacing_px", "tree_of"]
 
 NEAREST = 8
 _LOOKED_AT = 64  # of the nearest samples, for those that were taken at another time
 _TOLD_FROM = 4096  # samples, of a distance that all of them share
 _LATER = 24  # samples along the path from which on a neighbour was taken at another time
+_SOME = 1 << 15  # samples, of which pairs are found that what is slow is told from; more say little more
+_SHARED_OUT = 1 << 16  # samples from which on threads share the search
 
 _inside = WeakIdKeyDictionary()  # geometry → (n,) bool
 _nearest = WeakIdKeyDictionary()  # geometry → (n, 8) indices
-_across = WeakIdKeyDictionary()  # geometry → (n, 8) indices
+_some_across = WeakIdKeyDictionary()  # geometry → indices (m,) and theirs (m, 8)
+_trees = WeakIdKeyDictionary()  # geometry → tree, and the samples (k,) in it
 
 
 def in_field(geometry: FrameGeometry) -> Tensor:
@@ -33,20 +39,39 @@ def in_field(geometry: FrameGeometry) -> Tensor:
 def nearest(geometry: FrameGeometry) -> Tensor:
     """The eight samples nearest to each, nearest first, int64 (n, 8), on the processor."""
     if geometry not in _nearest:
-        _nearest[geometry] = torch.from_numpy(_query(geometry, NEAREST, np.arange(geometry.count)))
+        whole = geometry.whole
+        if whole is not None and whole in _nearest:
+            _nearest[geometry] = _among_first(geometry, _nearest[whole])
+        else:
+            _nearest[geometry] = torch.from_numpy(_query(geometry, NEAREST, np.arange(geometry.count)))
     found: Tensor = _nearest[geometry]
     return found
 
 
-def across(geometry: FrameGeometry) -> Tensor:
-    """Up to eight samples near each that were taken at another time: the next turns, the lines above and below.
+def _among_first(geometry: FrameGeometry, of_whole: Tensor) -> Tensor:
+    """The same of the beginning of a path, only those sought anew that have neighbours in its rest."""
+    found = of_whole[: geometry.count].clone()
+    later = (found >= geometry.count).any(1).nonzero()[:, 0]
+    if len(later):
+        found[later] = torch.from_numpy(_query(geometry, NEAREST, later.numpy()))
+    return found
+
+
+def across(geometry: FrameGeometry, samples: Tensor) -> Tensor:
+    """Up to eight samples near each of ``samples`` (m,) that were taken at another time: the next turns, other lines.
 
     Returns:
-        int64 (n, 8), on the processor; a sample's own index stands where there are fewer.
+        int64 (m, 8), on the processor; a sample's own index stands where there are fewer.
     """
-    if geometry not in _across:
-        _across[geometry] = torch.from_numpy(_across_of(geometry, np.arange(geometry.count)))
-    found: Tensor = _across[geometry]
+    return torch.from_numpy(_across_of(geometry, samples.numpy()))
+
+
+def some_across(geometry: FrameGeometry) -> tuple[Tensor, Tensor]:
+    """Samples all along the path (m,), all of them where they are not very many, and :func:`across` of each (m, 8)."""
+    if geometry not in _some_across:
+        some = torch.arange(0, geometry.count, -(-geometry.count // _SOME))
+        _some_across[geometry] = (some, across(geometry, some))
+    found: tuple[Tensor, Tensor] = _some_across[geometry]
     return found
 
 
@@ -78,12 +103,22 @@ def places_px(geometry: FrameGeometry) -> Tensor:
 def _query(geometry: FrameGeometry, count: int, samples: np.ndarray) -> np.ndarray:
     """The nearest others of ``samples`` (m,), (m, count); samples outside the field are nobody's neighbours."""
     places = places_px(geometry).numpy()
-    inside = in_field(geometry).numpy().nonzero()[0]
+    tree, inside = tree_of(geometry)
     count = min(count, len(inside) - 1)
-    _, found = cKDTree(places[inside]).query(places[samples], k=count + 1)
+    workers = torch.get_num_threads() if len(samples) >= _SHARED_OUT else 1
+    _, found = tree.query(places[samples], k=count + 1, workers=workers)
     near = inside[found]
     own = near == samples[:, None]
     # Of samples on one place the sample itself need not come first, and of those outside it never comes.
     own[~own.any(1), -1] = True
     own &= np.cumsum(own, 1) == 1
     return near[~own].reshape(len(samples), count)
+
+
+def tree_of(geometry: FrameGeometry) -> tuple[cKDTree, np.ndarray]:
+    """A tree of the places in pixels of all samples inside the field, and which samples those are, (k,)."""
+    if geometry not in _trees:
+        inside = in_field(geometry).numpy().nonzero()[0]
+        _trees[geometry] = (cKDTree(places_px(geometry).numpy()[inside]), inside)
+    found: tuple[cKDTree, np.ndarray] = _trees[geometry]
+    return found

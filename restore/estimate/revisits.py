@@ -15,9 +15,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 
-from restore.estimate.neighbours import across, in_field, places_px, spacing_px
+from restore.estimate.neighbours import places_px, some_across, spacing_px, tree_of
 from restore.gridding import FrameGeometry
 
 __all__ = ["Explanation", "Visits", "beside", "chance", "crossings", "explained", "foretold"]
@@ -55,6 +54,12 @@ class Visits:
     def __len__(self) -> int:
         return len(self.one)
 
+    def where(self, chosen: NDArray[np.bool_]) -> Visits:
+        """Those pairs of them that are ``chosen`` (p,)."""
+        if chosen.all():
+            return self
+        return Visits(self.one[chosen], self.other[chosen], self.say[chosen], self.piece[chosen])
+
     def difference(self, values: Array) -> Array:
         """Of values (n,) or (n, k) at the samples: those of the first visit less those of the other."""
         return np.asarray(values[self.one] - values[self.other])
@@ -66,17 +71,18 @@ def crossings(geometry: FrameGeometry, time_us: Array) -> Visits:
     Args:
         time_us: of each sample, rising, (n,).
     """
-    places, inside = places_px(geometry).numpy(), in_field(geometry).numpy().nonzero()[0]
+    places, (tree, inside) = places_px(geometry).numpy(), tree_of(geometry)
     reach = min(_CROSSING_PX, _OF_SPACING * spacing_px(geometry))
-    pairs = inside[cKDTree(places[inside]).query_pairs(reach, output_type="ndarray")]
+    pairs = inside[tree.query_pairs(reach, output_type="ndarray")]
     long = np.abs(time_us[pairs[:, 0]] - time_us[pairs[:, 1]]) >= _APART * (time_us[-1] - time_us[0])
     return _visits(pairs[long, 0], pairs[long, 1], places, time_us)
 
 
 def beside(geometry: FrameGeometry, time_us: Array) -> Visits:
     """Pairs of a sample and one near it on another line or turn, the closest of them."""
-    near = across(geometry).numpy()[:, :_BESIDE]
-    own = np.broadcast_to(np.arange(len(near))[:, None], near.shape)
+    some, across = some_across(geometry)
+    near = across.numpy()[:, :_BESIDE]
+    own = np.broadcast_to(some.numpy()[:, None], near.shape)
     other = near != own
     return _visits(own[other], near[other], places_px(geometry).numpy(), time_us)
 

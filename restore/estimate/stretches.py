@@ -127,7 +127,7 @@ def _is_denied(value: float, stretch: Tensor, values: Tensor, number: Tensor, ge
     by_chance = float((values == value).double().mean())
     if by_chance > _MOST or (geometry.is_drawn and not _is_abrupt(stretch, values)):
         return False
-    beside = across(geometry)[stretch]
+    beside = across(geometry, stretch.nonzero()[:, 0])
     apart = (number[beside] != number[stretch][:, None]) & ~values[beside].isnan()
     if float(apart.any(1).double().mean()) < 0.5:
         return geometry.is_drawn

@@ -182,6 +182,15 @@ class Resident:
         log.info("%s", memory)
         return memory
 
+    @property
+    def chooses(self) -> bool:
+        """Whether what a frame needs decides anything: how many go at once, or are recorded."""
+        return self._recorded or len(self._together) > 1
+
+    def is_prepared(self, shape: tuple[int, int]) -> bool:
+        """Whether it is for frames of that size."""
+        return shape in self._sizes
+
     def _record(self, given: tuple[Tensor, ...], number: int) -> Recorded | None:
         """For so many frames; None if the device has no memory for them."""
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -13,7 +14,8 @@ from restore.estimate.lattice.following import CrystalSearch, CrystalStream
 from restore.feeding import Coming
 from restore.generator.intervals import Calibration
 from restore.generator.resident import Precision, Resident
-from restore.generator.running import Found, Ready, ready_for, run_together
+from restore.generator.running import Found, Network, Ready, ready_for, run_together
+from restore.generator.tiles import Tiling
 from restore.generator.weights import Weights, load_weights, shipped
 from restore.gridding import FrameGeometry
 from restore.restorer import Before, Restoration
@@ -21,6 +23,9 @@ from restore.withholding import AtHeld, Withheld, about_specimen, carried_over, 
 from scancontrol.restoration import Provenance
 
 __all__ = ["GeneratorRestorer", "load"]
+
+_TILING = Tiling()
+_NO_LATTICE = "the frame is restored in tiles: no lattice is looked for"
 
 
 @dataclass(frozen=True)
@@ -53,6 +58,7 @@ class GeneratorRestorer:
         precision: of the networks: ``single`` gives the same frame on every machine, ``auto`` the fastest.
         crystals: when a lattice is looked for, see :data:`restore.estimate.lattice.following.CrystalSearch`.
         together: how many frames are restored at once at most; see :class:`restore.generator.resident.Resident`.
+        tiling: which frames are too large for one pass. In tiles no lattice is looked for.
     """
 
     def __init__(
@@ -62,12 +68,14 @@ class GeneratorRestorer:
         precision: Precision = "auto",
         crystals: CrystalSearch = "off",
         together: int | None = None,
+        tiling: Tiling = _TILING,
     ) -> None:
         self.name = weights.name
         self.weights_hash = weights.hash
         self._weights, self._share = weights, share
         self._network = Resident(weights.network, precision, together=together)
         self._crystals = CrystalStream(crystals)
+        self._tiling = tiling
 
     @classmethod
     def load(
@@ -87,10 +95,14 @@ class GeneratorRestorer:
         return cls(load_weights(path or shipped("lite"), device), share, precision, crystals, together)
 
     def prepare(self, geometry: FrameGeometry, beam_us: float) -> None:
-        """Split the geometry, and prepare the network for this frame size."""
+        """Split the geometry; where frames may go together or are recorded, prepare the network for their size."""
         kept, _ = withhold(geometry, self._share)
+        if not self._network.chooses or self._network.is_prepared(geometry.shape):
+            return
         trial = torch.linspace(0, 1, kept.count, device=kept.device)
-        self._network.prepare(*ready_for(trial, kept).planes)
+        *planes, noise = ready_for(trial, kept).planes
+        mean, weight, distance = self._tiling.first(*planes)
+        self._network.prepare(mean, weight, distance, noise)
 
     @property
     def most(self) -> int:
@@ -112,17 +124,20 @@ class GeneratorRestorer:
         """Withhold some samples, take a crystal off the others, and grid them."""
         kept, held = withhold(geometry, self._share)
         used = samples if held is None else samples[held.kept]
-        crystal = self._crystals.crystal(used, kept) if lattice else None
+        in_tiles = self._tiling.is_for(kept.shape)
+        crystal = self._crystals.crystal(used, kept) if lattice and not in_tiles else None
         return _Begun(samples, kept, held, ready_for(used, kept, noise_variance, before, crystal), noise_variance)
 
     def launch(self, begun: Sequence[_Begun]) -> list[_Launched]:
         """Run the network on frames of one size; those that begin with what a frame before carried go by themselves."""
         found: list[Found | None] = [None] * len(begun)
+        tiled = self._tiling.is_for(begun[0].kept.shape)
+        network: Network = partial(self._tiling.restored, self._network) if tiled else self._network
         numbers = self._network.together(begun[0].kept.shape)
         alone = [[at] for at, frame in enumerate(begun) if frame.ready.began is not None]
         others = [at for at, frame in enumerate(begun) if frame.ready.began is None]
         for group in (*alone, *_in_groups(others, numbers)):
-            for at, said in zip(group, run_together(self._network, [begun[at].ready for at in group]), strict=True):
+            for at, said in zip(group, run_together(network, [begun[at].ready for at in group]), strict=True):
                 found[at] = said
         return [self._promised(frame, said) for frame, said in zip(begun, found, strict=True) if said is not None]
 
@@ -172,6 +187,7 @@ class GeneratorRestorer:
             expected_rmse=expected,
             missed=missed,
             lattice_share=0.0 if crystal is None else round(crystal.share, 3),
+            notices=(_NO_LATTICE,) if self._crystals.looks and self._tiling.is_for(frame.kept.shape) else (),
         )
         strain = None if crystal is None else crystal.gradient
         return Restoration(estimate, widths, made_by, carried, strain)

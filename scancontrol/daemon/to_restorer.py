@@ -33,6 +33,7 @@ __all__ = ["RunSink"]
 log = logging.getLogger(__name__)
 
 _PARTIAL_S = 0.25  # how often a partial frame is handed in, while the restorer has nothing better to do
+_SPARE = 1.5  # times what a partial frame takes to restore must be left of the scan
 _TIMES_REMEMBERED = 1024
 _FEWEST_SAMPLES = 64
 _REACHES_KEPT = 16
@@ -149,9 +150,10 @@ class RunSink:
             return
         self._next_partial = now + _PARTIAL_S
         left_s = (now - self._began) * (path.count - self._filled) / self._filled
-        likely_s = self._partial_s.get((path.path_id, count)) or max(self._partial_s.values(), default=_PARTIAL_S)
+        told_s = self._process.restore_s(path.path_id)  # None until the path is prepared, after which there is time
+        likely_s = self._partial_s.get((path.path_id, count)) or max(self._partial_s.values(), default=told_s)
         # A finished frame is worth more than a partial one, which must not stand in its way.
-        if not self._open and left_s > 1.5 * likely_s:
+        if not self._open and told_s is not None and likely_s is not None and left_s > _SPARE * likely_s:
             channel = self._shown()
             self._register(path, channel)
             self._process.restore(

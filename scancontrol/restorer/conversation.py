@@ -28,8 +28,8 @@ PING_EVERY_S = 1.0
 SILENCE_LIMIT_S = 10.0  # pings are answered while a frame is computed, so silence means that it hangs
 _PATHS_KNOWN = 1024
 
-Event = wire.Welcome | RestoredFrame | MissedFrame
-"""It is ready; a frame is restored; a complete frame will not be."""
+Event = wire.Welcome | wire.Registered | RestoredFrame | MissedFrame
+"""It is ready; a path is prepared; a frame is restored; a complete frame will not be."""
 
 
 class Conversation:
@@ -77,6 +77,7 @@ class Conversation:
             case wire.Registered():
                 self._prepared(message.path_id)
                 log.info("path %s: %s takes %.1f ms", message.path_id[:8], message.method, message.restore_ms)
+                return [message]
         return []
 
     def data_to_send(self, now_ns: int) -> list[list[Any]]:

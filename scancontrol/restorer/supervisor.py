@@ -97,6 +97,7 @@ class RestorerProcess:
         self._lock = threading.Lock()  # of what follows, but the thread's own
         self._requests = Requests()
         self._paths: Recent[str, wire.Register] = Recent(PATHS_LIMIT)  # as they were registered, for every new life
+        self._restore_s: Recent[str, float] = Recent(PATHS_LIMIT)  # that it says a frame of each path takes
         self._status = RestorerStatus()
         self._settled = threading.Condition(self._lock)  # told whenever the state changes
         self._stopping = threading.Event()
@@ -143,6 +144,11 @@ class RestorerProcess:
             self._requests.prepare(self._paths[path_id])
         self._ring()
         return path_id
+
+    def restore_s(self, path_id: str) -> float | None:
+        """How long a frame of a path takes to restore, in seconds; None until the path is prepared."""
+        with self._lock:
+            return self._restore_s.get(path_id)
 
     def restore(
         self,
@@ -355,6 +361,9 @@ class RestorerProcess:
                     self._tell(self._on_restored, event)
                 case MissedFrame():
                     self._missed([event])
+                case wire.Registered():
+                    with self._lock:
+                        self._restore_s[event.path_id] = event.restore_ms / 1e3
                 case wire.Welcome():
                     self._set(
                         state="ready",

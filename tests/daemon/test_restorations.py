@@ -30,6 +30,7 @@ class Handed:
     status = RestorerStatus()
 
     def __init__(self) -> None:
+        self.takes_s: float | None = 0.01
         self.frames: list[tuple[int, int, bool]] = []
         self.registered: list[str] = []
         self.late_us: list[float] = []
@@ -39,6 +40,9 @@ class Handed:
     def register(self, recipe, coil, detector) -> None:
         self.registered.append(detector.name)
         self.late_us.append(coil.delay_us)
+
+    def restore_s(self, path_id: str) -> float | None:
+        return self.takes_s
 
     def restore(self, frame, path_id, samples, *, stream, complete=True, read_again=None, look=None) -> None:
         if look is not None:
@@ -173,6 +177,17 @@ def test_a_look_that_would_not_be_done_before_the_frame_is_not_asked_for(clock, 
     run.partial_restored(slow)
     scan(run, path, 0, clock)
     assert handed.frames == [(0, path.count, True)]
+
+
+@pytest.mark.parametrize(("takes_of_scan", "looks"), [(None, False), (0.3, True), (0.7, False)])
+def test_the_first_look_waits_for_the_path_to_be_prepared_and_is_given_up_where_it_would_be_late(
+    takes_of_scan: float | None, looks: bool, clock, path
+) -> None:
+    handed = Handed()
+    handed.takes_s = None if takes_of_scan is None else takes_of_scan * path.duration_us / 1e6
+    scan(sink(handed), path, 0, clock)
+    assert (len(handed.frames) > 1) is looks
+    assert handed.frames[-1] == (0, path.count, True)
 
 
 def _recording() -> SimpleNamespace:

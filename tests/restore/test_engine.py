@@ -277,7 +277,7 @@ def test_paths_that_differ_in_their_seed_are_prepared_without_restoring_anything
     calls = []
 
     class Counting(FillRestorer):
-        def restore(self, samples: torch.Tensor, geometry: FrameGeometry) -> Restoration:
+        def restore(self, samples: torch.Tensor, geometry: FrameGeometry, *_: object) -> Restoration:
             calls.append(geometry)
             return super().restore(samples, geometry)
 
@@ -288,6 +288,31 @@ def test_paths_that_differ_in_their_seed_are_prepared_without_restoring_anything
     ]
     assert len(calls) == 2, "the first one warms up and is timed"
     assert len(set(times)) == 1
+
+
+def test_a_large_frame_is_timed_by_a_small_one_and_few_large_paths_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    frame = 96 * 96
+    for name, value in (("PRACTISED_PX", frame - 1), ("TRIAL_SIDE", 40)):
+        monkeypatch.setattr(f"restore.restorer._{name}", value)
+    for name, value in (("PIXELS_KEPT", 4 * frame), ("PREFIX_PIXELS_KEPT", frame)):
+        monkeypatch.setattr(f"restore.engine._{name}", value)
+    calls = []
+
+    class Counting(FillRestorer):
+        def restore(self, samples: torch.Tensor, geometry: FrameGeometry, *_: object) -> Restoration:
+            calls.append(geometry.shape)
+            return super().restore(samples, geometry)
+
+    engine = Engine(Counting("push_pull"))
+    paths = [_path(JitteredGrid(coverage=CoverageGoal(value=0.1), seed=seed)) for seed in range(5)]
+    newest = [engine.register(path) for path in paths][-1]
+    assert calls == [(40, 40)] * 2
+    assert newest.restore_ms > 0
+    assert [path.path_id in engine for path in paths] == [False, True, True, True, True]
+    first = newest.first(400)
+    assert newest.first(400) is first
+    newest.first(800)
+    assert newest.first(400) is not first, "of large frames few prefixes are kept"
 
 
 class WithLattice(FillRestorer):

@@ -56,6 +56,11 @@ class CrystalStream:
         self._longest: dict[tuple[int, int], int] = {}
         self._beside: threading.Thread | None = None
 
+    @property
+    def looks(self) -> bool:
+        """Whether crystals are looked for at all."""
+        return self._search != "off"
+
     def crystal(self, samples: Tensor, geometry: FrameGeometry) -> Crystal | None:
         """The crystal of this frame, from its samples (n,), or None."""
         if self._search == "off":
