@@ -31,8 +31,8 @@ lint: install
 	$(BIN)/lint-imports
 
 # Two processes, one thread of computing each: as many as the smallest machine that this is meant for has cores.
-# They take the files as tests/conftest.py orders them: the longest first.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+# They take the files as tests/conftest.py orders them, the longest first. Byte code is kept, as they start many processes.
+PYTEST := PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 test-fast: install
 	$(PYTEST) -m "not slow"

@@ -194,7 +194,7 @@ def test_a_restorer_that_is_killed_comes_back_and_the_acquisition_never_notices(
 ) -> None:
     running = demo(
         "--frames",
-        "400",
+        "200",
         "--headless",
         "--out",
         str(tmp_path / "out"),
@@ -204,7 +204,7 @@ def test_a_restorer_that_is_killed_comes_back_and_the_acquisition_never_notices(
         str(write_plan(tmp_path, dwell_us=8.0)),
     )
     restorer = int(running.read_until(r"restorer +process (\d+)")[1])
-    running.read_until(r"frame [1-9]\d*/400")
+    running.read_until(r"frame [1-9]\d*/200")
     os.kill(restorer, signal.SIGKILL)
     running.read_until(r"the restorer died")
     running.read_until(r"the restorer is back")
@@ -213,18 +213,15 @@ def test_a_restorer_that_is_killed_comes_back_and_the_acquisition_never_notices(
     report = json.loads((tmp_path / "out" / "report.json").read_text())
     assert report["restorer_restarts"] == 1
     assert report["samples_lost"] == 0
-    assert report["frames"] == report["frames_restored"] == 400
+    assert report["frames"] == report["frames_restored"] == 200
 
 
-@pytest.mark.parametrize("suffix", [".png", ".tif", ".webp", ".npy"])
-def test_any_grayscale_micrograph_is_a_specimen(tmp_path: Path, demo: type[Demo], suffix: str) -> None:
+def test_a_grayscale_micrograph_is_a_specimen(tmp_path: Path, demo: type[Demo]) -> None:
+    """Of any kind of file that ``simulators.specimens.micrograph`` reads, which its own tests go through."""
     rows, cols = np.mgrid[0:200, 0:300]
     image = (127 + 100 * np.sin(rows / 9) * np.cos(cols / 13)).astype(np.uint8)
-    specimen = tmp_path / f"micrograph{suffix}"
-    if suffix == ".npy":
-        np.save(specimen, image)
-    else:
-        Image.fromarray(image).save(specimen, **({"lossless": True} if suffix == ".webp" else {}))
+    specimen = tmp_path / "micrograph.tif"
+    Image.fromarray(image).save(specimen)
     out = tmp_path / "out"
     running = demo(
         "--frames",
