@@ -48,7 +48,7 @@ class _Energy:
 
 def _squares(plane: Tensor) -> Tensor:
     flat = plane.flatten(1)
-    return torch.linalg.vecdot(flat, flat)
+    return torch.bmm(flat[:, None], flat[:, :, None]).flatten()
 
 
 class PixelReading(_Energy):

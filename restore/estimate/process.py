@@ -64,6 +64,7 @@ class SpectralStart:
         plain: ``estimate`` interpolated to full size, (batch, 1, 2h, 2w).
         full: the full-size process's mean as far as the frame has peaks in its spectrum, else ``plain``.
         statistics: see ``STATISTICS``, (batch, 8).
+        touched, measured: whether a sample fell on each pixel, and its value, 0 elsewhere, (batch, 1, 2h, 2w).
     """
 
     fill: Tensor
@@ -72,6 +73,8 @@ class SpectralStart:
     plain: Tensor
     full: Tensor
     statistics: Tensor
+    touched: Tensor
+    measured: Tensor
 
 
 class SpectralProcess:
@@ -92,6 +95,7 @@ class SpectralProcess:
         self._pixels = float(rows * cols) if area is None else area
         self._torus = Torus(h, w)
         frames = weight.new_empty(2, *weight[:, 0].shape, dtype=torch.float32)
+        self._frames = frames
         self._touched, self._measured = frames
         self._touched.copy_(weight[:, 0] > 0)
         torch.mul(mean[:, 0].float(), self._touched, out=self._measured)
@@ -123,14 +127,29 @@ class SpectralProcess:
     @torch.no_grad()
     def follow(self, before: CarriedProcess) -> SpectralStart:
         """Estimate the frame from where the one before ended, in few steps; ``before`` is moved to this frame."""
-        solver, torus = self._solver, self._torus
         fill = self._pushed()
+        early, estimate = self._following(before)
+        return self._told(self._torus.inside(fill)[:, None], early, estimate, (_FOLLOWING_FULL,))
+
+    @torch.no_grad()
+    def followed(self, before: CarriedProcess) -> Tensor:
+        """``full`` of :meth:`follow` alone, of a frame that no network looks at."""
+        _, estimate = self._following(before)
+        self._solver.learn(estimate)
+        return self._at_full_size(doubled(self._torus.inside(estimate)[:, None]), (_FOLLOWING_FULL,))
+
+    def _following(self, before: CarriedProcess) -> tuple[Tensor, Tensor]:
+        solver = self._solver
         solver.begin_with(before.half)
         early = solver.solve(_FOLLOWING[0], solver.exact)
         solver.learn(early)
-        estimate = solver.solve(_FOLLOWING[1], solver.exact)
         self._before = before.full
-        return self._told(torus.inside(fill)[:, None], early, estimate, (_FOLLOWING_FULL,))
+        return early, solver.solve(_FOLLOWING[1], solver.exact)
+
+    @property
+    def noise(self) -> Tensor:
+        """Variance of a nominal sample about the process, in the samples' own, (batch,)."""
+        return self._solver.noise
 
     def carried(self) -> CarriedProcess:
         """What the next frame may begin with."""
@@ -158,16 +177,17 @@ class SpectralProcess:
         before, estimate = (self._torus.inside(image)[:, None].contiguous() for image in (before, estimate))
         plain = doubled(estimate)
         full = self._at_full_size(plain, full_iterations)
-        return SpectralStart(fill.contiguous(), before, estimate, plain, full, statistics)
+        frames = (self._touched[:, None], self._measured[:, None])
+        return SpectralStart(fill.contiguous(), before, estimate, plain, full, statistics, *frames)
 
     def _at_full_size(self, plain: Tensor, iterations: Sequence[int]) -> Tensor:
         """The process at full size where the samples' spectrum has peaks, begun with the half-size one interpolated."""
-        share = ((self._solver.lattice - _NO_PEAKS) / (_PEAKS - _NO_PEAKS)).clamp(0, 1)[:, None, None, None]
+        share = self._solver.lattice.sub(_NO_PEAKS).mul_(1 / (_PEAKS - _NO_PEAKS)).clamp_(0, 1)[:, None, None, None]
         # A processor leaves out what nobody would see; on other devices asking would cost more than computing.
         if not iterations or (share.device.type == "cpu" and not bool(share.any())):
             return plain
         torus = Torus(*plain.shape[-2:])
-        reading = PixelReading(torus.around(self._touched), torus.around(self._measured))
+        reading = PixelReading(*torus.around(self._frames.flatten(0, 1)).unflatten(0, (2, -1)))
         solver = SpectralSolver(reading, reading, self._pixels)
         if self._before is None:
             solver.learn(torus.faded(plain[:, 0]))

@@ -36,17 +36,18 @@ _ROUNDS = 3  # of the fixed point, each time
 
 
 @lru_cache(maxsize=8)
-def _constants(device: torch.device) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _constants(device: torch.device) -> tuple[Tensor, ...]:
     """What is known of a frame before anything is, what is graded by its lattice, and what divisors are kept above.
 
     Returns:
         Noise, effective noise, clumping and lattice, (4, 1); noise factor and ring share of a rough surface, (2, 1),
-        and how they change with the lattice's share, (2, 1); a tiny number, (1, 1, 1).
+        and how they change with the lattice's share, (2, 1); a tiny number, (1, 1, 1); one.
     """
     graded = torch.tensor([_NOISE_FACTOR, _RING_SHARE], device=device)
     known = torch.tensor([[0.05], [0.3], [1.0], [0.0]], device=device)
     tiny = torch.full((1, 1, 1), 1e-20, device=device)
-    return known, graded[:, :1].contiguous(), (graded[:, 1:] - graded[:, :1]) / _LATTICE, tiny
+    slope = (graded[:, 1:] - graded[:, :1]) / _LATTICE
+    return known, graded[:, :1].contiguous(), slope, tiny, torch.ones((), device=device)
 
 
 @lru_cache(maxsize=32)
@@ -72,8 +73,8 @@ class SpectralSolver:
         self.density = self.samples / area  # (batch,) samples for each cell of the frame
         device = rough.count.device
         self.waves = waves_of(self.height, self.width, device)
-        known, *self._grades, self._tiny = _constants(device)
-        self.noise, effective, self.clumping, lattice = known.expand(-1, batch)
+        known, *self._grades, self._tiny, self._one = _constants(device)
+        self.noise, self._effective, clumping, lattice = known.expand(-1, batch)
         self.unlikely = self.waves.unlikely.expand(batch, -1, -1)  # 1 over ``power``
         self.power = self.waves.prior.expand(batch, -1, -1)  # spectrum of the specimen, as known now
         # ``noise``: its share of the readings' variance. ``clumping``: how much closer than at random samples lie.
@@ -81,7 +82,7 @@ class SpectralSolver:
         self.learnt_from: Tensor | None = None  # the field that ``missed`` is of
         self.level: Tensor | None = None  # what the samples' covariance says of each ring, (batch, rings)
         self._grade(lattice)
-        self._fixed_point(effective)
+        self._clump(clumping)
 
     def _grade(self, lattice: Tensor) -> None:
         """Set what depends on the lattice's share (batch,): between the value for a rough surface and for a crystal.
@@ -95,6 +96,10 @@ class SpectralSolver:
         self.noise_factor, ring_share = torch.addcmul(first, lattice.clamp(0, _LATTICE), slope)
         self.ring_share = ring_share[:, None, None]
         self.assumed = self.noise * self.noise_factor
+
+    def _clump(self, clumping: Tensor) -> None:
+        self.clumping = clumping
+        self.per_dependent = (_CLUMPED[0] * clumping.pow(3)).clamp_max_(_CLUMPED[1]) / self.density
 
     @property
     def effective(self) -> Tensor:
@@ -116,8 +121,9 @@ class SpectralSolver:
     def begin_with(self, learnt: Learnt) -> Tensor:
         """Take up what the frame before had learnt, moved to where the specimen is now; returns its estimate."""
         self.power, self.level, self.unlikely = learnt.power, learnt.level, learnt.power.reciprocal()
-        self.noise, self.clumping = learnt.noise, learnt.clumping
+        self.noise = learnt.noise
         self._grade(learnt.lattice)
+        self._clump(learnt.clumping)
         self.spectrum = learnt.spectrum
         self.estimate = self.learnt_from = self._field(learnt.spectrum)
         self.missed = self.exact.missed(self.estimate)
@@ -136,13 +142,16 @@ class SpectralSolver:
         Args:
             fitted: whether the estimate was fitted to these samples: if not, its misfit says nothing of their noise.
         """
+        if self.learnt_from is None:
+            self._fixed_point(self._effective)
         if estimate is not self.learnt_from:
             self.missed = self.exact.missed(estimate)
             self.learnt_from = estimate
         if self.estimate is not None and fitted:  # a fill passes through its samples
             self.misfit = self.exact.energy(self.missed) / self.samples
             # As many samples as waves are resolved say nothing of the noise.
-            free = (1 - self.waves.mean(self._lacking()) / self.sample_noise).clamp_min_(0.1)
+            told = self.waves.mean(self._lacking())
+            free = torch.addcdiv(self._one, told, self.sample_noise, value=-1).clamp_min_(0.1)
             self.noise = (self.misfit / free).clamp_(0.003, 0.99)
             self.assumed = self.noise * self.noise_factor
             self._fixed_point()
@@ -179,7 +188,7 @@ class SpectralSolver:
         sums = torch.fft.rfft2(both)
         sums = sums.real.square().addcmul_(sums.imag, sums.imag)
         products, pairs = torch.fft.irfft2(sums, s=size)
-        self.clumping = self._clumping(pairs)
+        self._clump(self._clumping(pairs))
         window = lag_window(*size, count.device)
         pairs = window / pairs.clamp_min_(0.5)
         products = products * pairs
@@ -224,8 +233,8 @@ class SpectralSolver:
         # Real and imaginary parts side by side: a real factor times a complex tensor would be copied to complex first.
         out = _pairs(self.power.sqrt().mul_(self.waves.amplitude))
         back = out * (self.waves.pairs / self.assumed[:, None, None, None])
-        dependent = self.clumping.pow(3).mul_(_CLUMPED[0]).clamp_max_(_CLUMPED[1]) * self.effective
-        inverse = _pairs((1 + self.power / dependent[:, None, None]).reciprocal_())
+        dependent = (self.per_dependent * self.sample_noise)[:, None, None]
+        inverse = _pairs(torch.addcdiv(self._one, self.power, dependent).reciprocal_())
 
         def gathered(total: Tensor) -> Tensor:
             return torch.view_as_real(torch.fft.rfft2(total))

@@ -29,20 +29,19 @@ def push_pull(mean: Tensor, weight: Tensor) -> Tensor:
         Estimate of shape ``(b, 1, h, w)`` in the units of ``mean``; zeros if nothing was measured.
         Equivariant to gain and offset of ``mean``; any size, odd ones included.
     """
-    confidence = weight.clamp(0, 1)
-    value = mean * confidence
-    levels = [(value, confidence)]
-    while max(value.shape[-2:]) > 1:
-        both = torch.cat((value, confidence), 1)
-        # Averages are made sums again below; the padding beyond an odd edge is known by nobody.
+    both = mean.new_empty(len(mean), 2, *mean.shape[-2:])
+    torch.clamp(weight, 0, 1, out=both[:, 1:])
+    torch.mul(mean, both[:, 1:], out=both[:, :1])
+    levels = [both]
+    while max(both.shape[-2:]) > 1:
+        # Averages are made sums again; the padding beyond an odd edge is known by nobody.
         both = F.avg_pool2d(both, 2, ceil_mode=True, count_include_pad=True, divisor_override=1)
-        value, confidence = both[:, :1], both[:, 1:]
-        saturation = confidence.clamp(min=1)
-        value, confidence = value / saturation, confidence / saturation
-        levels.append((value, confidence))
-    value, confidence = levels.pop()
+        both = both.div_(both[:, 1:].clamp(min=1))
+        levels.append(both)
+    value, confidence = levels.pop().split(1, 1)
     estimate = value / confidence.clamp(min=torch.finfo(value.dtype).tiny)
-    for value, confidence in reversed(levels):
+    for both in reversed(levels):
+        value, confidence = both.split(1, 1)
         coarse = _twice(estimate, value.shape[-2:])
         estimate = torch.addcmul(value, 1 - confidence, coarse)
     return estimate

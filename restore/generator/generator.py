@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from restore.estimate.process import STATISTICS, SpectralProcess, SpectralStart
+from restore.estimate.process import SpectralProcess, SpectralStart
 from restore.generator.carried import Carried
 from restore.generator.planes import network_planes
 from restore.generator.presets import PRESETS, GeneratorConfig
@@ -92,50 +92,55 @@ class Generator(nn.Module):
         if below or right:
             mean, weight = F.pad(mean, (0, right, 0, below)), F.pad(weight, (0, right, 0, below))
             distance = F.pad(distance, (0, right, 0, below), mode="replicate")
-        start, process = self._start(mean, weight, distance, noise, float(rows * cols), before)
-        spread = (0.5 * start.statistics[:, STATISTICS.index("log noise")]).exp()
+        process = self._process(mean, weight, float(rows * cols))
         trained = carried = None
         if before is not None and not before.looks and not self.config.texture:
+            with _single_precision(mean.device):
+                full_size = process.followed(before.process)
             correction, log_scale = before.said()
             carried = replace(before, process=process.carried())
-            frame = start.full + correction
+            frame = full_size + correction
         else:
-            features, full = self._looked(mean, weight, distance, start, noise)
+            start = self._start(process, weight, distance, noise, before)
+            features, full = self._looked(weight, distance, start, noise)
             correction, log_scale, strengths = self.outer(full, features)
             log_scale = log_scale.float().clamp(-8, 4)
             frame = start.full + correction
             if strengths is not None:
-                frame = frame + textured(strengths, spread)
+                frame = frame + textured(strengths, process.noise.sqrt())
             if self.training:
                 trained = (start.estimate + self.trainer(features))[..., : -(-rows // 2), : -(-cols // 2)]
             elif self.first is None:
                 age = 0 if before is None else before.age
                 carried = Carried(process.carried(), correction.float(), log_scale, age=age)
-        frame = consistent(frame, mean, weight, spread)[..., :rows, :cols]
+        frame = consistent(frame, mean, weight, process.noise.sqrt())[..., :rows, :cols]
         return Estimate(frame, log_scale[..., :rows, :cols], trained, carried)
 
     def _looked(
-        self, mean: Tensor, weight: Tensor, distance: Tensor, start: SpectralStart, noise: Tensor | None
+        self, weight: Tensor, distance: Tensor, start: SpectralStart, noise: Tensor | None
     ) -> tuple[Tensor, Tensor]:
         """The inner network's features, and the planes that the outer one recombines them with."""
-        half, full = network_planes(mean, weight, distance, start, self.config.path_information)
+        half, full = network_planes(weight, distance, start, self.config.path_information)
         precision = self.outer.stem.weight.dtype
         return self.inner(half.to(precision), conditions_of(start.statistics, noise)), full.to(precision)
 
-    def _start(
-        self, mean: Tensor, weight: Tensor, distance: Tensor, noise: Tensor | None, area: float, before: Carried | None
-    ) -> tuple[SpectralStart, SpectralProcess]:
-        iterations = self.config.spectral_iterations
+    def _process(self, mean: Tensor, weight: Tensor, area: float) -> SpectralProcess:
         with _single_precision(mean.device):
-            process = SpectralProcess(mean, weight, area)
+            return SpectralProcess(mean, weight, area)
+
+    def _start(
+        self, process: SpectralProcess, weight: Tensor, distance: Tensor, noise: Tensor | None, before: Carried | None
+    ) -> SpectralStart:
+        iterations = self.config.spectral_iterations
+        with _single_precision(weight.device):
             if before is not None:
-                return process.follow(before.process), process
+                return process.follow(before.process)
             start = process.start(iterations, self.config.full_iterations if self.first is None else ())
         if self.first is None:
-            return start, process
-        corrected = self.first(mean, weight, distance, start, conditions_of(start.statistics, noise))
-        with _single_precision(mean.device):
-            return process.again(corrected, iterations[-1], self.config.full_iterations), process
+            return start
+        corrected = self.first(weight, distance, start, conditions_of(start.statistics, noise))
+        with _single_precision(weight.device):
+            return process.again(corrected, iterations[-1], self.config.full_iterations)
 
 
 def _single_precision(device: torch.device) -> AbstractContextManager[object]:
@@ -151,5 +156,6 @@ def consistent(frame: Tensor, mean: Tensor, weight: Tensor, noise: Tensor) -> Te
     Args:
         noise: standard deviation of one nominal sample about the spectral start, (batch,), from the frame itself.
     """
-    limit = 3 * noise[:, None, None, None] * weight.clamp_min(1e-6).rsqrt()
-    return torch.where(weight > 0, torch.maximum(torch.minimum(frame, mean + limit), mean - limit), frame)
+    # Where the beam was not, the mean is 0 and the limit a million times that of one sample.
+    limit = weight.clamp_min(1e-12).rsqrt_().mul_(3 * noise[:, None, None, None])
+    return torch.clamp(frame, mean - limit, mean + limit)

@@ -7,6 +7,7 @@ https://arxiv.org/abs/1709.07871).
 
 from __future__ import annotations
 
+from functools import lru_cache
 from itertools import pairwise
 
 import torch
@@ -36,9 +37,9 @@ def conditions_of(statistics: Tensor, noise: Tensor | None) -> Tensor:
     """
     if noise is None:
         noise = torch.full_like(statistics[:, 0], torch.nan)
-    stated = torch.isfinite(noise)
-    level = torch.where(stated, noise.clamp_min(_LEAST_NOISE).log(), 0.0)
-    return torch.cat([statistics, stated[:, None].to(statistics.dtype), level[:, None].to(statistics.dtype)], 1)
+    stated = (noise < torch.inf).to(statistics.dtype)
+    level = noise.clamp_min(_LEAST_NOISE).log_().nan_to_num_(0.0, 0.0, 0.0).to(statistics.dtype)
+    return torch.cat([statistics, stated[:, None], level[:, None]], 1)
 
 
 class Block(nn.Module):
@@ -53,6 +54,13 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.second(F.relu_(self.first(F.relu(x)))).add_(x)
+
+
+@lru_cache(maxsize=8)
+def _unscaled(widths: tuple[int, ...], device: torch.device, dtype: torch.dtype) -> Tensor:
+    """One for each scale and zero for each shift, which are told as differences from them."""
+    with torch.inference_mode(False):  # kept, and a later call may be training
+        return torch.cat([torch.full((w,), n, device=device, dtype=dtype) for w in widths for n in (1.0, 0.0)])
 
 
 class Inner(nn.Module):
@@ -80,7 +88,7 @@ class Inner(nn.Module):
         self.widths = widths
 
     def forward(self, planes: Tensor, conditions: Tensor) -> Tensor:
-        films = self.condition(conditions).to(planes.dtype)
+        films = self.condition(conditions).to(planes.dtype) + _unscaled(self.widths, planes.device, planes.dtype)
         films = films[:, :, None, None].split([2 * w for w in self.widths], 1)
         x = self.stem(planes)
         skips: list[Tensor] = []
@@ -88,7 +96,7 @@ class Inner(nn.Module):
             if level:
                 x = self.down[level - 1](F.relu(x))
             scale, shift = films[level].chunk(2, 1)
-            x = blocks(torch.addcmul(shift, x, 1 + scale))
+            x = blocks(torch.addcmul(shift, x, scale))
             skips.append(x)
         for level in reversed(range(len(self.up))):
             x = F.interpolate(self.up[level](x), scale_factor=2, mode="bilinear", align_corners=False)
@@ -142,11 +150,9 @@ class FirstNetworks(nn.Module):
         self.requires_grad_(False)
 
     @torch.no_grad()
-    def forward(
-        self, mean: Tensor, weight: Tensor, distance: Tensor, start: SpectralStart, conditions: Tensor
-    ) -> Tensor:
+    def forward(self, weight: Tensor, distance: Tensor, start: SpectralStart, conditions: Tensor) -> Tensor:
         """The corrected half-size frame, (batch, 1, rows/2, cols/2)."""
-        half, full = network_planes(mean, weight, distance, start, self.path_information)
+        half, full = network_planes(weight, distance, start, self.path_information)
         precision = self.outer.stem.weight.dtype
         correction = self.outer(full.to(precision), self.inner(half.to(precision), conditions))[0]
         return start.estimate + F.avg_pool2d(correction.float(), 2)

@@ -156,10 +156,10 @@ def test_first_networks_correct_the_start_before_the_others_do_and_are_not_train
     assert not torch.equal(twice(mean, weight, distance).frame, before), "the spectrum is not learnt from their frame"
     start = spectral_start(mean, weight, iterations=SMALL.spectral_iterations)
     conditions = conditions_of(start.statistics, None)
-    own = twice.first(mean, weight, distance, start, conditions) - start.estimate
+    own = twice.first(weight, distance, start, conditions) - start.estimate
     plain.inner.load_state_dict(twice.first.inner.state_dict())
     plain.outer.load_state_dict(twice.first.outer.state_dict())
-    half, full = network_planes(mean, weight, distance, start)
+    half, full = network_planes(weight, distance, start)
     correction = plain.outer(full, plain.inner(half, conditions))[0]
     torch.testing.assert_close(own, F.avg_pool2d(correction, 2), atol=1e-6, rtol=1e-4)
     twice.train()(mean, weight, distance).frame.sum().backward()
