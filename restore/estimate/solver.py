@@ -18,7 +18,19 @@ import torch
 from torch import Tensor
 
 from restore.estimate.carried import Learnt
+from restore.estimate.learning import (
+    Believed,
+    about_trend,
+    from_covariance,
+    from_power,
+    lacking,
+    measured,
+    settled,
+    squared,
+    weighed,
+)
 from restore.estimate.operator import PixelReading, Reading
+from restore.estimate.steps import advanced, arrived, beginning, curved, factors, turned
 from restore.estimate.torus import lag_window, lags
 from restore.estimate.waves import BINS, sectors_of, waves_of
 from scancontrol.errors import LocalProtocolError
@@ -28,11 +40,9 @@ __all__ = ["SpectralSolver"]
 _CLUMPED = (3.0, 100.0)  # preconditioned best for 1 in 3·clumping³ samples, at the most 1 in 100: see _clumping
 _TREND = 0.2  # what is slower than this many cycles per mean sample spacing is trend, not lattice
 _SECTOR_DOUBT = 20.0  # coefficients' worth of belief that all directions are alike
-_PEAK_ERRORS = 5.0  # standard errors above chance that make a peak of the samples' power spectrum
 _LATTICE = 0.25  # share of the power in peaks from which on a frame is treated as a crystal altogether
 _RING_SHARE = (0.8, 0.0)  # weight of the ring average in the spectrum: of a rough surface, of a crystal
 _NOISE_FACTOR = (0.7, 2.5)  # assumed noise over the measured one, likewise
-_ROUNDS = 3  # of the fixed point, each time
 
 
 @lru_cache(maxsize=8)
@@ -74,13 +84,14 @@ class SpectralSolver:
         device = rough.count.device
         self.waves = waves_of(self.height, self.width, device)
         known, *self._grades, self._tiny, self._one = _constants(device)
-        self.noise, self._effective, clumping, lattice = known.expand(-1, batch)
+        self.noise, effective, clumping, lattice = known.expand(-1, batch)
         self.unlikely = self.waves.unlikely.expand(batch, -1, -1)  # 1 over ``power``
         self.power = self.waves.prior.expand(batch, -1, -1)  # spectrum of the specimen, as known now
         # ``noise``: its share of the readings' variance. ``clumping``: how much closer than at random samples lie.
         self.estimate: Tensor | None = None  # (batch, height, width), that ``spectrum`` is of, once there is one
         self.learnt_from: Tensor | None = None  # the field that ``missed`` is of
         self.level: Tensor | None = None  # what the samples' covariance says of each ring, (batch, rings)
+        self.sample_noise = effective * self.density
         self._grade(lattice)
         self._clump(clumping)
 
@@ -106,17 +117,9 @@ class SpectralSolver:
         """Noise of a full grid that would tell as much as the samples do, (batch,)."""
         return self.sample_noise / self.density
 
-    def _lacking(self) -> Tensor:
-        """Variance of each wave that the samples do not resolve, (batch, h, w/2 + 1): 1/(1/power + 1/effective)."""
-        told = torch.addcdiv(self.unlikely, self.density[:, None, None], self.sample_noise[:, None, None])
-        return told.reciprocal_()
-
-    def _fixed_point(self, effective: Tensor | None = None) -> None:
-        """Set ``sample_noise`` (batch,), effective noise times density, from where it is or from ``effective``."""
-        if effective is not None:
-            self.sample_noise = effective * self.density
-        for _ in range(_ROUNDS):
-            self.sample_noise = torch.addmv(self.assumed, self._lacking().flatten(1), self.waves.share)
+    def _settle(self) -> None:
+        """Set ``sample_noise`` (batch,), effective noise times density."""
+        self.sample_noise = settled(self.unlikely, self.density, self.sample_noise, self.assumed, self.waves.share)
 
     def begin_with(self, learnt: Learnt) -> Tensor:
         """Take up what the frame before had learnt, moved to where the specimen is now; returns its estimate."""
@@ -127,7 +130,8 @@ class SpectralSolver:
         self.spectrum = learnt.spectrum
         self.estimate = self.learnt_from = self._field(learnt.spectrum)
         self.missed = self.exact.missed(self.estimate)
-        self._fixed_point(learnt.effective)
+        self.sample_noise = learnt.effective * self.density
+        self._settle()
         return self.estimate
 
     def learnt(self) -> Learnt:
@@ -142,69 +146,56 @@ class SpectralSolver:
         Args:
             fitted: whether the estimate was fitted to these samples: if not, its misfit says nothing of their noise.
         """
+        share, density = self.waves.share, self.density
         if self.learnt_from is None:
-            self._fixed_point(self._effective)
+            self._settle()
         if estimate is not self.learnt_from:
             self.missed = self.exact.missed(estimate)
             self.learnt_from = estimate
         if self.estimate is not None and fitted:  # a fill passes through its samples
             self.misfit = self.exact.energy(self.missed) / self.samples
-            # As many samples as waves are resolved say nothing of the noise.
-            told = self.waves.mean(self._lacking())
-            free = torch.addcdiv(self._one, told, self.sample_noise, value=-1).clamp_min_(0.1)
-            self.noise = (self.misfit / free).clamp_(0.003, 0.99)
-            self.assumed = self.noise * self.noise_factor
-            self._fixed_point()
+            self.noise, self.assumed, self.sample_noise = measured(
+                self.misfit, self.unlikely, density, self.sample_noise, self.noise_factor, share, self._one
+            )
         if estimate is not self.estimate:
             self.spectrum = torch.fft.rfft2(estimate, norm="forward")
-        real, imaginary, unit = self.spectrum.real, self.spectrum.imag, self.cells / self.fill_factor
-        power = self._lacking().addcmul_(real, real, value=unit).addcmul_(imaginary, imaginary, value=unit)
-        # Single bins are one draw each, and a ring average knows no lattice: how much of each, the peaks tell.
-        # An estimate is smooth where samples are far apart, so its rings lack power; its directions do not.
-        sectors = sectors_of(self.height, self.width, power.device, _SECTOR_DOUBT)
-        self._believe(torch.lerp(power, sectors.expected(power, self.level), self.ring_share))
+        self._believe(
+            from_power(
+                Believed(self.power, self.unlikely, self.sample_noise),
+                torch.view_as_real(self.spectrum),
+                self.cells / self.fill_factor,
+                sectors_of(self.height, self.width, density.device, _SECTOR_DOUBT),
+                self.level,
+                self.ring_share,
+                density,
+                self.assumed,
+                share,
+            )
+        )
 
-    def _believe(self, power: Tensor) -> None:
-        self.power = power.clamp_min_(1e-7)
-        self.unlikely = self.power.reciprocal()
-        self._fixed_point()
+    def _believe(self, found: Believed) -> None:
+        self.power, self.unlikely, self.sample_noise = found
 
     def learn_from_samples(self) -> None:
         """Replace what the fill says of short waves by what the samples' own covariance says, lattice peaks included.
 
         A fill is smooth between samples, and between turns far apart it shows no lattice at all. The covariance of
         the samples about a slow trend, products of pairs over numbers of pairs, is free of that bias at every lag.
-        Its ring averages are the isotropic level; of single bins, only what stands ``_PEAK_ERRORS`` standard errors
-        above it is a peak and not chance.
+        Its ring averages are the isotropic level; of single bins, only what stands far above it is a peak and not
+        chance.
         """
         size, waves, count = (self.height, self.width), self.waves, self.rough.count
-        trend_share, blocked = waves.short
-        slow = (_trend_exponents(len(blocked), count.device) / self.density[:, None]).exp_()
-        slow_waves = waves.at(slow)
-        trend = torch.fft.irfft2(self.spectrum * slow_waves, s=size, norm="forward")
-        both = count.new_empty(2, *count.shape)  # what the samples are about the trend, and where they are
-        mask = torch.clamp(count, max=1.0, out=both[1])
-        torch.addcmul(self.rough.mean(), trend, mask, value=-1, out=both[0])
-        sums = torch.fft.rfft2(both)
-        sums = sums.real.square().addcmul_(sums.imag, sums.imag)
-        products, pairs = torch.fft.irfft2(sums, s=size)
+        slow = (_trend_exponents(len(waves.short[1]), count.device) / self.density[:, None]).exp_()
+        trend = torch.fft.irfft2(self.spectrum * waves.at(slow), s=size, norm="forward")
+        sums = torch.fft.rfft2(about_trend(self.rough.mean(), count, trend))
+        products, pairs = torch.fft.irfft2(squared(torch.view_as_real(sums)), s=size)
         self._clump(self._clumping(pairs))
-        window = lag_window(*size, count.device)
-        pairs = window / pairs.clamp_min_(0.5)
-        products = products * pairs
-        power = torch.fft.rfft2(products).real
-        chance = products[:, 0, :1] * (pairs.flatten(1) @ window.flatten()).sqrt_()[:, None]
-        rings = waves.ring_means(power).clamp_min_(0.0)
-        least = rings + torch.maximum(rings, _PEAK_ERRORS * chance) + blocked
-        excess = power - waves.at(rings)
-        peaks = torch.where(power > waves.at(least), excess, 0.0)
-        whole = (power.clamp_min(0.0).flatten(1) @ trend_share).clamp_min_(1e-9)
-        self._grade((waves.mean(peaks) / whole).clamp_(0, 1))
-        filled = waves.ring_means(self.power)
-        rings = rings / (1 - slow).clamp_min_(0.15).square_()  # the trend took its part of every wave
-        level = torch.maximum(rings, 0.1 * filled)
-        self.level = torch.lerp(level, filled, slow)
-        self._believe(torch.lerp(waves.at(level), self.power, slow_waves).add_(peaks))
+        products, chance = weighed(products, pairs, lag_window(*size, count.device))
+        spectrum = torch.view_as_real(torch.fft.rfft2(products))[..., 0]
+        lattice, self.level, self.power = from_covariance(spectrum, chance, self.power, slow, waves)
+        self._grade(lattice)
+        self.unlikely = self.power.reciprocal()
+        self._settle()
 
     def _clumping(self, pairs: Tensor) -> Tensor:
         """How many more samples a sample has within the mean spacing than if they lay anywhere; (batch,).
@@ -225,44 +216,37 @@ class SpectralSolver:
 
         Coefficients carry the square root of their rfft multiplicity, so that their plain real dot product is the
         one of the whole spectrum. The rough reading takes each sample to lie at its cell's centre, which is a third of
-        the exact one's time and good enough to learn a spectrum from. Directions are divided by the residual's energy,
-        which leaves no quotients of numbers to be computed on their own.
+        the exact one's time and good enough to learn a spectrum from.
         """
         if self.learnt_from is None:
             raise LocalProtocolError("a spectrum was asked to be solved with before it was learnt")
-        # Real and imaginary parts side by side: a real factor times a complex tensor would be copied to complex first.
-        out = _pairs(self.power.sqrt().mul_(self.waves.amplitude))
-        back = out * (self.waves.pairs / self.assumed[:, None, None, None])
-        dependent = (self.per_dependent * self.sample_noise)[:, None, None]
-        inverse = _pairs(torch.addcdiv(self._one, self.power, dependent).reciprocal_())
+        out, back, inverse = factors(
+            self.power,
+            self.waves.amplitude,
+            self.waves.pairs,
+            self.assumed,
+            self.per_dependent * self.sample_noise,
+            self._one,
+        )
 
         def gathered(total: Tensor) -> Tensor:
             return torch.view_as_real(torch.fft.rfft2(total))
 
-        def dot(a: Tensor, b: Tensor, sign: float) -> Tensor:
-            a, b = a.flatten(1)[:, None], b.flatten(1)[:, :, None]
-            return torch.baddbmm(self._tiny, a, b, beta=sign, alpha=sign)[..., None]
-
-        found = out.new_empty(2, *out.shape)  # coefficients and what is still missed, the residual's negative
-        along = torch.empty_like(found)  # where to next, and what that is read as
-        (x, missed), (direction, image) = found, along
+        found, along = (out.new_empty(2, *out.shape) for _ in range(2))
         # It starts from what the spectrum was learnt from, of which the misfit is known.
-        torch.div(torch.view_as_real(self.spectrum), out, out=x)
         misread = self.missed if reading is self.exact else reading.missed(self.learnt_from)
-        torch.addcmul(x, gathered(reading.transposed(misread)), back, out=missed)
-        step = missed * inverse
-        torch.div(step, dot(missed, step, -1.0), out=direction)
+        image = gathered(reading.transposed(misread))
+        ahead = beginning(
+            torch.view_as_real(self.spectrum), image, out, back, inverse, self._tiny, found, along
+        )  # the direction's spectrum
         for left in reversed(range(iterations)):
-            field = self._field(torch.view_as_complex(direction * out))
-            torch.addcmul(direction, gathered(reading.normal(field)), back, out=image)
-            curvature = dot(direction, image, 1.0)
+            image = gathered(reading.normal(self._field(torch.view_as_complex(ahead))))
+            curvature = curved(along, image, back, self._tiny)
             if left:
-                found.addcdiv_(along, curvature)
-                torch.mul(missed, inverse, out=step)
-                direction.addcdiv_(step, dot(missed, step, -1.0))
+                ahead = turned(along, *advanced(found, along, curvature, inverse, self._tiny), out)
             else:
-                x.addcdiv_(direction, curvature)
-        self.spectrum = torch.view_as_complex(x * out)
+                ahead = arrived(found, along, curvature, out)
+        self.spectrum = torch.view_as_complex(ahead)
         self.estimate = self._field(self.spectrum)
         return self.estimate
 
@@ -275,11 +259,6 @@ class SpectralSolver:
         mean, moment = (power @ self.waves.moments).unbind(1)
         logs = torch.stack([self.samples / pixels, self.noise, self.effective, self.misfit.clamp_min(1e-6)]).log_()
         entropy = (self.waves.mean(power.log()).exp_() / mean).clamp_min_(1e-6).pow_(0.25)  # 0 peaked, 1 white
-        unresolved = self.waves.mean(self._lacking()) / mean
+        unresolved = self.waves.mean(lacking(self.unlikely, self.density, self.sample_noise)) / mean
         frequency = 4 * moment / mean
         return torch.stack([*logs[:3], unresolved, logs[3], frequency, entropy, self.lattice], 1)
-
-
-def _pairs(factor: Tensor) -> Tensor:
-    """A real factor (batch, h, w) for the two parts of complex numbers, (batch, h, w, 2)."""
-    return torch.view_as_real(torch.complex(factor, factor))

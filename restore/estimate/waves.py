@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-__all__ = ["BINS", "Sectors", "Waves", "sectors_of", "waves_of"]
+__all__ = ["BINS", "Sectors", "Waves", "sectors_of", "waves_of", "weighted"]
 
 BINS = 64  # rings up to the Nyquist frequency
 _RINGS = int(BINS * 1.42) + 1
@@ -23,12 +23,20 @@ _TREND_RINGS = 4  # and slower, below 1/32 cycle per half-size pixel, are trends
 _KNEE = 64.0**-2  # squared cycles per cell below which a specimen's power grows no more, where nothing is known
 
 
+def weighted(values: Tensor, weights: Tensor, least: Tensor | None = None) -> Tensor:
+    """Sum of values (batch, h, w) by weights (h · w,), more than ``least`` (batch,); (batch,)."""
+    flat = values.flatten(1)
+    if torch.compiler.is_compiling():
+        total = (flat * weights).sum(1)
+        return total if least is None else total + least
+    return flat @ weights if least is None else torch.addmv(least, flat, weights)
+
+
 @dataclass(frozen=True)
 class Waves:
     """The waves of an (h, w) torus; n = h · (w // 2 + 1) of them.
 
     Attributes:
-        shape: (h, w // 2 + 1).
         prior: spectrum of a specimen of which nothing is known, of unit variance, (h, w // 2 + 1); unlikely: 1 over it.
         share: how often each wave counts in a mean over all h · w, (n,).
         moments: the same, and times its frequency in cycles per cell, (n, 2).
@@ -38,7 +46,6 @@ class Waves:
         short: ``share`` of waves that are no trend, (n,), and infinity for rings of trends, 0 for others, (rings,).
     """
 
-    shape: tuple[int, int]
     prior: Tensor
     unlikely: Tensor
     share: Tensor
@@ -51,7 +58,7 @@ class Waves:
 
     def mean(self, values: Tensor) -> Tensor:
         """Mean over all waves of values (batch, h, w // 2 + 1), (batch,)."""
-        return values.flatten(1) @ self.share
+        return weighted(values, self.share)
 
     def ring_means(self, values: Tensor) -> Tensor:
         """Mean of each ring, (batch, rings)."""
@@ -60,7 +67,7 @@ class Waves:
 
     def at(self, rings: Tensor) -> Tensor:
         """What is known of rings (batch, rings), at every wave."""
-        return rings.index_select(1, self.rings).unflatten(1, self.shape)
+        return rings.index_select(1, self.rings).view(len(rings), *self.prior.shape)
 
 
 @lru_cache(maxsize=32)
@@ -79,7 +86,6 @@ def waves_of(h: int, w: int, device: torch.device) -> Waves:
     blocked = torch.zeros(_RINGS, device=device)
     blocked[: _TREND_RINGS + 1] = torch.inf
     return Waves(
-        tuple(radius2.shape),
         prior,
         prior.reciprocal(),
         share,
@@ -97,7 +103,6 @@ class Sectors:
     """Sectors of the rings of one size's waves; each wave lies between the middles of two.
 
     Attributes:
-        shape: (h, w // 2 + 1); of n waves.
         places: of the sector before each wave and of the one after it, flat, (2 n,).
         weights: how much each wave counts in either, (2, n).
         after: how far each lies towards the second, (h, w // 2 + 1).
@@ -105,7 +110,6 @@ class Sectors:
         gain, even: what a sector's share of its ring, and belief that all are alike, are worth, (rings, sectors).
     """
 
-    shape: tuple[int, int]
     places: Tensor
     weights: Tensor
     after: Tensor
@@ -122,14 +126,14 @@ class Sectors:
         """
         batch = len(power)
         found = power.new_zeros(batch, self.gain.numel())
-        found.index_add_(1, self.places, (power.flatten(1)[:, None] * self.weights).flatten(1))
+        found = found.index_add_(1, self.places, (power.flatten(1)[:, None] * self.weights).flatten(1))
         sums = found.view(batch, *self.gain.shape)
         if level is None:
             level = sums.sum(-1) / self.sizes
         sums = _with_near_rings(sums)
         total = sums.sum(-1, keepdim=True).clamp_min_(1e-12)
         table = torch.addcdiv(self.even, sums.mul_(self.gain), total).mul_(level[..., None])
-        near = table.flatten(1).index_select(1, self.places).view(batch, 2, *self.shape)
+        near = table.flatten(1).index_select(1, self.places).view(batch, 2, *self.after.shape)
         return torch.lerp(near[:, 0], near[:, 1], self.after)
 
 
@@ -144,7 +148,9 @@ def sectors_of(h: int, w: int, device: torch.device, doubt: float) -> Sectors:
     fy, fx = torch.fft.fftfreq(h, device=device)[:, None], torch.fft.rfftfreq(w, device=device)[None]
     waves = waves_of(h, w, device)
     counts, rings = waves.pairs[..., 0].flatten(), waves.rings
-    at = ((torch.atan2(fy.expand(waves.shape), fx.expand(waves.shape)) / torch.pi + 0.5) * _SECTORS - 0.5).flatten()
+    at = (
+        (torch.atan2(fy.expand(waves.prior.shape), fx.expand(waves.prior.shape)) / torch.pi + 0.5) * _SECTORS - 0.5
+    ).flatten()
     below = at.floor()
     after = at - below
     places = torch.cat([rings * _SECTORS + (below.long() + n) % _SECTORS for n in (0, 1)])
@@ -154,4 +160,4 @@ def sectors_of(h: int, w: int, device: torch.device, doubt: float) -> Sectors:
     sizes = found.sum(-1).clamp_min(1.0)
     believed = _with_near_rings(found[None])[0]
     gain = believed.sum(-1, keepdim=True).clamp_min(1.0) / (believed + doubt)
-    return Sectors(waves.shape, places, weights, after.view(waves.shape), sizes, gain, doubt / (believed + doubt))
+    return Sectors(places, weights, after.view(waves.prior.shape), sizes, gain, doubt / (believed + doubt))

@@ -31,7 +31,7 @@ def _launches(network: torch.nn.Module, side: int = 512, following: bool = False
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("config", "most"),
-    [(PRESETS["lite"], 1115), (PRESETS["live"], 2140), (REALISTIC, 1125)],
+    [(PRESETS["lite"], 1120), (PRESETS["live"], 2150), (REALISTIC, 1130)],
     ids=["lite", "live", "realistic"],
 )
 def test_our_networks_can_be_recorded_and_launch_no_more_kernels_than_stated(config, most: int) -> None:

@@ -1,0 +1,49 @@
+"""Chains of operations that can be compiled to few kernels, where launches cost more than what is launched.
+
+A chain is a function of tensors without transforms, products of matrices and values read by the host. It is called as
+it is written unless it is called within :func:`fusing`: then it is compiled by ``torch.compile``, for any size at once.
+Whoever fuses compares what comes of it, and how fast.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import wraps
+from typing import ParamSpec, TypeVar
+
+import torch
+
+__all__ = ["chain", "fusing"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_backend: ContextVar[str | None] = ContextVar("backend", default=None)
+
+
+@contextmanager
+def fusing(backend: str = "inductor") -> Iterator[None]:
+    """Chains within it are compiled, each when it is first called; what a compiler raises comes from that call."""
+    before = _backend.set(backend)
+    try:
+        yield
+    finally:
+        _backend.reset(before)
+
+
+def chain(function: Callable[P, T]) -> Callable[P, T]:
+    """A function that :func:`fusing` compiles."""
+    compiled: dict[str, Callable[P, T]] = {}
+
+    @wraps(function)
+    def called(*args: P.args, **kwargs: P.kwargs) -> T:
+        backend = _backend.get()
+        if backend is None or torch.compiler.is_compiling():
+            return function(*args, **kwargs)
+        if backend not in compiled:
+            compiled[backend] = torch.compile(function, backend=backend, fullgraph=True, dynamic=True)
+        return compiled[backend](*args, **kwargs)
+
+    return called
