@@ -104,7 +104,8 @@ class Arming:
         if abs(meant - stated) > 0.01 * stated:
             told = f"the plan counts dose with {meant:g} pA, the microscope states {stated:g} pA"
             self._notice(f"{told}; set one of them right", "warning")
-        need = RecordingNeed.of(planned, self._settings.keep_restorations)
+        vary = self._settings.compensate_drift
+        need = RecordingNeed.of(planned, self._settings.keep_restorations, paths_vary=vary)
         need.check(self._settings.output)
         self._says(f"a recording of {need.frames} frames: {need}")
         series_id, about = next(self._series), self._describing.about()
@@ -121,7 +122,7 @@ class Arming:
             keep_restorations=self._settings.keep_restorations,
             fsync=self._settings.fsync,
             sample_dtype=link.capabilities.sample_dtype,
-            paths_vary=self._settings.compensate_drift,
+            paths_vary=vary,
         )
         try:
             self._lift(link, order)

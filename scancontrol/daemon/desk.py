@@ -59,6 +59,7 @@ class Desk:
         capabilities: of the microscope that is there now; None where none has answered yet.
         folder: of the recordings.
         keep_restorations: which of them a recording has room for.
+        paths_vary: whether each frame may be shifted, and so has a path of its own.
     """
 
     def __init__(
@@ -70,9 +71,10 @@ class Desk:
         *,
         folder: Path,
         keep_restorations: Literal["all", "last", "none"] = "all",
+        paths_vary: bool = False,
     ) -> None:
         self._plans, self._dose, self._frames, self._capabilities = plans, dose, frames, capabilities
-        self._folder, self._keep = folder, keep_restorations
+        self._folder, self._keep, self._paths_vary = folder, keep_restorations, paths_vary
 
     def ready(self, wanted: GetFrame) -> bool:
         """See :class:`scancontrol.daemon.page.hub.Desk`."""
@@ -126,7 +128,7 @@ class Desk:
         began = time.monotonic()
         planned = self._planned(plan)
         self._dose.check(planned)
-        need = RecordingNeed.of(planned, self._keep)
+        need = RecordingNeed.of(planned, self._keep, paths_vary=self._paths_vary)
         need.check(self._folder)
         arming_s = time.monotonic() - began + need.making_s
         path = planned.path(0)

@@ -180,6 +180,7 @@ class Daemon:
                 lambda: beam.capabilities,
                 folder=self._output,
                 keep_restorations=config.store_restorations,
+                paths_vary=config.compensate_drift,
             )
             self._publish()
             self._serve_page(stack)

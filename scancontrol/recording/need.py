@@ -15,6 +15,7 @@ from scancontrol.recording.tree import pictures_in_block
 
 __all__ = ["RecordingNeed"]
 
+_POSITIONS = ("nominal", "achieved", "dwell_us")  # of every path that differs from the others
 _BLOCK_S = 17e-6  # about what HDF5 takes to note where one block of pictures lies
 
 
@@ -25,7 +26,7 @@ class RecordingNeed:
     Attributes:
         frames: of the plan.
         samples_bytes: set aside before the first electron: raw samples of all detectors, and their tables.
-        pictures_bytes: what is taken beyond that, if every picture is stored.
+        pictures_bytes: what is taken beyond that, if every picture is stored: these, and the positions of every path.
         making_s: about how long it takes to make the file.
     """
 
@@ -35,15 +36,22 @@ class RecordingNeed:
     making_s: float
 
     @classmethod
-    def of(cls, planned: PlannedScan, keep_restorations: int | Literal["all", "last", "none"] = "all") -> RecordingNeed:
-        """What the recording of a plan on its microscope takes."""
-        header = header_of(planned, keep_restorations=keep_restorations)
-        pictures = [one for one in data_sets(header) if one.kind in PICTURES and one.shape[0]]
+    def of(
+        cls,
+        planned: PlannedScan,
+        keep_restorations: int | Literal["all", "last", "none"] = "all",
+        *,
+        paths_vary: bool = False,
+    ) -> RecordingNeed:
+        """What the recording of a plan on its microscope takes; with ``paths_vary`` each frame may be shifted."""
+        header = header_of(planned, keep_restorations=keep_restorations, paths_vary=paths_vary)
+        large = [one for one in data_sets(header) if one.kind in (*PICTURES, *_POSITIONS)]
+        pictures = [one for one in large if one.kind in PICTURES and one.shape[0]]
         blocks = sum(-(-one.shape[0] // pictures_in_block(one.shape)) for one in pictures)
         return cls(
             planned.plan.frames,
             header.reserved_bytes,
-            sum(math.prod(one.shape) * one.dtype.itemsize for one in pictures),
+            sum(one.dtype.itemsize * math.prod(one.shape if one.kind in PICTURES else one.shape[:1]) for one in large),
             _BLOCK_S * blocks,
         )
 
@@ -55,7 +63,7 @@ class RecordingNeed:
         made = f", made in about {self.making_s:.0f} s" if self.making_s >= 1 else ""
         return (
             f"{size(self.samples_bytes)} for the samples of all detectors{made}; "
-            f"up to {size(self.pictures_bytes)} more for pictures"
+            f"up to {size(self.pictures_bytes)} more for pictures and positions"
         )
 
 

@@ -7,6 +7,7 @@ import threading
 import time
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Literal
 
 import pytest
 
@@ -21,8 +22,8 @@ from scancontrol.recording.need import RecordingNeed, size
 MICROSCOPE = Capabilities(name="bench", detectors=(DetectorChannel(name="HAADF"), DetectorChannel(name="BF")))
 
 
-def planned(frames: int) -> PlannedScan:
-    spiral = Archimedean(coverage=CoverageGoal(value=0.05))
+def planned(frames: int, turn: Literal["golden"] | None = None) -> PlannedScan:
+    spiral = Archimedean(coverage=CoverageGoal(value=0.05), turn_deg=0.0 if turn is None else turn)
     return PlannedScan(
         ScanPlan(name="long", shape=(64, 64), fov_nm=10.0, dwell_us=1.0, frames=frames, patterns=(spiral,)), MICROSCOPE
     )
@@ -37,9 +38,24 @@ def test_it_says_what_is_set_aside_and_what_every_picture_would_take(tmp_path: P
         assert (tmp_path / "a.hspy").stat().st_size == pytest.approx(
             need.samples_bytes + need.pictures_bytes, rel=0.2, abs=2e5
         )
-    assert need.pictures_bytes == 2 * 3 * 50 * 64 * 64 * 4
+    pictures, positions = 2 * 3 * 50 * 64 * 64 * 4, 20 * scan.path(0).count
+    assert need.pictures_bytes == pictures + positions
     without = RecordingNeed.of(scan, "none")
-    assert (without.samples_bytes, without.pictures_bytes) == (need.samples_bytes, need.pictures_bytes // 3)
+    assert (without.samples_bytes, without.pictures_bytes) == (need.samples_bytes, pictures // 3 + positions)
+
+
+@pytest.mark.parametrize(("turn", "shifted"), [(None, False), (None, True), ("golden", False)])
+def test_paths_that_differ_from_frame_to_frame_take_room_each(
+    tmp_path: Path, turn: Literal["golden"] | None, shifted: bool
+) -> None:
+    scan = planned(20, turn)
+    need = RecordingNeed.of(scan, "none", paths_vary=shifted)
+    apart = 20 if turn or shifted else 1
+    positions = 20 * scan.path(0).count * apart
+    assert need.pictures_bytes - 2 * 20 * 64 * 64 * 4 == pytest.approx(positions, rel=0.15)
+    with record_plan(tmp_path / "a.hspy", scan, keep_restorations="none", paths_vary=shifted) as recording:
+        assert need.samples_bytes == recording.header.reserved_bytes
+        assert recording.header.capacity.paths == apart
 
 
 def test_what_does_not_fit_is_refused_with_how_many_frames_would(

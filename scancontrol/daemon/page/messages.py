@@ -271,7 +271,7 @@ class PlanChecked(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", t
     area_limit_e_per_a2: float | None  # the specimen's
     arming_s: float  # how long it takes from Start to beam, as far as this machine is to blame
     recording_bytes: int  # set aside for the samples before the first electron
-    pictures_bytes: int  # taken beyond that, if every picture is stored
+    pictures_bytes: int  # taken beyond that, if every picture is stored: these, and every path's positions
     disk_free_bytes: int | None  # where recordings go
     notes: tuple[str, ...]  # what its author should know, a sentence each
 
