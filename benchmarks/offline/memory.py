@@ -28,7 +28,7 @@ from restore.loading import load_restorer
 from restore.restorer import Restorer
 from scancontrol.paths import Archimedean, CoverageGoal, JitteredGrid, PathRecipe, expand
 
-_MARGIN = 64  # px that the field may drift over
+MARGIN = 64  # px that the field may drift over
 _LAST = 3  # frames that are judged, once the memory is full
 _SPECIMENS = ("hexagonal-20px", "two_species-16px", "particles", "film")
 
@@ -47,14 +47,14 @@ PATTERNS: dict[str, Callable[[int, float], Any]] = {"spiral": _spiral, "jittered
 
 
 class _Given(Stream):
-    """A memory that is told the drift."""
+    """A memory that is told the way."""
 
-    def __init__(self, frames: int, step_px: NDArray[np.float64]) -> None:
+    def __init__(self, frames: int, way: Field) -> None:
         super().__init__(frames)
-        self._step = step_px
+        self._given = way
 
     def _measure(self, number: int, *_: Any) -> Drift:
-        return Drift(*(float(each) for each in self._step * (number - self._newest)), 0.01, 1.0)
+        return Drift(*(float(each) for each in self._given[number] - self._given[self._newest]), 0.01, 1.0)
 
 
 @dataclass(frozen=True)
@@ -66,41 +66,38 @@ class Run:
     off_px: tuple[float, ...]  # of each drift that was measured
 
 
-def follow(
-    stream: Stream, restorer: Restorer, whole: Field, pattern: str, coverage: float, step_px: NDArray[np.float64]
-) -> Run:
-    """Scan and restore frames of a drifting specimen until the memory is full and some more."""
-    side = whole.shape[0] - 2 * _MARGIN
-    moved = -step_px * (stream.frames + _LAST) / 2  # the way lies about the middle
+def follow(stream: Stream, restorer: Restorer, whole: Field, pattern: str, coverage: float, way: Field) -> Run:
+    """Scan and restore a frame at each place (y, x) in pixels of the specimen's way, (frames, 2); judge the last."""
+    side = whole.shape[0] - 2 * MARGIN
     errors, held, off = [], [], []
     y, x = np.mgrid[:side, :side].astype(float)
-    for number in range(stream.frames + _LAST - 1):
+    for number, moved in enumerate(way):
         path = expand(
             PathRecipe(
                 pattern=PATTERNS[pattern](number, coverage), shape=(side, side), fov_nm=float(side), dwell_us=1.0
             )
         )
         geometry = FrameGeometry.from_path(path)
-        at = (geometry.places.numpy() - moved + _MARGIN).T
+        at = (geometry.places.numpy() - moved + MARGIN).T
         values = torch.from_numpy(map_coordinates(whole, at, order=1).astype(np.float32))
         recalled = stream.recall(number, values, geometry)
         found = restorer.restore(recalled.values, recalled.geometry, None, recalled.before)
         stream.keep(recalled, found)
-        if number >= stream.frames - 1:
-            truth = map_coordinates(whole, [y - moved[0] + _MARGIN, x - moved[1] + _MARGIN], order=1)
+        if number >= len(way) - _LAST:
+            truth = map_coordinates(whole, [y - moved[0] + MARGIN, x - moved[1] + MARGIN], order=1)
             low, high = np.percentile(truth, (0.1, 99.9))
             miss = found.estimate.numpy() - truth
             errors.append(100 * float(np.sqrt(np.mean(np.square(miss)))) / (high - low))
             if found.interval is not None:
                 held.append(100 * float(np.mean(np.abs(miss) <= found.interval.numpy())))
         if recalled.drift is not None:
-            off.append(float(np.hypot(recalled.drift.y_px - step_px[0], recalled.drift.x_px - step_px[1])))
-        moved = moved + step_px
+            step = moved - way[number - 1]
+            off.append(float(np.hypot(recalled.drift.y_px - step[0], recalled.drift.x_px - step[1])))
     return Run(float(np.mean(errors)), float(np.mean(held)) if held else float("nan"), tuple(off))
 
 
 def _wholes(images: Path | None, side: int, count: int) -> list[Field]:
-    across = side + 2 * _MARGIN
+    across = side + 2 * MARGIN
     if images is None:
         found = read_specimens(_SPECIMENS[:count], (across, across), 1, None)
         return [subjects[0].pixels.astype(np.float64) for subjects in found.values()]

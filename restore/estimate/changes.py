@@ -27,6 +27,9 @@ _SPREAD = 2  # cells, as far as neighbours are looked at
 _CLIPPED = 16.0  # squared deviation that one sample can say at most: an outlier is no change
 _FEWEST = 3  # samples of a cell that can say so
 _NORMAL = 1.4826  # deviations over the median absolute one
+_MOST = 0.9  # of the samples beside edges, which say how far edges are off
+_MOST_DEVIATES = 1.645  # as many standard deviations at most
+_FEWEST_BESIDE = 64
 _ANOTHER = 0.4  # share of the cells that contradict what was told of the estimate, in another frame
 _TELLS_NOTHING = 0.8  # share of the samples' variance that an estimate of something else leaves
 
@@ -69,14 +72,18 @@ def find_changes(values: Tensor, geometry: FrameGeometry, known: Known, drift: D
     level, down, right, deviation = known.at(before[inside])
     unsure = (down.square() + right.square()) * drift.sd_px**2
     missed = values[inside] - level
-    off = missed / (deviation.square() + unsure).sqrt()
-    usual = max(1.0, _NORMAL * float(off.abs().median()))
+    expected = deviation.square() + unsure
+    off = missed / expected.sqrt()
+    edges = _steepest(known, cell, before[inside])
+    displaced = _displacement(missed, edges, expected)
+    held = missed / (expected + (displaced * edges).square()).sqrt()
+    usual = max(1.0, _NORMAL * float(held.abs().median()))
     at = geometry.index[inside]
     place = (at // cols // cell) * grid[1] + at % cols // cell
     count, told, scaled = off.new_zeros(3, grid[0] * grid[1])
     count.index_add_(0, place, torch.ones_like(off))
     told.index_add_(0, place, off.square().clamp_max(_CLIPPED))
-    scaled.index_add_(0, place, (off / usual).square().clamp_max(_CLIPPED))
+    scaled.index_add_(0, place, (held / usual).square().clamp_max(_CLIPPED))
     counted, most = count >= _FEWEST, _CHANGED_ALONG if geometry.is_drawn else _CHANGED
     left = float(missed.square().mean() / values[inside].var().clamp_min(1e-30))
     another = float((counted & (told > _CHANGED * count)).float().mean()) > _ANOTHER and left > _TELLS_NOTHING
@@ -84,3 +91,23 @@ def find_changes(values: Tensor, geometry: FrameGeometry, known: Known, drift: D
     for _ in range(_SPREAD):  # also where no sample fell
         changed = changed | (doubtful & (F.max_pool2d(changed.float()[None, None], 3, 1, 1)[0, 0] > 0))
     return Changes(cell, changed, another)
+
+
+def _steepest(known: Known, cell: int, places: Tensor) -> Tensor:
+    """The steepest slope of the estimate, per pixel, within half a cell about places (n, 2): (n,)."""
+    slope = known.maps[:, 1:3].square().sum(1, keepdim=True).sqrt()
+    steepest = F.max_pool2d(slope, 2 * (cell // 2) + 1, 1, cell // 2)[0, 0]
+    at = (places + 0.5).floor().long()
+    return steepest[at[:, 0].clamp(0, slope.shape[2] - 1), at[:, 1].clamp(0, slope.shape[3] - 1)]
+
+
+def _displacement(missed: Tensor, edges: Tensor, expected: Tensor) -> float:
+    """By how many pixels edges of the estimate are misplaced, as most samples beside them say; 0: by none.
+
+    Between samples an edge lies somewhere; an interval that is right on average tells too little of that.
+    """
+    beside = edges.square() > expected
+    if int(beside.sum()) < _FEWEST_BESIDE:
+        return 0.0
+    off = (missed[beside].abs() / edges[beside]).sort().values
+    return float(off[int(_MOST * (len(off) - 1))]) / _MOST_DEVIATES

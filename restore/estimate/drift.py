@@ -18,13 +18,18 @@ import math
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
 from restore.fills.variogram import fast_size
 
-__all__ = ["Drift", "Known", "measure_drift"]
+__all__ = ["LEAP_PX", "Drift", "Foretold", "Known", "measure_drift"]
+
+LEAP_PX = 4.0
+"""Standard deviation of a movement that nothing foretold."""
 
 REACH_PX = 16.0  # farther from what was foretold nothing is looked for
 _SAMPLES = 8192  # more say nothing new of two numbers
@@ -37,6 +42,9 @@ _CANDIDATES = 3
 _AS_GOOD = 4.0  # a fit whose log likelihood is within this of the best one is as good
 _FITS = 1.4  # misfit up to which what was foretold explains the samples, and nothing farther away is looked for
 _LEAST = 0.5  # of the median deviation, which every deviation has at least
+_SURPRISING = 9.0  # squared standard deviations from what was foretold, from which on it is not believed
+_MISSED = 2.0  # mean square deviation over what it is when outliers count less
+_LEAST_MISSED = 0.5
 _BLOCKS = 8  # by so many blocks of the field, which are taken to err independently
 
 
@@ -75,64 +83,92 @@ class Known:
 
 
 @dataclass(frozen=True)
+class Foretold:
+    """A movement before it is measured: (y, x) in pixels, and its covariance (yy, yx, xx)."""
+
+    y_px: float = 0.0
+    x_px: float = 0.0
+    covariance: tuple[float, float, float] = (6.25, 0.0, 6.25)
+
+    @classmethod
+    def about(cls, y_px: float, x_px: float, sd_px: float) -> Foretold:
+        """With one standard deviation in every direction."""
+        return cls(y_px, x_px, (sd_px**2, 0.0, sd_px**2))
+
+    def matrix(self) -> NDArray[np.float64]:
+        """The covariance, (2, 2)."""
+        return _matrix(self.covariance)
+
+
+@dataclass(frozen=True)
 class Drift:
-    """A measured movement.
+    """A measured movement, by what was foretold and what samples say.
 
     Attributes:
         y_px, x_px: how far the specimen has moved.
         sd_px: one standard deviation, of the worse direction.
         misfit: mean square of the samples' deviations in units of what was expected; about 1 where nothing changed.
+        covariance: (yy, yx, xx) in pixels squared; None: ``sd_px`` in every direction.
+        leaps: nothing foretold it, so that it is by the samples alone.
     """
 
     y_px: float
     x_px: float
     sd_px: float
     misfit: float
+    covariance: tuple[float, float, float] | None = None
+    leaps: bool = False
+
+    def matrix(self) -> NDArray[np.float64]:
+        """The covariance, (2, 2)."""
+        return _matrix(self.covariance if self.covariance is not None else (self.sd_px**2, 0.0, self.sd_px**2))
 
     def moved(self, like: Tensor) -> Tensor:
         """(y, x) in pixels, (2,), of a tensor's kind."""
         return like.new_tensor((self.y_px, self.x_px))
 
 
+def _matrix(covariance: tuple[float, float, float]) -> NDArray[np.float64]:
+    yy, yx, xx = covariance
+    return np.array(((yy, yx), (yx, xx)))
+
+
+_UNFORETOLD = Foretold()
+
+
 def measure_drift(
-    values: Tensor,
-    places: Tensor,
-    known: Known,
-    foretold: tuple[float, float] = (0.0, 0.0),
-    foretold_sd: float = 2.5,
-    shared: float = 12.0,
+    values: Tensor, places: Tensor, known: Known, foretold: Foretold = _UNFORETOLD, shared: float = 12.0
 ) -> Drift:
     """The movement d that lets samples fit the last estimate moved by d.
 
     Args:
         values: new samples (n,). places: their (y, x) in pixels, (n, 2).
         known: the last estimate.
-        foretold: (y, x) in pixels, and its standard deviation ``foretold_sd``.
+        foretold: what is known of it before.
         shared: how many samples share an error of the estimate, at least.
     """
     if len(values) > _SAMPLES:
         chosen = torch.linspace(0, len(values) - 1, _SAMPLES, device=values.device).round().long()
         values, places = values[chosen], places[chosen]
-    prior = values.new_tensor(foretold)
-    nearest = _descend(values, places, known, prior, prior, foretold_sd, shared)
-    if nearest.drift.misfit <= _FITS:  # the smallest step that explains the samples
+    prior = values.new_tensor((foretold.y_px, foretold.x_px))
+    pull = values.new_tensor(np.linalg.inv(foretold.matrix()))
+    nearest = _descend(values, places, known, prior, prior, pull, shared)
+    surprising = nearest.surprise > _SURPRISING
+    if nearest.drift.misfit <= _FITS and not surprising:  # the smallest step that explains the samples
         return nearest.drift
-    fits = [nearest]
-    fits += [
-        _descend(values, places, known, start, prior, foretold_sd, shared)
-        for start in _candidates(values, places, known, prior)
-    ]
+    free = pull.new_tensor(np.linalg.inv(foretold.matrix() + LEAP_PX**2 * np.eye(2)))
+    fits = [] if surprising else [nearest]
+    starts = [nearest.drift.moved(prior)] if surprising else []
+    if nearest.drift.misfit > _FITS:
+        starts += _candidates(values, places, known, prior)
+    fits += [_descend(values, places, known, start, prior, free, shared, leaps=True) for start in starts]
     fits = [fit for fit in fits if math.isfinite(fit.unexplained + fit.drift.sd_px)]
     if not fits:  # of what was known before nothing can be compared
-        return Drift(*foretold, math.inf, math.inf)
-    count = min(fit.count for fit in fits)
-    costs = [0.5 * count * fit.unexplained + 0.5 * _away(fit.drift, foretold) / foretold_sd**2 for fit in fits]
+        return Drift(foretold.y_px, foretold.x_px, math.inf, math.inf)
+    count = min(fits, key=lambda fit: fit.unexplained).count
+    costs = [0.5 * count * fit.unexplained + fit.away for fit in fits]
     as_good = [fit.drift for fit, cost in zip(fits, costs, strict=True) if cost <= min(costs) + _AS_GOOD]
-    return min(as_good, key=lambda drift: _away(drift, foretold))
-
-
-def _away(drift: Drift, foretold: tuple[float, float]) -> float:
-    return (drift.y_px - foretold[0]) ** 2 + (drift.x_px - foretold[1]) ** 2
+    return min(as_good, key=lambda drift: math.hypot(drift.y_px - foretold.y_px, drift.x_px - foretold.x_px))
 
 
 def _candidates(values: Tensor, places: Tensor, known: Known, prior: Tensor) -> list[Tensor]:
@@ -171,22 +207,41 @@ def _candidates(values: Tensor, places: Tensor, known: Known, prior: Tensor) -> 
 
 @dataclass(frozen=True)
 class _Fit:
-    """Where a descent ended: log of the unexplained share of the samples' variance, and how many told it."""
+    """Where a descent ended.
+
+    Attributes:
+        drift: there.
+        unexplained: log of the share of the samples' variance that is not explained.
+        count: how many samples told it.
+        away: what its distance from what was foretold costs, in log likelihood.
+        surprise: squared distance from what was foretold to what samples alone say, in standard deviations of both.
+    """
 
     drift: Drift
     unexplained: float
     count: float
+    away: float
+    surprise: float
 
 
 def _descend(
-    values: Tensor, places: Tensor, known: Known, start: Tensor, prior: Tensor, foretold_sd: float, least_shared: float
+    values: Tensor,
+    places: Tensor,
+    known: Known,
+    start: Tensor,
+    prior: Tensor,
+    pull: Tensor,
+    least_shared: float,
+    leaps: bool = False,
 ) -> _Fit:
-    """Gauss–Newton from ``start``; outliers count less, and what was foretold holds it where samples say nothing."""
+    """Gauss–Newton from ``start``; outliers count less, and what was foretold holds it where samples say nothing.
+
+    What was foretold is ``prior``, and ``pull`` (2, 2) its precision.
+    """
     extent = values.new_tensor(known.estimate.shape)
     moved = start
     part = (places * (_BLOCKS / extent)).long().clamp(0, _BLOCKS - 1)
     block = part[:, 0] * _BLOCKS + part[:, 1]
-    pull = torch.eye(2, dtype=values.dtype, device=values.device) / foretold_sd**2
     for _ in range(_STEPS):
         at = places - moved
         inside = ((at >= 0) & (at <= extent - 1)).all(1).to(values.dtype)
@@ -199,7 +254,9 @@ def _descend(
         each = slope * (weight * scaled)[:, None]
         blocks = each.new_zeros(_BLOCKS**2, 2).index_add_(0, block, each)
         blocks = blocks - blocks.mean(0)
-        shared = (blocks.square().sum() / normal.trace().clamp_min(1e-30)).clamp_min(least_shared)
+        told = normal.trace().clamp_min(1e-30)
+        missed = _MISSED * (slope.square().sum(1) * weight * scaled.square()).sum() / told
+        shared = torch.maximum(blocks.square().sum() / told, least_shared * missed.clamp_min(_LEAST_MISSED))
         precision = normal / shared + pull
         step = torch.linalg.solve(precision, each.sum(0) / shared + pull @ (prior - moved))
         moved = moved + step * (2.0 / step.norm().clamp_min(2.0))
@@ -209,8 +266,14 @@ def _descend(
     mean = (by * values).sum() / by.sum().clamp_min(1e-30)
     spread = (by * (values - mean).square()).sum().clamp_min(1e-30)
     misfit = (weight * scaled.square()).sum() / weight.sum().clamp_min(1.0)
-    worst = torch.linalg.eigvalsh(precision)[0]
-    drift = Drift(float(moved[0]), float(moved[1]), float(worst.rsqrt()), float(misfit))
     unexplained = ((by * (values - level).square()).sum() / spread).clamp_min(1e-6).log()
     count = by.sum().square() / by.square().sum().clamp_min(1e-30) / shared
-    return _Fit(drift, float(unexplained), float(count))
+    covariance = torch.linalg.inv(precision)
+    pulled = pull @ (moved - prior)
+    away = 0.5 * (moved - prior) @ pulled
+    alone = torch.linalg.solve(normal / shared + 1e-6 * pull, pulled)
+    surprise = 2 * away + pulled @ alone
+    yy, yx, _, xx = (float(each) for each in covariance.flatten())
+    worst = float(torch.linalg.eigvalsh(precision)[0].rsqrt())
+    drift = Drift(float(moved[0]), float(moved[1]), worst, float(misfit), (yy, yx, xx), leaps)
+    return _Fit(drift, float(unexplained), float(count), float(away), float(surprise))

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from restore.estimate.changes import Changes, find_changes
 from restore.estimate.drift import Drift, Known, measure_drift
+from restore.estimate.way import Way
 from restore.gridding import FrameGeometry
 from restore.restorer import Before, Movement, Restoration
 from scancontrol.restoration import Provenance
@@ -23,10 +24,9 @@ from scancontrol.restoration import Provenance
 __all__ = ["Recalled", "Stream"]
 
 _DEVIATIONS = 1.645  # of the half-width of a 90 % interval
-_UNFORETOLD_PX = 2.5  # standard deviation of a movement of which nothing is known
-_UNSTEADY_PX = 0.3  # by which the movement changes from one frame to the next
-_SHARED = 12.0  # samples that share an error of the estimate, at least: neighbouring rows of a grid do too
+_SHARED = 4.0  # samples that share an error of the estimate, at least
 _SHARED_ALONG = 4.0  # likewise along a drawn path, in pixels that it leaves out beside each that it touches
+_MOST_SHARED = 80.0  # however far apart its arcs are
 _LOST_PX = 3.0  # a movement known no better than this places no sample
 _BEGUN_ANEW = 0.05  # share of the field that has changed from which on nothing else is taken over either
 _OLD = 0.5  # weight of a sample of the frame before against one of this frame, on the same pixel
@@ -34,7 +34,7 @@ _OLD = 0.5  # weight of a sample of the frame before against one of this frame, 
 
 @dataclass(frozen=True)
 class _Samples:
-    """Of frames by ``number`` (n,): values, dwell (n,), and where they are in the newest, (y, x) in pixels (n, 2)."""
+    """Of frames by ``number`` (n,): values, dwell (n,), and where they were in those, (y, x) in pixels (n, 2)."""
 
     number: Tensor
     values: Tensor
@@ -74,7 +74,7 @@ class Recalled:
         frames: how many frames they are of. age: how many frames ago the oldest of them was.
         drift: how far the specimen has moved since the newest frame that is remembered; None if it was not measured.
         forgotten: share of the frame in which nothing older was used because it has changed.
-        older: the remembered samples.
+        older: the remembered samples. way: where the specimen was in each frame; None: it is begun anew.
         before: what the restoration of the frame before carried, if this one may begin with it.
         excess: what was cut off this frame's samples to bound them, (n,); None where nothing was.
         later: how many of ``frames`` were scanned after this one.
@@ -88,6 +88,7 @@ class Recalled:
     drift: Drift | None = None
     forgotten: float = 0.0
     older: _Samples | None = None
+    way: Way | None = None
     before: Before | None = None
     excess: Tensor | None = None
     later: int = 0
@@ -140,8 +141,7 @@ class Stream:
         self._newest = -1
         self._last: Recalled | None = None  # what that one was restored from
         self._centre, self._scale = 0.0, 1.0  # of the units in which it is kept
-        self._speed = (0.0, 0.0)  # px a frame
-        self._speed_sd = _UNFORETOLD_PX
+        self._way: Way | None = None
 
     @property
     def last(self) -> Recalled | None:
@@ -170,37 +170,42 @@ class Stream:
             return replace(last, before=None)  # looked at again
         if known is None or geometry.shape != self._shape or number <= self._newest:
             return alone
-        drift = self._measure(number, values, geometry, known)
-        if not drift.sd_px <= _LOST_PX:
+        moved = self._measure(number, values, geometry, known)
+        if not math.isfinite(moved.sd_px):
+            return replace(alone, drift=moved, forgotten=1.0)
+        before = self._way or Way.begun(self._newest)
+        way = before.then(number, moved, self.frames)
+        drift = replace(moved, **way.step_from(before))
+        changes = find_changes(values, geometry, known, moved)
+        if changes.everything or drift.sd_px > _LOST_PX:
             return replace(alone, drift=drift, forgotten=1.0)
-        changes = find_changes(values, geometry, known, drift)
-        if changes.everything:
-            return replace(alone, drift=drift, forgotten=1.0)
-        older = self._left(number, drift.moved(values), changes)
+        older = self._left(number, way, changes)
         if older is None:
             return replace(alone, drift=drift, forgotten=changes.share)
+        where = older.places + _offsets(way, older)
         ages = number - older.number
         frames = 1 + int((torch.bincount(ages, minlength=self.frames) > 0).sum())
         return Recalled(
             number,
-            torch.cat((values, _at_centres(older, known, drift.moved(values)))),
-            geometry.remembering(older.places, older.dwell * torch.pow(_OLD, ages)),
+            torch.cat((values, _at_centres(older.values, where, known, moved.moved(values)))),
+            geometry.remembering(where, older.dwell * torch.pow(_OLD, ages)),
             frames=frames,
             age=int(ages.max()),
             drift=drift,
             forgotten=changes.share,
             older=older,
-            before=self._before(frames, drift, changes),
+            way=way,
+            before=self._before(frames, moved, changes),
             excess=excess,
         )
 
-    def _before(self, frames: int, drift: Drift, changes: Changes) -> Before | None:
+    def _before(self, frames: int, moved: Drift, changes: Changes) -> Before | None:
         """What was carried, unless more is known now than it was made of, or too much is different."""
         carried = self._carried
         if carried is None or self._shape is None or frames > carried.frames or changes.share > _BEGUN_ANEW:
             return None
         gain, shift = carried.scale / self._scale, (carried.centre - self._centre) / self._scale
-        return Before(carried.what, Movement(drift.y_px, drift.x_px, gain, shift), changes.pixels(self._shape))
+        return Before(carried.what, Movement(moved.y_px, moved.x_px, gain, shift), changes.pixels(self._shape))
 
     def _into_units(self, centre: float, scale: float) -> None:
         """Bring what is remembered into the units in which a reading is ``centre + scale · value``."""
@@ -227,7 +232,7 @@ class Stream:
         self._kept = None if self.frames == 1 else recalled.older.and_then(new) if recalled.older is not None else new
         carried = restoration.carried
         self._carried = None if carried is None else _Carried(carried, recalled.frames, self._centre, self._scale)
-        self._foretell(recalled)
+        self._way = recalled.way or Way.begun(recalled.number)
         self._newest, self._shape, self._last = recalled.number, geometry.shape, recalled
         spread = float(values.std()) if len(values) > 1 else 0.0
         least = max(1e-3 * spread, 1e-12)
@@ -237,39 +242,39 @@ class Stream:
             deviation = torch.full_like(restoration.estimate, max(spread, least))
         self._known = Known(restoration.estimate, deviation)
 
-    def _foretell(self, recalled: Recalled) -> None:
-        drift, gap = recalled.drift, recalled.number - self._newest
-        if drift is None or not drift.sd_px <= _LOST_PX:
-            self._speed, self._speed_sd = (0.0, 0.0), _UNFORETOLD_PX
-            return
-        self._speed = (drift.y_px / gap, drift.x_px / gap)
-        self._speed_sd = math.hypot(drift.sd_px / gap, _UNSTEADY_PX)
-
     def _measure(self, number: int, values: Tensor, geometry: FrameGeometry, known: Known) -> Drift:
-        gap = number - self._newest
-        foretold = (self._speed[0] * gap, self._speed[1] * gap)
+        """How far the last estimate has moved."""
         # An error of the estimate reaches as far as the gaps of the path, and into the arcs beside them.
-        shared = max(_SHARED, _SHARED_ALONG / max(geometry.touched, 1e-4)) if geometry.is_drawn else _SHARED
-        deviation = min(self._speed_sd * gap, 2 * _UNFORETOLD_PX)
-        return measure_drift(values, geometry.places, known, foretold, deviation, shared)
+        along = min(_SHARED_ALONG / max(geometry.touched, 1e-4), _MOST_SHARED)
+        shared = max(_SHARED, along) if geometry.is_drawn else _SHARED
+        before = self._way or Way.begun(self._newest)
+        return measure_drift(values, geometry.places, known, before.foretold(number), shared)
 
-    def _left(self, number: int, moved: Tensor, changes: Changes) -> _Samples | None:
-        """What is left of older frames inside the field and where nothing has changed, moved on."""
+    def _left(self, number: int, way: Way, changes: Changes) -> _Samples | None:
+        """What is left of older frames inside the field and where nothing has changed."""
         kept = self._kept
         if kept is None:
             return None
-        places = kept.places + moved
-        at = (places + 0.5).floor().long()
-        inside = ((at >= 0) & (at < at.new_tensor(self._shape))).all(1) & (number - kept.number < self.frames)
+        kept = kept.where((number - kept.number < self.frames).nonzero()[:, 0])
+        at = (kept.places + _offsets(way, kept) + 0.5).floor().long()
+        inside = ((at >= 0) & (at < at.new_tensor(self._shape))).all(1)
         chosen = (inside & ~changes.at(at)).nonzero()[:, 0]
-        return replace(kept, places=places).where(chosen) if len(chosen) else None
+        return kept.where(chosen) if len(chosen) else None
 
 
-def _at_centres(older: _Samples, known: Known, moved: Tensor) -> Tensor:
+def _offsets(way: Way, samples: _Samples) -> Tensor:
+    """(y, x) from where samples (n,) were in their frames to where they are in the newest, (n, 2)."""
+    first = way.numbers[0]
+    table = samples.places.new_zeros(way.numbers[-1] - first + 1, 2)
+    table[[number - first for number in way.numbers]] = table.new_tensor(way.offsets())
+    return table[samples.number - first]
+
+
+def _at_centres(values: Tensor, places: Tensor, known: Known, moved: Tensor) -> Tensor:
     """Values of older samples as they would be at their pixels' centres (n,), by the slopes of the last estimate.
 
     A sample counts as one of its pixel's centre; of a specimen that moves by fractions of a pixel none is that.
     """
-    _, down, right, _ = known.at(older.places - moved)
-    off = older.places - (older.places + 0.5).floor()
-    return older.values - down * off[:, 0] - right * off[:, 1]
+    _, down, right, _ = known.at(places - moved)
+    off = places - (places + 0.5).floor()
+    return values - down * off[:, 0] - right * off[:, 1]

@@ -9,7 +9,7 @@ import pytest
 import torch
 from scipy.ndimage import gaussian_filter, map_coordinates
 
-from restore.estimate.drift import Known, measure_drift
+from restore.estimate.drift import Drift, Foretold, Known, measure_drift
 from restore.gridding import FrameGeometry
 from scancontrol.paths import Archimedean, CoverageGoal, JitteredGrid, PathRecipe, expand
 from scancontrol.paths.pattern import Pattern
@@ -71,7 +71,7 @@ def test_of_a_lattices_periods_the_smallest_step_from_what_was_foretold_is_taken
     path = geometry("jittered")
     values = samples(lattice, path, (3.0, -2.0))
     assert off(measure_drift(values, path.places, known(lattice)), (3.0, -2.0)) < 0.1
-    foretold = measure_drift(values, path.places, known(lattice), (12.5, -2.0), 2.5)
+    foretold = measure_drift(values, path.places, known(lattice), Foretold.about(12.5, -2.0, 2.5))
     assert off(foretold, (13.0, -2.0)) < 0.1
 
 
@@ -80,10 +80,35 @@ def test_samples_that_say_nothing_leave_what_was_foretold_with_its_uncertainty()
     flat = np.full((SIDE + 2 * MARGIN,) * 2, 1000, np.float32)
     inner = torch.full((SIDE, SIDE), 1000.0)
     found = measure_drift(
-        samples(flat, path, (0, 0)), path.places, Known(inner, torch.full_like(inner, 20.0)), (1.5, -0.5), 2.0
+        samples(flat, path, (0, 0)),
+        path.places,
+        Known(inner, torch.full_like(inner, 20.0)),
+        Foretold.about(1.5, -0.5, 2.0),
     )
     assert off(found, (1.5, -0.5)) < 1e-3
     assert found.sd_px == pytest.approx(2.0, rel=1e-3)
+
+
+@pytest.mark.parametrize("moved", [(2.0, -1.0), (-8.0, 6.0)])
+def test_a_leap_is_followed_however_surely_something_else_was_foretold(moved: tuple[float, float]) -> None:
+    image, path = specimen(), geometry("jittered")
+    found = measure_drift(samples(image, path, moved), path.places, known(image), Foretold.about(0.0, 0.0, 0.05))
+    assert off(found, moved) < 0.2
+    assert found.leaps
+
+
+def test_samples_that_hardly_tell_are_held_to_what_was_foretold_by_as_much_as_it_is_known() -> None:
+    image, path = specimen(12.0), geometry("jittered")
+    values = samples(image, path, (0.3, 0.2))
+    values += 300 * torch.randn(len(values), generator=torch.Generator().manual_seed(2))
+
+    def found(sd_px: float) -> Drift:
+        return measure_drift(values, path.places, known(image, 300.0), Foretold.about(0.0, 0.0, sd_px), 50.0)
+
+    sure, unsure = found(0.2), found(5.0)
+    assert off(sure, (0.0, 0.0)) < 0.5 * off(unsure, (0.0, 0.0))
+    assert sure.sd_px < 0.2 < unsure.sd_px
+    assert not sure.leaps
 
 
 def test_another_specimen_fits_nowhere_and_says_so() -> None:
@@ -103,6 +128,6 @@ def test_the_movement_does_not_depend_on_the_detectors_gain_and_offset() -> None
 def test_where_nothing_is_known_before_no_movement_is_told() -> None:
     places = torch.rand(500, 2) * 60
     nothing = torch.full((64, 64), torch.nan)
-    drift = measure_drift(torch.rand(500), places, Known(nothing, torch.ones(64, 64)), (1.0, 2.0))
+    drift = measure_drift(torch.rand(500), places, Known(nothing, torch.ones(64, 64)), Foretold(1.0, 2.0))
     assert (drift.y_px, drift.x_px) == (1.0, 2.0)
     assert drift.sd_px == float("inf")
