@@ -54,7 +54,8 @@ class _Given(Stream):
         self._given = way
 
     def _measure(self, number: int, *_: Any) -> Drift:
-        return Drift(*(float(each) for each in self._given[number] - self._given[self._newest]), 0.01, 1.0)
+        y, x = self._given[number] - self._given[self._newest]
+        return Drift(float(y), float(x), 0.01, 1.0)
 
 
 @dataclass(frozen=True)

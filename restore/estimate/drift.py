@@ -39,8 +39,8 @@ _SPARSELY = 4  # pixels apart, where a median over the frame is taken
 _FORGIVEN = 2.5  # deviations from which on a sample counts less (Cauchy)
 _BINNING = 2  # of the search over whole pixels
 _CANDIDATES = 3
-_AS_GOOD = 4.0  # a fit whose log likelihood is within this of the best one is as good
-_FITS = 1.4  # misfit up to which what was foretold explains the samples, and nothing farther away is looked for
+_AS_GOOD = 5.0  # a fit whose log likelihood is within this of the best one is as good
+_FITS = 0.5  # misfit up to which what was foretold explains the samples, and nothing farther away is looked for
 _LEAST = 0.5  # of the median deviation, which every deviation has at least
 _SURPRISING = 9.0  # squared standard deviations from what was foretold, from which on it is not believed
 _MISSED = 2.0  # mean square deviation over what it is when outliers count less
@@ -157,7 +157,7 @@ def measure_drift(
     if nearest.drift.misfit <= _FITS and not surprising:  # the smallest step that explains the samples
         return nearest.drift
     free = pull.new_tensor(np.linalg.inv(foretold.matrix() + LEAP_PX**2 * np.eye(2)))
-    fits = [] if surprising else [nearest]
+    fits = [nearest]
     starts = [nearest.drift.moved(prior)] if surprising else []
     if nearest.drift.misfit > _FITS:
         starts += _candidates(values, places, known, prior)
@@ -267,7 +267,7 @@ def _descend(
     spread = (by * (values - mean).square()).sum().clamp_min(1e-30)
     misfit = (weight * scaled.square()).sum() / weight.sum().clamp_min(1.0)
     unexplained = ((by * (values - level).square()).sum() / spread).clamp_min(1e-6).log()
-    count = by.sum().square() / by.square().sum().clamp_min(1e-30) / shared
+    count = by.sum().square() / by.square().sum().clamp_min(1e-30) / least_shared
     covariance = torch.linalg.inv(precision)
     pulled = pull @ (moved - prior)
     away = 0.5 * (moved - prior) @ pulled
