@@ -175,7 +175,7 @@ class Stream:
             return replace(alone, drift=moved, forgotten=1.0)
         before = self._way or Way.begun(self._newest)
         way = before.then(number, moved, self.frames)
-        drift = replace(moved, **way.step_from(before))
+        drift = way.step_from(before, moved)
         changes = find_changes(values, geometry, known, moved)
         if changes.everything or drift.sd_px > _LOST_PX:
             return replace(alone, drift=drift, forgotten=1.0)

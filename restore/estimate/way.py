@@ -16,7 +16,7 @@ References:
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,15 +68,16 @@ class Way:
         """(y, x) from each frame's place to the newest one's, (frames, 2)."""
         return self.state[-2] - self.state[:-1]
 
-    def step_from(self, before: Way) -> dict[str, float]:
-        """Fields of a :class:`Drift`: from the newest place of the way before this frame to that of this one."""
+    def step_from(self, before: Way, moved: Drift) -> Drift:
+        """``moved`` as from the newest place of the way before this frame to that of this one."""
         newest = len(self.numbers) - 1
         weights = np.zeros(len(self.state))
         weights[newest], weights[max(newest - 1, 0)] = 1, -1
         by = _by(weights)
         worst = float(np.linalg.eigvalsh(by @ self.covariance @ by.T)[-1])
         y, x = self.state[-2] - before.state[-2]
-        return {"y_px": float(y), "x_px": float(x), "sd_px": math.sqrt(max(worst, 0.0))}
+        sd_px = math.sqrt(max(worst, 0.0))
+        return replace(moved, y_px=float(y), x_px=float(x), sd_px=sd_px, covariance=None)
 
     def _ahead(self, number: int) -> Way:
         """With a frame that is foretold."""
@@ -157,4 +158,5 @@ def _told(way: Way) -> Array:
 
 def _by(weights: Array) -> Array:
     """(2, 2 · rows): the sum of rows of the state by ``weights``."""
-    return np.kron(weights, np.eye(2))
+    by: Array = np.kron(weights, np.eye(2))
+    return by
