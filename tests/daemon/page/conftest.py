@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -50,3 +51,16 @@ def page(browser: Any, server: LiveServer) -> Iterator[Page]:
     yield tab
     assert tab.complaints() == []
     browser.get("about:blank")
+
+
+@pytest.fixture
+def still(page: Page, daemon: SyntheticDaemon) -> Page:
+    """The page on a scan that is paused after some frames, with all that came before the pause drawn."""
+    page.start()
+    page.until(lambda: daemon.frame >= 3, "some frames")
+    page.press(" ")
+    page.until(lambda: page.text("phase") == "paused", "paused")
+    page.until(
+        lambda: re.split(" ·|,", page.text("right-caption"))[0] == f"frame {daemon.restored + 1}", "the newest picture"
+    )
+    return page

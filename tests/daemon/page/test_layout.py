@@ -67,8 +67,8 @@ def test_blank_state_and_lamp_are_whole_at_every_size_and_stay_while_the_page_sc
             )
             assert cut == []
         assert page.driver.execute_script("return document.documentElement.scrollWidth <= innerWidth")
-        assert not page.enabled("go"), "no Start before the blank is confirmed"
-        assert page.enabled("blank")
+        page.until(lambda: not page.enabled("go"), "no Start before the blank is confirmed")
+        page.until(lambda: page.enabled("blank"), "and Blank again")
     finally:
         page.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 

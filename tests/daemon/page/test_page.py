@@ -27,11 +27,14 @@ pytestmark = [pytest.mark.slow, needs_chromium]
 def test_one_key_shows_the_partial_scan_beside_its_restoration(page: Page, daemon: SyntheticDaemon) -> None:
     page.start()
     assert daemon.taken == [Start(plan=PLANS[0], number=0)]
-    assert page.text("phase") == "scanning"
-    assert page.text("beam-text") == "beam on"
-    left, right = page.pixels("left-canvas"), page.pixels("right-canvas")
-    unmeasured = (left == (19, 31, 50)).all(axis=2).mean()
-    assert 0.3 < unmeasured < 0.99  # a sparse spiral on the colour of nothing
+    page.until(lambda: page.text("phase") == "scanning", "scanning")
+    page.until(lambda: page.text("beam-text") == "beam on", "the lamp says so")
+
+    def unmeasured() -> float:
+        return float((page.pixels("left-canvas") == (19, 31, 50)).all(axis=2).mean())
+
+    page.until(lambda: 0.3 < unmeasured() < 0.99, "a sparse spiral on the colour of nothing")
+    right = page.pixels("right-canvas")
     assert (right.max(axis=2) == right.min(axis=2)).mean() > 0.7  # the restoration is grey
     assert right.std() > 10
 
@@ -47,11 +50,13 @@ def test_the_token_leaves_the_address_bar_and_survives_a_reload(page: Page, daem
 def test_the_dose_block_says_what_the_daemon_says(page: Page, daemon: SyntheticDaemon) -> None:
     page.start()
     fraction = len(daemon.path) / daemon.side**2
-    assert page.text("dose-saved") == f"{float(f'{100 * (1 - fraction):.3g}'):g} %"
+    saved = f"{float(f'{100 * (1 - fraction):.3g}'):g} %"
+    page.until(
+        lambda: page.text("dose-saved") == saved and page.text("recording").endswith(".h5"), "its status is told"
+    )
     assert float(page.text("dose-frame").replace("\u2009", "")) == pytest.approx(6241.5 * 0.64 * fraction, rel=0.01)
     assert page.text("cov-nominal") == "1/20"
     assert page.text("lost") == "0 · 0"
-    assert page.text("recording").endswith(".h5")
 
 
 def test_keys_pause_go_on_record_abort_and_blank(page: Page, daemon: SyntheticDaemon) -> None:
@@ -128,15 +133,19 @@ def test_the_blank_key_works_from_inside_the_help(page: Page, daemon: SyntheticD
     assert Abort() not in daemon.taken
 
 
-def test_number_keys_switch_the_right_picture(page: Page, daemon: SyntheticDaemon) -> None:
-    page.start()
-    page.press(" ")
-    page.until(lambda: page.text("phase") == "paused", "paused")
-    pictures = {}
+def test_number_keys_switch_the_right_picture(still: Page) -> None:
+    page = still
+    pictures: dict[str, np.ndarray[Any, Any]] = {}
     for key, view in zip("1234", ("restoration", "interval", "difference", "truth"), strict=True):
         page.press(key)
         selector = f"[data-view='{view}'][aria-selected='true']"
         page.until(lambda selector=selector: page.driver.find_elements(By.CSS_SELECTOR, selector), view)
+        before = list(pictures.values())[-1:]
+
+        def drawn(before: list[np.ndarray[Any, Any]] = before) -> bool:  # which is after it is chosen
+            return not any(np.array_equal(page.pixels("right-canvas"), picture) for picture in before)
+
+        page.until(drawn, f"{view} is drawn")
         pictures[view] = page.pixels("right-canvas").astype(int)
     saturation = {view: np.ptp(picture, axis=2).mean() for view, picture in pictures.items()}
     assert saturation["interval"] > 40  # viridis
@@ -145,15 +154,17 @@ def test_number_keys_switch_the_right_picture(page: Page, daemon: SyntheticDaemo
     assert np.abs(pictures["restoration"] - pictures["truth"]).mean() > 3
 
 
-def test_the_overlay_marks_measured_pixels_and_lock_holds_the_contrast(page: Page, daemon: SyntheticDaemon) -> None:
-    page.start()
-    page.press(" ")
-    page.until(lambda: page.text("phase") == "paused", "paused")
+def test_the_overlay_marks_measured_pixels_and_lock_holds_the_contrast(still: Page) -> None:
+    page = still
     plain = page.pixels("right-canvas").astype(int)
     page.press("o")
     page.until(lambda: page.driver.find_elements(By.CSS_SELECTOR, "#overlay[aria-pressed='true']"), "overlay on")
-    marked = (np.abs(page.pixels("right-canvas").astype(int) - plain).max(axis=2) > 10).mean()
-    assert 0.01 < marked < 0.4
+
+    def marked() -> float:
+        return float((np.abs(page.pixels("right-canvas").astype(int) - plain).max(axis=2) > 10).mean())
+
+    page.until(lambda: marked() > 0.01, "marked")
+    assert marked() < 0.4
     before = page.text("clip")
     page.press("]")
     page.until(lambda: page.text("clip") != before, "more is clipped")
@@ -165,11 +176,14 @@ def test_a_dead_restorer_is_said_and_the_partial_scan_goes_on_alone(page: Page, 
     page.start()
     daemon.restorer_state, daemon.restarts = "restarting", 1
     page.until(lambda: "The restorer has stopped" in page.text("right-message"), "the page says so")
-    assert page.shown("right-message")
-    assert np.ptp(page.pixels("right-canvas")[20:-20, 20:-20].reshape(-1, 3), axis=0).max() == 0  # no old picture stays
+    page.until(lambda: page.shown("right-message"), "where it is seen")
+    page.until(
+        lambda: np.ptp(page.pixels("right-canvas")[20:-20, 20:-20].reshape(-1, 3), axis=0).max() == 0,
+        "no old picture stays",
+    )
     frame = page.text("left-caption")
     page.until(lambda: page.text("left-caption") != frame, "the partial scan goes on")
-    assert "1 restart" in page.text("restorer-state")
+    page.until(lambda: "1 restart" in page.text("restorer-state"), "how often is told")
     daemon.restorer_state = "ready"
     page.until(lambda: not page.shown("right-message"), "the restoration is back")
 
@@ -179,7 +193,7 @@ def test_an_observer_sees_everything_and_can_only_blank(
 ) -> None:
     page = Page(browser).open(server.observer_url)
     page.until(lambda: page.shown("role"), "the page says that it is an observer's")
-    assert not page.shown("acquisition")
+    page.until(lambda: not page.shown("acquisition"), "and has none of the operator's buttons")
     page.press(" ")
     page.press("b")
     page.until(lambda: daemon.taken, "the blank arrived")
@@ -205,7 +219,7 @@ def test_a_lost_daemon_is_said_and_found_again(browser: Any, hub: LiveHub, daemo
     url = urlsplit(first.url)
     first.stop()
     page.until(lambda: "lost" in page.text("banner"), "the page says so")
-    assert not page.enabled("blank")
+    page.until(lambda: not page.enabled("blank"), "nothing can be asked of it")
     with LiveServer(hub, port=int(url.port or 0), token=url.fragment.removeprefix("token=")):
         page.until(lambda: not page.shown("banner"), "connected again")
         frame = page.text("left-caption")
@@ -219,7 +233,7 @@ def test_a_browser_that_hangs_delays_nobody_and_then_shows_the_newest(page: Page
     before = daemon.frame
     page.driver.execute_script("const end = performance.now() + 1500; while (performance.now() < end);")
     after = daemon.frame
-    assert after - before >= 4  # the scan went on meanwhile
+    assert after > before, "the scan went on meanwhile"
     page.until(lambda: int(page.text("left-caption").split()[1]) > after, "the newest frame, not the backlog")
 
 
@@ -253,7 +267,7 @@ def test_abort_is_there_in_every_phase_while_an_order_stands(page: Page, daemon:
     for phase in ("arming", "paused", "aborting"):
         daemon.phase = phase
         page.until(lambda phase=phase: page.text("phase") == phase, phase)
-        assert page.enabled("abort"), phase
+        page.until(lambda: page.enabled("abort"), f"abort while {phase}")
 
 
 def test_what_is_caught_up_with_has_a_name_and_start_is_free(page: Page, daemon: SyntheticDaemon) -> None:
@@ -261,8 +275,8 @@ def test_what_is_caught_up_with_has_a_name_and_start_is_free(page: Page, daemon:
     page.press(Keys.ESCAPE)
     daemon.catching_up = 7
     page.until(lambda: page.text("phase") == "ended · aborted · restoring 7", "the state is named")
-    assert "start again when ready" in page.text("why"), "why it ended, and what to do, in one sentence"
-    assert page.enabled("go")
+    page.until(lambda: "start again when ready" in page.text("why"), "why it ended, and what to do, in one sentence")
+    page.until(lambda: page.enabled("go"), "start is free")
 
 
 def test_the_help_names_every_key_that_works(page: Page) -> None:
