@@ -38,6 +38,7 @@ def run(only: Collection[str] = (), seconds: float = _SECONDS) -> dict[str, Any]
         "launches": speed.launches,
         "speed": lambda: speed.networks(device, sides, batches),
         "frames": lambda: speed.frames(device, sides[:2]),
+        "together": lambda: speed.together(device, sides[:2], batches),
         "training": lambda: whole.training(device, 1.0 if card else 0.03),
         "demo": lambda: whole.demo(device, 24 if card else 4),
     }

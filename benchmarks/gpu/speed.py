@@ -17,8 +17,9 @@ from restore.generator.presets import PRESETS
 from restore.generator.resident import Resident
 from restore.generator.restorer import GeneratorRestorer
 from restore.generator.weights import load_weights, shipped
+from restore.under_way import UnderWay, Wanted
 
-__all__ = ["frames", "launches", "networks"]
+__all__ = ["frames", "launches", "networks", "together"]
 
 _SECONDS_EACH = 2.0
 _LEAST = 8
@@ -103,6 +104,48 @@ def frames(device: torch.device, sides: tuple[int, ...]) -> dict[str, Any]:
             row = {"weights": name, "side": side, "register_ms": registered_ms, "p50_ms": p50, "p99_ms": p99}
             rows.append({key: round(value, 2) if isinstance(value, float) else value for key, value in row.items()})
     return {"rows": rows}
+
+
+def together(device: torch.device, sides: tuple[int, ...], numbers: tuple[int, ...]) -> dict[str, Any]:
+    """Whole frames of several streams at once, as the restorer's process has them under way: rates, and one's time.
+
+    Each stream sends its next frame as soon as another batch may be got ready, so two batches are in hand where the
+    device computes one and receives the other.
+    """
+    rows = []
+    for name in ("lite", "live"):
+        for side in sides:
+            path = scan(side)
+            restorer = GeneratorRestorer.load(shipped(name), device, together=max(numbers))
+            engine = Engine(restorer, device)
+            engine.register(path)
+            samples = readings(path)
+            for number in numbers:
+                found = _under_way(engine, path.path_id, samples, number)
+                row = {"weights": name, "side": side, "streams": number, "at_once": engine.together(path.path_id)}
+                rows.append(row | {key: round(value, 2) for key, value in found.items()})
+                print(
+                    f"{'':>9}  {name:>5} {side:>5}² of {number:<2} streams  p50 {found['p50_ms']:8.2f} ms  "
+                    f"{found['frames_per_s']:8.1f} frames/s",
+                    flush=True,
+                )
+    return {"rows": rows}
+
+
+def _under_way(engine: Engine, path_id: str, samples: Any, streams: int) -> dict[str, float]:
+    frames: UnderWay[int] = UnderWay(engine)
+    times: list[float] = []
+    number, began = 0, time.perf_counter()
+    while len(times) < _LEAST or time.perf_counter() - began < _SECONDS_EACH / 2:
+        while len(frames) < streams * engine.feeder.under_way:
+            frames.add(number, Wanted(samples, path_id, stream=str(number % streams)))
+            number += 1
+        for ended in frames.step():
+            if isinstance(ended.found, Exception):
+                raise ended.found
+            times.append((time.monotonic_ns() - ended.began_ns) / 1e6)
+    seconds, done = time.perf_counter() - began, len(times)
+    return {"p50_ms": sorted(times)[done // 2], "frames_per_s": done / seconds}
 
 
 def _milliseconds(call: Callable[[], object], device: torch.device) -> list[float]:

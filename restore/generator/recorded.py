@@ -7,14 +7,13 @@ inputs in the same places.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 from restore.generator.generator import Estimate
 
@@ -36,9 +35,14 @@ class Accounting(TorchDispatchMode):
 
     def __init__(self) -> None:
         super().__init__()
-        self._foreign: dict[StorageWeakRef, Tensor] = {}
-        self._made: dict[StorageWeakRef, int] = {}  # bytes of each storage
+        self._foreign: dict[int, Tensor] = {}  # by storage
+        self._made: dict[int, tuple[StorageWeakRef, int]] = {}  # and its bytes
         self.peak = 0
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Nothing is compiled in here: PyTorch would load its compiler, a second's work, to be told so."""
+        return False
 
     @property
     def foreign(self) -> tuple[Tensor, ...]:
@@ -46,23 +50,36 @@ class Accounting(TorchDispatchMode):
         return tuple(self._foreign.values())
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        for tensor in _tensors((args, kwargs)):
-            place = StorageWeakRef(tensor.untyped_storage())
+        given = kwargs or {}
+        for tensor in (*_tensors(args), *_tensors(given.values())):
+            place = _place(tensor)
             if place not in self._made:
                 self._foreign[place] = tensor
-        found = func(*args, **(kwargs or {}))
-        for tensor in _tensors(found):
-            place = StorageWeakRef(tensor.untyped_storage())
-            if place not in self._foreign:
-                self._made[place] = tensor.untyped_storage().nbytes()
-        # A weak reference keeps a storage's place from being taken by another, so what has ended is let go only here.
-        self._made = {place: size for place, size in self._made.items() if not place.expired()}
-        self.peak = max(self.peak, sum(self._made.values()))
+        found = func(*args, **given)
+        made = [one for one in _tensors((found,)) if _place(one) not in self._made and _place(one) not in self._foreign]
+        if made:
+            # A weak reference keeps a storage's place from being taken by another: what has ended is let go only here.
+            self._made = {place: kept for place, kept in self._made.items() if not kept[0].expired()}
+            for tensor in made:
+                storage = tensor.untyped_storage()
+                self._made[_place(tensor)] = (StorageWeakRef(storage), storage.nbytes())
+            self.peak = max(self.peak, sum(size for _, size in self._made.values()))
         return found
 
 
-def _tensors(tree: Any) -> list[Tensor]:
-    return [leaf for leaf in tree_leaves(tree) if isinstance(leaf, Tensor)]
+def _place(tensor: Tensor) -> int:
+    return tensor.untyped_storage()._cdata  # noqa: SLF001 - the address of the storage itself; it has no other name
+
+
+def _tensors(values: Iterable[Any]) -> list[Tensor]:
+    """The tensors among values, and in the lists and tuples among them."""
+    found = []
+    for value in values:
+        if isinstance(value, Tensor):
+            found.append(value)
+        elif isinstance(value, list | tuple):
+            found += _tensors(value)
+    return found
 
 
 class Recorded:

@@ -7,13 +7,17 @@ on the device, and questions to what was brought back wait for nothing.
 from __future__ import annotations
 
 import traceback
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import pytest
+import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import restore
 from restore.engine import Engine
+from restore.generator.recorded import Recorded
 from restore.generator.resident import Resident
 from restore.generator.restorer import GeneratorRestorer
 from restore.generator.weights import load_weights, shipped
@@ -42,7 +46,7 @@ class Reads(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-def test_a_frame_waits_once_for_its_device_before_its_pictures_come() -> None:
+def test_a_frame_waits_once_for_its_device_before_its_pictures_come_and_never_for_a_recording() -> None:
     path = expand(
         PathRecipe(pattern=Archimedean(coverage=CoverageGoal(value=0.1)), shape=(96, 96), fov_nm=96.0, dwell_us=1.0)
     )
@@ -52,7 +56,17 @@ def test_a_frame_waits_once_for_its_device_before_its_pictures_come() -> None:
     engine = Engine(restorer)
     engine.register(path)
     samples = trial_samples(engine.path(path.path_id).geometry).numpy()
-    engine.restore(samples, path.path_id)
+    recorded, kept = Counter[torch.Size](), Recorded.__init__
+
+    def noted(self: Recorded, *given: Any, **named: Any) -> None:
+        recorded[given[1].shape] += 1
+        kept(self, *given, **named)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Recorded, "__init__", noted)
+        engine.restore(samples, path.path_id)
+        engine.restore(samples[: len(samples) // 2], path.path_id)
+    assert not recorded, "that was done when the path was registered"
     with Reads() as reads:
         engine.restore(samples, path.path_id)
     assert [name for name in reads.by if name not in BROUGHT_BACK | ONLY_ON_A_PROCESSOR] == ["told"]

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from restore.estimate.lattice.crystal import Crystal, find_crystal, follow
+from restore.feeding import Moment
 from restore.gridding import FrameGeometry
 
 __all__ = ["CRYSTAL_SEARCHES", "CrystalSearch", "CrystalStream"]
@@ -85,6 +86,7 @@ class CrystalStream:
             return self._look(samples, geometry)
         if self._beside is None or not self._beside.is_alive():
             own = samples.clone()
+            Moment(own.device).wait()  # the other thread computes on another stream of a GPU
             self._beside = threading.Thread(target=self._look, args=(own, geometry), name="crystal", daemon=True)
             self._beside.start()
         return None
