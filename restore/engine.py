@@ -18,20 +18,19 @@ from typing import Any
 import numpy as np
 import torch
 
-from restore.estimate.delay import DelayFinder
 from restore.estimate.delay_over_frames import FramesDelay
-from restore.estimate.disagreement import Delay
 from restore.estimate.homeward import Homeward
 from restore.estimate.instrument import SpecimenReadings, prepare_for_readings, specimen_readings
+from restore.estimate.late_frames import placed
 from restore.estimate.misfit import MisfitWatch
-from restore.estimate.readings import BOUND, judge
+from restore.estimate.readings import BOUND
 from restore.estimate.stream import Recalled, Stream
 from restore.feeding import Moment, feeder_of
 from restore.gridding import MIN_SAMPLES, FrameGeometry
 from restore.restorer import OneByOne, Restoration, Restorer, Stepwise, practised
 from scancontrol.capabilities import CoilModel, DetectorChannel
 from scancontrol.errors import InvalidInput
-from scancontrol.paths import ScanPath, achieved_positions
+from scancontrol.paths import ScanPath
 from scancontrol.recent import Recent
 
 __all__ = ["MEMORY_LIMIT", "Begun", "Engine", "Launched", "PreparedPath"]
@@ -150,12 +149,12 @@ class Engine:
         Raises:
             InvalidInput: the path has too few samples inside the field, or the frame is too small.
         """
-        geometry = _placed(path, coil, self.device)
+        geometry = placed(path, coil, self.device)
         self.restorer.prepare(geometry, path.duration_us)
         alike = (geometry.shape, round(4 * math.log2(max(path.duration_us, 1.0))))
         if alike not in self._warm:  # paths that differ in their seed or their angle are warm with the first of them
             self._warm[alike] = practised(self.restorer, geometry, path.duration_us)
-        watch = MisfitWatch(geometry)
+        watch = MisfitWatch(geometry, np.cumsum(path.dwell_us + path.move_us))
         prepare_for_readings(geometry, path)  # before the first of them comes
         prepared = PreparedPath(path, geometry, path.duration_us, *self._warm[alike], coil, detector, watch)
         self._paths[path.path_id] = prepared
@@ -179,30 +178,6 @@ class Engine:
         if path_id not in self._paths:
             raise InvalidInput("path_id", path_id, "is not registered", "register its recipe first")
         return self._paths[path_id]
-
-    def delay_of(self, path: ScanPath, coil: CoilModel | None, frames: Sequence[np.ndarray]) -> Delay | None:
-        """The delay that whole frames of a path show beyond what ``coil`` knows; shorter ones are passed over."""
-        geometry = _placed(path, coil, torch.device("cpu"))
-        finder = DelayFinder(geometry)
-        for samples in frames:
-            if len(samples) == path.count:
-                judged = judge(samples, geometry)
-                finder.add(judged.values, judged.weights)
-        return finder.found()
-
-    def delay_over(
-        self, paths: Sequence[ScanPath], coil: CoilModel | None, frames: Sequence[np.ndarray]
-    ) -> Delay | None:
-        """The delay that whole frames show together, each along its path; shorter ones are passed over."""
-        watch, known = FramesDelay(), dict[str, FrameGeometry]()
-        for number, (path, samples) in enumerate(zip(paths, frames, strict=True)):
-            if len(samples) == path.count:
-                if path.path_id not in known:
-                    known[path.path_id] = _placed(path, coil, torch.device("cpu"))
-                geometry = known[path.path_id]
-                judged = judge(samples, geometry)
-                watch.look(number, judged.values, judged.weights, geometry)
-        return watch.found
 
     def restore(
         self,
@@ -356,10 +331,3 @@ class Engine:
         if stream is None or self.memory == 1:
             return None
         return self._streams.made((stream, prepared.path.fov_nm), lambda: Stream(self.memory))
-
-
-def _placed(path: ScanPath, coil: CoilModel | None, device: torch.device) -> FrameGeometry:
-    achieved = None
-    if coil is not None and (coil.time_constant_us != 0 or coil.delay_us != 0):
-        achieved = achieved_positions(path, coil)
-    return FrameGeometry.from_path(path, device, achieved)

@@ -210,6 +210,8 @@ def _faults(
     device: torch.device,
 ) -> None:
     rows = []
+    specimens = [subject for name, subjects in sets.items() if name != "micrographs" for subject in subjects]
+    sets = {key: found for key, found in (("micrographs", sets.get("micrographs")), ("specimens", specimens)) if found}
     for row in evaluate_faults(sets, restorers, patterns, coverage, device):
         rows.append(row)
         say_beside(None, f"{row['pattern']}, {row['method']}, {row['set']}, {row['fault']}")

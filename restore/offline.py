@@ -19,6 +19,7 @@ import torch
 from restore.both_ways import Later
 from restore.engine import Engine
 from restore.estimate.disagreement import Delay
+from restore.estimate.late_frames import delay_of, delay_over, knowing
 from restore.estimate.stream import Recalled
 from restore.gridding import MIN_SAMPLES
 from restore.loading import add_restorer_options, load_offline, pick_device
@@ -112,8 +113,8 @@ class _Readings:
     frames: Sequence[int]
     engine: Engine
     row: int
-    detector: DetectorChannel
-    coil: CoilModel  # with the delays that the frames have shown
+    detector: DetectorChannel | None  # with the afterglow that the frames have shown
+    coil: CoilModel  # with their delays
     say: Callable[..., None]
     looked: bool = False  # at the first frames together, for a delay
 
@@ -142,7 +143,7 @@ class _Readings:
         alike = [frame for frame in self.frames if self.recording.recipe(frame).path_id == path_id][:_LOOKED_AT]
         path = expand(self.recording.recipe(alike[0]))
         values = [self.recording.read_samples(frame).values[self.row] for frame in alike]
-        self._correct(self.engine.delay_of(path, self.coil, values), path)
+        self._correct(delay_of(path, self.coil, values, self.detector), path)
 
     def _find_delay_over_frames(self) -> None:
         """Add the delay that the first frames show together, where each has a path of its own."""
@@ -152,13 +153,12 @@ class _Readings:
             return
         paths = [expand(recipe) for recipe in recipes]
         values = [self.recording.read_samples(frame).values[self.row] for frame in frames]
-        self._correct(self.engine.delay_over(paths, self.coil, values), paths[0])
+        self._correct(delay_over(paths, self.coil, values, self.detector), paths[0])
 
     def _correct(self, delay: Delay | None, path: ScanPath) -> None:
         if delay is not None:
-            delay_us = delay.samples * float(path.dwell_us.mean())
             self.say(notice=f"{delay.late}: corrected")
-            self.coil = msgspec.structs.replace(self.coil, delay_us=self.coil.delay_us + delay_us)
+            self.coil, self.detector = knowing(delay, self.coil, self.detector, float(path.dwell_us.mean()))
 
 
 def add_offline_options(parser: argparse.ArgumentParser) -> None:

@@ -24,7 +24,7 @@ from restore.estimate.readings import Judged
 from restore.estimate.revisits import Visits, beside, chance, crossings, explained, foretold
 from restore.gridding import FrameGeometry
 
-__all__ = ["Wandering", "prepare_wandering", "wandering"]
+__all__ = ["Wandering", "is_crossed", "prepare_wandering", "wandering"]
 
 Array = NDArray[np.float64]
 
@@ -110,7 +110,7 @@ class _Causes:
     def __init__(self, geometry: FrameGeometry, time_us: Array) -> None:
         self.time_us = time_us
         self.visits = crossings(geometry, time_us)
-        crossed = len(self.visits) >= _FEWEST
+        self.crossed = crossed = len(self.visits) >= _FEWEST
         seconds = 1e-6 * float(time_us[-1] - time_us[0])
         hums = seconds * _MAINS_HZ[0] >= (_PERIODS if crossed else _PERIODS_UNCROSSED)
         if hums and not crossed:
@@ -158,6 +158,11 @@ def prepare_wandering(geometry: FrameGeometry, time_us: Array) -> _Causes:
         _causes[geometry] = _Causes(geometry, time_us)
     found: _Causes = _causes[geometry]
     return found
+
+
+def is_crossed(geometry: FrameGeometry, time_us: Array) -> bool:
+    """Whether the path crosses itself often enough to tell of a baseline; arguments as of :func:`wandering`."""
+    return prepare_wandering(geometry, time_us).crossed
 
 
 def wandering(judged: Judged, geometry: FrameGeometry, time_us: Array) -> Wandering | None:

@@ -48,7 +48,8 @@ class Homeward:
         estimate = next(images)
         interval = None if self.result.interval is None else next(images)
         strain = None if self.result.strain is None else next(images)
-        delay, precise = misfit.delay, judged.estimate_dtype
+        precise = judged.estimate_dtype
+        delay = None if misfit.delay is None or misfit.delay.decay_samples else misfit.delay  # one that can be applied
         cause = misfit.cause(judged, made_by.missed, self.readings.noise_variance is not None)
         expected = made_by.expected_rmse
         if expected is not None:

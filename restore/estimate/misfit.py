@@ -6,10 +6,15 @@ readings contradict each other in a way that only one cause has.
 
 from __future__ import annotations
 
+import numpy as np
+from numpy.typing import NDArray
+
+from restore.estimate.baseline import is_crossed
 from restore.estimate.delay import DelayWatch
 from restore.estimate.disagreement import Delay
 from restore.estimate.fading import FadingWatch
 from restore.estimate.readings import Judged
+from restore.estimate.shading import Shading, shading
 from restore.gridding import FrameGeometry
 
 __all__ = ["MisfitWatch"]
@@ -18,9 +23,16 @@ _MANY_OUTLIERS = 0.01  # of the readings
 
 
 class MisfitWatch:
-    """Watches the frames of one path for what the model does not explain; what was corrected is no more of it."""
+    """Watches the frames of one path for what the model does not explain; what was corrected is no more of it.
 
-    def __init__(self, geometry: FrameGeometry) -> None:
+    Args:
+        geometry: of the path.
+        time_us: of each of its samples, rising, (n,).
+    """
+
+    def __init__(self, geometry: FrameGeometry, time_us: NDArray[np.float64]) -> None:
+        self._geometry, self._time_us = geometry, time_us
+        self._shading = Shading()
         self._delays, self._fading = DelayWatch(geometry), FadingWatch(geometry)
         self.delay: Delay | None = None
         self._of_path: Delay | None = None
@@ -31,6 +43,8 @@ class MisfitWatch:
         self._of_path = self._delays.look(judged)
         self._fades = self._fading.look(judged)
         self.delay = self._of_path
+        crossed = is_crossed(self._geometry, self._time_us)
+        self._shading = shading(judged, self._geometry, self._time_us, crossed)
 
     def hear(self, over_frames: Delay | None) -> None:
         """Take in what the stream's frames say of the delay together; what the path says by itself comes first."""
@@ -43,20 +57,20 @@ class MisfitWatch:
             missed: share of withheld readings outside their promised interval, if that is more than by chance.
             noise_is_known: whether the detector states it.
         """
-        if self._fades:
+        if self._fades or (self.delay is not None and self.delay.decay_samples):
             return "afterglow"
         if self.delay is not None:
             return "delay"
-        if missed is None:
-            return ""
-        if judged.outliers > _MANY_OUTLIERS * len(judged.values):
+        if missed is not None and judged.outliers > _MANY_OUTLIERS * len(judged.values):
             return "outliers"
+        if missed is None or self._shading.cause:
+            return self._shading.cause
         return "baseline or mains" if noise_is_known else "noise"
 
     def notices(self, cause: str, missed: float | None) -> tuple[str, ...]:
         """What to tell of it, a sentence each."""
         found = []
-        if self._fades:
+        if self._fades and not (self.delay is not None and self.delay.decay_samples):
             lingers = "readings rise faster than they fall: the detector's light lingers"
             found.append(f"{lingers} (afterglow); calibrate, or state its decay_us")
         if self.delay is not None:
@@ -64,4 +78,4 @@ class MisfitWatch:
         if missed is not None:
             of_hundred = f"{100 * missed:.0f} of 100 withheld readings lie outside their interval where 10 should"
             found.append(f"{of_hundred}: it is widened; likeliest cause: {cause}")
-        return tuple(found)
+        return (*found, *self._shading.notices)

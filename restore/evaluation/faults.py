@@ -2,12 +2,13 @@
 
 Each fault has a true constant and is applied to the readings of every frame. With the model off every reading is
 believed as it is. With it on, outliers and lost readings are found from the frame, as is what wanders; a delay is found
-from the frame and corrected as offline; the afterglow's constant and the gain of counted electrons are stated, as a
-calibrated microscope does, but where the row says that they are not.
+from the frame, or from eight where each has a path of its own, and corrected as offline; the afterglow's constant and
+the gain of counted electrons are stated, as a calibrated microscope does, but where the row says that they are not.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,7 @@ from scipy.ndimage import uniform_filter1d
 
 from restore.engine import Engine
 from restore.estimate.disagreement import Delay
+from restore.estimate.late_frames import delay_of, delay_over, knowing, placed
 from restore.evaluation.run import scan_path
 from restore.evaluation.scoring import score_image
 from restore.evaluation.subjects import Subject
@@ -34,6 +36,9 @@ Values = NDArray[np.float64]
 
 _MAINS_HZ = 50.0
 _COUNTS = 1000.0  # that the truth's range is read as
+_WORDS = ("outliers", "lost", "mains", "baseline", "gain", "saturated")  # of notices, the plainest first
+_FRAMES = 8  # of paths that change from frame to frame
+_STEP = 1 / 64  # counts, of the converter: sums of equal readings are equal
 _NEAR = 1.3  # between a frame's expected error and its true one
 
 
@@ -156,10 +161,11 @@ def evaluate_faults(
 ) -> Iterator[dict[str, Any]]:
     """A row for each pattern, restorer, set and fault: errors and intervals with the model of the readings off and on.
 
-    Rows hold ``pattern``, ``method``, ``set``, ``fault`` and, beginning with ``off_`` and ``on_``: ``rmse_pct`` of the
-    truth as it is and ``rmse_lowpass_pct`` of the truth low-passed, ``interval_pct`` that holds the truth,
-    ``expected_ratio`` of the frame's own expected error to the true one, ``noticed_pct`` of frames that say something,
-    and ``honest_pct`` of those that do or whose expected error is within a factor of 1.3 of the true one.
+    Rows hold ``pattern``, ``method``, ``set``, ``fault``, ``told`` (how often each cause was, in words) and, beginning
+    with ``off_`` and ``on_``: ``rmse_pct`` of the truth as it is and ``rmse_lowpass_pct`` of the truth low-passed,
+    ``interval_pct`` that holds the truth, ``expected_ratio`` of the frame's own expected error to the true one,
+    ``noticed_pct`` of frames that say something, and ``honest_pct`` of those that do or whose expected error is within
+    a factor of 1.3 of the true one.
     """
     for pattern in patterns:
         for restorer in restorers:
@@ -173,7 +179,10 @@ def evaluate_faults(
                         "fault": fault.name,
                     }
                     for engine in engines:
-                        found = [_one(engine, pattern, coverage, subject, fault) for subject in subjects]
+                        pictures = [restore_spoiled(engine, pattern, coverage, each, fault) for each in subjects]
+                        found = [_measured(*each) for each in zip(pictures, subjects, strict=True)]
+                        causes = Counter(each.cause or "nothing" for each in pictures)
+                        row["told"] = ", ".join(f"{cause} {count}" for cause, count in causes.most_common())
                         mean = {key: float(np.nanmean([one[key] for one in found])) for key in found[0]}
                         row |= {f"{'on' if engine.model else 'off'}_{key}": value for key, value in mean.items()}
                     yield row
@@ -201,25 +210,44 @@ class Spoiled:
         """What the operator is told, a sentence each."""
         return (*([] if self.delay is None else [f"{self.delay.late}: corrected"]), *self.found.made_by.notices)
 
+    @property
+    def cause(self) -> str:
+        """What the operator is told that these readings suffer from, in a word; empty where it is nothing."""
+        if self.delay is not None:
+            return "afterglow" if self.delay.decay_samples else "delay"
+        made_by, told = self.found.made_by, " ".join(self.told)
+        return made_by.cause or next((word for word in _WORDS if word in told), "")
+
 
 def restore_spoiled(engine: Engine, pattern: str, coverage: float, subject: Subject, fault: Fault) -> Spoiled:
-    """Scan a subject with a fault and restore it, as offline: of one frame, which knows of no other."""
-    path = scan_path(pattern, coverage, subject.pixels.shape)
-    geometry = engine.register(path, None, fault.detector if engine.model else None).geometry
+    """Scan a subject with a fault and restore it, as offline: one frame, of which others tell a delay at most."""
+    frames = range(_FRAMES if pattern == "turned_spirals" else 1)
+    paths = [scan_path(pattern, coverage, subject.pixels.shape, frame) for frame in frames]
     low, high = np.percentile(subject.pixels, (0.1, 99.9))
-    values = (subject.read(geometry.index.cpu().numpy()).astype(np.float64) - low) / (high - low)
-    samples = _COUNTS * fault.spoil(values, path, np.random.default_rng(len(values)))
-    delay = None
+
+    def read(frame: int, geometry: FrameGeometry) -> Values:
+        values = (subject.read(geometry.index.cpu().numpy()).astype(np.float64) - low) / (high - low)
+        spoiled = fault.spoil(values, paths[frame], np.random.default_rng((len(values), frame)))
+        return np.rint(_COUNTS * spoiled / _STEP) * _STEP
+
+    path = paths[0]
+    geometry = engine.register(path, None, fault.detector if engine.model else None).geometry
+    samples, delay = read(0, geometry), None
     if not engine.model:
         samples = np.nan_to_num(samples)
-    elif fault.detector is None and (delay := engine.delay_of(path, None, [samples])) is not None:
-        engine.register(path, CoilModel(delay_us=delay.samples * float(path.dwell_us.mean())))
+    else:
+        if len(paths) == 1:
+            delay = delay_of(path, None, [samples], fault.detector)
+        else:
+            delay = delay_over(paths, None, [read(k, placed(each)) for k, each in enumerate(paths)], fault.detector)
+    if delay is not None:
+        stated = fault.detector or DetectorChannel(name="HAADF")
+        engine.register(path, *knowing(delay, CoilModel(), stated, float(path.dwell_us.mean())))
     truth = _COUNTS * (subject.pixels.astype(np.float64) - low) / (high - low)
     return Spoiled(samples, geometry, truth, engine.restore(samples, path.path_id), delay)
 
 
-def _one(engine: Engine, pattern: str, coverage: float, subject: Subject, fault: Fault) -> dict[str, float]:
-    spoiled = restore_spoiled(engine, pattern, coverage, subject, fault)
+def _measured(spoiled: Spoiled, subject: Subject) -> dict[str, float]:
     distance = spoiled.geometry.distance.cpu().numpy()
     score = score_image(subject.name, subject.modality, spoiled.truth, distance, spoiled.found, 0.0)
     expected = np.nan if score.expected_rmse is None else score.expected_rmse / max(score.rmse, 1e-12)
@@ -242,11 +270,12 @@ def format_faults(rows: Sequence[dict[str, Any]]) -> str:
         group = [row for row in rows if (row["pattern"], row["method"], row["set"]) == key]
         clean = group[0]["on_rmse_lowpass_pct"]
         out.append(f"\n### {', '.join(key)}\n")
-        out.append("| fault of the readings | off | on | of clean | expected / true | noticed | or within 1.3 |")
-        out.append("|---|---|---|---|---|---|---|")
+        out.append("| fault of the readings | off | on | of clean | expected / true | noticed | or within 1.3 | told |")
+        out.append("|---|---|---|---|---|---|---|---|")
         for row in group:
             off, on = (f"{row[f'{m}_rmse_lowpass_pct']:.1f} ({row[f'{m}_interval_pct']:.0f})" for m in ("off", "on"))
             share = row["on_rmse_lowpass_pct"] / clean
             told = f"{row['on_expected_ratio']:.2f} | {row['on_noticed_pct']:.0f} % | {row['on_honest_pct']:.0f} %"
+            told += f" | {row['told']}"
             out.append(f"| {row['fault']} | {off} | {on} | {share:.2f} | {told} |")
     return "\n".join(out) + "\n"

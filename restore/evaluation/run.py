@@ -40,6 +40,7 @@ PATTERNS: dict[str, Callable[[CoverageGoal], AnyPattern]] = {
     "crossed_spiral": lambda goal: Crossed(pattern=Archimedean(coverage=goal)),
     "jittered_grid": lambda goal: JitteredGrid(coverage=goal, seed=1),
     "crossed_grid": lambda goal: Crossed(pattern=JitteredGrid(coverage=goal, seed=1)),
+    "turned_spirals": lambda goal: Archimedean(coverage=goal, turn_deg="golden", mirrored="eighth"),
     "spiral_angular": lambda goal: Archimedean(coverage=goal, speed="angular"),
     "fermat": lambda goal: Fermat(coverage=goal),
 }
@@ -91,7 +92,7 @@ def _shipped(name: str) -> Any:
         raise InvalidInput("method", repr(name), "is not a known one", known) from error
 
 
-def scan_path(pattern: str, coverage: float, shape: tuple[int, int]) -> ScanPath:
+def scan_path(pattern: str, coverage: float, shape: tuple[int, int], frame: int = 0) -> ScanPath:
     """The path of a known pattern over a frame; coverage is of pixels touched.
 
     Raises:
@@ -99,7 +100,7 @@ def scan_path(pattern: str, coverage: float, shape: tuple[int, int]) -> ScanPath
     """
     if pattern not in PATTERNS:
         raise InvalidInput("pattern", repr(pattern), "is not a known one", f"choose from {', '.join(PATTERNS)}")
-    asked = PATTERNS[pattern](CoverageGoal(value=coverage))
+    asked = PATTERNS[pattern](CoverageGoal(value=coverage)).for_frame(frame)
     return expand(PathRecipe(pattern=asked, shape=shape, fov_nm=float(shape[1]), dwell_us=1.0))
 
 

@@ -31,7 +31,7 @@ def _judged(late: int = 0, spikes: float = 0.0) -> Judged:
 
 
 def _watched(judged: Judged) -> MisfitWatch:
-    watch = MisfitWatch(GEOMETRY)
+    watch = MisfitWatch(GEOMETRY, np.arange(float(GEOMETRY.count)))
     watch.look(judged)
     return watch
 

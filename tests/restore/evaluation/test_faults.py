@@ -39,6 +39,7 @@ def test_faults_do_less_harm_with_the_model_on_and_a_clean_frame_is_as_it_was() 
         assert row["on_rmse_pct"] < 0.8 * row["off_rmse_pct"], row["fault"]
         if "lost" not in row["fault"]:  # which leaves gaps of whole lines, whoever knows of it
             assert row["on_rmse_pct"] < 1.4 * clean["on_rmse_pct"], row["fault"]
+    assert {row["told"] for row in spoiled} == {"nothing 2", "outliers 2", "lost 2", "delay 2"}
     text = format_faults(rows)
     assert text.count("\n|") == 2 + len(rows)
     assert "| none |" in text
