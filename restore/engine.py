@@ -129,6 +129,8 @@ class Engine:
         self.device = torch.device(device)
         self.feeder = feeder_of(self.device)
         self.memory = memory
+        if memory > 1:
+            self._steps.remember()
         self._warm: dict[tuple[tuple[int, int], int], tuple[str, float]] = {}  # what restores, and how long it takes
         self._streams: Recent[tuple[str, float], Stream] = Recent(_STREAMS_KEPT)
         self._delays: Recent[tuple[str, float, CoilModel | None], FramesDelay] = Recent(_STREAMS_KEPT)

@@ -123,6 +123,9 @@ class Stepwise(Protocol):
     Between the steps a frame is a value of the restorer's own.
     """
 
+    def remember(self) -> None:
+        """From now on frames come with what the one before carried; called before anything is prepared."""
+
     @property
     def most(self) -> int:
         """How many frames are worth being launched at once, of any size."""
@@ -152,6 +155,9 @@ class OneByOne:
 
     def __init__(self, restorer: Restorer) -> None:
         self._restorer, self.most = restorer, 1
+
+    def remember(self) -> None:
+        """It may pass over what is carried."""
 
     def together(self, shape: tuple[int, int]) -> int:
         """One, of any size."""

@@ -15,9 +15,9 @@ from torch import Tensor
 from restore.estimate.carried import CarriedProcess
 from restore.restorer import STILL, Movement
 
-__all__ = ["Carried", "shifted"]
+__all__ = ["LOOKS_EVERY", "Carried", "shifted"]
 
-_LOOKS_EVERY = 3  # frames: the networks look at one of so many
+LOOKS_EVERY = 3  # frames: the networks look at one of so many
 _BEGINS_ANEW = 24  # frames: one of so many takes nothing over
 
 
@@ -64,7 +64,7 @@ class Carried:
     @property
     def looks(self) -> bool:
         """Whether the networks are to look at this frame."""
-        return self.frames >= _LOOKS_EVERY
+        return self.frames >= LOOKS_EVERY
 
     def said(self) -> tuple[Tensor, Tensor]:
         """Correction and log scale where the specimen is now."""

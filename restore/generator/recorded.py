@@ -7,17 +7,19 @@ inputs in the same places.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from restore.generator.generator import Estimate
+__all__ = ["Accounting", "Recorded", "tensors_of", "with_tensors"]
 
-__all__ = ["Accounting", "Recorded"]
+Said = TypeVar("Said", bound=tuple[Any, ...])
+Value = TypeVar("Value")
 
 _WARM_UPS = 3  # calls before recording, in which libraries choose their algorithms and allocate
 
@@ -72,17 +74,33 @@ def _place(tensor: Tensor) -> int:
 
 
 def _tensors(values: Iterable[Any]) -> list[Tensor]:
-    """The tensors among values, and in the lists and tuples among them."""
+    """The tensors among values, and in the lists, tuples and data classes among them."""
     found = []
     for value in values:
         if isinstance(value, Tensor):
             found.append(value)
         elif isinstance(value, list | tuple):
             found += _tensors(value)
+        elif hasattr(value, "__dataclass_fields__"):
+            found += _tensors(vars(value).values())
     return found
 
 
-class Recorded:
+def tensors_of(value: Any) -> list[Tensor]:
+    """The tensors of a data class and of those in it, in their order."""
+    return _tensors([value])
+
+
+def with_tensors(value: Value, tensors: Iterator[Tensor]) -> Value:
+    """A data class like ``value``, its tensors and those of the data classes in it taken from ``tensors``."""
+    if isinstance(value, Tensor):
+        return next(tensors)  # type: ignore[return-value]
+    if not hasattr(value, "__dataclass_fields__"):
+        return value
+    return replace(value, **{name: with_tensors(part, tensors) for name, part in vars(value).items()})  # type: ignore[type-var]
+
+
+class Recorded(Generic[Said]):
     """A function of tensors of fixed shapes, with fixed places for them; on a GPU a graph that is replayed.
 
     What a call returns lies in fixed places too, and is overwritten by the next. On a processor the function is called
@@ -95,7 +113,7 @@ class Recorded:
         pool: memory that recordings share, each of which is done with what it said before another is replayed.
     """
 
-    def __init__(self, function: Callable[..., Estimate], *examples: Tensor, pool: Any = None) -> None:
+    def __init__(self, function: Callable[..., Said], *examples: Tensor, pool: Any = None) -> None:
         self._function, self._inputs = function, tuple(example.clone() for example in examples)
         self._graph: torch.cuda.CUDAGraph | None = None
         self._outputs = function(*self._inputs)  # makes the constants, if they are not there yet
@@ -119,12 +137,21 @@ class Recorded:
         with torch.cuda.graph(self._graph, pool=pool, capture_error_mode="thread_local"):
             self._outputs = self._function(*self._inputs)
 
-    def __call__(self, *inputs: Tensor) -> Estimate:
+    def __call__(self, *inputs: Tensor) -> Said:
         for own, given in zip(self._inputs, inputs, strict=True):
             own.copy_(given)
         if self._graph is not None:
             self._graph.replay()
             return self._outputs
-        for own, made in zip(_tensors(self._outputs), _tensors(self._function(*self._inputs)), strict=True):
-            own.copy_(made)
+        found = self._function(*self._inputs)
+        kept, made = _tensors(self._outputs), _tensors(found)
+        if len(kept) != len(made):  # what nobody would see a processor leaves out
+            return found
+        for own, new in zip(kept, made, strict=True):
+            own.copy_(new)
         return self._outputs
+
+    @property
+    def fixed_bytes(self) -> int:
+        """Of its fixed places."""
+        return sum(tensor.nbytes for tensor in (*self._inputs, *_tensors(self._outputs)))

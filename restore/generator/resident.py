@@ -17,6 +17,7 @@ from torch import Tensor
 
 from restore.generator.carried import Carried
 from restore.generator.ede2020 import Ede2020
+from restore.generator.following import RecordedFollowing, copied
 from restore.generator.generator import Estimate, Generator
 from restore.generator.planes import FULL_CHANNELS, HALF_CHANNELS
 from restore.generator.recorded import Accounting, Recorded
@@ -105,7 +106,8 @@ class FrameMemory:
 @dataclass(frozen=True)
 class _Size:
     memory: FrameMemory
-    recordings: dict[int, Recorded]
+    recordings: dict[int, Recorded[Estimate]]
+    following: RecordedFollowing | None
 
 
 def _memory_limit(device: torch.device) -> int:
@@ -122,6 +124,9 @@ class Resident:
         recorded: replay recordings; by default on GPUs.
         together: how many frames are restored at once at most; by default what suits the device.
         limit: bytes that frames and recordings may need; by default half of what is free on a GPU.
+
+    Attributes:
+        carries: whether recordings carry on what the next frame may begin with; to be set before sizes are prepared.
 
     Raises:
         InvalidInput: no such precision, or no frame at all at once.
@@ -142,6 +147,7 @@ class Resident:
         if not 1 <= most <= _TOGETHER[-1]:
             raise InvalidInput("together", most, f"is outside 1 to {_TOGETHER[-1]} frames", "give 1 for none together")
         self.network = network
+        self.carries = False
         self._recorded = device.type == "cuda" if recorded is None else recorded
         # The author's networks subtract means over all that is in a batch, so a frame there would see the others.
         self._together = tuple(n for n in _TOGETHER if n <= (most if isinstance(network, Generator) else 1))
@@ -166,7 +172,7 @@ class Resident:
             return known.memory
         given = (mean, weight, distance, noise)
         with Accounting() as accounting:
-            self.network(*given)
+            example = self.network(*given)
         handed_in = sum(tensor.nbytes for tensor in given)
         each = accounting.peak + handed_in
         together = tuple(n for n in self._together if n == 1 or n * each <= self._limit)
@@ -174,9 +180,12 @@ class Resident:
         made = {n: recording for n, recording in recordings.items() if recording is not None}
         if self._recorded:
             together = tuple(n for n in together if n == 1 or n in made)
-        kept = sum(made) * (handed_in + 2 * mean.nbytes)  # frame and scale come out
+        following = None
+        if made and self.carries and example.carried is not None:
+            following = RecordedFollowing(self.network, given, example.carried, self._pool)
+        kept = sum(one.fixed_bytes for one in made.values()) + (0 if following is None else following.fixed_bytes)
         memory = FrameMemory(mean.shape[-2], mean.shape[-1], each, together, kept)
-        self._sizes[memory.rows, memory.cols] = _Size(memory, made)
+        self._sizes[memory.rows, memory.cols] = _Size(memory, made, following)
         while len(self._sizes) > 1 and self.most_bytes > self._limit:
             self._sizes.popitem(last=False)
         log.info("%s", memory)
@@ -191,7 +200,7 @@ class Resident:
         """Whether it is for frames of that size."""
         return shape in self._sizes
 
-    def _record(self, given: tuple[Tensor, ...], number: int) -> Recorded | None:
+    def _record(self, given: tuple[Tensor, ...], number: int) -> Recorded[Estimate] | None:
         """For so many frames; None if the device has no memory for them."""
         try:
             return Recorded(self.network, *(x.repeat(number, *[1] * (x.dim() - 1)) for x in given), pool=self._pool)
@@ -220,12 +229,18 @@ class Resident:
     ) -> Estimate:
         """As :meth:`restore.generator.generator.Generator.forward`; from a recording, overwritten by the next call.
 
-        Nothing is recorded here, where the beam may be waiting: what is not prepared is computed without. Recordings
-        are of frames that begin anew, so they carry nothing.
+        But for what is carried on. Nothing is recorded here, where the beam may be waiting: what is not prepared is
+        computed without.
         """
         given = (mean, weight, distance, noise)
-        if before is not None:
-            return self.network(*given, before)
         size = self._sizes.get(tuple(mean.shape[-2:]))
+        if before is not None:
+            following = None if size is None else size.following
+            if following is None or not following.suits(before):
+                return self.network(*given, before)
+            return following(given, before)
         recording = None if size is None else size.recordings.get(len(mean))
-        return self.network(*given) if recording is None else recording(*given)._replace(carried=None)
+        if recording is None:
+            return self.network(*given)
+        found = recording(*given)
+        return found._replace(carried=copied(found.carried) if found.carried and self.carries else None)

@@ -105,6 +105,10 @@ class GeneratorRestorer:
         mean, weight, distance = self._tiling.first(*planes)
         self._network.prepare(mean, weight, distance, noise)
 
+    def remember(self) -> None:
+        """Record frames that begin with what the one before carried, too."""
+        self._network.carries = True
+
     @property
     def most(self) -> int:
         """How many frames are restored at once at most, of any size."""

@@ -33,9 +33,18 @@ class CarriedSamples:
     """
 
     carried: Carried
-    centre: float
-    scale: float
+    normalisation: Normalisation
     without: float = 0.0
+
+    @property
+    def centre(self) -> float:
+        """Asked when the next frame comes: then nothing of this one is waited for."""
+        return float(self.normalisation.centre[0])
+
+    @property
+    def scale(self) -> float:
+        """Likewise."""
+        return float(self.normalisation.scale[0])
 
     def may_go_on(self, before: Before, scale: float) -> bool:
         """Whether the next frame, of that scale, may begin with it: not after long, nor if its contrast is another."""
@@ -84,8 +93,7 @@ class Ready:
         normalisation, crystal = self.normalisation, self.crystal
         kept = None
         if carried is not None:
-            centre, scale = float(normalisation.centre[0]), float(normalisation.scale[0])
-            kept = CarriedSamples(carried, centre, scale, 0.0 if crystal is None else crystal.share)
+            kept = CarriedSamples(carried, normalisation, 0.0 if crystal is None else crystal.share)
         estimate = normalisation.invert(frame)[0, 0]
         if crystal is not None:
             estimate = torch.add(crystal.image, estimate, alpha=crystal.rest)

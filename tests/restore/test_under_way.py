@@ -12,8 +12,11 @@ from training_tools import TINY
 from restore.engine import Engine
 from restore.feeding import Feeder
 from restore.fills.restorer import FillRestorer
-from restore.generator.generator import Generator
+from restore.generator.carried import Carried
+from restore.generator.following import RecordedFollowing
+from restore.generator.generator import Estimate, Generator
 from restore.generator.intervals import COVERAGES, DISTANCES, Calibration
+from restore.generator.recorded import Recorded
 from restore.generator.resident import Resident
 from restore.generator.restorer import GeneratorRestorer
 from restore.generator.weights import Weights
@@ -156,6 +159,31 @@ def test_a_remembered_frame_begins_when_the_one_before_it_is_finished_and_other_
     ended = {one.key: one.found for one in _all(frames)}
     assert restorer.did[0] == "launch 2", "one of each stream"
     assert [ended[number].made_by.frames for number in (0, 1, 2, 3)] == [1, 2, 1, 3]  # type: ignore[union-attr]
+
+
+@pytest.mark.slow
+def test_recorded_frames_that_follow_others_are_what_they_are_unrecorded_and_share_their_recordings(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    samples, path = _samples(GRIDS[0], 0), GRIDS[0]
+    replayed: list[bool] = []
+    follow = RecordedFollowing.__call__
+
+    def noted(self: RecordedFollowing, given: tuple[torch.Tensor, ...], before: Carried) -> Estimate:
+        replayed.append(before.looks)
+        return follow(self, given, before)
+
+    def stream(recorded: bool) -> list[Restoration]:
+        engine = _engine(Noted(together=1, recorded=recorded), [path], memory=2)
+        with monkeypatch.context() as patch:
+            patch.setattr(RecordedFollowing, "__call__", noted)
+            patch.setattr(Recorded, "__init__", lambda *_, **__: pytest.fail("the path was registered before"))
+            return [engine.restore(samples, path.path_id, stream="s", frame=frame) for frame in range(6)]
+
+    for plain, again in zip(stream(False), stream(True), strict=True):
+        torch.testing.assert_close(again.estimate, plain.estimate, rtol=1e-4, atol=0.1)
+        assert again.made_by.frames == plain.made_by.frames
+    assert replayed == [False, False, True, False], "the first of two frames has less to begin with"
 
 
 def test_a_frame_that_fails_takes_no_other_with_it() -> None:
