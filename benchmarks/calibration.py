@@ -16,7 +16,8 @@ import torch
 
 from restore.fills.registry import fill_named
 from restore.gridding import FrameGeometry
-from scancontrol.calibration.estimate import CalibrationScan, estimate
+from scancontrol.calibration.agreement import CalibrationScan
+from scancontrol.calibration.estimate import estimate
 from scancontrol.calibration.scans import calibration_recipes
 from scancontrol.capabilities import CoilModel
 from scancontrol.paths import PathRecipe, ScanPath, achieved_positions, expand
@@ -66,7 +67,7 @@ def _calibrated() -> tuple[CoilModel, dict[str, float]]:
         path = expand(recipe)
         values, _, _ = _expose(path, frame)
         scans.append(CalibrationScan(path.positions, path.dwell_us, path.move_us, values))
-    found = estimate(scans, (128, 128))
+    found = estimate(scans[1:], (128, 128))
     coil = found.coil
     print(
         f"time constant {coil.time_constant_us:.3f} ± {coil.time_constant_sd_us:.3f} us (true {TAU_US}), "

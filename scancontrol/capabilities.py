@@ -60,7 +60,7 @@ class DetectorChannel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
     One that ``averages`` gives the mean over its dwell, as a converter of a voltage does: its gain is of one electron a
     microsecond. Its light fades with ``decay_us`` (0: at once), so that part of each sample's signal comes in the next
-    ones.
+    ones; ``decay_sd_us`` is one standard deviation, where a calibration measured it.
     """
 
     name: str
@@ -70,6 +70,7 @@ class DetectorChannel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     adc_bits: int = 16
     decay_us: float = 0.0
     averages: bool = False
+    decay_sd_us: float | None = None
 
 
 class Capabilities(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -125,6 +126,8 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         check_detectors([detector.name for detector in self.detectors], remedy)
         for detector in self.detectors:
             within("detectors.decay_us", detector.decay_us, 0, 1e6, remedy)
+            if detector.decay_sd_us is not None:
+                within("detectors.decay_sd_us", detector.decay_sd_us, 0, 1e6, remedy)
         if self.longest_dwell_us < self.shortest_dwell_us:
             raise InvalidInput(
                 "longest_dwell_us",

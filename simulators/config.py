@@ -8,7 +8,7 @@ from typing import Literal
 
 import msgspec
 
-from scancontrol.capabilities import Capabilities, CoilModel, check_detectors
+from scancontrol.capabilities import Capabilities, CoilModel, DetectorChannel, check_detectors
 from scancontrol.errors import InvalidInput
 from scancontrol.files import load_yaml
 from simulators.column.beam import BeamConfig
@@ -24,7 +24,7 @@ __all__ = ["SimulatorConfig", "Stated", "load_simulator"]
 
 
 class Stated(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What the microscope says of itself beyond its detectors. ``coil`` null states the true coils."""
+    """What the microscope says of itself. ``coil`` and ``detectors`` null state the true ones."""
 
     sample_clock_mhz: float = 100.0
     shortest_dwell_us: float = 0.05
@@ -32,6 +32,7 @@ class Stated(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     max_slew_fields_per_us: float = math.inf
     dac_bits: int = 16
     coil: CoilModel | None = None
+    detectors: tuple[DetectorChannel, ...] | None = None
     dose_limit_e_per_a2: float | None = None
 
 
@@ -61,6 +62,9 @@ class SimulatorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         if not self.detectors or len(self.detectors) > 8:
             raise InvalidInput("detectors", len(self.detectors), "is outside 1 to 8", remedy)
         check_detectors([detector.name for detector in self.detectors], remedy)
+        stated = [channel.name for channel in self.stated.detectors or self.detectors]
+        if stated != [detector.name for detector in self.detectors]:
+            raise InvalidInput("stated.detectors", ", ".join(stated), "are not the detectors that there are", remedy)
         if not 1 << 12 <= self.fifo_samples <= 1 << 28:
             raise InvalidInput("fifo_samples", self.fifo_samples, f"is outside {1 << 12} to {1 << 28}", remedy)
         if not 0 <= self.seed < 1 << 63:
@@ -72,7 +76,7 @@ class SimulatorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         stated = self.stated
         return Capabilities(
             name=self.name,
-            detectors=tuple(detector.stated() for detector in self.detectors),
+            detectors=stated.detectors or tuple(detector.stated() for detector in self.detectors),
             dac_bits=stated.dac_bits,
             sample_clock_mhz=stated.sample_clock_mhz,
             shortest_dwell_us=stated.shortest_dwell_us,

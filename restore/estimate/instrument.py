@@ -85,7 +85,9 @@ def specimen_readings(
     noise_variance = None if stated is None else stated / judged.scale**2
     if detector is not None and detector.decay_us > 0:
         afterglow = Afterglow(detector.decay_us, dwell_us, move_us)
-        judged, doubt = without_afterglow(judged, geometry, afterglow, detector.offset_counts, noise_variance)
+        sd_us = detector.decay_sd_us
+        longer = Afterglow(detector.decay_us + sd_us, dwell_us, move_us) if sd_us else None
+        judged, doubt = without_afterglow(judged, geometry, afterglow, detector.offset_counts, noise_variance, longer)
     # Afterwards, for the path crosses itself where other places glow; and no afterglow changes what is slow.
     if model and (found := wandering(judged, planned, _time_us(path, count))) is not None:
         judged, doubt = found.taken_off(judged), math.hypot(doubt, found.doubt)

@@ -25,7 +25,11 @@ def stated_variance(detector: DetectorChannel, readings: np.ndarray, dwell_us: f
     looks, the less noise.
     """
     nothing = DetectorChannel(
-        name=detector.name, adc_bits=detector.adc_bits, decay_us=detector.decay_us, averages=detector.averages
+        name=detector.name,
+        adc_bits=detector.adc_bits,
+        decay_us=detector.decay_us,
+        decay_sd_us=detector.decay_sd_us,
+        averages=detector.averages,
     )
     if detector == nothing:
         return None

@@ -6,6 +6,7 @@ picture restored from that expects at each sample, as far as withheld samples sa
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -25,7 +26,12 @@ _BROADER = 2.0  # times the variance of its withheld samples that a picture is d
 
 
 def without_afterglow(
-    judged: Judged, geometry: FrameGeometry, afterglow: Afterglow, dark: float, noise_variance: float | None
+    judged: Judged,
+    geometry: FrameGeometry,
+    afterglow: Afterglow,
+    dark: float,
+    noise_variance: float | None,
+    longer: Afterglow | None = None,
 ) -> tuple[Judged, float]:
     """Judged readings (n,) with the detector's afterglow explained away, and how well: a standard deviation.
 
@@ -33,6 +39,7 @@ def without_afterglow(
         geometry: of the readings that are believed.
         dark: what the detector reads without any light, in the samples' units.
         noise_variance: of a reading, in the judged values' units squared; None if it is not known.
+        longer: an afterglow that lasts one standard deviation longer, where that is known.
     """
     zero = (dark - judged.centre) / judged.scale
     values = judged.values.double().numpy() - zero  # light adds up from darkness
@@ -50,8 +57,12 @@ def without_afterglow(
         return replace(judged, values=there.cpu()), _doubt(afterglow, noise, 2 * spread**2, len(values))
     expected = picture.estimate.flatten()[geometry.index].double().cpu().numpy() - zero
     doubt = _BROADER * max(error, _LEAST_NOISE * spread) ** 2
-    found = afterglow.specimen(values, expected, noises, doubt) + zero
-    return replace(judged, values=torch.from_numpy(found).float()), _doubt(afterglow, noise, doubt, len(values))
+    found = afterglow.specimen(values, expected, noises, doubt)
+    unsure = _doubt(afterglow, noise, doubt, len(values))
+    if longer is not None:
+        apart = longer.specimen(values, expected, noises, doubt) - found
+        unsure = math.hypot(unsure, float(np.sqrt(np.mean(apart**2))))
+    return replace(judged, values=torch.from_numpy(found + zero).float()), unsure
 
 
 def _passed(afterglow: Afterglow, count: int) -> np.ndarray:

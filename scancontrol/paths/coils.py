@@ -2,14 +2,15 @@
 
 The coils answer linearly (:class:`~scancontrol.capabilities.CoilModel`), and the command is constant from one sample
 to the next, so the state at each step follows from the one before it by a matrix exponential, exactly, however
-unequal the steps are. The recurrence is solved by doubling (Hillis and Steele, CACM 29, 1986), which needs only as many
-passes as it takes the coils to forget.
+unequal the steps are. Of order 1 the recurrence is a banded triangular system; of order 2 it is solved by doubling
+(Hillis and Steele, CACM 29, 1986), which needs only as many passes as it takes the coils to forget.
 """
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg.lapack import dtbtrs
 
 from scancontrol.capabilities import CoilModel
 from scancontrol.paths.path import ScanPath
@@ -107,17 +108,26 @@ def _block(
     forcing[:, 0] = -steps  # a step of the command changes the deviation by as much, and no velocity
     forcing[0] += state
     transition = _transition(move_us + dwell_us, coil)
-    # z[k] = transition[k-1] z[k-1] + forcing[k]
-    gain = np.concatenate([np.zeros((1, coil.order, coil.order)), transition[:-1]])
-    z = forcing
-    reach = 1
-    while reach < n and np.abs(gain[reach:]).max() > FORGOTTEN:
-        z = np.concatenate([z[:reach], gain[reach:] @ z[:-reach] + z[reach:]])
-        gain = np.concatenate([np.zeros((reach, *gain.shape[1:])), gain[reach:] @ gain[:-reach]])
-        reach *= 2
+    z = _recurred(transition, forcing)
     at_dwell = _transition(move_us, coil) @ z
     out[:] = commands + (_mean_weights(dwell_us, coil)[:, None, :] @ at_dwell)[:, 0]
     return transition[-1] @ z[-1], commands[-1]
+
+
+def _recurred(transition: Array, forcing: Array) -> Array:
+    """z[k] = transition[k−1] z[k−1] + forcing[k]: (n, order, 2) for (n, order, order) and (n, order, 2)."""
+    if forcing.shape[1] == 1:  # a banded system
+        bands = np.stack([np.ones(len(forcing)), np.append(-transition[:-1, 0, 0], 0.0)])
+        found, _ = dtbtrs(bands, forcing[:, 0], uplo="L", trans="N")
+        return np.asarray(found)[:, None]
+    z = forcing
+    gain = np.concatenate([np.zeros((1, *transition.shape[1:])), transition[:-1]])
+    reach = 1
+    while reach < len(z) and np.abs(gain[reach:]).max() > FORGOTTEN:
+        z = np.concatenate([z[:reach], gain[reach:] @ z[:-reach] + z[reach:]])
+        gain = np.concatenate([np.zeros((reach, *gain.shape[1:])), gain[reach:] @ gain[:-reach]])
+        reach *= 2
+    return z
 
 
 def _transition(time_us: Array, coil: CoilModel) -> Array:

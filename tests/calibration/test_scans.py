@@ -44,24 +44,30 @@ def hosted(folder: Path, address: str) -> Path:
     return file
 
 
-def test_the_coils_of_a_running_microscope_are_measured_and_written_down(start, tmp_path):
+def test_coils_and_detector_of_a_running_microscope_are_measured_and_stated_from_then_on(start, tmp_path):
     config = tmp_path / "microscope.yaml"
     config.write_text(
-        "coils: {order: 1, time_constant_us: 1.5}  # true\npace: fast\n"
-        "specimen: {kind: gold_on_carbon, size_nm: 10.0}\nstated:\n  coil: {time_constant_us: 0.0}\n  dac_bits: 16\n"
+        "coils: {order: 1, time_constant_us: 1.0}  # true\npace: fast\nbeam: {current_pa: 200.0}\n"
+        "detectors:\n  - {name: HAADF, decay_us: 0.8, counts_per_electron: 20.0, offset_counts: 200.0}  # true\n"
+        "specimen: {kind: gold_on_carbon, size_nm: 8.0}\n"
+        "stated:\n  coil: {time_constant_us: 0.0}\n  detectors: [{name: HAADF, read_noise_counts: 4.0}]\n"
+        "  dac_bits: 16\n"
     )
     address = start("simulators", "--config", str(config))
     assert command("--microscope", address, "--write", str(config), "--fov-nm", "8", "--pixels", "64") == 0
     written = yaml.safe_load(config.read_text())
-    assert written["coils"]["time_constant_us"] == 1.5
-    coil = written["stated"]["coil"]
-    assert abs(coil["time_constant_us"] - 1.5) < 2 * coil["time_constant_sd_us"] < 0.8
-    late_us = coil["time_constant_us"] + coil.get("delay_us", 0.0)
-    assert late_us == pytest.approx(1.5, abs=0.25), "or 1.6, with the simulated scintillator's 0.1 us"
+    assert written["coils"]["time_constant_us"] == 1.0
+    coil, (detector,) = written["stated"]["coil"], written["stated"]["detectors"]
+    assert abs(coil["time_constant_us"] - 1.0) < 2 * coil["time_constant_sd_us"] < 0.6
+    assert abs(detector["decay_us"] - 0.8) < 2 * detector["decay_sd_us"] < 0.6
+    assert coil["time_constant_us"] + coil["delay_us"] + detector["decay_us"] == pytest.approx(1.8, abs=0.15)
+    assert detector["counts_per_electron"] == pytest.approx(20.0, rel=0.2)
     assert written["stated"]["dac_bits"] == 16
     again = start("simulators", "--config", str(config))
     with MicroscopeLink(again) as link:
-        assert link.connect().coil.time_constant_us == pytest.approx(coil["time_constant_us"])
+        stated = link.connect()
+        assert stated.coil.time_constant_us == pytest.approx(coil["time_constant_us"])
+        assert stated.detectors[0].decay_us == detector["decay_us"]
 
 
 def test_a_microscope_behind_obi_is_driven_over_the_ordinary_link(start, tmp_path):

@@ -10,6 +10,7 @@ import pytest
 from instrument_duties import InstrumentDuties, Stand
 from simulator_tools import PATTERNS, acquire, config, path
 
+from scancontrol.capabilities import DetectorChannel
 from scancontrol.errors import InvalidInput
 from scancontrol.microscope.instrument import Overrun
 from scancontrol.paths import expand
@@ -342,3 +343,10 @@ class TestDuties(InstrumentDuties):
         microscope = SimulatedMicroscope(config(pace="real_time", stated=Stated(longest_dwell_us=1e6)))
         yield Stand(microscope, lambda: microscope.lit)
         microscope.close()
+
+
+def test_what_a_microscope_states_of_its_detectors_may_differ_from_what_they_are_but_not_which_they_are():
+    stated = Stated(detectors=(DetectorChannel(name="HAADF", decay_us=0.3),))
+    assert SimulatorConfig(stated=stated).capabilities().detectors == stated.detectors
+    with pytest.raises(InvalidInput, match=r"stated\.detectors"):
+        SimulatorConfig(stated=Stated(detectors=(DetectorChannel(name="BF"),)))

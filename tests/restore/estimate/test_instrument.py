@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
@@ -37,6 +38,17 @@ def test_readings_of_a_perfect_instrument_are_left_as_they_are() -> None:
     found = specimen_readings(THERE, GEOMETRY, PATH)
     assert _error(found) < 1e-4
     assert (found.geometry, found.doubt, found.notices, found.noise_variance) == (GEOMETRY, 0.0, (), None)
+
+
+def test_an_afterglow_that_is_known_only_about_widens_what_is_said_to_be_unknown() -> None:
+    read = Afterglow(2.5, PATH.dwell_us, PATH.move_us).read(THERE)
+    sure, unsure = (
+        specimen_readings(read, GEOMETRY, PATH, msgspec.structs.replace(GLOWING, decay_sd_us=sd_us), model=False)
+        for sd_us in (None, 0.5)
+    )
+    np.testing.assert_array_equal(sure.judged.values, unsure.judged.values)
+    assert unsure.doubt > 1.02 * sure.doubt
+    assert _error(unsure) < 1.5 * unsure.doubt * unsure.judged.scale, "the truth is one standard deviation away"
 
 
 def test_spikes_afterglow_and_a_baseline_together_are_each_undone() -> None:
