@@ -1,9 +1,11 @@
 """Large frames in the resident engine: registering a path, a look at half of it, the frame itself, and the memory.
 
-A jittered grid at 1/20, of the weights that a processor loads by default. ``late`` is what a watcher waits for after
-the last sample of the first frame of a path, in restorations of a frame that is warm: what registering takes beyond the
-scan's own time, and the frame. Times are of the processor, over all threads: with one thread (``OMP_NUM_THREADS=1``)
-they are those of a quiet machine, whatever else it does. A frame above 4096 px a side is restored in tiles.
+Jittered grids at 1/20, each drawn anew, of the weights that a processor loads by default. ``late`` is what a watcher
+waits for after the last sample of the first frame along a path, in restorations of a frame along a path that is known:
+what registering takes beyond the scan's own time, and the frame. ``first`` is the same of the first path of its size,
+for which the process gets its memory from the system. Times are of the processor, over all threads: with one thread
+(``OMP_NUM_THREADS=1``) they are those of a quiet machine, whatever else it does. A frame above 4096 px a side is
+restored in tiles.
 """
 
 from __future__ import annotations
@@ -19,38 +21,51 @@ import torch
 from restore.engine import Engine
 from restore.generator.restorer import GeneratorRestorer
 from restore.process.memory import keep_freed_memory
-from scancontrol.paths import CoverageGoal, JitteredGrid, PathRecipe, expand, solve
+from scancontrol.paths import CoverageGoal, JitteredGrid, PathRecipe, ScanPath, expand, solve
 
 __all__ = ["run"]
 
 _SIDES = (2048, 4096, 8192)
 _DWELL_US = 1.0
+_FIGURES = ("restoration", "register", "look", "frame", "late", "first", "peak GB")
 _FINEST_PX, _GRAINS = 12, 9  # of the specimen: what it is made of, in octaves
 
 
 def run() -> dict[str, Any]:
     """Return the figures by side of the frame in pixels."""
     keep_freed_memory()  # as the restorer does
-    print(f"jittered grid 1/20, {_DWELL_US:g} µs a sample, {torch.get_num_threads()} threads; processor seconds")
-    names = ("register", "look", "frame", "warm", "register/warm", "look/warm", "frame/warm", "late/warm", "peak GB")
-    print(" ".join(f"{name:>13}" for name in ("side", *names)))
-    return {str(side): _figures(side, names) for side in _SIDES}
+    print(
+        f"jittered grid 1/20, {_DWELL_US:g} µs a sample, {torch.get_num_threads()} threads; processor seconds, and ratios to them"
+    )
+    print(" ".join(f"{name:>13}" for name in ("side", *_FIGURES)))
+    return {str(side): _figures(side) for side in _SIDES}
 
 
-def _figures(side: int, names: tuple[str, ...]) -> dict[str, float]:
-    pattern = JitteredGrid(coverage=CoverageGoal(value=0.05))
-    path = expand(solve(PathRecipe(pattern=pattern, shape=(side, side), fov_nm=float(side), dwell_us=_DWELL_US)))
-    samples = _read(path.positions * side)
+def _figures(side: int) -> dict[str, float]:
     engine = Engine(GeneratorRestorer.load(precision="single"))
-    register = _seconds(lambda: engine.register(path))
-    look = _seconds(lambda: engine.restore(samples[: path.count // 2], path.path_id))
-    frame = _seconds(lambda: engine.restore(samples, path.path_id))
-    warm = _seconds(lambda: engine.restore(samples, path.path_id))
-    late = frame + max(0.0, register - path.duration_us / 1e6)
+    paths = [_path(side, seed) for seed in range(2)]
+    samples = [_read(path.positions * side) for path in paths]
+    registered, frames = [], []
+    for number, path in enumerate(paths):
+        registered.append(_seconds(engine.register, path))
+        if number:  # when memory has been got
+            look = _seconds(engine.restore, samples[number][: path.count // 2], path.path_id)
+        frames.append(_seconds(engine.restore, samples[number], path.path_id))
+    warm = _seconds(engine.restore, samples[1], paths[1].path_id)
+    first, late = (
+        frame + max(0.0, register - path.duration_us / 1e6)
+        for frame, register, path in zip(frames, registered, paths, strict=True)
+    )
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    values = (register, look, frame, warm, register / warm, look / warm, frame / warm, late / warm, peak)
-    print(f"{side:>13} " + " ".join(f"{value:>13.2f}" for value in values), flush=True)
-    return dict(zip(names, (round(value, 3) for value in values), strict=True))
+    ratios = (registered[1] / warm, look / warm, frames[1] / warm, late / warm, first / warm)
+    values = dict(zip(_FIGURES, (warm, *ratios, peak), strict=True))
+    print(f"{side:>13} " + " ".join(f"{value:>13.2f}" for value in values.values()), flush=True)
+    return {name: round(value, 3) for name, value in values.items()}
+
+
+def _path(side: int, seed: int) -> ScanPath:
+    pattern = JitteredGrid(coverage=CoverageGoal(value=0.05), seed=seed)
+    return expand(solve(PathRecipe(pattern=pattern, shape=(side, side), fov_nm=float(side), dwell_us=_DWELL_US)))
 
 
 def _read(places: np.ndarray) -> np.ndarray:
@@ -64,7 +79,7 @@ def _read(places: np.ndarray) -> np.ndarray:
     return values.astype(np.float32)
 
 
-def _seconds(call: Callable[[], object]) -> float:
+def _seconds(call: Callable[..., object], *arguments: object) -> float:
     began = time.process_time()
-    call()
+    call(*arguments)
     return time.process_time() - began

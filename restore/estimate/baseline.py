@@ -105,15 +105,23 @@ class _Cause:
 
 
 class _Causes:
-    """One path's pairs, and what may wander along it, the simplest first."""
+    """One path's pairs, and what may wander along it, the simplest first.
 
-    def __init__(self, geometry: FrameGeometry, time_us: Array) -> None:
+    Args:
+        whole: of the beginning of a path, the same of all of it, whose pairs are taken.
+    """
+
+    def __init__(self, geometry: FrameGeometry, time_us: Array, whole: _Causes | None = None) -> None:
         self.time_us = time_us
-        self.visits = crossings(geometry, time_us)
-        self.crossed = crossed = len(self.visits) >= _FEWEST
+        if whole is None:
+            self.visits = crossings(geometry, time_us)
+        else:
+            first = np.maximum(whole.visits.one, whole.visits.other) < len(time_us)
+            self.visits = whole.visits.where(first)
+        self.crossed = crossed = len(self.visits) >= _FEWEST and (whole is None or whole.crossed)
         seconds = 1e-6 * float(time_us[-1] - time_us[0])
         hums = seconds * _MAINS_HZ[0] >= (_PERIODS if crossed else _PERIODS_UNCROSSED)
-        if hums and not crossed:
+        if hums and not crossed and whole is None:
             self.visits = beside(geometry, time_us)
         self.mains: list[_Cause] = []
         self.smooth: list[_Cause] = []
@@ -155,7 +163,9 @@ _causes = WeakIdKeyDictionary()  # geometry → causes
 def prepare_wandering(geometry: FrameGeometry, time_us: Array) -> _Causes:
     """What may wander along a path, made once; see :func:`wandering`."""
     if geometry not in _causes:
-        _causes[geometry] = _Causes(geometry, time_us)
+        whole = geometry.whole
+        known = _causes[whole] if whole is not None and whole in _causes else None
+        _causes[geometry] = _Causes(geometry, time_us, known)
     found: _Causes = _causes[geometry]
     return found
 
