@@ -34,9 +34,8 @@ _FINEST_PX, _GRAINS = 12, 9  # of the specimen: what it is made of, in octaves
 def run() -> dict[str, Any]:
     """Return the figures by side of the frame in pixels."""
     keep_freed_memory()  # as the restorer does
-    print(
-        f"jittered grid 1/20, {_DWELL_US:g} µs a sample, {torch.get_num_threads()} threads; processor seconds, and ratios to them"
-    )
+    threads = torch.get_num_threads()
+    print(f"jittered grid 1/20, {_DWELL_US:g} µs a sample, {threads} threads; processor seconds, and ratios to them")
     print(" ".join(f"{name:>13}" for name in ("side", *_FIGURES)))
     return {str(side): _figures(side) for side in _SIDES}
 
