@@ -68,8 +68,8 @@ def test_a_frame_in_tiles_is_as_right_as_in_one_pass_has_no_seams_and_says_that_
     path, samples, truth = _scanned()
     weights = load_weights(shipped("lite"), "cpu")
     in_one, in_tiles = (
-        Engine(GeneratorRestorer(weights, precision="single", crystals="first", tiling=tiling), memory=2)
-        for tiling in (Tiling(), TILING)
+        Engine(GeneratorRestorer(weights, precision="single", crystals=crystals, tiling=tiling), memory=2)
+        for crystals, tiling in (("off", Tiling()), ("first", TILING))
     )
     for engine in (in_one, in_tiles):
         engine.register(path)
