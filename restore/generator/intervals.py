@@ -21,11 +21,14 @@ import torch
 from torch import Tensor
 from torch.utils.weak import WeakIdKeyDictionary
 
+from restore.withholding import AtHeld, carried_over
 from scancontrol.errors import InvalidInput
 
 __all__ = ["COVERAGES", "DISTANCES", "LEVEL", "Calibration", "CalibrationCounts", "conformal_quantile"]
 
 LEVEL = 0.9
+_USUAL_SAY = 0.755  # of withheld samples on a frame's error, in the median frame of those that ``rms_share`` is of
+_LEAST_MADE_UP = 0.4  # about an error over its half-width; the promise alone is no larger
 COVERAGES = (0.015, 0.03, 0.06, 0.12)
 """Edges between the classes of touched pixels' share."""
 DISTANCES = (0.5, 1.5, 2.5, 4.5, 6.5, 8.5, 11.5, 16.5, 24.5, 32.5, 45.5)
@@ -118,6 +121,19 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         row = torch.lerp(table[lower], table[upper], share)
         chosen = row.index_select(0, _classes(distance, self.distances).flatten())  # half the time of row[classes]
         return scale * chosen.view(scale.shape)
+
+    def expected(self, at_held: AtHeld, say: float) -> float:
+        """A frame's root mean square error, from what its withheld samples say of the promise.
+
+        A half-width is no error: the less a measurement may say, the more of the promise is left in
+        :func:`~restore.withholding.carried_over`, and the more has to be made up for.
+
+        Args:
+            at_held: residuals and half-widths, in the same units.
+            say: how much they may say, 0 to 1: :attr:`~restore.withholding.Withheld.say_on_errors`.
+        """
+        made_up: float = max(_LEAST_MADE_UP, self.rms_share ** ((1 - say) / (1 - _USUAL_SAY)))
+        return made_up * carried_over(at_held, say)
 
     def rescale(self, scores: Tensor, say: float, missed: bool = False) -> float:
         """What this frame's half-widths are multiplied with.

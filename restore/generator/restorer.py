@@ -173,7 +173,7 @@ class GeneratorRestorer:
                 told = told._replace(residual=about_specimen(told.residual, noise_variance))
                 missed = missed_share(told.scores, held.places)
                 say = held.say_on_errors if missed is None else 1.0
-                expected = calibration.rms_share * carried_over(told, say)
+                expected = calibration.expected(told, say)
                 widths = widths * calibration.rescale(told.scores, held.say_on_widths, missed is not None)
             else:
                 residual = held.residual(frame.samples, estimate)
