@@ -35,6 +35,7 @@ def run(only: Collection[str] = (), seconds: float = _SECONDS) -> dict[str, Any]
         "networks": lambda: agreement.networks(device),
         "sizes": lambda: agreement.sizes(device, (512, 384, 640, 768, 1024) if card else (64, 48, 80, 96, 128)),
         "engine": lambda: agreement.engine(device, 512 if card else 128),
+        "at once": lambda: agreement.at_once(device, 512 if card else 64),
         "launches": speed.launches,
         "speed": lambda: speed.networks(device, sides, batches),
         "frames": lambda: speed.frames(device, sides[:2]),

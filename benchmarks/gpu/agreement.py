@@ -15,9 +15,10 @@ from restore.generator.restorer import GeneratorRestorer
 from restore.generator.weights import load_weights, shipped
 from restore.gridding import FrameGeometry
 from restore.restorer import Restorer
+from restore.under_way import UnderWay, Wanted
 from scancontrol.paths import Archimedean, CoverageGoal, JitteredGrid, PathRecipe, ScanPath, expand
 
-__all__ = ["WEIGHTS", "engine", "fills", "networks", "scan", "sizes"]
+__all__ = ["WEIGHTS", "at_once", "engine", "fills", "networks", "scan", "sizes"]
 
 WEIGHTS = ("lite", "live", "lite-realistic")
 _SIDE = 128
@@ -115,3 +116,30 @@ def engine(device: torch.device, side: int) -> dict[str, Any]:
     pictures = [one.restore(readings(path), path.path_id, stream="a", frame=frame).estimate for frame in range(3)]
     failed = [f"frame {number} is not finite" for number, one in enumerate(pictures) if not bool(one.isfinite().all())]
     return {"frames": len(pictures), "failed": failed}
+
+
+def at_once(device: torch.device, side: int) -> dict[str, Any]:
+    """Frames of several streams under way together, in batches of 4 and 2, against each by itself on the device."""
+    path = scan(side)
+    one = Engine(GeneratorRestorer.load(shipped("lite"), device, together=4), device)
+    one.register(path)
+    frames: UnderWay[int] = UnderWay(one)
+    given = [readings(path) + np.float32(0.2 * number) * path.positions[:, 0].astype(np.float32) for number in range(6)]
+    for number, samples in enumerate(given):
+        frames.add(number, Wanted(samples, path.path_id, stream=str(number)))
+    ended = []
+    while len(frames):
+        ended += frames.step()
+    apart, failed = {}, []
+    for found in ended:
+        if isinstance(found.found, Exception):
+            failed.append(f"frame {found.key} failed: {found.found}")
+            continue
+        alone = one.restore(given[found.key], path.path_id).estimate
+        differ = float((found.found.estimate - alone).abs().max() / (alone.max() - alone.min()))
+        apart[str(found.key)] = differ
+        if not differ <= _BFLOAT16_TOLERANCE:
+            failed.append(f"frame {found.key} is {differ:.2g} of the range off the one alone")
+    if [found.key for found in ended] != list(range(6)):
+        failed.append(f"frames came as {[found.key for found in ended]}")
+    return {"largest_difference": apart, "failed": failed}

@@ -11,12 +11,13 @@ pytestmark = pytest.mark.slow
 
 
 def test_its_checks_run_on_a_processor_and_agree_with_it() -> None:
-    found = gpu.run(only=("engine", "training", "demo"))
+    found = gpu.run(only=("engine", "at once", "training", "demo"))
     assert found["failed"] == []
     assert found["training"]["steps"] > 0
     assert 0 <= found["training"]["waiting_pct"] <= 100
     assert found["demo"]["report"]["samples_lost"] == 0
     assert found["engine"]["frames"] == 3
+    assert len(found["at once"]["largest_difference"]) == 6
 
 
 def test_frames_of_several_streams_are_timed_as_the_restorers_process_has_them_under_way(
