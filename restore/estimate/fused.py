@@ -11,14 +11,18 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import wraps
+from importlib import import_module
 from typing import ParamSpec, TypeVar
 
 import torch
+from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
 __all__ = ["chain", "fusing"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+_FORMS = 64  # of a chain, for sizes that its compiled form does not hold for
 
 _backend: ContextVar[str | None] = ContextVar("backend", default=None)
 
@@ -39,11 +43,14 @@ def chain(function: Callable[P, T]) -> Callable[P, T]:
 
     @wraps(function)
     def called(*args: P.args, **kwargs: P.kwargs) -> T:
+        if torch.compiler.is_compiling():  # as a part of another chain
+            return function(*args, **kwargs)
         backend = _backend.get()
-        if backend is None or torch.compiler.is_compiling():
+        if backend is None or is_in_torch_dispatch_mode():  # whoever looks on is to see every operation
             return function(*args, **kwargs)
         if backend not in compiled:
             compiled[backend] = torch.compile(function, backend=backend, fullgraph=True, dynamic=True)
-        return compiled[backend](*args, **kwargs)
+        with import_module("torch._dynamo.config").patch(recompile_limit=_FORMS):  # slow to import, and seldom needed
+            return compiled[backend](*args, **kwargs)
 
     return called

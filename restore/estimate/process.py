@@ -29,6 +29,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from restore.estimate.carried import CarriedProcess, Learnt
+from restore.estimate.fused import chain
 from restore.estimate.interpolation import doubled
 from restore.estimate.operator import HalfReading, PixelReading
 from restore.estimate.solver import SpectralSolver
@@ -52,6 +53,9 @@ STATISTICS = (
 
 _FOLLOWING, _FOLLOWING_FULL = (2, 2), 4  # steps of a frame that begins where the one before ended, by round and size
 _NO_PEAKS, _PEAKS = 0.005, 0.02  # share of the samples' power in peaks from which on the full size is solved for
+
+
+_pushed = chain(push_pull)
 
 
 @dataclass(frozen=True)
@@ -157,7 +161,7 @@ class SpectralProcess:
 
     def _pushed(self) -> Tensor:
         rough = self._solver.rough
-        return push_pull(rough.mean()[:, None], rough.count[:, None])[:, 0]
+        return _pushed(rough.mean()[:, None], rough.count[:, None])[:, 0]
 
     @torch.no_grad()
     def again(self, frame: Tensor, iterations: int, full_iterations: Sequence[int] = ()) -> SpectralStart:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from restore.estimate.fused import chain
 from restore.estimate.process import SpectralProcess, SpectralStart
 from restore.generator.carried import Carried
 from restore.generator.planes import network_planes
@@ -150,6 +151,7 @@ def _single_precision(device: torch.device) -> AbstractContextManager[object]:
     return torch.autocast(device.type, enabled=False)
 
 
+@chain
 def consistent(frame: Tensor, mean: Tensor, weight: Tensor, noise: Tensor) -> Tensor:
     """The frame, kept within three standard errors of what was measured wherever the beam dwelt.
 

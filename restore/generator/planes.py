@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from restore.estimate.fused import chain
 from restore.estimate.process import SpectralStart
 
 __all__ = ["FULL_CHANNELS", "HALF_CHANNELS", "Planes", "network_planes"]
@@ -24,6 +25,7 @@ HALF_CHANNELS = 7 * 2**2
 FULL_CHANNELS = 4 * 4**2
 _LEAST_COUNT = 0.25  # of a half-size pixel's four that were touched
 _LEAST_ENERGY = 1e-4
+_ENERGY_UNIT = math.exp(4)  # a quarter of its logarithm is 1
 _LONGEST = 64.0  # dwell in nominal samples
 
 
@@ -44,8 +46,9 @@ def network_planes(weight: Tensor, distance: Tensor, start: SpectralStart, path_
 
     Without ``path_information``, the planes that say where the beam was hold zeros.
     """
-    planes = _planes_by_few_kernels if start.full.device.type != "cpu" else _planes_by_cached_rows
-    return planes(weight, distance, start, path_information)
+    if start.full.device.type == "cpu":
+        return _planes_by_cached_rows(weight, distance, start, path_information)
+    return _planes_by_few_kernels(weight, distance, start, path_information, _least_energy(start.full.device))
 
 
 def _planes_by_cached_rows(weight: Tensor, distance: Tensor, start: SpectralStart, path_information: bool) -> Planes:
@@ -63,7 +66,10 @@ def _planes_by_cached_rows(weight: Tensor, distance: Tensor, start: SpectralStar
     )
 
 
-def _planes_by_few_kernels(weight: Tensor, distance: Tensor, start: SpectralStart, path_information: bool) -> Planes:
+@chain
+def _planes_by_few_kernels(
+    weight: Tensor, distance: Tensor, start: SpectralStart, path_information: bool, least_energy: Tensor
+) -> Planes:
     """The same for devices on which a launch costs more than memory: whole stacks at once, each plane in its place."""
     batch, _, rows, cols = weight.shape
     full = start.full.new_empty(batch, 6, rows, cols)  # four that a network sees, two that are only pooled
@@ -82,7 +88,7 @@ def _planes_by_few_kernels(weight: Tensor, distance: Tensor, start: SpectralStar
     torch.div(pooled[:, 0], pooled[:, 3].clamp_min(_LEAST_COUNT), out=half[:, 3])
     half[:, 4].copy_(pooled[:, 3])
     torch.log1p(pooled[:, 4], out=half[:, 5]).sub_(1.0)
-    scaled = torch.addcmul(_scalar(_LEAST_ENERGY * math.exp(4), full.device), half[:, 3], half[:, 3], value=math.exp(4))
+    scaled = torch.addcmul(least_energy, half[:, 3], half[:, 3], value=_ENERGY_UNIT)
     torch.mul(F.avg_pool2d(scaled, 9, 1, 4, count_include_pad=False).log_(), 0.25, out=half[:, 6])
     if not path_information:
         known.zero_()
@@ -91,9 +97,9 @@ def _planes_by_few_kernels(weight: Tensor, distance: Tensor, start: SpectralStar
 
 
 @lru_cache(maxsize=4)
-def _scalar(value: float, device: torch.device) -> Tensor:
+def _least_energy(device: torch.device) -> Tensor:
     with torch.inference_mode(False):  # kept, and a later call may be training
-        return torch.full((), value, device=device)
+        return torch.full((), _LEAST_ENERGY * _ENERGY_UNIT, device=device)
 
 
 def _stack_unshuffled(planes: Tensor, factor: int) -> Tensor:

@@ -18,6 +18,7 @@ from torch import Tensor
 from restore.generator.carried import Carried
 from restore.generator.ede2020 import Ede2020
 from restore.generator.following import RecordedFollowing, copied
+from restore.generator.fusion import Fusion
 from restore.generator.generator import Estimate, Generator
 from restore.generator.planes import FULL_CHANNELS, HALF_CHANNELS
 from restore.generator.recorded import Accounting, Recorded
@@ -124,6 +125,7 @@ class Resident:
         recorded: replay recordings; by default on GPUs.
         together: how many frames are restored at once at most; by default what suits the device.
         limit: bytes that frames and recordings may need; by default half of what is free on a GPU.
+        fusion: compiles chains of operations of what is recorded; by default on GPUs.
 
     Attributes:
         carries: whether recordings carry on what the next frame may begin with; to be set before sizes are prepared.
@@ -139,6 +141,7 @@ class Resident:
         recorded: bool | None = None,
         together: int | None = None,
         limit: int | None = None,
+        fusion: Fusion | None = None,
     ) -> None:
         if precision not in PRECISIONS:
             raise InvalidInput("precision", repr(precision), "is unknown", f"choose {', '.join(PRECISIONS)}")
@@ -153,6 +156,7 @@ class Resident:
         self._together = tuple(n for n in _TOGETHER if n <= (most if isinstance(network, Generator) else 1))
         self._limit = _memory_limit(device) if limit is None else limit
         self._sizes: Recent[tuple[int, ...], _Size] = Recent(_SIZES)
+        self._fusion = Fusion() if fusion is None and device.type == "cuda" else fusion
         self._pool = torch.cuda.graph_pool_handle() if self._recorded and device.type == "cuda" else None
         if isinstance(network, Generator):
             chosen = {"single": torch.float32, "bfloat16": torch.bfloat16}.get(precision)
@@ -202,12 +206,20 @@ class Resident:
 
     def _record(self, given: tuple[Tensor, ...], number: int) -> Recorded[Estimate] | None:
         """For so many frames; None if the device has no memory for them."""
+        examples = [x.repeat(number, *[1] * (x.dim() - 1)) for x in given]
         try:
-            return Recorded(self.network, *(x.repeat(number, *[1] * (x.dim() - 1)) for x in given), pool=self._pool)
+            plain = Recorded(self.network, *examples, pool=self._pool)
         except torch.OutOfMemoryError:
             log.warning("%d frames of %d × %d at once want more memory than there is", number, *given[0].shape[-2:])
             torch.cuda.empty_cache()
             return None
+        if self._fusion is None:
+            return plain
+        try:
+            return self._fusion.better(plain, self.network, *examples, pool=self._pool)
+        except torch.OutOfMemoryError:
+            torch.cuda.empty_cache()
+            return plain
 
     @property
     def most(self) -> int:

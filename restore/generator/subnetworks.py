@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from restore.estimate.fused import chain
 from restore.estimate.process import STATISTICS, SpectralStart
 from restore.generator.planes import FULL_CHANNELS, HALF_CHANNELS, network_planes
 from restore.generator.presets import GeneratorConfig
@@ -88,7 +89,11 @@ class Inner(nn.Module):
         self.widths = widths
 
     def forward(self, planes: Tensor, conditions: Tensor) -> Tensor:
-        films = self.condition(conditions).to(planes.dtype) + _unscaled(self.widths, planes.device, planes.dtype)
+        return self._features(planes, conditions, _unscaled(self.widths, planes.device, planes.dtype))
+
+    @chain
+    def _features(self, planes: Tensor, conditions: Tensor, unscaled: Tensor) -> Tensor:
+        films = self.condition(conditions).to(planes.dtype) + unscaled
         films = films[:, :, None, None].split([2 * w for w in self.widths], 1)
         x = self.stem(planes)
         skips: list[Tensor] = []
@@ -133,6 +138,7 @@ class Outer(nn.Module):
         self.head.bias.data[16:] = -1.5  # type: ignore[union-attr]
         self.texture = TextureStrengths(width) if config.texture else None
 
+    @chain
     def forward(self, planes: Tensor, features: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
         """Correction and log scale, (batch, 1, rows, cols) each, and strengths of the texture if there is one."""
         x = F.relu_(self.blocks(self.stem(planes).add_(features)))
