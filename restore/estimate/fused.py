@@ -12,23 +12,26 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import wraps
 from importlib import import_module
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import torch
 from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
-__all__ = ["chain", "fusing"]
+__all__ = ["Backend", "chain", "fusing"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 _FORMS = 64  # of a chain, for sizes that its compiled form does not hold for
 
-_backend: ContextVar[str | None] = ContextVar("backend", default=None)
+Backend = str | Callable[..., Any]
+"""Of ``torch.compile``: its name, or itself."""
+
+_backend: ContextVar[Backend | None] = ContextVar("backend", default=None)
 
 
 @contextmanager
-def fusing(backend: str = "inductor") -> Iterator[None]:
+def fusing(backend: Backend = "inductor") -> Iterator[None]:
     """Chains within it are compiled, each when it is first called; what a compiler raises comes from that call."""
     before = _backend.set(backend)
     try:
@@ -39,7 +42,7 @@ def fusing(backend: str = "inductor") -> Iterator[None]:
 
 def chain(function: Callable[P, T]) -> Callable[P, T]:
     """A function that :func:`fusing` compiles."""
-    compiled: dict[str, Callable[P, T]] = {}
+    compiled: dict[Backend, Callable[P, T]] = {}
 
     @wraps(function)
     def called(*args: P.args, **kwargs: P.kwargs) -> T:

@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import logging
-import shutil
 
 import pytest
 import torch
 from torch import Tensor
-from torch._inductor import config as inductor_config
 
-from restore.estimate.fused import chain, fusing
+from restore.estimate.fused import chain
 from restore.estimate.steps import advanced, curved, turned
 from restore.generator.fusion import Fusion
 from restore.generator.generator import Estimate
 from restore.generator.recorded import Recorded
 
 pytestmark = pytest.mark.slow
-
-# No threads that stay, and no more to compile than is needed.
-_LEAN = {"cpp.simdlen": 1, "compile_threads": 1, "cpp_cache_precompile_headers": False}
 
 
 def _step(pairs: Tensor) -> Tensor:
@@ -82,17 +77,3 @@ def test_what_says_something_else_when_it_is_compiled_is_not_kept(caplog: pytest
     with caplog.at_level(logging.WARNING):
         assert Fusion("aot_eager").better(plain, network, x) is plain
     assert "something else" in caplog.text
-
-
-@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")  # of the compiler's own modules
-@pytest.mark.skipif(shutil.which("g++") is None, reason="inductor needs a compiler of C++ here")
-def test_a_chain_compiled_for_one_size_is_right_for_another() -> None:
-    least = torch.full((1, 1, 1), 1e-20)
-    for rows in (12, 20):
-        pairs = _pairs(rows)
-        vectors = [[pairs.repeat(2, 1, 1, 1, 1) for _ in range(2)] for _ in range(2)]
-        (found, along), (expected, same) = vectors
-        with torch.inference_mode(), fusing(), inductor_config.patch(_LEAN):
-            step, energy = advanced(found, along, pairs[:, :1, :1, :1].abs(), pairs, least)
-        torch.testing.assert_close((step, energy), advanced(expected, same, pairs[:, :1, :1, :1].abs(), pairs, least))
-        torch.testing.assert_close(found, expected)
