@@ -21,12 +21,13 @@ def dry_run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     assert process.stdout is not None
     with process.stdout as lines:
-        said = []
+        said = [""]
         for line in lines:
             said.append(line)
             if line.startswith("restorer"):
                 break
-        assert daemon_folder(out) == out, "".join(said)
+        assert said[-1].startswith("restorer"), "it ended: " + "".join(said)
+        assert daemon_folder(out) == out
         yield out
         process.terminate()
         assert process.wait(20) == 0

@@ -15,7 +15,7 @@ import pytest
 
 from scancontrol.recording import RecordingReader
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 PIXELS = 128
 SAMPLES = PIXELS * PIXELS

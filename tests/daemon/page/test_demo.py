@@ -28,7 +28,7 @@ class Demo:
 
     def __init__(self, out: Path) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "scancontrol", "demo", "--out", str(out)],
+            [sys.executable, "-m", "scancontrol", "demo", "--method", "push_pull", "--out", str(out)],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
