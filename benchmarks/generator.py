@@ -25,6 +25,7 @@ from restore.generator.planes import network_planes
 from restore.generator.presets import PRESETS
 from restore.generator.resident import Resident
 from restore.generator.restorer import GeneratorRestorer
+from restore.generator.subnetworks import conditions_of
 from restore.generator.weights import shipped
 from restore.process.memory import keep_freed_memory
 from restore.restorer import trial_samples
@@ -74,14 +75,16 @@ def _in_parts(name: str, device: torch.device, peak_gflops: float) -> dict[str, 
     network = Generator(config).eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     resident = Resident(network)
     start = spectral_start(mean, weight, iterations=config.spectral_iterations)
-    half, full = (
-        x.to(resident.network.outer.stem.weight.dtype) for x in network_planes(mean, weight, weight, start)[:2]
-    )
+    precision = resident.network.outer.stem.weight.dtype
+    half, full = (x.to(precision) for x in network_planes(weight, weight, start))
+    noise = torch.full((1,), torch.nan, device=device)
+    conditions = conditions_of(start.statistics, noise)
+    resident.prepare(mean, weight, weight, noise)
     with FlopCounterMode(display=False) as counter:
-        features = network.inner(half, start.statistics)
+        features = network.inner(half, conditions)
         network.outer(full, features)
         if network.first is not None:
-            network.first(mean, weight, weight, start)
+            network.first(weight, weight, start, conditions)
     gflop = counter.get_total_flops() / 1e9
     row = {
         "parameters": sum(p.numel() for n, p in network.named_parameters() if not n.startswith("trainer.")),
@@ -89,11 +92,11 @@ def _in_parts(name: str, device: torch.device, peak_gflops: float) -> dict[str, 
     }
     parts: dict[str, Callable[[], object]] = {
         "start": lambda: spectral_start(mean, weight, iterations=config.spectral_iterations),
-        "planes": lambda: network_planes(mean, weight, weight, start),
-        "inner": lambda: network.inner(half, start.statistics),
+        "planes": lambda: network_planes(weight, weight, start),
+        "inner": lambda: network.inner(half, conditions),
         "outer": lambda: network.outer(full, features),
-        "first": lambda: network.first and network.first(mean, weight, weight, start),
-        "frame": lambda: resident(mean, weight, weight),
+        "first": lambda: network.first and network.first(weight, weight, start, conditions),
+        "frame": lambda: resident(mean, weight, weight, noise),
     }
     for part, call in parts.items():
         wall, processor = _milliseconds(call, device)
