@@ -1,4 +1,4 @@
-"""A dry run that waits for orders, as a user starts it: one for all tests here, and ended after them."""
+"""A dry run that waits for orders, as a user starts it: one for all tests here."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from scancontrol.daemon.health import daemon_folder
 from scancontrol.session import Session, connect
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def dry_run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The folder of a running ``scancontrol demo --idle``."""
     out = tmp_path_factory.mktemp("dry-run")
@@ -26,7 +26,8 @@ def dry_run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             said.append(line)
             if line.startswith("restorer"):
                 break
-        assert said[-1].startswith("restorer"), "it ended: " + "".join(said)
+        if not said[-1].startswith("restorer"):
+            pytest.fail(f"it ended with {process.wait(20)}: {''.join(said)}")
         assert daemon_folder(out) == out
         yield out
         process.terminate()

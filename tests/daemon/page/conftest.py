@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from chromium import Page
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     from chromium import start_chromium  # only the tests that ask for it need selenium
 
