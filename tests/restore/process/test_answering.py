@@ -48,27 +48,33 @@ def test_frames_go_on_when_one_of_two_is_killed_and_the_other_then_frozen() -> N
                     if isinstance(message, kind):
                         return message, payload
 
-            def picture(stream: str, request: int) -> np.ndarray:
+            def ask(stream: str, request: int) -> None:
                 header = wire.Restore(
                     request=request, stream=stream, frame=request, path_id=RECIPE.path_id, count=PATH.count, dtype="<u2"
                 )
                 socket.send_multipart(encode(header, SAMPLES.tobytes()))
-                message, payload = hear(wire.Restored)
-                assert message.request == request  # type: ignore[attr-defined]
-                return wire.read_images(message, payload)[0]  # type: ignore[arg-type]
+
+            def pictures(*asked: tuple[str, int]) -> None:
+                """Asked for at once, they come in the order of their streams."""
+                for stream, request in asked:
+                    ask(stream, request)
+                told: dict[str, list[int]] = {"one": [], "two": []}
+                for _ in asked:
+                    message, payload = hear(wire.Restored)
+                    told[message.stream].append(message.request)  # type: ignore[attr-defined]
+                    np.testing.assert_array_equal(wire.read_images(message, payload)[0], expected)  # type: ignore[arg-type]
+                for stream, requests in told.items():
+                    assert requests == [request for of, request in asked if of == stream]
 
             hear(wire.Registered)
             engine = Engine(FillRestorer("push_pull"))
             engine.register(PATH)
             expected = engine.restore(SAMPLES, RECIPE.path_id).estimate.numpy()
-            for request, stream in enumerate(["one", "two", "one", "two"]):
-                np.testing.assert_array_equal(picture(stream, request), expected)
+            pictures(("one", 0), ("two", 1), ("one", 2), ("one", 3))
             os.kill(first, signal.SIGKILL)
-            for request, stream in enumerate(["one", "two"], 10):
-                np.testing.assert_array_equal(picture(stream, request), expected)
+            pictures(("one", 10), ("two", 11), ("one", 12))
             os.kill(second, signal.SIGSTOP)
-            for request, stream in enumerate(["one", "two"], 20):
-                np.testing.assert_array_equal(picture(stream, request), expected)
+            pictures(("one", 20), ("two", 21), ("two", 22))
     finally:
         assert child.stop(10) == 0
 
