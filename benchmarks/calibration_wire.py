@@ -28,6 +28,7 @@ INSTRUMENTS = 6
 PIXELS = 64
 CYCLE_US = 0.125  # of the device's converter, over which it averages
 CODES_PER_ELECTRON = 200.0  # in one cycle
+COUNTS_PER_CODE = 4  # the device's 14 bits are the upper ones of 16
 
 
 def _started(stack: ExitStack, module: str, *arguments: str) -> str:
@@ -70,7 +71,8 @@ def _behind_obi(drawn: Drawn) -> Drawn:
     detector = msgspec.structs.replace(
         drawn.config.detectors[0], counts_per_electron=CODES_PER_ELECTRON, read_noise_counts=0.0, late_samples=0
     )
-    truth = drawn.truth | {"delay": 0.0, "gain": CODES_PER_ELECTRON * CYCLE_US}
+    truth = drawn.truth | {"delay": 0.0, "gain": COUNTS_PER_CODE * CODES_PER_ELECTRON * CYCLE_US}
+    truth["dark level"] *= COUNTS_PER_CODE
     truth["all"] = truth["lag"] + truth["afterglow"]
     config = msgspec.structs.replace(drawn.config, detectors=(detector,))
     return Drawn(drawn.specimen, config, drawn.fov_nm, drawn.dwell_us, truth)
