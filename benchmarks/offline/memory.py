@@ -4,7 +4,8 @@ python -m benchmarks.offline.memory --frames 1 2 4 8 --drift 0 1.5
 
 Specimens are noise-free and known under the whole way that the field drifts; with ``--images`` crops of micrographs.
 For each row the drift is measured (``found``), given (``true``) or taken to be none (``ignored``). Errors are root mean
-squares over the last frames against the truth as it is, in per cent of its range; they are means over the specimens.
+squares over the last frames (of a step, from it on) against the truth as it is, in per cent of its range; they are
+means over the specimens.
 """
 
 from __future__ import annotations
@@ -44,6 +45,19 @@ def _jittered(frame: int, coverage: float) -> Any:
 
 
 PATTERNS: dict[str, Callable[[int, float], Any]] = {"spiral": _spiral, "jittered": _jittered}
+
+
+def _along(way: Field) -> Field:
+    return way[:, None] * np.array([np.sin(0.7), -np.cos(0.7)])
+
+
+_WAYS: dict[str, Callable[[int], Field]] = {
+    "constant": lambda frames: _along(np.arange(float(frames))),
+    "creep": lambda frames: _along(4 * -np.expm1(-np.arange(frames) / 4.0)),
+    "step": lambda frames: _along(10.0 * (np.arange(frames) >= frames - _LAST)),
+    "vibration": lambda frames: np.random.default_rng(3).normal(0, 0.33, (frames, 2)),
+}
+"""Where the specimen is in each frame, (frames, 2), for a drift of 1 px a frame at first; a step of 10 px."""
 
 
 class _Given(Stream):
@@ -116,6 +130,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--method", default="auto", help="what restores")
     parser.add_argument("--frames", type=int, nargs="+", default=[1, 2, 4, 8], help="frames of a picture")
     parser.add_argument("--drift", type=float, nargs="+", default=[0.0, 1.5], help="px a frame")
+    parser.add_argument("--motion", choices=_WAYS, default="constant", help="how it drifts")
     parser.add_argument("--coverage", type=float, nargs="+", default=[0.05, 0.01])
     parser.add_argument("--patterns", nargs="+", choices=PATTERNS, default=list(PATTERNS))
     options = parser.parse_args(arguments)
@@ -129,21 +144,28 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for coverage in options.coverage:
             for drift in options.drift:
                 for frames in options.frames:
-                    _rows(restorer, wholes, pattern, coverage, drift, frames)
+                    _rows(restorer, wholes, pattern, coverage, drift, frames, options.motion)
 
 
 def _rows(
-    restorer: Restorer, wholes: Sequence[Field], pattern: str, coverage: float, drift: float, frames: int
+    restorer: Restorer,
+    wholes: Sequence[Field],
+    pattern: str,
+    coverage: float,
+    drift: float,
+    frames: int,
+    motion: str = "constant",
 ) -> None:
-    step = drift * np.array([np.sin(0.7), -np.cos(0.7)])
+    way = _WAYS[motion](frames + _LAST - 1) * drift
+    way = way - (way.min(0) + way.max(0)) / 2
     memories: dict[str, Callable[[], Stream]] = {"found": lambda: Stream(frames)}
     if frames > 1:
-        memories["true"] = lambda: _Given(frames, step)
+        memories["true"] = lambda: _Given(frames, way)
         if drift:
-            memories["ignored"] = lambda: _Given(frames, 0 * step)
+            memories["ignored"] = lambda: _Given(frames, 0 * way)
     for name, memory in memories.items():
         with torch.inference_mode():
-            runs = [follow(memory(), restorer, whole, pattern, coverage, step) for whole in wholes]
+            runs = [follow(memory(), restorer, whole, pattern, coverage, way) for whole in wholes]
         off = [each for run in runs for each in run.off_px]
         told = f"{np.median(off):.2f} / {np.quantile(off, 0.95):.2f}" if off and name == "found" else ""
         error, held = np.mean([run.error_pct for run in runs]), np.mean([run.held_pct for run in runs])

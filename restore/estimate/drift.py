@@ -267,7 +267,7 @@ def _descend(
     spread = (by * (values - mean).square()).sum().clamp_min(1e-30)
     misfit = (weight * scaled.square()).sum() / weight.sum().clamp_min(1.0)
     unexplained = ((by * (values - level).square()).sum() / spread).clamp_min(1e-6).log()
-    count = by.sum().square() / by.square().sum().clamp_min(1e-30) / least_shared
+    count = by.sum().square() / by.square().sum().clamp_min(1e-30) / shared
     covariance = torch.linalg.inv(precision)
     pulled = pull @ (moved - prior)
     away = 0.5 * (moved - prior) @ pulled
