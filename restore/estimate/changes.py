@@ -74,16 +74,15 @@ def find_changes(values: Tensor, geometry: FrameGeometry, known: Known, drift: D
     missed = values[inside] - level
     expected = deviation.square() + unsure
     off = missed / expected.sqrt()
+    usual = expected * max(1.0, _NORMAL * float(off.abs().median())) ** 2
     edges = _steepest(known, cell, before[inside])
-    displaced = _displacement(missed, edges, expected)
-    held = missed / (expected + (displaced * edges).square()).sqrt()
-    usual = max(1.0, _NORMAL * float(held.abs().median()))
+    held = missed / (usual + (_displacement(missed, edges, usual) * edges).square()).sqrt()
     at = geometry.index[inside]
     place = (at // cols // cell) * grid[1] + at % cols // cell
     count, told, scaled = off.new_zeros(3, grid[0] * grid[1])
     count.index_add_(0, place, torch.ones_like(off))
     told.index_add_(0, place, off.square().clamp_max(_CLIPPED))
-    scaled.index_add_(0, place, (held / usual).square().clamp_max(_CLIPPED))
+    scaled.index_add_(0, place, held.square().clamp_max(_CLIPPED))
     counted, most = count >= _FEWEST, _CHANGED_ALONG if geometry.is_drawn else _CHANGED
     left = float(missed.square().mean() / values[inside].var().clamp_min(1e-30))
     another = float((counted & (told > _CHANGED * count)).float().mean()) > _ANOTHER and left > _TELLS_NOTHING

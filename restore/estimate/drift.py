@@ -162,7 +162,7 @@ def measure_drift(
     if nearest.drift.misfit > _FITS:
         starts += _candidates(values, places, known, prior)
     fits += [_descend(values, places, known, start, prior, free, shared, leaps=True) for start in starts]
-    fits = [fit for fit in fits if math.isfinite(fit.unexplained + fit.drift.sd_px)]
+    fits = [fit for fit in fits if math.isfinite(fit.unexplained + fit.drift.sd_px + fit.count + fit.away)]
     if not fits:  # of what was known before nothing can be compared
         return Drift(foretold.y_px, foretold.x_px, math.inf, math.inf)
     count = min(fits, key=lambda fit: fit.unexplained).count
@@ -267,7 +267,8 @@ def _descend(
     spread = (by * (values - mean).square()).sum().clamp_min(1e-30)
     misfit = (weight * scaled.square()).sum() / weight.sum().clamp_min(1.0)
     unexplained = ((by * (values - level).square()).sum() / spread).clamp_min(1e-6).log()
-    count = by.sum().square() / by.square().sum().clamp_min(1e-30) / shared
+    share = by / by.max().clamp_min(1e-30)
+    count = share.sum().square() / share.square().sum().clamp_min(1e-30) / shared
     covariance = torch.linalg.inv(precision)
     pulled = pull @ (moved - prior)
     away = 0.5 * (moved - prior) @ pulled

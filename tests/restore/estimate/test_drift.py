@@ -131,3 +131,11 @@ def test_where_nothing_is_known_before_no_movement_is_told() -> None:
     drift = measure_drift(torch.rand(500), places, Known(nothing, torch.ones(64, 64)), Foretold(1.0, 2.0))
     assert (drift.y_px, drift.x_px) == (1.0, 2.0)
     assert drift.sd_px == float("inf")
+
+
+def test_an_even_field_that_is_known_very_well_is_compared_without_overflow() -> None:
+    path = geometry("jittered")
+    even = torch.full((SIDE, SIDE), 1.0)
+    values = torch.ones(path.count) + 0.5 * (torch.arange(path.count) % 7 == 0)
+    found = measure_drift(values, path.places, Known(even, torch.full_like(even, 1e-12)), Foretold.about(0.5, 0.0, 1.0))
+    assert math.isfinite(found.y_px + found.x_px)
