@@ -50,11 +50,12 @@ def _constants(device: torch.device) -> tuple[Tensor, ...]:
     """What is known of a frame before anything is, what is graded by its lattice, and what divisors are kept above.
 
     Returns:
-        Noise, effective noise, clumping and lattice, (4, 1); noise factor and ring share of a rough surface, (2, 1),
-        and how they change with the lattice's share, (2, 1); a tiny number, (1, 1, 1); one.
+        Noise, effective noise, clumping, lattice, noise factor, ring share and assumed noise, (7, 1); factor and share
+        of a rough surface, (2, 1), and how they change with the lattice's share, (2, 1); a tiny number, (1, 1, 1); one.
     """
     graded = torch.tensor([_NOISE_FACTOR, _RING_SHARE], device=device)
-    known = torch.tensor([[0.05], [0.3], [1.0], [0.0]], device=device)
+    noise, factor, share = 0.05, _NOISE_FACTOR[0], _RING_SHARE[0]
+    known = torch.tensor([[noise], [0.3], [1.0], [0.0], [factor], [share], [noise * factor]], device=device)
     tiny = torch.full((1, 1, 1), 1e-20, device=device)
     slope = (graded[:, 1:] - graded[:, :1]) / _LATTICE
     return known, graded[:, :1].contiguous(), slope, tiny, torch.ones((), device=device)
@@ -84,7 +85,11 @@ class SpectralSolver:
         device = rough.count.device
         self.waves = waves_of(self.height, self.width, device)
         known, *self._grades, self._tiny, self._one = _constants(device)
-        self.noise, effective, clumping, lattice = known.expand(-1, batch)
+        self.noise, effective, self.clumping, self.lattice, self.noise_factor, share, self.assumed = known.expand(
+            -1, batch
+        )
+        self.ring_share = share[:, None, None]
+        self._dependent = (self.noise, self.noise)  # of no clumping yet: see _dependence
         self.unlikely = self.waves.unlikely.expand(batch, -1, -1)  # 1 over ``power``
         self.power = self.waves.prior.expand(batch, -1, -1)  # spectrum of the specimen, as known now
         # ``noise``: its share of the readings' variance. ``clumping``: how much closer than at random samples lie.
@@ -92,8 +97,6 @@ class SpectralSolver:
         self.learnt_from: Tensor | None = None  # the field that ``missed`` is of
         self.level: Tensor | None = None  # what the samples' covariance says of each ring, (batch, rings)
         self.sample_noise = effective * self.density
-        self._grade(lattice)
-        self._clump(clumping)
 
     def _grade(self, lattice: Tensor) -> None:
         """Set what depends on the lattice's share (batch,): between the value for a rough surface and for a crystal.
@@ -107,10 +110,6 @@ class SpectralSolver:
         self.noise_factor, ring_share = torch.addcmul(first, lattice.clamp(0, _LATTICE), slope)
         self.ring_share = ring_share[:, None, None]
         self.assumed = self.noise * self.noise_factor
-
-    def _clump(self, clumping: Tensor) -> None:
-        self.clumping = clumping
-        self.per_dependent = (_CLUMPED[0] * clumping.pow(3)).clamp_max_(_CLUMPED[1]) / self.density
 
     @property
     def effective(self) -> Tensor:
@@ -126,7 +125,7 @@ class SpectralSolver:
         self.power, self.level, self.unlikely = learnt.power, learnt.level, learnt.power.reciprocal()
         self.noise = learnt.noise
         self._grade(learnt.lattice)
-        self._clump(learnt.clumping)
+        self.clumping = learnt.clumping
         self.spectrum = learnt.spectrum
         self.estimate = self.learnt_from = self._field(learnt.spectrum)
         self.missed = self.exact.missed(self.estimate)
@@ -189,7 +188,7 @@ class SpectralSolver:
         trend = torch.fft.irfft2(self.spectrum * waves.at(slow), s=size, norm="forward")
         sums = torch.fft.rfft2(about_trend(self.rough.mean(), count, trend))
         products, pairs = torch.fft.irfft2(squared(torch.view_as_real(sums)), s=size)
-        self._clump(self._clumping(pairs))
+        self.clumping = self._clumping(pairs)
         products, chance = weighed(products, pairs, lag_window(*size, count.device))
         spectrum = torch.view_as_real(torch.fft.rfft2(products))[..., 0]
         lattice, self.level, self.power = from_covariance(spectrum, chance, self.power, slow, waves)
@@ -220,14 +219,9 @@ class SpectralSolver:
         """
         if self.learnt_from is None:
             raise LocalProtocolError("a spectrum was asked to be solved with before it was learnt")
-        out, back, inverse = factors(
-            self.power,
-            self.waves.amplitude,
-            self.waves.pairs,
-            self.assumed,
-            self.per_dependent * self.sample_noise,
-            self._one,
-        )
+        dependent = self._dependence() * self.sample_noise
+        waves = self.waves
+        out, back, inverse = factors(self.power, waves.amplitude, waves.pairs, self.assumed, dependent, self._one)
 
         def gathered(total: Tensor) -> Tensor:
             return torch.view_as_real(torch.fft.rfft2(total))
@@ -249,6 +243,13 @@ class SpectralSolver:
         self.spectrum = torch.view_as_complex(ahead)
         self.estimate = self._field(self.spectrum)
         return self.estimate
+
+    def _dependence(self) -> Tensor:
+        """What ``sample_noise`` is multiplied with for noise of a grid that tells what clumped samples do, (batch,)."""
+        if self._dependent[0] is not self.clumping:
+            found = (_CLUMPED[0] * self.clumping.pow(3)).clamp_max_(_CLUMPED[1]) / self.density
+            self._dependent = (self.clumping, found)
+        return self._dependent[1]
 
     def _field(self, spectrum: Tensor) -> Tensor:
         return torch.fft.irfft2(spectrum, s=(self.height, self.width), norm="forward")
