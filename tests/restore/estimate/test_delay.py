@@ -85,16 +85,3 @@ def test_noise_alone_tells_nothing() -> None:
     for geometry in NAMED.values():
         for seed in range(10):
             assert _found(geometry, 3, noise=100.0, seed=seed) is None
-
-
-def test_bright_specks_where_lines_lie_close_make_no_delay_an_afterglow() -> None:
-    random = np.random.default_rng(2)
-    image = gaussian_filter((random.random(SHAPE) < 0.004).astype(float), 1.2)
-    image = 3 * image / image.max() + 0.1 * gaussian_filter(random.standard_normal(SHAPE), 3)
-    there = image.ravel()[GRID.index.numpy()]
-    finder = DelayFinder(GRID)
-    readings = torch.from_numpy(there[np.clip(np.arange(len(there)) - 3, 0, None)]).float()
-    finder.add(readings, torch.ones(len(readings)))
-    found = finder.found()
-    assert found is not None
-    assert found.decay_samples == 0
