@@ -118,7 +118,8 @@ class _Causes:
         else:
             first = np.maximum(whole.visits.one, whole.visits.other) < len(time_us)
             self.visits = whole.visits.where(first)
-        self.crossed = crossed = len(self.visits) >= _FEWEST and (whole is None or whole.crossed)
+        self.crossed: bool = len(self.visits) >= _FEWEST and (whole is None or whole.crossed)
+        crossed = self.crossed
         seconds = 1e-6 * float(time_us[-1] - time_us[0])
         hums = seconds * _MAINS_HZ[0] >= (_PERIODS if crossed else _PERIODS_UNCROSSED)
         if hums and not crossed and whole is None:
