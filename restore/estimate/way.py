@@ -158,5 +158,5 @@ def _told(way: Way) -> Array:
 
 def _by(weights: Array) -> Array:
     """(2, 2 · rows): the sum of rows of the state by ``weights``."""
-    by: Array = np.kron(weights, np.eye(2))
+    by: Array = np.kron(weights, np.eye(2)).astype(np.float64)
     return by
