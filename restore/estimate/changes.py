@@ -93,11 +93,14 @@ def find_changes(values: Tensor, geometry: FrameGeometry, known: Known, drift: D
 
 
 def _steepest(known: Known, cell: int, places: Tensor) -> Tensor:
-    """The steepest slope of the estimate, per pixel, within half a cell about places (n, 2): (n,)."""
+    """The steepest slope of the estimate, per pixel, about places (n, 2), within half a cell or little more: (n,)."""
     slope = known.maps[:, 1:3].square().sum(1, keepdim=True).sqrt()
-    steepest = F.max_pool2d(slope, 2 * (cell // 2) + 1, 1, cell // 2)[0, 0]
-    at = (places + 0.5).floor().long()
-    return steepest[at[:, 0].clamp(0, slope.shape[2] - 1), at[:, 1].clamp(0, slope.shape[3] - 1)]
+    block = max(1, cell // 3)
+    coarse = F.max_pool2d(slope, block, ceil_mode=True)  # pooled twice: a window as wide as a cell takes long
+    steepest = F.max_pool2d(coarse, 3, 1, 1)[0, 0]
+    at = (places + 0.5).floor().long().clamp_min(0) // block
+    rows, cols = steepest.shape
+    return steepest[at[:, 0].clamp_max(rows - 1), at[:, 1].clamp_max(cols - 1)]
 
 
 def _displacement(missed: Tensor, edges: Tensor, expected: Tensor) -> float:
