@@ -1,7 +1,8 @@
 """What a crystal tells of itself, from samples along any path.
 
 ``find_crystal`` looks for a lattice in one frame: waves that stand out, the two vectors that index them, a cell with a
-bent field, and then asks withheld readings whether it is there. ``follow`` does the next frame of a stream, warm.
+bent field, and then asks withheld readings whether it is there. Where one is not the whole of the field, it looks for
+up to three beside each other. ``follow`` does the next frame of a stream, warm.
 A picture of a crystal is the most dangerous thing that a restorer can draw: what is not proven is not drawn, defects
 are drawn where a sample fell, and where none fell the interval holds them.
 """
@@ -14,18 +15,18 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from restore.estimate.lattice.cell import CellSums, look_up
+from restore.estimate.lattice.cell import look_up
 from restore.estimate.lattice.columns import Columns, Heights, listed
 from restore.estimate.lattice.defects import with_defects
-from restore.estimate.lattice.doubt import doubt, guessed
+from restore.estimate.lattice.doubt import shares
 from restore.estimate.lattice.evidence import Evidence, weigh
 from restore.estimate.lattice.fit import fit_lattice, refit
+from restore.estimate.lattice.grains import grains_in
 from restore.estimate.lattice.model import LatticeFit, Readings, splines_of
-from restore.estimate.lattice.peaks import find_waves
-from restore.estimate.lattice.picture import draw
-from restore.estimate.lattice.region import at_readings, own_region, within
-from restore.estimate.lattice.splines import Splines
+from restore.estimate.lattice.peaks import find_waves, without_trend
+from restore.estimate.lattice.region import EVERYWHERE, at_readings, own_regions, within
 from restore.estimate.lattice.strain import StrainMap, gradient_grid, strain_map
+from restore.estimate.lattice.together import Grain, at_samples, drawn_together
 from restore.estimate.lattice.vectors import reciprocal_pairs
 from restore.estimate.lattice.warm import next_fit
 from restore.fills.registry import positions_px
@@ -35,6 +36,7 @@ __all__ = ["Crystal", "find_crystal", "follow"]
 
 _CENTRED = 0.98  # of the noise, below which readings are taken for those of pixels' middles
 _FEWEST = 400  # samples below this tell no lattice from chance
+_WHOLE = 0.95  # share of a lattice that explains the frame
 
 
 @dataclass(frozen=True)
@@ -42,19 +44,17 @@ class Crystal:
     """What the lattice says of a frame, in the units of its samples.
 
     Attributes:
-        image: share × lattice with its mean level within its region, share × the readings' centre elsewhere, (rows,
-            cols).
+        image: share × lattices with their mean levels within their regions, share × the readings' centre elsewhere,
+            (rows, cols).
         at_samples: the same at the samples, (n,).
-        share: how much of the lattice is used, above 0 to 1.
-        half_width: of a 90 % interval, where columns of which little is told or a field that contradicts the lattice
-            make it wider, whatever the share of the lattice is, (rows, cols).
-        doubt: how far the readings around each pixel contradict the lattice, 0 to 1, (rows, cols).
-        region: how far the lattice is used at each pixel, 0 to 1, (rows, cols): in its own grain, on its own particle.
+        share: how much of the lattices is used, above 0 to 1.
+        half_width: of a 90 % interval, where columns of which little is told or a field that contradicts the lattices
+            make it wider, whatever their share is, (rows, cols).
+        doubt: how far the readings around each pixel contradict the first lattice, 0 to 1, (rows, cols).
         evidence: what withheld readings said.
-        fit: the lattice itself; heights: of its columns, if it has any; both on the scale of the fit.
-        scale: of the samples over that of the fit.
+        grains: the lattices, each with its own region; the first has the largest.
+        scale: of the samples over that of the fits.
         centred: whether readings are those of the middle of their pixels.
-        sums: of the cell, that the next frame adds to.
     """
 
     image: Tensor
@@ -62,27 +62,39 @@ class Crystal:
     share: float
     half_width: Tensor
     doubt: Tensor
-    region: Tensor
     evidence: Evidence
-    fit: LatticeFit
-    heights: Heights | None
+    grains: tuple[Grain, ...]
     scale: float
     centred: bool
-    sums: CellSums | None
 
     @property
     def rest(self) -> float:
         """Which share of what is restored of the rest, samples less ``at_samples``, belongs beside the image."""
         return self.evidence.rest
 
+    @property
+    def fit(self) -> LatticeFit:
+        """The first lattice, on a scale of its own."""
+        return self.grains[0].fit
+
+    @property
+    def heights(self) -> Heights | None:
+        """Of the first lattice's columns."""
+        return self.grains[0].heights
+
+    @cached_property
+    def region(self) -> Tensor:
+        """How far any lattice is used at each pixel, 0 to 1, (rows, cols)."""
+        return torch.stack([grain.region for grain in self.grains]).sum(0)
+
     @cached_property
     def vectors(self) -> Tensor:
-        """Direct lattice vectors in pixels, rows (y, x), (2, 2)."""
+        """Direct vectors of the first lattice in pixels, rows (y, x), (2, 2)."""
         return torch.linalg.inv(self.fit.pair.T).float()
 
     @cached_property
     def strain(self) -> StrainMap:
-        """Displacement, strain and rotation relative to the mean lattice of the frame, with their deviations."""
+        """Displacement, strain and rotation of the first lattice relative to its mean, with their deviations."""
         return strain_map(self.fit)
 
     @cached_property
@@ -92,7 +104,7 @@ class Crystal:
 
     @cached_property
     def variance(self) -> Tensor:
-        """Of the image without its defects: the cell's and the displacement's, (rows, cols)."""
+        """Of the first lattice without its defects: the cell's and the displacement's, (rows, cols)."""
         fit = self.fit
         _, *slopes, spread = look_up(torch.cat([fit.cell.table(), fit.cell.spread()[None]]), fit.image_coordinates())
         amplitude = splines_of(fit.shape, fit.amplitude).image(fit.amplitude)
@@ -102,7 +114,7 @@ class Crystal:
 
     @cached_property
     def columns(self) -> Columns | None:
-        """Every column of the frame, or None if the cell has no columns to tell apart."""
+        """Every column of the first lattice, or None if its cell has no columns to tell apart."""
         return None if self.heights is None else listed(self.heights, self.fit, self.share * self.scale)
 
 
@@ -119,22 +131,35 @@ def find_crystal(samples: Tensor, geometry: FrameGeometry, *, weights: Tensor | 
     readings, centre, scale = _readings(samples, geometry, weights)
     if scale <= 0:
         return None
-    waves = find_waves(_without_trend(readings), readings.positions, geometry.shape, readings.weights)
+    waves = find_waves(without_trend(readings), readings.positions, geometry.shape, readings.weights)
     pairs = reciprocal_pairs(waves, float(min(geometry.shape)))
     if not pairs:
         return None
     fit = fit_lattice(readings, pairs[0])
     readings, fit, centred = _as_placed(readings, fit, geometry)
-    fit, region = own_region(readings, fit)
-    evidence = weigh(readings, fit, geometry.is_drawn)
+    fits, regions, evidence = _proven(readings, fit, geometry.is_drawn)
     if evidence.share <= 0:
         return None
-    fit, heights = with_defects(within(readings, region), fit, 2)
-    at_samples = fit.at(readings.positions)
-    if heights is not None:
-        own, amplitude = fit.coordinates(readings.positions), fit.amplitude_at(readings.positions)
-        at_samples = at_samples + heights.drawn(own, amplitude)
-    return _crystal(readings, fit, heights, None, at_samples, region, evidence, _Scale(centre, scale), centred)
+    grains = []
+    for fit, region in zip(fits, regions, strict=True):
+        own, heights = with_defects(within(readings, region), fit, 2)
+        grains.append(Grain(own, heights, region))
+    told = at_samples(readings, grains)
+    return _crystal(readings, grains, told, regions, evidence, _Scale(centre, scale), centred)
+
+
+def _proven(readings: Readings, fit: LatticeFit, drawn: bool) -> tuple[list[LatticeFit], Tensor, Evidence]:
+    """One lattice, or several if it is not the whole of the field and they foretell withheld readings better."""
+    fits, regions = own_regions(readings, [fit])
+    evidence = weigh(readings, fits, drawn)
+    if evidence.share >= _WHOLE and float(regions.mean()) > EVERYWHERE:
+        return fits, regions, evidence
+    several, theirs = grains_in(readings)
+    if several:
+        other = weigh(readings, several, drawn)
+        if other.share > 0 and (evidence.share <= 0 or other.ratio < evidence.ratio):
+            return several, theirs, other
+    return fits, regions, evidence
 
 
 @torch.no_grad()
@@ -143,11 +168,14 @@ def follow(crystal: Crystal, samples: Tensor, geometry: FrameGeometry) -> Crysta
     readings, centre, scale = _readings(samples, geometry, None)
     if crystal.centred:
         readings = replace(readings, positions=_centres(readings.positions))
-    own = within(readings, crystal.region)
-    found = next_fit(geometry, own, crystal.fit, crystal.heights, crystal.sums)
-    scaled = _Scale(centre, scale)
-    fit, heights, at_samples, region = found.fit, found.heights, found.at_samples, crystal.region
-    return _crystal(readings, fit, heights, found.sums, at_samples, region, crystal.evidence, scaled, crystal.centred)
+    grains, told = [], torch.zeros_like(readings.values)
+    for grain in crystal.grains:
+        own = within(readings, grain.region)
+        found = next_fit(geometry, own, grain.fit, grain.heights, grain.sums)
+        grains.append(Grain(found.fit, found.heights, grain.region, found.sums))
+        told += found.at_samples * at_readings(readings, grain.region)
+    likely = shares(readings, [grain.fit for grain in grains])[:-1]
+    return _crystal(readings, grains, told, likely, crystal.evidence, _Scale(centre, scale), crystal.centred)
 
 
 def _readings(samples: Tensor, geometry: FrameGeometry, weights: Tensor | None) -> tuple[Readings, float, float]:
@@ -177,16 +205,6 @@ def _as_placed(readings: Readings, fit: LatticeFit, geometry: FrameGeometry) -> 
     return readings, fit, False
 
 
-def _without_trend(readings: Readings) -> Tensor:
-    splines = Splines(readings.shape, 8)
-    design = splines.at(readings.positions)
-    weighted = design * readings.weights[:, None]
-    normal = (weighted.T @ design).double()
-    normal.diagonal().add_(1e-2 * normal.diagonal().mean())
-    trend = torch.linalg.solve(normal, (weighted.T @ readings.values).double()).to(design.dtype)
-    return readings.values - design @ trend
-
-
 @dataclass(frozen=True)
 class _Scale:
     """From the scale of a fit to that of the samples."""
@@ -197,28 +215,22 @@ class _Scale:
 
 def _crystal(
     readings: Readings,
-    fit: LatticeFit,
-    heights: Heights | None,
-    sums: CellSums | None,
-    at_samples: Tensor,
-    region: Tensor,
+    grains: list[Grain],
+    told: Tensor,
+    likely: Tensor,
     evidence: Evidence,
     scale: _Scale,
     centred: bool,
 ) -> Crystal:
-    share, picture = evidence.share, draw(fit, heights)
-    doubted = doubt(readings, fit)
+    share, picture = evidence.share, drawn_together(readings, grains, likely)
     return Crystal(
-        image=picture.values.mul_(region).mul_(share * scale.scale).add_(share * scale.centre),
-        at_samples=share * (scale.centre + scale.scale * at_samples * at_readings(readings, region)),
+        image=picture.values.mul_(share * scale.scale).add_(share * scale.centre),
+        at_samples=share * (scale.centre + scale.scale * told),
         share=share,
-        half_width=scale.scale * torch.maximum(picture.half_width, guessed(fit, heights, doubted)),
-        doubt=doubted,
-        region=region,
+        half_width=scale.scale * picture.half_width,
+        doubt=1 - likely[0],
         evidence=evidence,
-        fit=fit,
-        heights=heights,
+        grains=tuple(grains),
         scale=scale.scale,
         centred=centred,
-        sums=sums,
     )

@@ -1,4 +1,4 @@
-"""Whether a lattice is there, said by readings that were withheld from it.
+"""Whether lattices are there, said by readings that were withheld from them.
 
 Five folds in stretches of the path: for each, lattice and process are fitted to the other four and foretell the fifth,
 with the lattice and without. The share of the lattice that foretells best is used, and none of it unless the
@@ -10,6 +10,7 @@ References: Wolpert 1992, Neural Networks 5, 241 (stacking: the share by least s
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -18,11 +19,12 @@ from torch.nn import functional as F
 
 from restore.estimate.interpolation import doubled
 from restore.estimate.lattice.defects import heights_in
-from restore.estimate.lattice.doubt import doubt
+from restore.estimate.lattice.doubt import shares
 from restore.estimate.lattice.fit import refit
 from restore.estimate.lattice.model import LatticeFit, Readings
 from restore.estimate.lattice.profile import Profile, profile_of
-from restore.estimate.lattice.region import at_readings, within
+from restore.estimate.lattice.region import within
+from restore.estimate.lattice.together import Grain, at_samples
 from restore.estimate.process import spectral_start
 from restore.gridding import scatter_mean
 
@@ -60,14 +62,14 @@ def stretches(count: int, device: torch.device) -> Tensor:
     return torch.arange(count, device=device) // length
 
 
-def weigh(readings: Readings, fit: LatticeFit, drawn: bool) -> Evidence:
-    """Ask withheld readings about a fit; those of a drawn path are withheld in stretches."""
+def weigh(readings: Readings, fits: Sequence[LatticeFit], drawn: bool) -> Evidence:
+    """Ask withheld readings about the lattices of a frame; those of a drawn path are withheld in stretches."""
     stretch = stretches(len(readings.values), readings.values.device)
     # On a drawn path neighbours share what they see, and are withheld together.
     fold = (stretch if drawn else torch.arange(len(stretch), device=stretch.device)) % _FOLDS
     kept = torch.stack([(fold != n).float() * readings.weights for n in range(_FOLDS)])
-    profile = profile_of(fit.cell, fit.pair)
-    lattice = torch.stack([_foretelling(replace(readings, weights=weights), fit, profile) for weights in kept])
+    profiles = [profile_of(fit.cell, fit.pair) for fit in fits]
+    lattice = torch.stack([_foretelling(replace(readings, weights=weights), fits, profiles) for weights in kept])
     level = torch.stack([(readings.values * w).sum() / w.sum() for w in kept])[:, None]
     plain = level + foretold(readings, readings.values - level, kept)
     helped = lattice + foretold(readings, readings.values - lattice, kept)
@@ -108,17 +110,14 @@ def _standard_errors(gain: Tensor, stretch: Tensor) -> float:
     return float(sums.sum() / (sums.std() * len(sums) ** 0.5).clamp_min(1e-20))
 
 
-def _foretelling(readings: Readings, fit: LatticeFit, profile: Profile | None) -> Tensor:
-    """The lattice with its defects, refitted to its own region of the samples that have weight, at every sample."""
-    region = 1 - doubt(readings, fit)
-    own = within(readings, region)
-    fit = refit(own, fit)
-    heights = heights_in(own, fit, profile)
-    picture = fit.at(readings.positions)
-    if heights is not None:
-        coordinates, amplitude = fit.coordinates(readings.positions), fit.amplitude_at(readings.positions)
-        picture = picture + heights.drawn(coordinates, amplitude)
-    return picture * at_readings(readings, region)
+def _foretelling(readings: Readings, fits: Sequence[LatticeFit], profiles: Sequence[Profile | None]) -> Tensor:
+    """The lattices with their defects, each refitted to its own part of the samples that have weight, at all of them."""
+    grains = []
+    for fit, profile, region in zip(fits, profiles, shares(readings, fits)[:-1], strict=True):
+        own = within(readings, region)
+        refitted = refit(own, fit)
+        grains.append(Grain(refitted, heights_in(own, refitted, profile), region))
+    return at_samples(readings, grains)
 
 
 def foretold(readings: Readings, values: Tensor, weights: Tensor) -> Tensor:

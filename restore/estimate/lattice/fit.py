@@ -8,6 +8,8 @@ known to less than half a period a little beyond what was fitted, so that it doe
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -22,10 +24,13 @@ _LEVEL_POINTS, _AMPLITUDE_POINTS, _DISPLACEMENT_POINTS = 12, 8, 7
 _PERIODS = 3.0  # between control points, at least
 _SAMPLES = 16.0  # to a control point, at least
 _WINDOWS = (0.2, 0.3, 0.42, 0.6, 0.8, 1.1, 2.0)  # deviations of the growing window, of the frame's smaller side
+_SMALL = (0.1, 0.14)  # with these it begins where it may be a small part of the frame
 _FEWEST_SEEN = 400.0
 _ENOUGH = 6000  # samples with which the window grows
 _STRAIGHT = 1e-6  # curvature of none
 _PLACES = 9
+
+Own = Callable[[Readings, LatticeFit], Tensor]
 
 
 def _points(readings: Readings, pair: Tensor, most: int) -> int:
@@ -35,11 +40,22 @@ def _points(readings: Readings, pair: Tensor, most: int) -> int:
     return max(4, min(most, int(min(readings.shape) / apart) + 3, int(by_samples)))
 
 
-def fit_lattice(readings: Readings, pair: Tensor, points: int = _DISPLACEMENT_POINTS) -> LatticeFit:
-    """Fit a lattice near the reciprocal vectors ``pair`` (2, 2), cycles per pixel."""
+def fit_lattice(
+    readings: Readings, pair: Tensor, points: int = _DISPLACEMENT_POINTS, own: Own | None = None
+) -> LatticeFit:
+    """Fit a lattice near the reciprocal vectors ``pair`` (2, 2), cycles per pixel.
+
+    Args:
+        own: which readings (n,) are of a lattice so far known; all of them, if not given.
+    """
     count = int((readings.weights > 0).sum())
     everything = harmonics_of(pair, count)
-    rounds = Rounds(readings, _grown(readings, pair))
+    grown = _grown(readings, pair, own)
+    if own is not None:
+        readings = replace(readings, weights=readings.weights * own(readings, grown))
+        count = int((readings.weights > 0).sum())
+        everything = harmonics_of(pair, count)
+    rounds = Rounds(readings, grown)
     rounds.finer(_points(readings, pair, points))
     for n in range(4):
         rounds.learn_cell(everything, 2)
@@ -52,7 +68,7 @@ def fit_lattice(readings: Readings, pair: Tensor, points: int = _DISPLACEMENT_PO
     return rounds.fit
 
 
-def _grown(readings: Readings, pair: Tensor) -> LatticeFit:
+def _grown(readings: Readings, pair: Tensor, own: Own | None = None) -> LatticeFit:
     """The lattice's displacement and slow harmonics, from where it is strongest outwards."""
     if len(readings.values) > _ENOUGH:
         some = torch.linspace(0, len(readings.values) - 1, _ENOUGH, device=readings.values.device).long()
@@ -75,9 +91,12 @@ def _grown(readings: Readings, pair: Tensor) -> LatticeFit:
     )
     rounds = Rounds(readings, start)
     rounds.learn_level()
-    centre = _strongest(rounds.residual() * readings.weights, readings, few, pair)
     least = (_FEWEST_SEEN / (2 * math.pi * count)) ** 0.5
-    for n, window in enumerate(_WINDOWS):
+    radius = _WINDOWS[0] if own is None else max(_SMALL[0], least)
+    centre = _strongest(rounds.residual() * readings.weights, readings, few, pair, radius * side)
+    for n, window in enumerate(_WINDOWS if own is None else (*_SMALL, *_WINDOWS)):
+        if n and own is not None:
+            rounds.keep(own(readings, rounds.fit))
         rounds.look_at(centre, max(window, least) * side)
         for curvature in (_STRAIGHT, _STRAIGHT, CURVATURE) if n == 0 else (CURVATURE, CURVATURE):
             rounds.learn_cell(few, 2)
@@ -87,13 +106,12 @@ def _grown(readings: Readings, pair: Tensor) -> LatticeFit:
     return rounds.fit
 
 
-def _strongest(values: Tensor, readings: Readings, orders: Tensor, pair: Tensor) -> Tensor:
+def _strongest(values: Tensor, readings: Readings, orders: Tensor, pair: Tensor, radius: float) -> Tensor:
     """The place (2,) in pixels about which slow harmonics have most power together."""
     phase = 2 * math.pi * (readings.positions @ (orders[:4].to(pair.dtype) @ pair).T.to(values.dtype))
     turned = torch.stack([values[:, None] * phase.cos(), values[:, None] * phase.sin()])
     lines = [torch.linspace(0.15, 0.85, _PLACES, device=values.device) * n for n in readings.shape]
     places = torch.cartesian_prod(*lines)
-    radius = _WINDOWS[0] * min(readings.shape)
     seen = torch.exp(-0.5 * torch.cdist(places, readings.positions).square() / radius**2)
     power = (seen @ turned).square().sum((0, 2)) / seen.square().sum(1)
     return places[power.argmax()]

@@ -17,15 +17,18 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from restore.estimate.lattice.model import Readings
+from restore.estimate.lattice.splines import Splines
 from restore.fills.variogram import fast_size
 
-__all__ = ["Waves", "find_waves"]
+__all__ = ["Waves", "find_waves", "without_trend"]
 
 _PADDING = 1.5  # of the transform: peaks are read between its bins
 _CHANCE = 18.0  # times the mean of its surroundings: e^−18 · 10^5 bins is rarer than one frame in 500
 _RING_BINS = 96
 _SLOWEST = 6.0  # waves over the frame; what is slower is undulation
 _FASTEST = 0.5  # cycles per pixel
+_TREND_POINTS = 8  # control points of a trend along a side
 _AT_ONCE = 4
 _NEXT_STRONGEST = 0.6
 
@@ -66,6 +69,17 @@ def find_waves(values: Tensor, positions: Tensor, shape: tuple[int, int], weight
     power = 0.5 * amplitude.square().sum(1) / (values.square() * weights).sum() * weights.sum()
     order = power.argsort(descending=True)
     return Waves(found[order], power[order])
+
+
+def without_trend(readings: Readings) -> Tensor:
+    """What a smooth field leaves of the readings, (n,)."""
+    splines = Splines(readings.shape, _TREND_POINTS)
+    design = splines.at(readings.positions)
+    weighted = design * readings.weights[:, None]
+    normal = (weighted.T @ design).double()
+    normal.diagonal().add_(1e-2 * normal.diagonal().mean())
+    trend = torch.linalg.solve(normal, (weighted.T @ readings.values).double()).to(design.dtype)
+    return readings.values - design @ trend
 
 
 def _leave(values: Tensor, positions: Tensor, frequency: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:

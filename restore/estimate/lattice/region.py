@@ -5,37 +5,41 @@ What readings contradict is left out of the fit, which then contradicts more cle
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from torch import Tensor
 
-from restore.estimate.lattice.doubt import doubt
+from restore.estimate.lattice.doubt import shares
 from restore.estimate.lattice.fit import refit
 from restore.estimate.lattice.model import LatticeFit, Readings
 
-__all__ = ["at_readings", "own_region", "within"]
+__all__ = ["EVERYWHERE", "at_readings", "own_regions", "within"]
+
+EVERYWHERE = 0.98
+"""Mean of a region that needs no telling apart."""
 
 _ROUNDS = 2
 _HALF = 0.5
-_EVERYWHERE = 0.98  # mean of a region that needs no telling apart
 
 
-def own_region(readings: Readings, fit: LatticeFit) -> tuple[LatticeFit, Tensor]:
-    """The fit to its own part of the readings, and how far each pixel belongs to that, 0 to 1, (rows, cols)."""
-    region = 1 - doubt(readings, fit)
+def own_regions(readings: Readings, fits: Sequence[LatticeFit]) -> tuple[list[LatticeFit], Tensor]:
+    """The fits to their own parts of the readings, and how far each pixel belongs to each, (lattices, rows, cols)."""
+    found = list(fits)
+    regions = shares(readings, found)[:-1]
     for _ in range(_ROUNDS):
-        if float(region.mean()) > _EVERYWHERE:
+        if len(found) == 1 and float(regions.mean()) > EVERYWHERE:
             break
-        fit = refit(within(readings, region), fit)
-        region = 1 - doubt(readings, fit)
-    return fit, region
+        found = [refit(within(readings, region), fit) for fit, region in zip(found, regions, strict=True)]
+        regions = shares(readings, found)[:-1]
+    return found, regions
 
 
 def at_readings(readings: Readings, region: Tensor) -> Tensor:
-    """A region (rows, cols) at the pixels of the readings, (n,)."""
+    """A region (..., rows, cols) at the pixels of the readings, (..., n)."""
     rows, cols = readings.shape
     pixel = (readings.positions + 0.5).floor().long()
-    return region[pixel[:, 0].clamp(0, rows - 1), pixel[:, 1].clamp(0, cols - 1)]
+    return region[..., pixel[:, 0].clamp(0, rows - 1), pixel[:, 1].clamp(0, cols - 1)]
 
 
 def within(readings: Readings, region: Tensor) -> Readings:

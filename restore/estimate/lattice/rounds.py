@@ -56,7 +56,7 @@ class Rounds:
         self._amplitude_rough = anchored_roughness(amplitude.count, _AMPLITUDE_ANCHOR, positions.device)
         self._trust = torch.ones_like(readings.weights)
         self._relative = torch.ones_like(readings.weights)
-        self._window = torch.ones_like(readings.weights)
+        self._window, self._own = torch.ones_like(readings.weights), torch.ones_like(readings.weights)
         self._variance = float(readings.values.var())
         self._bend(round(fit.displacement.shape[-1] ** 0.5))
 
@@ -73,7 +73,12 @@ class Rounds:
     def look_at(self, centre: Tensor, radius_px: float) -> None:
         """Weigh samples by a Gaussian window about a place (2,) in pixels."""
         away = (self.readings.positions - centre).square().sum(1)
-        self._window = torch.exp(-0.5 * away / radius_px**2)
+        self._window = self._own * torch.exp(-0.5 * away / radius_px**2)
+
+    def keep(self, own: Tensor) -> None:
+        """Use only these of the readings, (n,) bool."""
+        self._own = own.to(self._window.dtype)
+        self._window = self._window * self._own
 
     def _parts(self, table: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Level, amplitude and the cell with its derivatives at the samples."""
@@ -130,10 +135,11 @@ class Rounds:
         noise = max(noise, 1e-6 * self._variance)
         # What few columns lack is no noise: squares beyond nine variances are cut.
         cut = torch.minimum(squares / noise, 9 * fit.relative_variance(picture))[used]
-        mean = float(picture[used].mean())
+        seen = self._window[used] / self._window[used].sum()
+        mean = float((seen * picture[used]).sum())
         centred = picture[used] - mean
-        slope = float((centred * cut).mean() / centred.square().mean().clamp_min(1e-12))
-        level = float(cut.mean())
+        slope = float((seen * centred * cut).sum() / (seen * centred.square()).sum().clamp_min(1e-12))
+        level = float((seen * cut).sum())
         counting = ((level - slope * mean) / level, slope / level)
         self.fit = replace(fit, noise=noise, counting=counting)
         relative = self.fit.relative_variance(picture)
