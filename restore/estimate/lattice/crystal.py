@@ -36,6 +36,7 @@ __all__ = ["Crystal", "find_crystal", "follow"]
 
 _CENTRED = 0.98  # of the noise, below which readings are taken for those of pixels' middles
 _FEWEST = 400  # samples below this tell no lattice from chance
+_MOST = 0.9  # of the field, below which a lattice is asked about after others beside it
 _WHOLE = 0.95  # share of a lattice that explains the frame
 
 
@@ -149,17 +150,18 @@ def find_crystal(samples: Tensor, geometry: FrameGeometry, *, weights: Tensor | 
 
 
 def _proven(readings: Readings, fit: LatticeFit, drawn: bool) -> tuple[list[LatticeFit], Tensor, Evidence]:
-    """One lattice, or several if it is not the whole of the field and they foretell withheld readings better."""
+    """One lattice, or several if it is not the whole of the field and withheld readings speak for them."""
     fits, regions = own_regions(readings, [fit])
-    evidence = weigh(readings, fits, drawn)
-    if evidence.share >= _WHOLE and float(regions.mean()) > EVERYWHERE:
+    most = float(regions.mean()) > _MOST
+    evidence = weigh(readings, fits, drawn) if most else None
+    if evidence is not None and evidence.share >= _WHOLE and float(regions.mean()) > EVERYWHERE:
         return fits, regions, evidence
     several, theirs = grains_in(readings)
     if several:
         other = weigh(readings, several, drawn)
-        if other.share > 0 and (evidence.share <= 0 or other.ratio < evidence.ratio):
+        if other.share > 0 and (evidence is None or evidence.share <= 0 or other.ratio < evidence.ratio):
             return several, theirs, other
-    return fits, regions, evidence
+    return fits, regions, evidence or weigh(readings, fits, drawn)
 
 
 @torch.no_grad()

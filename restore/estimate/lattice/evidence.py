@@ -111,7 +111,7 @@ def _standard_errors(gain: Tensor, stretch: Tensor) -> float:
 
 
 def _foretelling(readings: Readings, fits: Sequence[LatticeFit], profiles: Sequence[Profile | None]) -> Tensor:
-    """The lattices with their defects, each refitted to its own part of the samples that have weight, at all of them."""
+    """The lattices with their defects, each refitted to its own part of the samples that have weight, at every one."""
     grains = []
     for fit, profile, region in zip(fits, profiles, shares(readings, fits)[:-1], strict=True):
         own = within(readings, region)
