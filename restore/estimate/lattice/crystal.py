@@ -24,7 +24,7 @@ from restore.estimate.lattice.fit import fit_lattice, refit
 from restore.estimate.lattice.grains import grains_in
 from restore.estimate.lattice.model import LatticeFit, Readings, splines_of
 from restore.estimate.lattice.peaks import find_waves, without_trend
-from restore.estimate.lattice.region import EVERYWHERE, at_readings, own_regions, within
+from restore.estimate.lattice.region import EVERYWHERE, at_readings, of_region, own_regions, within
 from restore.estimate.lattice.strain import StrainMap, gradient_grid, strain_map
 from restore.estimate.lattice.together import Grain, at_samples, drawn_together
 from restore.estimate.lattice.vectors import reciprocal_pairs
@@ -143,7 +143,7 @@ def find_crystal(samples: Tensor, geometry: FrameGeometry, *, weights: Tensor | 
         return None
     grains = []
     for fit, region in zip(fits, regions, strict=True):
-        own, heights = with_defects(within(readings, region), fit, 2)
+        own, heights = with_defects(of_region(readings, region), fit, 2)
         grains.append(Grain(own, heights, region))
     told = at_samples(readings, grains)
     return _crystal(readings, grains, told, regions, evidence, _Scale(centre, scale), centred)

@@ -23,7 +23,7 @@ from restore.estimate.lattice.doubt import shares
 from restore.estimate.lattice.fit import refit
 from restore.estimate.lattice.model import LatticeFit, Readings
 from restore.estimate.lattice.profile import Profile, profile_of
-from restore.estimate.lattice.region import within
+from restore.estimate.lattice.region import of_region
 from restore.estimate.lattice.together import Grain, at_samples
 from restore.estimate.process import spectral_start
 from restore.gridding import scatter_mean
@@ -114,7 +114,7 @@ def _foretelling(readings: Readings, fits: Sequence[LatticeFit], profiles: Seque
     """The lattices with their defects, each refitted to its own part of the samples that have weight, at every one."""
     grains = []
     for fit, profile, region in zip(fits, profiles, shares(readings, fits)[:-1], strict=True):
-        own = within(readings, region)
+        own = of_region(readings, region)
         refitted = refit(own, fit)
         grains.append(Grain(refitted, heights_in(own, refitted, profile), region))
     return at_samples(readings, grains)

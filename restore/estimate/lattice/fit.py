@@ -26,6 +26,7 @@ _SAMPLES = 16.0  # to a control point, at least
 _WINDOWS = (0.2, 0.3, 0.42, 0.6, 0.8, 1.1, 2.0)  # deviations of the growing window, of the frame's smaller side
 _SMALL = (0.1, 0.14)  # with these it begins where it may be a small part of the frame
 _FEWEST_SEEN = 400.0
+_FEWEST_TO_REFIT = 50
 _ENOUGH = 6000  # samples with which the window grows
 _STRAIGHT = 1e-6  # curvature of none
 _PLACES = 9
@@ -118,7 +119,9 @@ def _strongest(values: Tensor, readings: Readings, orders: Tensor, pair: Tensor,
 
 
 def refit(readings: Readings, fit: LatticeFit, rounds: int = 2) -> LatticeFit:
-    """The fit to other samples of the same crystal, from what is known."""
+    """The fit to other samples of the same crystal, from what is known; as it is, if they are too few."""
+    if int((readings.weights > 0).sum()) < _FEWEST_TO_REFIT:
+        return fit
     going = Rounds(readings, fit)
     for _ in range(rounds):
         going.learn_level()

@@ -16,7 +16,7 @@ from restore.estimate.lattice.doubt import shares
 from restore.estimate.lattice.fit import fit_lattice
 from restore.estimate.lattice.model import LatticeFit, Readings
 from restore.estimate.lattice.peaks import find_waves, without_trend
-from restore.estimate.lattice.region import at_readings, own_regions, within
+from restore.estimate.lattice.region import at_readings, of_region, own_regions
 from restore.estimate.lattice.vectors import reciprocal_pairs
 
 __all__ = ["grains_in"]
@@ -40,10 +40,10 @@ def grains_in(readings: Readings) -> tuple[list[LatticeFit], Tensor]:
         if fit is None:
             break
         field = shares(readings, [*fits, fit])
-        if float(field[-2].mean()) < _SMALLEST or _left(within(rest, field[-2]), fit) > _LEFT:
+        if float(field[-2].mean()) < _SMALLEST or _left(of_region(rest, field[-2]), fit) > _LEFT:
             break
         fits.append(fit)
-        rest = within(readings, field[-1])
+        rest = of_region(readings, field[-1])
         if float(field[-1].mean()) < _UNTOLD:
             break
     if not fits:
@@ -85,7 +85,9 @@ def _where(values: Tensor, readings: Readings, frequency: Tensor, radius_px: flo
 
 
 def _left(own: Readings, fit: LatticeFit) -> float:
-    """How much of the readings' variance about their level a lattice leaves."""
+    """How much of the readings' variance about their level a lattice leaves; all of it, where none are its own."""
+    if not len(own.values):
+        return 1.0
     after = own.values - fit.at(own.positions)
     before = own.values - fit.level_at(own.positions)
     return float((own.weights * after.square()).sum() / (own.weights * before.square()).sum().clamp_min(1e-12))

@@ -14,7 +14,7 @@ from restore.estimate.lattice.doubt import shares
 from restore.estimate.lattice.fit import refit
 from restore.estimate.lattice.model import LatticeFit, Readings
 
-__all__ = ["EVERYWHERE", "at_readings", "own_regions", "within"]
+__all__ = ["EVERYWHERE", "at_readings", "of_region", "own_regions", "within"]
 
 EVERYWHERE = 0.98
 """Mean of a region that needs no telling apart."""
@@ -30,7 +30,7 @@ def own_regions(readings: Readings, fits: Sequence[LatticeFit]) -> tuple[list[La
     for _ in range(_ROUNDS):
         if len(found) == 1 and float(regions.mean()) > EVERYWHERE:
             break
-        found = [refit(within(readings, region), fit) for fit, region in zip(found, regions, strict=True)]
+        found = [refit(of_region(readings, region), fit) for fit, region in zip(found, regions, strict=True)]
         regions = shares(readings, found)[:-1]
     return found, regions
 
@@ -45,3 +45,9 @@ def at_readings(readings: Readings, region: Tensor) -> Tensor:
 def within(readings: Readings, region: Tensor) -> Readings:
     """The readings, those of no weight that are less than half of the region (rows, cols)."""
     return replace(readings, weights=readings.weights * (at_readings(readings, region) >= _HALF))
+
+
+def of_region(readings: Readings, region: Tensor) -> Readings:
+    """Those of the readings that count and are at least half of the region (rows, cols)."""
+    kept = within(readings, region).weights > 0
+    return Readings(readings.values[kept], readings.positions[kept], readings.weights[kept], readings.shape)
