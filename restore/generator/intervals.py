@@ -143,12 +143,14 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             say: how much they may say, 0 to 1: :attr:`~restore.withholding.Withheld.say_on_widths`.
             missed: whether more of them are missed than by chance; then they say all, and may only widen.
         """
-        if len(scores) < 24 or self.trust == 0:
+        enough = len(scores) >= 24
+        if missed and enough:
+            return max(1.0, self.bias) * max(1.0, conformal_quantile(scores))
+        if self.trust == 0:
+            return self.bias
+        if not enough:
             return 1.0
-        quantile = conformal_quantile(scores)
-        if missed:
-            return max(1.0, self.bias) * max(1.0, quantile)
-        return self.bias * min(4.0, max(0.25, quantile)) ** (self.trust * say)
+        return self.bias * min(4.0, max(0.25, conformal_quantile(scores))) ** (self.trust * say)
 
 
 class CalibrationCounts:

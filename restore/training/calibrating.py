@@ -121,6 +121,7 @@ class _Judged:
     scores: np.ndarray
     asked: float
     rms_share: float
+    has_crystal: bool
 
 
 def calibrate(weights: Weights, images: ImageSet, specimens: Sequence[str] = (), seed: int = 11) -> Calibration:
@@ -143,7 +144,8 @@ def _fitted(restored: Iterable[_Frame]) -> Calibration:
 
     So every frame is judged by factors from the other groups: the rescaling that it needed (the quantile of its scores)
     is regressed, in logarithms, on the one that its withheld samples asked for, and the bias is what makes the mean
-    coverage of those frames the promised one.
+    coverage of those frames the promised one. Frames with a crystal are left out of both, for their intervals are as
+    wide as a column may be that no sample fell on, whatever the scale is.
     """
     frames = list(restored)
     counts: dict[str, CalibrationCounts] = {}
@@ -161,11 +163,13 @@ def _fitted(restored: Iterable[_Frame]) -> Calibration:
     whole = _table(list(counts.values()))
     if len(judged) < 3:
         return whole
-    asked = np.array([frame.asked for frame in judged])
-    needed = np.array([np.log(_at_level(frame.scores)) for frame in judged])
+    plain = [frame for frame in judged if not frame.has_crystal]
+    plain = plain if len(plain) >= 3 else judged
+    asked = np.array([frame.asked for frame in plain])
+    needed = np.array([np.log(_at_level(frame.scores)) for frame in plain])
     trust = float(np.clip(np.cov(asked, needed)[0, 1] / max(1e-12, np.var(asked, ddof=1)), 0, 1))
     share = float(np.median([frame.rms_share for frame in judged]))
-    bias = _bias([frame.scores / np.exp(trust * frame.asked) for frame in judged])
+    bias = _bias([frame.scores / np.exp(trust * frame.asked) for frame in plain])
     return replace(whole, trust=round(trust, 4), bias=round(bias, 4), rms_share=round(share, 4))
 
 
@@ -195,7 +199,8 @@ def _judge(frame: _Frame, held: Withheld, others: Calibration) -> _Judged:
     least = width if frame.least is None else torch.maximum(width, frame.least)
     scores = (frame.error / least).flatten()
     some = scores[:: max(1, len(scores) // _PIXELS)].sort().values.numpy()
-    return _Judged(some, float(asked), float(frame.error.square().mean().sqrt()) / max(1e-30, expected))
+    rms_share = float(frame.error.square().mean().sqrt()) / max(1e-30, expected)
+    return _Judged(some, float(asked), rms_share, frame.least is not None)
 
 
 def _at_level(ordered: np.ndarray) -> float:
