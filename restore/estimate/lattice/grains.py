@@ -27,6 +27,7 @@ _UNTOLD = 0.08  # of the field, below which no more are sought
 _FEWEST = 400  # samples in what is left, and about the place where a lattice is sought
 _RADIUS = 0.1  # of the frame's smaller side, about that place, at least
 _SIDES = 3.5  # of a field that tells frequencies apart as a Gaussian window of a deviation does
+_WIDER = (1.0, 1.6)  # the second where too little stands out
 _PLACES = 9
 _LEFT = 0.5  # of the variance in its own region, above which a lattice explains nothing
 
@@ -61,10 +62,13 @@ def _another(rest: Readings) -> LatticeFit | None:
         return None
     count = float((rest.weights > 0).sum())
     radius_px = max(_RADIUS, (_FEWEST / (2 * math.pi * count)) ** 0.5) * min(rest.shape)
-    around = _where(values * rest.weights, rest, strongest[0], radius_px)
-    waves = find_waves(values, rest.positions, rest.shape, rest.weights * around)
-    pairs = reciprocal_pairs(waves, _SIDES * radius_px, 1)
-    return fit_lattice(rest, pairs[0], own=_own) if pairs else None
+    for wider in _WIDER:
+        around = _where(values * rest.weights, rest, strongest[0], wider * radius_px)
+        waves = find_waves(values, rest.positions, rest.shape, rest.weights * around)
+        pairs = reciprocal_pairs(waves, _SIDES * wider * radius_px, 1)
+        if pairs:
+            return fit_lattice(rest, pairs[0], own=_own)
+    return None
 
 
 def _own(readings: Readings, fit: LatticeFit) -> Tensor:
