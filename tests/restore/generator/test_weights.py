@@ -212,7 +212,9 @@ def test_frames_whose_noise_is_stated_have_a_calibration_of_their_own(stated: bo
     network, geometry, samples = _network(), _geometry(), torch.rand(900, generator=torch.Generator().manual_seed(1))
 
     def interval(calibration: Calibration) -> torch.Tensor:
-        restorer = GeneratorRestorer(Weights("tiny", network, calibration, "faithful", ""), precision="single")
+        restorer = GeneratorRestorer(
+            Weights("tiny", network, calibration, "faithful", ""), share=0.0, precision="single"
+        )
         found = restorer.restore(samples, geometry, noise_variance=1e-4 if stated else None).interval
         assert found is not None
         return found
