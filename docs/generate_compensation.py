@@ -69,7 +69,8 @@ def _scanned(whole: Array, restorer: GeneratorRestorer, follows: bool, frames: i
             made.append(next(recipes))
         path = expand(made[frame])
         engine.register(path)
-        at = path.positions * _SIDE - 0.5 - frame * _DRIFT_PX + _MARGIN
+        time = np.cumsum(path.dwell_us + path.move_us) / path.duration_us + frame - 0.5  # in frames, 0 mid-first
+        at = path.positions * _SIDE - 0.5 - time[:, None] * _DRIFT_PX + _MARGIN
         samples = map_coordinates(whole, at.T, order=1).astype(np.float32)
         found = engine.restore(samples, path.path_id, stream="compensation", frame=frame)
         follower.restored(frame, found.made_by)

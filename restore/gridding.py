@@ -252,10 +252,12 @@ class FrameGeometry:
     def from_path(
         cls, path: ScanPath, device: torch.device | str = "cpu", achieved: np.ndarray | None = None
     ) -> FrameGeometry:
-        """Prepare an expanded scan path; ``achieved`` (n, 2) replaces its nominal positions where they are
-        known."""
+        """Prepare an expanded scan path; ``achieved`` (n, 2) replaces its nominal positions where they are known.
+
+        Samples of a bent path are placed on the specimen as it lay in the middle of the frame.
+        """
         positions = path.positions if achieved is None else achieved
-        return cls.from_positions(positions, path.shape, path.dwell_us, device)
+        return cls.from_positions(path.on_specimen(positions), path.shape, path.dwell_us, device)
 
     @classmethod
     def _assemble(

@@ -213,7 +213,8 @@ class PartialFrames:
             for start in range(0, values.shape[1], _GRIDDED_AT_ONCE):
                 part = values[:, start : start + _GRIDDED_AT_ONCE]
                 chunk = self._path.chunk(first + start, part.shape[1])
-                index = pixel_index(chunk.positions, self._path.shape)
+                places = self._path.on_specimen(chunk.positions, chunk.first_index)
+                index = pixel_index(places, self._path.shape)
                 np.add.at(self._weight, index, chunk.dwell_us)
                 for total, row in zip(self._total, part, strict=True):
                     np.add.at(total, index, chunk.dwell_us * row)

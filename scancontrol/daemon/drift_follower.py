@@ -2,8 +2,9 @@
 
 Each restored frame says how far the specimen has moved since the one before, and how well that is known. From these a
 constant rate is estimated that may slowly change (a Kalman filter of one number for each axis), and the place of the
-specimen in a frame that is not scanned yet is foretold. With compensation, the region of that frame is moved there, as
-far as the field of view that was asked for allows: the shifted path is one like any other, and checked as such.
+specimen in a frame that is not scanned yet is foretold. With compensation, the region of that frame is moved there, and
+moves on by the rate while it is scanned, as far as the field of view that was asked for allows: the path is one like
+any other, and checked as such. A frame's place is that of its middle, by which it is measured, shifted and bent.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from collections.abc import Callable, Iterator
 import msgspec
 import numpy as np
 
-from scancontrol.paths import PathRecipe
+from scancontrol.paths import PathRecipe, expand
 from scancontrol.restoration import Provenance
 
 __all__ = ["DriftFollower", "DriftSnapshot"]
@@ -27,6 +28,8 @@ _UNKNOWN_PX = 3.0  # standard deviation of a rate of which nothing is known
 _LOST_PX = 3.0  # a movement known no better than this says nothing
 _FARTHEST = 16  # frames from the last measured one; farther nothing is foretold
 _STEP_PX = 0.25  # of a shift: a smaller one is not worth another path
+_BEND_STEP_PX = 0.1  # of a bend, likewise
+_SURE_PX = 1.0  # a rate known no better bends no path
 
 
 class DriftSnapshot(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -36,7 +39,8 @@ class DriftSnapshot(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     trace_px: tuple[tuple[float, float], ...] = ()  # where the specimen was, the newest frame last
     rate_px: tuple[float, float] | None = None  # a frame; None while nothing was measured
     rate_sd_px: float | None = None
-    shift_px: tuple[float, float] = (0.0, 0.0)  # of the newest path that was made
+    shift_px: tuple[float, float] = (0.0, 0.0)  # of the newest path that was made, in the middle of its frame
+    bend_px: tuple[float, float] = (0.0, 0.0)  # by which that path moves on from its beginning to its end
     short_px: float = 0.0  # by which the edge of the field held that path back from where the specimen was foretold
 
 
@@ -45,11 +49,12 @@ class DriftFollower:
 
     Args:
         shape: (rows, cols) of the frames.
-        compensates: whether paths are shifted.
+        compensates: whether paths are shifted and bent.
+        interval_s: from the beginning of one frame to that of the next, at least.
     """
 
-    def __init__(self, shape: tuple[int, int], compensates: bool) -> None:
-        self._shape, self._compensates = shape, compensates
+    def __init__(self, shape: tuple[int, int], compensates: bool, interval_s: float = 0.0) -> None:
+        self._shape, self._compensates, self._interval_s = shape, compensates, interval_s
         self._lock = threading.Lock()
         self._newest = -1  # frame that was measured last
         self._place = np.zeros(2)  # of the specimen in it, px
@@ -57,6 +62,7 @@ class DriftFollower:
         self._measured = False
         self._trace: deque[tuple[float, float]] = deque([(0.0, 0.0)], _TRACE)
         self._shift, self._short_px = (0.0, 0.0), 0.0
+        self._bend = (0.0, 0.0)
 
     def restored(self, frame: int, made_by: Provenance) -> None:
         """A whole frame was restored; frames that come late say nothing."""
@@ -105,6 +111,26 @@ class DriftFollower:
         moved = msgspec.structs.replace(region, y=y, x=x)
         return msgspec.structs.replace(recipe, region=moved)
 
+    def bent(self, recipe: PathRecipe, frame: int) -> PathRecipe:
+        """The recipe with its region moving on by the rate while it is scanned, within the field of view.
+
+        Frames follow each other at the interval that was asked for, or at once.
+        """
+        with self._lock:
+            told = self._measured and self._variance < _SURE_PX**2 and frame - self._newest <= _FARTHEST
+            rate = self._rate.copy() if told else np.zeros(2)
+        bend = np.zeros(2)
+        if (np.abs(rate) >= _BEND_STEP_PX).any():
+            scanned_s = expand(recipe).duration_us * 1e-6
+            share = scanned_s / max(self._interval_s, scanned_s)  # of the time from one frame to the next
+            most = np.floor(2 * recipe.placement.room * np.array(self._shape) / _BEND_STEP_PX)
+            steps = np.clip(np.rint(rate * share / _BEND_STEP_PX), -most, most)
+            bend = steps * _BEND_STEP_PX + 0.0  # -0 would be another path
+        found = (round(float(bend[0]), 6), round(float(bend[1]), 6))
+        with self._lock:
+            self._bend = found
+        return msgspec.structs.replace(recipe, bend_px=found) if any(found) else recipe
+
     def recipes(
         self, frames: int, planned: Callable[[int], PathRecipe], recorded: Callable[[int], PathRecipe | None]
     ) -> Iterator[PathRecipe]:
@@ -119,7 +145,7 @@ class DriftFollower:
             if before is not None:
                 yield before
             elif self._compensates:
-                yield self.shifted(planned(frame), frame)
+                yield self.bent(self.shifted(planned(frame), frame), frame)
             else:
                 yield planned(frame)
 
@@ -133,5 +159,6 @@ class DriftFollower:
                 rate_px=rate,
                 rate_sd_px=math.sqrt(self._variance) if self._measured else None,
                 shift_px=self._shift,
+                bend_px=self._bend,
                 short_px=self._short_px,
             )

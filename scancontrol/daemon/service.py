@@ -325,7 +325,7 @@ class Daemon:
         return None if path is None else self._base / path
 
     def _outputs(self, planned: PlannedScan, recording: RecordingWriter) -> RunOutputs:
-        drift = DriftFollower(planned.plan.shape, self._config.compensate_drift)
+        drift = DriftFollower(planned.plan.shape, self._config.compensate_drift, planned.plan.interval_s)
         return RunOutputs(planned, recording, self._hub, self._restorations, self._shown, drift, self._say)
 
     # -- the page ---------------------------------------------------------------------------------------

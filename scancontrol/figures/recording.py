@@ -59,7 +59,8 @@ def partial_of(
     read, path = recording.read_samples(frame), expand(recording.recipe(frame))
     values = read.values[recording.header.channels.index(channel_of(recording.header, channel))]
     sound, chunk = read.sound, path.chunk(0, read.values.shape[1])
-    mean, weight = partial_frame(chunk.positions[sound], values[sound], path.shape, dwell_us=chunk.dwell_us[sound])
+    places = path.on_specimen(chunk.positions)[sound]
+    mean, weight = partial_frame(places, values[sound], path.shape, dwell_us=chunk.dwell_us[sound])
     return mean, weight, int((~sound).sum())
 
 

@@ -97,6 +97,12 @@ class Placement:
                 "or turn it less",
             )
 
+    @property
+    def room(self) -> NDArray[np.float64]:
+        """How far the region can move both ways along y and along x before it leaves the field, in fractions, (2,)."""
+        corners = self.to_field(np.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]]), clip=False)
+        return np.asarray(np.maximum(np.minimum(corners.min(0), 1 - corners.max(0)), 0.0))
+
     def outline(self) -> NDArray[np.float64] | None:
         """The corners (4, 2) of the region, (y, x) in fractions of the field; None where it is the whole field."""
         if self.region == Region() and self.rotation_deg % 180 == 0:

@@ -33,7 +33,7 @@ def partial_frame(
         raise ValueError(f"values has shape {values.shape}, expected (n,)")
     if isinstance(path, ScanPath):
         chunk = path.chunk(first_index, len(values))
-        positions, dwell_us, shape = chunk.positions, chunk.dwell_us, shape or path.shape
+        positions, dwell_us, shape = path.on_specimen(chunk.positions, first_index), chunk.dwell_us, shape or path.shape
     else:
         positions = path
     if shape is None:

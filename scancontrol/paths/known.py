@@ -35,11 +35,12 @@ class Reach:
 
 
 def touched_by(path: ScanPath, count: int | None = None) -> Mask:
-    """The pixels that the first ``count`` samples of ``path`` (all by default) fall into, bool (rows, cols)."""
+    """The picture's pixels that the first ``count`` samples (all by default) of ``path`` are of, bool (rows, cols)."""
     count = path.count if count is None else count
     touched = np.zeros(path.shape[0] * path.shape[1], dtype=np.bool_)
     for first in range(0, count, _AT_ONCE):  # in short steps: a heartbeat may need the interpreter meanwhile
-        touched[pixel_index(path.chunk(first, min(_AT_ONCE, count - first)).positions, path.shape)] = True
+        positions = path.chunk(first, min(_AT_ONCE, count - first)).positions
+        touched[pixel_index(path.on_specimen(positions, first), path.shape)] = True
     return touched.reshape(path.shape)
 
 

@@ -8,14 +8,15 @@ or, of a short path, all of it once.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from scancontrol.errors import InvalidInput
-from scancontrol.paths.geometry import Canvas, Placement, on_dac, pixel_index
+from scancontrol.paths.bending import Bend
+from scancontrol.paths.geometry import LAST_FRACTION, Canvas, Placement, on_dac, pixel_index
 from scancontrol.paths.pattern import FLYBACK, Layout, Pattern
 from scancontrol.paths.recipe import PathRecipe
 from scancontrol.paths.timing import quantised_dwell_us
@@ -73,6 +74,8 @@ class ScanPath:
         self.count = self._layout.count
         if self.count < 1:
             raise InvalidInput("path", "0 samples", "is an empty path", "ask for more coverage or a larger region")
+        bend_px = recipe.bend_px
+        self._bend = Bend(bend_px, self.shape, self.count, self._timing) if isinstance(bend_px, tuple) else None
 
     def __len__(self) -> int:
         return self.count
@@ -102,7 +105,26 @@ class ScanPath:
             )
         return self._expand(first_index, count)
 
+    def on_specimen(self, positions: NDArray[np.float64], first_index: int = 0) -> NDArray[np.float64]:
+        """Where samples from ``first_index`` on are in the frame's picture, (n, 2), if the beam was at ``positions``.
+
+        Those of a straight path are there; those of a bent one are where the specimen was in the middle of the frame.
+        """
+        return positions if self._bend is None else self._bend.undone(positions, first_index)
+
+    def _timing(self, first: int, count: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        chunk = self._straight(first, count)
+        return chunk.dwell_us, chunk.move_us
+
     def _expand(self, first: int, count: int) -> PathChunk:
+        straight = self._straight(first, count)
+        if self._bend is None:
+            return straight
+        placed = self._placement.to_field(self._layout.samples(first, count).fractions, clip=False)
+        placed += self._bend.moved(first, count)
+        return replace(straight, positions=on_dac(np.clip(placed, 0.0, LAST_FRACTION), self.recipe.dac_bits))
+
+    def _straight(self, first: int, count: int) -> PathChunk:
         settle = self.recipe.settle
         # One sample more in front gives the length of the jump to the first.
         lead = 1 if settle is not None and first > 0 else 0
@@ -159,6 +181,11 @@ class ScanPath:
     @cached_property
     def _touched(self) -> int:
         recipe = self.recipe
+        if self._bend is not None:  # which depends on when each sample is scanned
+            touched = np.zeros(self.shape[0] * self.shape[1], dtype=np.bool_)
+            for chunk in self.chunks(CHUNK):
+                touched[pixel_index(chunk.positions, self.shape)] = True
+            return int(np.count_nonzero(touched))
         return _touched_pixels(recipe.pattern, self._placement, recipe.dac_bits)
 
     @cached_property

@@ -11,6 +11,7 @@ import hashlib
 import math
 
 import msgspec
+import numpy as np
 
 from scancontrol.errors import InvalidInput
 from scancontrol.paths.geometry import Placement, Region, finite
@@ -31,6 +32,9 @@ MAX_PIXELS = 1 << 30
 class PathRecipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One scan path. ``shape`` is (rows, cols) of the frame; ``fov_nm`` its width.
 
+    ``bend_px`` is (y, x) by which the region moves evenly while it is scanned, from the first sample to the end of the
+    last one, in pixels: it follows a specimen that drifts. In the middle of the frame it lies as ``region`` says.
+
     Raises:
         InvalidInput: a quantity cannot be, or the path would leave the field of view.
     """
@@ -44,6 +48,7 @@ class PathRecipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     settle: Settle | None = None
     dac_bits: int | None = None
     clock_mhz: float | None = None
+    bend_px: tuple[float, float] | msgspec.UnsetType = msgspec.UNSET  # of straight paths in no recipe and no id
 
     @property
     def path_id(self) -> str:
@@ -83,4 +88,23 @@ class PathRecipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
                 raise InvalidInput("clock_mhz", self.clock_mhz, "is not above 0", "state the hardware's clock")
         if isinstance(self.pattern, Points) and self.pattern.file is not None:
             raise InvalidInput("file", self.pattern.file, "has not been read", "load the plan with load_plan")
-        Placement(self.shape, self.region, self.rotation_deg)  # refuses what would leave the field
+        placement = Placement(self.shape, self.region, self.rotation_deg)  # refuses what would leave the field
+        if isinstance(self.bend_px, tuple):
+            _check_bend(self.bend_px, placement)
+            if not any(self.bend_px):
+                msgspec.structs.force_setattr(self, "bend_px", msgspec.UNSET)  # the same path has the same id
+
+
+def _check_bend(bend_px: tuple[float, float], placement: Placement) -> None:
+    """Whether the region stays inside the field from the first sample to the last."""
+    for way in bend_px:
+        finite("bend_px", way)
+    room = placement.room
+    beyond = float(np.max(np.abs(bend_px) / placement.shape / 2 - room))
+    if beyond > 1e-9:
+        raise InvalidInput(
+            "bend_px",
+            f"{bend_px[0]:g}, {bend_px[1]:g}",
+            f"carries the region {beyond:.4g} of the field of view outside the field",
+            "bend it less, or shrink the region",
+        )

@@ -39,7 +39,8 @@ def solve(recipe: PathRecipe) -> PathRecipe:
     if recipe.pattern.solved:
         return recipe
     # Coverage depends on neither the settling nor the absolute scale: frames and plans that differ there share it.
-    bare = msgspec.structs.replace(recipe, settle=None, fov_nm=1.0)
+    # A bent path has the samples of the straight one.
+    bare = msgspec.structs.replace(recipe, settle=None, fov_nm=1.0, bend_px=msgspec.UNSET)
     return msgspec.structs.replace(recipe, pattern=_solve(bare).pattern)
 
 

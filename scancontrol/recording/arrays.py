@@ -49,7 +49,8 @@ class FrameArrays:
         channels: the detectors' names, in the order of ``samples``.
         samples: (channels, n), readings in the order of the scan.
         sound: bool (n,), false where a reading is none or the disk damaged it.
-        positions: float64 (n, 2), (y, x) in fractions of the field, as the beam was told.
+        positions: float64 (n, 2), (y, x) in fractions of the field, as the beam was told; where a path followed the
+            specimen while it was scanned, on the specimen as it lay in the middle of the frame, as in the pictures.
         dwell_us: float64 (n,).
         partial: float32 (rows, cols), dwell-weighted mean of the first channel's sound samples; 0 where there is none.
         dwell_map_us: float32 (rows, cols), dwell behind each pixel of ``partial``; 0 where it was not touched.
@@ -177,13 +178,12 @@ def frame_arrays(
     read, path = recording.read_samples(frame), expand(recording.recipe(frame))
     values = read.values[[known.index(name) for name in names]]
     chunk = path.chunk(0, values.shape[1])
+    places = path.on_specimen(chunk.positions)
     stored = {name: newer.get(name) or recording.restoration(frame, name) for name in names}
 
     def images(row: int) -> ChannelImages:
         found, good = stored[names[row]], read.sound & np.isfinite(values[row])
-        partial, dwell_map = partial_frame(
-            chunk.positions[good], values[row][good], path.shape, dwell_us=chunk.dwell_us[good]
-        )
+        partial, dwell_map = partial_frame(places[good], values[row][good], path.shape, dwell_us=chunk.dwell_us[good])
         reach = reach_of(dwell_map > 0)
         if found is None:
             return ChannelImages(partial, None, None, None, known_pixels(reach))
@@ -194,7 +194,7 @@ def frame_arrays(
     return FrameArrays.gridded(
         values,
         read.sound,
-        chunk.positions,
+        places,
         chunk.dwell_us,
         path.shape,
         frame=frame,

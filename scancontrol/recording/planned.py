@@ -24,7 +24,7 @@ __all__ = ["Stated", "capacity_of", "file_name", "header_of", "plain_name", "rec
 _FRAMES_EXPANDED = 64
 _LONGER = 1.1
 _PIXEL_BYTES = 6  # of a pixel's number in a recipe
-_REGION_BYTES = 160  # by which a recipe grows at most when its region is moved, or its pattern turned
+_REGION_BYTES = 160  # by which a recipe grows at most when its region is moved, bent, or its pattern turned
 
 
 @functools.lru_cache(maxsize=8)  # asked for when a plan is checked and again when it is armed

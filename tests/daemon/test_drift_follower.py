@@ -116,6 +116,60 @@ def test_a_path_that_fills_the_field_has_no_room_and_stays_as_it_is() -> None:
     assert drift.snapshot().short_px == pytest.approx(5 * math.sqrt(2), abs=0.2)
 
 
+def path_made(drift: DriftFollower, start: PathRecipe, frame: int) -> PathRecipe:
+    return list(drift.recipes(frame + 1, lambda _: start, lambda one: None if one == frame else start))[-1]
+
+
+def test_a_path_moves_on_by_the_rate_about_where_its_region_lies_in_mid_frame() -> None:
+    drift = follower(*[(1.0, -2.0)] * 6)
+    made = path_made(drift, MIDDLE, 7)
+    assert made.bend_px == pytest.approx((1.0, -2.0), abs=0.02)
+    assert drift.snapshot().bend_px == made.bend_px
+    assert made.region == follower(*[(1.0, -2.0)] * 6).shifted(MIDDLE, 7).region
+    moved = (expand(made).positions - expand(MIDDLE).positions) * SHAPE
+    assert moved.mean(0) == pytest.approx(drift.snapshot().shift_px, abs=0.05)
+    assert moved[-1] - moved[0] == pytest.approx(made.bend_px, abs=0.05)
+
+
+def test_of_frames_with_a_pause_between_them_a_path_moves_on_for_its_own_time_alone() -> None:
+    scanned_s = expand(MIDDLE).duration_us * 1e-6
+    drift = DriftFollower(SHAPE, True, 4 * scanned_s)
+    drift.restored(0, FIRST)
+    for frame in range(1, 9):
+        drift.restored(frame, said(2.0, 0.0))
+    assert path_made(drift, MIDDLE, 9).bend_px == pytest.approx((0.5, 0.0), abs=0.02)
+
+
+@pytest.mark.parametrize(
+    "moves", [[], [(0.02, -0.03)] * 6], ids=["nothing is measured", "the specimen stands all but still"]
+)
+def test_where_nothing_is_to_be_followed_a_path_is_the_planned_one(moves: list[tuple[float, float]]) -> None:
+    made = path_made(follower(*moves), MIDDLE, len(moves) + 1)
+    assert made == MIDDLE
+    assert made.path_id == MIDDLE.path_id
+
+
+@pytest.mark.parametrize(("sd_px", "frame"), [(2.5, 3), (0.1, 40)], ids=["hardly known", "long ago"])
+def test_a_rate_that_is_not_known_now_bends_no_path(sd_px: float, frame: int) -> None:
+    drift = follower((2.0, 2.0), sd_px=sd_px)
+    assert not isinstance(path_made(drift, MIDDLE, frame).bend_px, tuple)
+    assert drift.snapshot().bend_px == (0.0, 0.0)
+
+
+@pytest.mark.parametrize("rotation_deg", [0.0, 20.0])
+def test_a_bent_path_stays_in_the_field_that_was_asked_for(rotation_deg: float) -> None:
+    start = recipe(Region(y=0.25, x=0.3, height=0.5, width=0.4), rotation_deg)
+    drift = follower(*[(1.0, -6.0)] * 8)  # left to the edge, where nothing is left to bend
+    bends = [path_made(drift, start, frame) for frame in range(9, 20)]  # a recipe that leaves the field cannot be made
+    assert bends[0].bend_px == pytest.approx((1.0, -6.0), abs=0.1)
+    at_edge = bends[-1].bend_px
+    assert isinstance(at_edge, tuple)
+    assert abs(at_edge[1]) < 0.5
+    assert all(expand(made).count == expand(start).count for made in bends)
+    whole = recipe(Region())
+    assert path_made(drift, whole, 9) is whole
+
+
 def test_frames_of_an_earlier_process_keep_their_paths_and_without_compensation_all_do() -> None:
     drift = follower(*[(1.0, 0.0)] * 3)
     paths = list(drift.recipes(5, lambda frame: MIDDLE, {0: MIDDLE, 1: MIDDLE}.get))

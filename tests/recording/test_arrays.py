@@ -7,11 +7,14 @@ import sys
 from pathlib import Path
 
 import h5py
+import msgspec
 import numpy as np
 import pytest
 from recording_tools import SHAPE, flip, new_recording, samples_of, spiral, write_frame
 
 from scancontrol.errors import InvalidInput
+from scancontrol.figures.recording import partial_of
+from scancontrol.paths import Region, expand, partial_frame
 from scancontrol.recording import About, Recording
 from scancontrol.recording.array_files import write_arrays
 from scancontrol.recording.arrays import FrameArrays, frame_arrays
@@ -31,6 +34,30 @@ def file(tmp_path: Path) -> Path:
             recording.end_frame(frame, "completed", exposed=path.count)
         recording.write_restoration(1, ESTIMATE, ESTIMATE**2, MADE_BY)
     return tmp_path / "a.hspy"
+
+
+def test_a_path_that_followed_the_specimen_is_read_as_it_was_scanned_and_its_picture_is_the_specimens(
+    tmp_path: Path,
+) -> None:
+    middle = msgspec.structs.replace(spiral().recipe, region=Region(y=0.2, x=0.2, height=0.6, width=0.6))
+    straight, path = expand(middle), expand(msgspec.structs.replace(middle, bend_px=(4.0, -3.0)))
+    with new_recording(tmp_path / "b.hspy", [path]) as recording:
+        write_frame(recording, 0, path)
+        recording.end_frame(0, "completed", exposed=path.count)
+        recording.write_positions(path.path_id, path.positions, None, path.dwell_us)
+    with Recording.open(tmp_path / "b.hspy") as recording:
+        assert recording.recipe(0) == path.recipe
+        assert expand(recording.recipe(0)).path_id == path.path_id
+        np.testing.assert_array_equal(expand(recording.recipe(0)).positions, path.positions)
+        stored = recording.positions(0)
+        assert stored is not None
+        np.testing.assert_allclose(stored[0], path.positions, atol=1e-7)
+        found = frame_arrays(recording, 0)
+        np.testing.assert_array_equal(partial_of(recording, 0)[0], found.partial)
+    np.testing.assert_allclose(found.positions, straight.positions, atol=2.0**-16)
+    values = samples_of(0, 0, path.count)[0]
+    np.testing.assert_array_equal(found.partial, partial_frame(path, values)[0])
+    assert not np.array_equal(found.partial, partial_frame(path.positions, values, SHAPE, dwell_us=path.dwell_us)[0])
 
 
 def _arrays(file: Path, frame: int = 1) -> FrameArrays:

@@ -94,8 +94,9 @@ def test_the_drift_is_shown_as_a_trace_with_its_rate_once_it_is_measured(page: P
     page.start()
     assert not page.shown("drift-row")
     places = tuple((0.6 * n, -0.8 * n) for n in range(9))
-    daemon.drift = DriftSnapshot(compensated=True, trace_px=places, rate_px=(0.6, -0.8), shift_px=(3.0, -4.0))
-    page.until(lambda: page.text("drift") == "1.00 px a frame, followed by 5.0 px", "rate and shift")
+    followed = {"compensated": True, "shift_px": (3.0, -4.0), "bend_px": (0.6, -0.8)}
+    daemon.drift = DriftSnapshot(trace_px=places, rate_px=(0.6, -0.8), **followed)
+    page.until(lambda: page.text("drift") == "1.00 px a frame, followed by 5.0 px, bent by 1.0 px", "rate and shift")
     points = page.driver.execute_script("return document.getElementById('drift-line').getAttribute('points')").split()
     assert len(points) == 9
     x, y = (np.array([float(point.split(",")[axis]) for point in points]) for axis in (0, 1))

@@ -16,10 +16,11 @@ export function traceOf(places) {
 }
 
 /** Rate and what is done about it, in a few words. */
-export function driftText({ rate_px: rate, compensated, shift_px: shift, short_px: short }) {
+export function driftText({ rate_px: rate, compensated, shift_px: shift, bend_px: bend, short_px: short }) {
   if (!rate) return '';
   const words = [`${Math.hypot(...rate).toFixed(2)} px a frame`];
   if (compensated) words.push(short > 0.5 ? `${short.toFixed(0)} px short, at the field's edge` : `followed by ${Math.hypot(...shift).toFixed(1)} px`);
+  if (compensated && bend.some((way) => way !== 0)) words.push(`bent by ${Math.hypot(...bend).toFixed(1)} px`);
   return words.join(', ');
 }
 
