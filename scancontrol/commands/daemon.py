@@ -37,7 +37,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     parser.add_argument("--memory", type=int, metavar="K", help="frames that a picture is made from at most")
     parser.add_argument(
-        "--compensate-drift", action="store_true", help="shift each frame's region by the drift that is foretold"
+        "--compensate-drift", action="store_true", help="move each frame's region with the drift that is foretold"
     )
     parser.add_argument("--page-port", type=int, metavar="PORT", help="port of the page; 0 takes any free one")
     parser.add_argument("--no-page", action="store_true", help="serve no page")

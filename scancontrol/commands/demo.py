@@ -38,7 +38,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--memory", type=int, default=4, metavar="K", help="frames that a picture is made from at most (default: 4)"
     )
     parser.add_argument(
-        "--compensate-drift", action="store_true", help="shift each frame's region by the drift that is foretold"
+        "--compensate-drift", action="store_true", help="move each frame's region with the drift that is foretold"
     )
     parser.add_argument("--port", type=int, default=0, help="port of the page (default: any free one)")
     parser.set_defaults(run=run)

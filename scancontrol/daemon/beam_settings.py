@@ -23,4 +23,4 @@ class BeamSettings:
     fsync: bool
     on_interrupted: Literal["resume", "end"]  # what is done with an acquisition whose disk or link failed
     connect_timeout_s: float = 5.0
-    compensate_drift: bool = False  # whether paths are shifted by the drift that is foretold
+    compensate_drift: bool = False  # whether paths follow the drift that is foretold

@@ -130,7 +130,7 @@ class DaemonConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     status_port: int = 0  # of loopback, for scancontrol status and Prometheus; 0 takes any free one
     page: PageConfig = PageConfig()
     restorer: RestorerConfig = RestorerConfig()
-    compensate_drift: bool = False  # shift each frame's region by the drift that the restorer foretells
+    compensate_drift: bool = False  # move each frame's region with the drift that the restorer foretells
 
     def __post_init__(self) -> None:
         if self.compensate_drift and not (self.restorer.enabled and self.restorer.memory > 1):
