@@ -149,12 +149,16 @@ def test_the_scanned_region_follows_a_drifting_specimen_if_asked_to(tmp_path: Pa
     running.read_until(r"summary +\S+summary\.png", 180)
     report = json.loads((out / "report.json").read_text())
     with RecordingReader(out / report["recording"]) as recording:
-        regions = [recording.recipe(frame.frame).region for frame in recording.frames]
+        recipes = [recording.recipe(frame.frame) for frame in recording.frames]
+        regions = [recipe.region for recipe in recipes]
         times_s = [1e-9 * frame.started_utc_ns for frame in recording.frames]
     drifted_nm = 1.6 * (times_s[-1] - times_s[0])
     shift_nm = 12.8 * np.array([regions[-1].y - regions[0].y, regions[-1].x - regions[0].x])
     assert shift_nm == pytest.approx([drifted_nm, -drifted_nm / 2], abs=0.35)
     assert all(0 <= region.y <= 0.4 and 0 <= region.x <= 0.4 for region in regions)
+    down, right = recipes[-1].bend_px or (0.0, 0.0)
+    in_frame_px = 1.6 * (times_s[-1] - times_s[0]) / 19 / 0.1
+    assert (down, right) == pytest.approx((in_frame_px, -in_frame_px / 2), abs=0.35)
 
 
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
