@@ -25,6 +25,7 @@ from simulators.config import SimulatorConfig
 from simulators.faults import Fault, FaultPlan, LinkFaults
 from simulators.microscope import SimulatedMicroscope
 from simulators.side_files.exposure_log import ExposureLog
+from simulators.side_files.tracked_truth import TrackedTruth
 from simulators.side_files.truth import TruthFile
 from simulators.specimens.library import Micrograph
 
@@ -60,6 +61,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--truth", type=Path, metavar="FILE.npz", help="write the first frame's ground truth here")
     parser.add_argument("--truth-every", type=int, default=0, metavar="N", help="and that of every N-th frame after it")
     parser.add_argument(
+        "--truth-moves",
+        type=int,
+        metavar="K",
+        help="instead, state how each frame has moved beside a wide picture; of later ones K are kept (0: all)",
+    )
+    parser.add_argument(
         "--truth-shape", type=int, nargs=2, metavar=("ROWS", "COLS"), help="its pixels (those of the scan)"
     )
     parser.add_argument(
@@ -94,7 +101,11 @@ def _run(arguments: argparse.Namespace) -> None:
         shape = (arguments.truth_shape[0], arguments.truth_shape[1])
         if not all(1 <= side <= 16384 for side in shape):
             raise InvalidInput("truth-shape", shape, "is outside 1 to 16384 a side", "give rows and columns")
-    truth = TruthFile(arguments.truth, arguments.truth_every, shape) if arguments.truth else None
+    truth: TruthFile | None = None
+    if arguments.truth and arguments.truth_moves is not None:
+        truth = TrackedTruth(arguments.truth, shape, max(0, arguments.truth_moves))
+    elif arguments.truth:
+        truth = TruthFile(arguments.truth, arguments.truth_every, shape)
     security = server_security(arguments.secret_key, arguments.clients)
     check_address(arguments.address, security)
     shutdown = Shutdown(follow_stdin=arguments.follow_stdin)

@@ -88,7 +88,7 @@ class SimulatedMicroscope:
         self._stop()
         self.exposure.begin(path, first_index, frame)
         if self._truth is not None:
-            self._truth.frame_begins(self.exposure, path, frame)
+            self._truth.frame_begins(self.exposure, path, frame, first_index)
         self._path, self._frame = path, frame
         self._block, self._next = None, first_index
         self._start_ns = self._clock_ns()

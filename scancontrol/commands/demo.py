@@ -69,8 +69,16 @@ def run(arguments: argparse.Namespace) -> int:
         return code if code > 0 else 2
     if arguments.frames is not None and code == 0:
         report = write_report(out, out / TRUTH_NAME)
+        if report.rmse_pct:
+            print(f"error       {_in_short(report.rmse_pct)} % RMSE, each frame against its own truth", flush=True)
         print(f"report      {report.json_path}\nsummary     {report.figure_path}", flush=True)
     return 0
+
+
+def _in_short(errors: tuple[float, ...], shown: int = 12) -> str:
+    """All of them, or the first and the last where they are many."""
+    written = [f"{error:.2f}" for error in errors]
+    return " ".join(written if len(written) <= shown else [*written[: shown - 2], "…", *written[-2:]])
 
 
 def _check(arguments: argparse.Namespace) -> None:
@@ -107,6 +115,8 @@ def _simulator_arguments(arguments: argparse.Namespace, shape: tuple[int, int], 
         "--truth-shape",
         str(shape[0]),
         str(shape[1]),
+        "--truth-moves",
+        "0" if arguments.frames is not None else "2",  # the report wants them all; without end the disk would fill
     ]
     return given + (["--specimen", str(arguments.specimen)] if arguments.specimen else [])
 

@@ -35,7 +35,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--specimen", type=Path, metavar="IMAGE", help="a grayscale TIFF, PNG, WebP or NPY micrograph")
     parser.add_argument("--fast", action="store_true", help="as fast as it goes, instead of in real time")
     parser.add_argument("--faults", type=Path, metavar="FILE", help="a schedule of faults to inject")
-    parser.add_argument("--truth", type=Path, metavar="FILE.npz", help="write the first frame's ground truth here")
+    parser.add_argument("--truth", type=Path, metavar="FILE.npz", help="write the ground truth here")
     add_server_keys(parser)
     parser.set_defaults(run=run)
 
@@ -81,4 +81,6 @@ def _arguments(args: argparse.Namespace) -> list[str]:
     ):
         if value is not None:
             given += [option, str(value)]
+    if args.truth is not None:
+        given += ["--truth-moves", "2"]
     return given + ["--fast"] * args.fast

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import zipfile
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -12,9 +11,9 @@ from typing import Any
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from scancontrol.daemon.closing import Closed
+from scancontrol.daemon.moving_truth import MovingTruth
 from scancontrol.daemon.restorations import Restorations
 from scancontrol.errors import RecordingError
 from scancontrol.figures.dry_run import Summary, draw_summary, frame_figures
@@ -25,7 +24,7 @@ from scancontrol.recent import Recent
 from scancontrol.recording import RecordingReader
 from scancontrol.restoration import Provenance
 
-__all__ = ["RUN_FILE", "Report", "RunFigures", "leave_figures", "read_truth", "write_report"]
+__all__ = ["RUN_FILE", "Report", "RunFigures", "leave_figures", "write_report"]
 
 _FIGURES = ("rmse_pct", "psnr_db", "interval_coverage_pct", "known_pct", "rmse_whole_field_pct")
 _PATHS_KEPT = 16
@@ -102,24 +101,27 @@ class Report:
 
     json_path: Path
     figure_path: Path
+    rmse_pct: tuple[float, ...]  # of each frame that was restored and whose truth is known
 
 
 def write_report(folder: Path, truth_path: Path) -> Report:
     """Write ``report.json`` and ``summary.png`` into ``folder`` from what the daemon left there.
+
+    Every frame is compared with the truth of that frame, where the simulator states how its specimen moved.
 
     Raises:
         RecordingError: the recording or the run's figures cannot be read.
     """
     run = _read_run(folder / RUN_FILE)
     with RecordingReader(folder / run.recording) as recording:
-        truth = read_truth(truth_path, recording.header.shape)
+        truth = MovingTruth(truth_path, recording.header.shape)
         figures, last = _compare(recording, truth)
         summary = _summarise(recording, run, truth, last, figures)
     report = {**msgspec.to_builtins(run), **figures}
     json_path, figure_path = folder / "report.json", folder / "summary.png"
     write_text(json_path, json.dumps(report, indent=2) + "\n")
     draw_summary(summary, figure_path)
-    return Report(json_path, figure_path)
+    return Report(json_path, figure_path, tuple(each["rmse_pct"] for each in figures["by_frame"]))
 
 
 def _read_run(path: Path) -> RunFigures:
@@ -129,27 +131,10 @@ def _read_run(path: Path) -> RunFigures:
         raise RecordingError(f"{path} cannot be read: {error}; did the daemon end before its first frame?") from error
 
 
-def read_truth(path: Path, shape: tuple[int, int] | None = None) -> NDArray[np.float32] | None:
-    """The simulator's noise-free expectation of the first channel in counts, (rows, cols); None if there is no file.
-
-    Raises:
-        RecordingError: the file is not a truth, or of another ``shape`` than the one that is asked for.
-    """
-    if not path.exists():
-        return None
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            truth = np.asarray(archive["expected"][0], dtype=np.float32)
-    except (OSError, EOFError, KeyError, ValueError, AttributeError, TypeError, zipfile.BadZipFile) as error:
-        raise RecordingError(f"{path} is not a truth that the simulator wrote: {error}") from error
-    if shape is not None and truth.shape != shape:
-        raise RecordingError(f"the truth in {path} is {truth.shape} px; the recording holds {shape} px")
-    return truth
-
-
-def _compare(recording: RecordingReader, truth: NDArray[np.float32] | None) -> tuple[dict[str, Any], int | None]:
+def _compare(recording: RecordingReader, truths: MovingTruth) -> tuple[dict[str, Any], int | None]:
     """Errors over all stored restorations where they are known, and in the whole field; the last frame that has one."""
     rmse: list[float] = []
+    by_frame: list[dict[str, float]] = []
     whole: list[float] = []
     share: list[float] = []
     reaches: Recent[str, Reach] = Recent(_PATHS_KEPT)
@@ -160,19 +145,21 @@ def _compare(recording: RecordingReader, truth: NDArray[np.float32] | None) -> t
         if stored is None:
             continue
         last = frame.frame
+        truth = truths.of(frame.frame)
         if truth is None:
             continue
         path = expand(recording.recipe(frame.frame))
         reach = reaches.made(path.path_id, partial(_reach_of, path))
         known = known_pixels(reach, stored.interval)
         rmse.append(frame_figures(truth, stored.estimate, known).rmse_pct)
+        by_frame.append({"frame": frame.frame, "rmse_pct": rmse[-1]})
         whole.append(frame_figures(truth, stored.estimate).rmse_pct)
         share.append(float(known.mean()))
         if stored.interval is not None:
             held += int(np.count_nonzero((np.abs(stored.estimate - truth) <= stored.interval)[known]))
             total += int(known.sum())
     if not rmse:
-        return dict.fromkeys(_FIGURES), last
+        return {**dict.fromkeys(_FIGURES), "by_frame": by_frame}, last
     psnr = [math.inf if value == 0 else -20 * math.log10(value / 100) for value in rmse]
     found = (
         float(np.mean(rmse)),
@@ -181,7 +168,7 @@ def _compare(recording: RecordingReader, truth: NDArray[np.float32] | None) -> t
         100 * float(np.mean(share)),
         float(np.mean(whole)),
     )
-    return dict(zip(_FIGURES, found, strict=True)), last
+    return {**dict(zip(_FIGURES, found, strict=True)), "by_frame": by_frame}, last
 
 
 def _reach_of(path: ScanPath) -> Reach:
@@ -189,11 +176,7 @@ def _reach_of(path: ScanPath) -> Reach:
 
 
 def _summarise(
-    recording: RecordingReader,
-    run: RunFigures,
-    truth: NDArray[np.float32] | None,
-    last: int | None,
-    figures: dict[str, Any],
+    recording: RecordingReader, run: RunFigures, truths: MovingTruth, last: int | None, figures: dict[str, Any]
 ) -> Summary:
     from scancontrol.figures.recording import partial_of  # with a library that a daemon has no other use for
 
@@ -230,7 +213,7 @@ def _summarise(
         lines.append(error)
     return Summary(
         title=f"{recording.header.name} · {rows} × {cols} px · frame {frame}",
-        truth=truth,
+        truth=truths.of(frame),
         partial=samples,
         weight=weight,
         estimate=None if stored is None else stored.estimate,

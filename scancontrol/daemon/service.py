@@ -97,7 +97,7 @@ class Daemon:
         self._shown = ShownChannel(config.restorer.channel)
         self._started_utc_ns = time.time_ns()
         self._page_url: str | None = None  # once the page is served
-        self._truth = ShownTruth(launch.truth, self._hub)
+        self._truth = ShownTruth(launch.truth if config.page.enabled else None, self._hub)
         self._snapshot = Snapshot()  # the last one, replaced as a whole
         _make_folder(self._output)
         presets = self._output / "presets" if config.presets is None else base / config.presets

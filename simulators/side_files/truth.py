@@ -19,7 +19,7 @@ from scancontrol.files import writing
 from scancontrol.paths import ScanPath
 from simulators.exposure import Exposed, Exposure
 
-__all__ = ["TruthFile"]
+__all__ = ["TruthFile", "save"]
 
 _LONGEST_PATH = 1 << 21
 
@@ -52,15 +52,15 @@ class TruthFile:
                 "truth", path, f"cannot be written ({error.strerror})", "give a file in a writable folder"
             ) from error
 
-    def frame_begins(self, exposure: Exposure, path: ScanPath, frame: int) -> None:
-        """Write the expected counts of this frame, if it is one of those wanted."""
+    def frame_begins(self, exposure: Exposure, path: ScanPath, frame: int, first_index: int = 0) -> None:
+        """Write the expected counts of this frame, if it is one of those wanted; it goes on from ``first_index``."""
         wanted = not self._begun or (self._every > 0 and frame % self._every == 0)
         if not wanted or frame in self._begun:
             return
         self._target = self._path if not self._begun else self._path.with_name(f"{self._path.stem}-{frame:06d}.npz")
         self._begun.add(frame)
         dwell_us = path.dwell_per_pixel_us
-        _save(
+        save(
             self._target,
             expected=exposure.expected_counts(self._shape or path.shape, path.fov_nm, dwell_us, frame),
             names=np.array([detector.name for detector in exposure.config.detectors]),
@@ -80,10 +80,11 @@ class TruthFile:
         self._achieved[block.first_index + start : block.first_index + stop] = block.achieved[start:stop]
         self._left -= stop - start
         if self._left <= 0:
-            _save(self._target.with_name(f"{self._target.stem}-achieved.npz"), achieved=self._achieved)
+            save(self._target.with_name(f"{self._target.stem}-achieved.npz"), achieved=self._achieved)
             self._achieved = None
 
 
-def _save(path: Path, **arrays: Any) -> None:
+def save(path: Path, **arrays: Any) -> None:
+    """Write an archive of arrays, whole or not at all."""
     with writing(path) as part, part.open("wb") as file:
         np.savez(file, allow_pickle=False, **arrays)

@@ -17,6 +17,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from scancontrol.daemon.moving_truth import MovingTruth
+from scancontrol.figures.dry_run import frame_figures
 from scancontrol.recording import RecordingReader
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
@@ -124,6 +126,8 @@ def test_a_headless_demo_ends_by_itself_and_leaves_recording_report_and_summary(
     assert report["coverage"]["touched"] == pytest.approx(0.05, rel=0.01)
     assert set(report["restore_latency_ms"]) == {"p50", "p99", "max"}
     assert 0 < report["rmse_pct"] < 40
+    said = running.read_until(r"error +((?:\d+\.\d\d ){3})% RMSE")[1].split()
+    assert [f"{each['rmse_pct']:.2f}" for each in report["by_frame"]] == said
     with RecordingReader(out / report["recording"]) as recording:
         assert [frame.complete for frame in recording.frames] == [True] * 3
         assert recording.verify() >= 3
@@ -151,9 +155,14 @@ def test_the_scanned_region_follows_a_drifting_specimen_if_asked_to(tmp_path: Pa
     with RecordingReader(out / report["recording"]) as recording:
         recipes = [recording.recipe(frame.frame) for frame in recording.frames]
         regions = [recipe.region for recipe in recipes]
+        last = recording.restoration(19)
         times_s = [1e-9 * frame.started_utc_ns for frame in recording.frames]
     drifted_nm = 1.6 * (times_s[-1] - times_s[0])
     shift_nm = 12.8 * np.array([regions[-1].y - regions[0].y, regions[-1].x - regions[0].x])
+    assert last is not None
+    truth, known = MovingTruth(out / "truth.npz"), np.s_[40:88, 40:88]
+    own, first = (frame_figures(true[known], last.estimate[known]).rmse_pct for true in (truth.of(19), truth.still))
+    assert own < 0.5 * first, "each frame is compared with its own truth"
     assert shift_nm == pytest.approx([drifted_nm, -drifted_nm / 2], abs=0.35)
     assert all(0 <= region.y <= 0.4 and 0 <= region.x <= 0.4 for region in regions)
     down, right = recipes[-1].bend_px or (0.0, 0.0)

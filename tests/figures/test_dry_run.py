@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from scancontrol.daemon.dry_run import read_truth
 from scancontrol.daemon.latency import LatencyWindow
+from scancontrol.daemon.moving_truth import MovingTruth
 from scancontrol.errors import RecordingError
 from scancontrol.figures.dry_run import Summary, draw_summary, error_by_distance, frame_figures
 
@@ -60,15 +60,15 @@ def test_a_truth_that_the_simulator_did_not_write_is_refused(tmp_path: Path, con
     path = tmp_path / "truth.npz"
     path.write_bytes(content)
     with pytest.raises(RecordingError, match="not a truth"):
-        read_truth(path, (4, 4))
+        MovingTruth(path, (4, 4)).of(0)
 
 
 def test_a_truth_of_another_shape_is_refused_and_a_missing_one_is_none(tmp_path: Path) -> None:
     path = tmp_path / "truth.npz"
-    assert read_truth(path, (4, 4)) is None
+    assert MovingTruth(path, (4, 4)).of(0) is None
     np.savez(path, expected=np.zeros((1, 4, 5)))
     with pytest.raises(RecordingError, match=r"\(4, 5\)"):
-        read_truth(path, (4, 4))
+        MovingTruth(path, (4, 4)).of(0)
 
 
 @pytest.mark.slow

@@ -115,6 +115,8 @@ def encode_frame(kind: str, seq: int, view: PartialView | RestorationView | Trut
         shape, binning, image = (0, 0), 1, np.zeros((0, 0), np.float32)
     else:
         header["channel"] = view.channel
+        if view.of is not None:
+            header |= {"series": str(view.of[0]), "frame": view.of[1]}
         shape = view.image.shape
         image, _, binning = _binned(view.image, None)
         add_scaled("image", image)

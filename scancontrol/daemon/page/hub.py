@@ -101,6 +101,7 @@ class TruthView:
 
     image: Image | None
     channel: str = ""  # the detector that it is of
+    of: tuple[int | str, int] | None = None  # series and frame; None: of any
 
 
 View = PartialView | RestorationView | TruthView | Snapshot
@@ -218,11 +219,14 @@ class LiveHub:
             _check_images(estimate=view.estimate, known=view.known)
         self._put("beside" if beside else "restoration", view)
 
-    def publish_truth(self, image: Image | None, channel: str = "") -> None:
-        """Let the page compare with ``image`` (rows, cols) what ``channel`` gives, or with None forget it."""
+    def publish_truth(self, image: Image | None, channel: str = "", *, of: tuple[int | str, int] | None = None) -> None:
+        """Let the page compare with ``image`` (rows, cols) what ``channel`` gives, or with None forget it.
+
+        ``of`` says of which series and frame it is; without, the specimen is taken to stand still.
+        """
         if image is not None:
             _check_images(truth=image)
-        self._put("truth", TruthView(image, channel))
+        self._put("truth", TruthView(image, channel, of))
 
     def take(self, command: Command, client: Client | None = None) -> bool:
         """A page asks for something; False if there is no room for it.

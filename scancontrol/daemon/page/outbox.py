@@ -24,7 +24,7 @@ _SHORTEST_INTERVAL_S: Final[dict[Slot, float]] = {
     "complete": 0.05,
     "restoration": 0.05,
     "beside": 0.05,
-    "truth": 0.5,
+    "truth": 0.05,
 }
 
 

@@ -398,3 +398,19 @@ def test_strain_between_the_places_of_its_grid_is_linear(page: Page) -> None:
     found = page.module("strain", "return [...m.onPixels(v[0], 5, 33, 17)]", grid.ravel().tolist())
     places = np.stack(np.meshgrid(np.linspace(0, 4, 33), np.linspace(0, 4, 17), indexing="ij"))
     assert found == pytest.approx(map_coordinates(grid, places, order=1).ravel(), abs=1e-5)
+
+
+def test_a_frame_that_is_looked_back_at_has_its_own_truth_or_none(page: Page) -> None:
+    """Of three frames the truth of the second never came; a truth of no frame is that of all of them."""
+    script = """
+    const frame = (type, n) => ({type, frame: n, series: 's', channel: 'HAADF', rows: 4, cols: 4, seq: n,
+      planes: {estimate: new Float32Array(16), image: new Float32Array(16)}});
+    const scene = new m.Scene();
+    for (const n of [0, 1, 2]) { scene.take(frame('restoration', n)); if (n !== 1) scene.take(frame('truth', n)); }
+    const seen = [scene.shown.truth.frame];
+    for (let n = 0; n < 2; n += 1) { scene.step(-1); seen.push(scene.shown.truth?.frame ?? null); }
+    scene.take({...frame('truth', 9), frame: undefined});
+    seen.push(scene.shown.truth.seq);
+    return seen;
+    """
+    assert page.module("scene", script) == [2, None, 0, 9]

@@ -16,7 +16,11 @@ export class Scene {
   }
 
   take(frame) {
-    if (frame.type === 'truth') { this.truth = frame.planes.image ? frame : null; return; }
+    if (frame.type === 'truth') {
+      this.truth = frame.planes.image ? frame : null;
+      for (const kept of this.past) if (same(kept.restoration, this.truth)) kept.truth = this.truth;
+      return;
+    }
     if (frame.type === 'beside') { this.beside = frame; return; }
     if (frame.type === 'restoration') {
       this.restoration = frame;
@@ -33,7 +37,8 @@ export class Scene {
 
   keep(restoration) {
     if (this.past.length && same(this.past.at(-1).restoration, restoration)) this.past.pop(); // another view of the same frame
-    this.past.push({ restoration, measured: same(this.complete, restoration) ? this.complete : null });
+    const own = (frame) => (same(frame, restoration) ? frame : null);
+    this.past.push({ restoration, measured: own(this.complete), truth: own(this.truth) });
     const most = Math.max(1, Math.min(KEPT_FRAMES, Math.floor(KEPT_BYTES / (2 * planesBytes(restoration)))));
     const gone = this.past.splice(0, Math.max(0, this.past.length - most)).length;
     // Whoever looks back goes on looking at the same frame while newer ones come, until it is let go.
@@ -51,9 +56,12 @@ export class Scene {
 
   live() { this.held = null; }
 
-  /** The truth of what `restoration` is of; null where it is not known, as of another detector. */
-  truthOf(restoration) {
-    const { truth } = this;
+  /**
+   * The truth of what `restoration` is of; null where it is not known, as of another detector. One that is of a single
+   * frame is that of the newest picture, of which it comes next, and of the kept frame that it came for.
+   */
+  truthOf(restoration, own) {
+    const truth = own === undefined || this.truth?.frame === undefined ? this.truth : own;
     return truth && (!truth.channel || !restoration?.channel || truth.channel === restoration.channel) ? truth : null;
   }
 
@@ -61,8 +69,8 @@ export class Scene {
   get shown() {
     const { partial, complete, restoration, beside } = this;
     if (this.held === null) return { partial, complete, restoration, beside, truth: this.truthOf(restoration), held: 0 };
-    const { measured, restoration: kept } = this.past[this.held];
-    return { partial: measured, complete: measured, restoration: kept, beside: null, truth: this.truthOf(kept), held: this.end - this.held };
+    const { measured, restoration: kept, truth } = this.past[this.held];
+    return { partial: measured, complete: measured, restoration: kept, beside: null, truth: this.truthOf(kept, truth), held: this.end - this.held };
   }
 }
 
