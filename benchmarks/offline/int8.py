@@ -14,9 +14,7 @@ import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import nncf
 import numpy as np
-import openvino
 import torch
 from torch import Tensor, nn
 
@@ -108,6 +106,9 @@ def _given(
 
 def _models(network: Generator, draws: list[tuple[Tensor, ...]], in_float: tuple[str, ...]) -> tuple[Any, Any]:
     """Both networks compiled in float32 and in int8."""
+    import nncf  # neither is installed with this project
+    import openvino
+
     shapes = [tensor.shape for tensor in draws[0]]
     with torch.no_grad():
         both = Both(network)
