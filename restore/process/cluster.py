@@ -151,7 +151,8 @@ def crew(workers: int | None = None, scheduler: str | None = None) -> Iterator[C
                     n_workers=workers,
                     threads_per_worker=1,
                     host="127.0.0.1",
-                    dashboard_address=None,
+                    dashboard_address="127.0.0.1:0",  # None would still bind its usual port, which another run may have
+                    scheduler_kwargs={"dashboard": False},
                     silence_logs=50,
                     security=True,  # keys made for this run: nobody else on this machine can hand it work
                 ) as cluster,

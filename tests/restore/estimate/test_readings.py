@@ -68,7 +68,7 @@ def test_neighbours_are_the_nearest_samples_and_those_across_were_taken_at_anoth
     distance = torch.cdist(place.double(), place.double()).fill_diagonal_(torch.inf)
     near = nearest(geometry)
     assert torch.allclose(distance.gather(1, near), distance.topk(8, largest=False).values, atol=1e-4)
-    beside = across(geometry)
+    beside = across(geometry, torch.arange(geometry.count))
     own = torch.arange(geometry.count)[:, None]
     apart = (beside - own).abs()
     assert ((apart >= 24) | (apart == 0)).all()

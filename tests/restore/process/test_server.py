@@ -7,11 +7,13 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import zmq
 from restorer_pair import welcome
+from torch import Tensor
 
 from restore.engine import Engine
 from restore.fills.restorer import FillRestorer
@@ -43,10 +45,10 @@ class GatedFill(FillRestorer):
         self.gate = threading.Semaphore(0)
         self.armed = False
 
-    def restore(self, samples: object, geometry: FrameGeometry) -> Restoration:  # type: ignore[override]
+    def restore(self, samples: Tensor, geometry: FrameGeometry, *known: Any) -> Restoration:
         if self.armed:
             self.gate.acquire(timeout=20)
-        return super().restore(samples, geometry)  # type: ignore[arg-type]
+        return super().restore(samples, geometry, *known)
 
 
 @contextmanager
