@@ -21,7 +21,7 @@ from scancontrol.daemon.drift_follower import DriftFollower
 from scancontrol.paths import CoverageGoal, JitteredGrid, PathRecipe, expand
 from scancontrol.paths.geometry import Region
 
-_SPECIMEN = "crystal_particles"
+_SPECIMEN = "particles#3"
 _SIDE, _MARGIN = 192, 48
 _FRAMES, _AHEAD = 50, 3  # a path is made so many frames before it is scanned
 _DRIFT_PX = np.array([0.55, -0.4])  # a frame
@@ -40,7 +40,9 @@ def draw(target: Path) -> None:
     columns = figure.subplots(1, 3)
     for axes, follows, frames in zip(columns, (False, False, True), (1, _FRAMES, _FRAMES), strict=True):
         estimate, recipe, kept = _scanned(whole, restorer, follows, frames)
-        axes.imshow((estimate - low) / (high - low), cmap="gray", vmin=0, vmax=1)
+        scanned = _inside(recipe)
+        axes.set_facecolor("#131f32")  # of what was not scanned there is no picture
+        axes.imshow(np.where(scanned, (estimate - low) / (high - low), np.nan), cmap="gray", vmin=0, vmax=1)
         moved = (frames - 1) * _DRIFT_PX
         _outline(axes, _recipe(0), moved, "#4fc3f7", "--")
         _outline(axes, recipe, np.zeros(2), "#ffb74d", "-")
@@ -85,6 +87,15 @@ def _scanned(whole: Array, restorer: GeneratorRestorer, follows: bool, frames: i
         )
     ]
     return estimate, made[-1], common[0] * common[1] / (first.height * first.width)
+
+
+def _inside(recipe: PathRecipe) -> NDArray[np.bool_]:
+    """Which pixels lie in the region of a path, (rows, cols)."""
+    (top, left), (bottom, right) = (
+        recipe.placement.to_field(np.array([at]))[0] * _SIDE for at in ([0.0, 0.0], [1.0, 1.0])
+    )
+    row, col = np.mgrid[:_SIDE, :_SIDE] + 0.5
+    return np.asarray((row >= top) & (row < bottom) & (col >= left) & (col < right))
 
 
 def _outline(axes: Axes, recipe: PathRecipe, moved_px: Array, colour: str, line: str) -> None:
