@@ -64,7 +64,7 @@ class Connection:
         self._changed = asyncio.Condition()
         self._status: Snapshot | None = None
         self.told = 0  # how many statuses came
-        self._picture: Picture | None = None
+        self._pictures: dict[str, Picture] = {}  # the newest of each kind that was not given yet
         self._shown = 0  # sequence number of the last picture that came
         self._failure: Exception | None = None
         self.role = ""
@@ -156,24 +156,25 @@ class Connection:
         return self.status
 
     async def next_picture(self, done: Callable[[Snapshot], bool]) -> Picture | None:
-        """The newest picture once there is one that was not given before; None once ``done`` is, and no more have come.
+        """The newest picture of a kind that was not given before; None once ``done`` is, and no more have come.
+
+        The kinds take turns: a restoration is not lost because more samples came right behind it.
 
         A daemon sends no more than two pictures to who acknowledges none, so they cost nothing until asked for here.
 
         Raises:
             LinkError: the connection is gone.
         """
-        if self._picture is None and self._shown:
+        if not self._pictures and self._shown:
             await self._send(Acknowledge(seq=self._shown))
         until: int | None = None  # the status after which no picture is waited for
         async with self._changed:
-            while self._picture is None and (until is None or self.told < until):
+            while not self._pictures and (until is None or self.told < until):
                 status = self.status  # or the connection is gone
                 if until is None and done(status):
                     until = self.told + _LAST_STATUSES
                 await self._changed.wait()
-        picture, self._picture = self._picture, None
-        return picture
+        return self._pictures.pop(next(iter(self._pictures))) if self._pictures else None
 
     async def close(self) -> None:
         """Let go of the daemon. Idempotent."""
@@ -231,7 +232,8 @@ class Connection:
             self._answer(header.get("request"), frame_of(header, arrays))
             return
         self._shown = int(header.get("seq", 0))
-        self._picture = picture_of(header, arrays)
+        picture = picture_of(header, arrays)
+        self._pictures[picture.kind] = picture
 
     def _answer(self, request: int | None, answer: Reply | Exception) -> None:
         waiting = self._waiting.get(request or 0)

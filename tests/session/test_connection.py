@@ -142,6 +142,23 @@ def test_a_frame_that_is_none_ends_the_connection_and_not_the_script(hub: LiveHu
     on(find_door(server.url), use)
 
 
+def test_a_picture_of_one_kind_is_not_lost_to_one_of_another_that_came_right_behind_it(
+    hub: LiveHub, server: LiveServer
+) -> None:
+    async def use(connection: Connection) -> None:
+        image = np.ones((4, 4), np.float32)
+        hub.publish_truth(image)
+        hub.publish_partial(PartialView(1, 0, image, np.ones((4, 4), np.uint8), True, 16, "path"))
+        for _ in range(3):  # statuses later both have come, and none was looked at
+            before = connection.told
+            hub.publish_status(Snapshot(pid=7))
+            await connection.until(lambda status, before=before: connection.told > before)  # type: ignore[misc]
+        seen = [await connection.next_picture(lambda status: False) for _ in range(2)]
+        assert {picture.kind for picture in seen if picture is not None} == {"truth", "complete"}
+
+    on(find_door(server.url), use)
+
+
 def test_pictures_are_sent_to_who_asks_for_them_the_newest_each_time(hub: LiveHub, server: LiveServer) -> None:
     def publish(frame: int) -> None:
         image = np.full((4, 4), frame, np.float32)
