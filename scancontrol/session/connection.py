@@ -233,7 +233,8 @@ class Connection:
             return
         self._shown = int(header.get("seq", 0))
         picture = picture_of(header, arrays)
-        self._pictures[picture.kind] = picture
+        if picture is not None:
+            self._pictures[picture.kind] = picture
 
     def _answer(self, request: int | None, answer: Reply | Exception) -> None:
         waiting = self._waiting.get(request or 0)
