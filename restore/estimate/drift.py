@@ -35,11 +35,16 @@ REACH_PX = 16.0  # farther from what was foretold nothing is looked for
 _SAMPLES = 8192  # more say nothing new of two numbers
 _STEPS = 8
 _CONVERGED_PX = 0.005
+_CONVERGED = 0.05  # of the standard deviation: a step that is less changes nothing that is known
+_FEW = 4  # every so-manieth sample leads near the place that all of them tell
+_MANY = 4096  # samples, from which on so few of them tell which candidates are worth all of them
 _SPARSELY = 4  # pixels apart, where a median over the frame is taken
 _FORGIVEN = 2.5  # deviations from which on a sample counts less (Cauchy)
 _BINNING = 2  # of the search over whole pixels
 _CANDIDATES = 3
 _AS_GOOD = 5.0  # a fit whose log likelihood is within this of the best one is as good
+_HOPELESS = 25.0  # by which one of few samples is worse that is not worth all of them
+_SAME_PX = 0.25  # within which two fits are one
 _FITS = 0.5  # misfit up to which what was foretold explains the samples, and nothing farther away is looked for
 _LEAST = 0.5  # of the median deviation, which every deviation has at least
 _SURPRISING = 9.0  # squared standard deviations from what was foretold, from which on it is not believed
@@ -77,7 +82,8 @@ class Known:
     def at(self, places: Tensor) -> Tensor:
         """The maps at places (n, 2) in pixels, linear between them, and the edges' beyond: (4, n)."""
         rows, cols = self.estimate.shape
-        grid = (2 * places / places.new_tensor((rows - 1, cols - 1)) - 1).flip(-1)
+        y, x = places.unbind(1)
+        grid = torch.stack((x * (2 / (cols - 1)) - 1, y * (2 / (rows - 1)) - 1), 1)
         found = F.grid_sample(self.maps, grid[None, None], padding_mode="border", align_corners=True)
         return found[0, :, 0]
 
@@ -152,7 +158,7 @@ def measure_drift(
         values, places = values[chosen], places[chosen]
     prior = values.new_tensor((foretold.y_px, foretold.x_px))
     pull = values.new_tensor(np.linalg.inv(foretold.matrix()))
-    nearest = _descend(values, places, known, prior, prior, pull, shared)
+    (nearest,) = _descend(values, places, known, [prior], prior, pull, shared)
     surprising = nearest.surprise > _SURPRISING
     if nearest.drift.misfit <= _FITS and not surprising:  # the smallest step that explains the samples
         return nearest.drift
@@ -160,8 +166,14 @@ def measure_drift(
     fits = [nearest]
     starts = [nearest.drift.moved(prior)] if surprising else []
     if nearest.drift.misfit > _FITS:
-        starts += _candidates(values, places, known, prior)
-    fits += [_descend(values, places, known, start, prior, free, shared, leaps=True) for start in starts]
+        candidates = _candidates(values, places, known, prior)
+        if len(values) >= _MANY and candidates:
+            few = slice(None, None, _FEW)
+            led = _descend(values[few], places[few], known, candidates, prior, free, shared, leaps=True)
+            candidates = [fit.drift.moved(prior) for fit in led if _is_worth(fit, nearest)]
+        starts += candidates
+    if starts:
+        fits += _descend(values, places, known, starts, prior, free, shared, leaps=True)
     fits = [fit for fit in fits if math.isfinite(fit.unexplained + fit.drift.sd_px + fit.count + fit.away)]
     if not fits:  # of what was known before nothing can be compared
         return Drift(foretold.y_px, foretold.x_px, math.inf, math.inf)
@@ -174,7 +186,7 @@ def measure_drift(
 def _candidates(values: Tensor, places: Tensor, known: Known, prior: Tensor) -> list[Tensor]:
     """Whole steps at which the samples match best, within ``REACH_PX`` of what was foretold."""
     reach = int(REACH_PX) // _BINNING
-    image, deviation = (F.avg_pool2d(each[None, None], _BINNING)[0, 0] for each in (known.estimate, known.deviation))
+    image, deviation = (_binned(each) for each in (known.estimate, known.deviation))
     weight = (deviation.square() + known.least_deviation**2).reciprocal()
     centre = image.mean()
     rows, cols = image.shape
@@ -205,6 +217,13 @@ def _candidates(values: Tensor, places: Tensor, known: Known, prior: Tensor) -> 
     ]
 
 
+def _binned(image: Tensor) -> Tensor:
+    """Means of squares of ``_BINNING`` = 2 pixels: pooling of one channel takes ten times as long."""
+    rows, cols = (side // _BINNING * _BINNING for side in image.shape)
+    across = image[:rows:2] + image[1:rows:2]
+    return (across[:, :cols:2] + across[:, 1:cols:2]).mul_(0.25)
+
+
 @dataclass(frozen=True)
 class _Fit:
     """Where a descent ended.
@@ -224,57 +243,73 @@ class _Fit:
     surprise: float
 
 
+def _is_worth(few: _Fit, best: _Fit) -> bool:
+    """Whether what few samples led to is another place than the best fit's, and not far worse."""
+    cost = 0.5 * best.count * (few.unexplained - best.unexplained) + few.away - best.away
+    apart = math.hypot(few.drift.y_px - best.drift.y_px, few.drift.x_px - best.drift.x_px)
+    return apart > _SAME_PX and cost <= _HOPELESS
+
+
 def _descend(
     values: Tensor,
     places: Tensor,
     known: Known,
-    start: Tensor,
+    starts: list[Tensor],
     prior: Tensor,
     pull: Tensor,
     least_shared: float,
     leaps: bool = False,
-) -> _Fit:
-    """Gauss–Newton from ``start``; outliers count less, and what was foretold holds it where samples say nothing.
+) -> list[_Fit]:
+    """Gauss–Newton from each of ``starts``; outliers count less, and the prior holds it where samples say nothing.
 
-    What was foretold is ``prior``, and ``pull`` (2, 2) its precision.
+    What was foretold is ``prior``, and ``pull`` (2, 2) its precision. All starts go together: of so few samples an
+    operation takes as long for several.
     """
-    extent = values.new_tensor(known.estimate.shape)
-    moved = start
-    part = (places * (_BLOCKS / extent)).long().clamp(0, _BLOCKS - 1)
-    block = part[:, 0] * _BLOCKS + part[:, 1]
+    number, count = len(starts), len(values)
+    last = values.new_tensor(known.estimate.shape)[:, None] - 1
+    moved, across = torch.stack(starts), places.T.contiguous()  # (starts, 2) and (2, samples)
+    part = (across * (_BLOCKS / (last + 1))).long().clamp(0, _BLOCKS - 1)
+    block = part[0] * _BLOCKS + part[1]
     for _ in range(_STEPS):
-        at = places - moved
-        inside = ((at >= 0) & (at <= extent - 1)).all(1).to(values.dtype)
-        level, down, right, deviation = known.at(at)
-        deviation = deviation.square().add_(known.least_deviation**2).sqrt_()
+        at = across - moved[:, :, None]
+        inside = ((at >= 0) & (at <= last)).to(values.dtype)
+        looked_up = known.at(at.transpose(1, 2).reshape(-1, 2)).view(4, number, count)
+        level, slopes = looked_up[0], looked_up[1:3].transpose(0, 1)
+        deviation = looked_up[3].square().add_(known.least_deviation**2).sqrt_()
         scaled = (values - level) / deviation
-        weight = inside / (1 + (scaled / _FORGIVEN).square())
-        slope = -torch.stack((down, right), 1) / deviation[:, None]  # of the prediction, by the movement
-        normal = (slope * weight[:, None]).T @ slope
-        each = slope * (weight * scaled)[:, None]
-        blocks = each.new_zeros(_BLOCKS**2, 2).index_add_(0, block, each)
-        blocks = blocks - blocks.mean(0)
-        told = normal.trace().clamp_min(1e-30)
-        missed = _MISSED * (slope.square().sum(1) * weight * scaled.square()).sum() / told
-        shared = torch.maximum(blocks.square().sum() / told, least_shared * missed.clamp_min(_LEAST_MISSED))
-        precision = normal / shared + pull
-        step = torch.linalg.solve(precision, each.sum(0) / shared + pull @ (prior - moved))
-        moved = moved + step * (2.0 / step.norm().clamp_min(2.0))
-        if float(step.norm()) < _CONVERGED_PX:
+        weight = inside[:, 0] * inside[:, 1] / (1 + (scaled / _FORGIVEN).square())
+        slope = -slopes / deviation[:, None]  # of the prediction, by the movement, (starts, 2, samples)
+        each, square = slope * (weight * scaled)[:, None], slope.square().sum(1)
+        normal = (slope * weight[:, None]) @ slope.mT
+        blocks = each.new_zeros(2 * number, _BLOCKS**2).index_add_(1, block, each.reshape(2 * number, count))
+        total = blocks.sum(1).view(number, 2)
+        apart = (blocks - blocks.mean(1, keepdim=True)).square().sum(1).view(number, 2).sum(1)
+        told = (normal[:, 0, 0] + normal[:, 1, 1]).clamp_min(1e-30)
+        missed = _MISSED * (square * weight * scaled.square()).sum(1) / told
+        shared = torch.maximum(apart / told, least_shared * missed.clamp_min(_LEAST_MISSED))
+        precision = normal / shared[:, None, None] + pull
+        step = torch.linalg.solve(precision, total / shared[:, None] + (prior - moved) @ pull)
+        size = step.norm(dim=1)
+        moved = moved + step * (2.0 / size.clamp_min(2.0))[:, None]
+        worst = torch.linalg.eigvalsh(precision)[:, 0].rsqrt()
+        if bool((size < (_CONVERGED * worst).clamp_min(_CONVERGED_PX)).all()):
             break
     by = weight / deviation.square()
-    mean = (by * values).sum() / by.sum().clamp_min(1e-30)
-    spread = (by * (values - mean).square()).sum().clamp_min(1e-30)
-    misfit = (weight * scaled.square()).sum() / weight.sum().clamp_min(1.0)
-    unexplained = ((by * (values - level).square()).sum() / spread).clamp_min(1e-6).log()
-    share = by / by.max().clamp_min(1e-30)
-    count = share.sum().square() / share.square().sum().clamp_min(1e-30) / shared
+    sums = by.sum(1).clamp_min(1e-30)
+    mean = (by @ values) / sums
+    spread = (by * (values - mean[:, None]).square()).sum(1).clamp_min(1e-30)
+    misfit = (weight * scaled.square()).sum(1) / weight.sum(1).clamp_min(1.0)
+    unexplained = ((by * (values - level).square()).sum(1) / spread).clamp_min(1e-6).log()
+    share = by / by.amax(1, keepdim=True).clamp_min(1e-30)
+    told_by = share.sum(1).square() / share.square().sum(1).clamp_min(1e-30) / shared
     covariance = torch.linalg.inv(precision)
-    pulled = pull @ (moved - prior)
-    away = 0.5 * (moved - prior) @ pulled
-    alone = torch.linalg.solve(normal / shared + 1e-6 * pull, pulled)
-    surprise = 2 * away + pulled @ alone
-    yy, yx, _, xx = (float(each) for each in covariance.flatten())
-    worst = float(torch.linalg.eigvalsh(precision)[0].rsqrt())
-    drift = Drift(float(moved[0]), float(moved[1]), worst, float(misfit), (yy, yx, xx), leaps)
-    return _Fit(drift, float(unexplained), float(count), float(away), float(surprise))
+    pulled = (moved - prior) @ pull
+    away = 0.5 * ((moved - prior) * pulled).sum(1)
+    alone = torch.linalg.solve(normal / shared[:, None, None] + 1e-6 * pull, pulled)
+    surprise = 2 * away + (pulled * alone).sum(1)
+    columns = (moved, worst, misfit, covariance.flatten(1), unexplained, told_by, away, surprise)
+    told_rows = torch.cat([one.view(number, -1) for one in columns], 1).tolist()
+    return [
+        _Fit(Drift(y, x, sd_px, off, (yy, yx, xx), leaps), left, by_many, cost, squared)
+        for y, x, sd_px, off, yy, yx, _, xx, left, by_many, cost, squared in told_rows
+    ]
