@@ -8,8 +8,9 @@ import socket
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -25,7 +26,7 @@ from scancontrol.microscope.host import serve
 from scancontrol.paths import CoverageGoal, JitteredGrid
 from scancontrol.plan.plan import ScanPlan
 from scancontrol.plan.planned import PlannedScan
-from scancontrol.recording import RecordingReader, record_plan
+from scancontrol.recording import RecordingReader, RecordingWriter, record_plan
 from simulators.config import SimulatorConfig
 from simulators.microscope import SimulatedMicroscope
 
@@ -175,10 +176,8 @@ def test_a_microscope_that_is_not_there_is_waited_for_as_long_as_is_configured(t
             restorer=RestorerConfig(enabled=False),
             connect_timeout_s=0.3,
         )
-        began = time.monotonic()
-        with pytest.raises(LinkError, match=r"did not answer|0\.3 s"):
+        with pytest.raises(LinkError, match=r"no microscope answers at .* within 0\.3 s"):
             Daemon(config, tmp_path, Launch(), Until(lambda: False)).run()  # type: ignore[arg-type]
-        assert time.monotonic() - began < 4, "it would be 5 s where nobody says otherwise"
 
 
 def test_a_second_daemon_of_one_microscope_is_refused_at_once_by_the_name_of_its_operator(
@@ -197,22 +196,35 @@ def test_a_second_daemon_of_one_microscope_is_refused_at_once_by_the_name_of_its
             Daemon(config, tmp_path, Launch(), Until(lambda: False)).run()  # type: ignore[arg-type]
 
 
-def remove(folder: Path) -> None:
-    """As ``rm -r`` does, again where the daemon puts something back between its parts."""
-    for _ in range(50):
-        try:
-            return shutil.rmtree(folder)
-        except OSError as error:
-            last = error
-    raise last
+def when_three_frames_are_recorded(monkeypatch: pytest.MonkeyPatch, act: Callable[[Path], object]) -> list[Path]:
+    """Have ``act`` done with the recording's path between two writes of its, in mid-scan; then the path is in the list.
+
+    From any other thread it would come at any moment, on a busy machine also after the scan.
+    """
+    done: list[Path] = []
+    end_frame = RecordingWriter.end_frame
+
+    def ending(writer: RecordingWriter, frame: int, *given: Any, **named: Any) -> bool:
+        whole = end_frame(writer, frame, *given, **named)
+        if frame == 2 and not done:
+            act(writer.path)
+            done.append(writer.path)
+        return whole
+
+    monkeypatch.setattr(RecordingWriter, "end_frame", ending)
+    return done
 
 
 @pytest.mark.parametrize("what", ["the file", "the folder", "the ledger"])
 def test_what_is_deleted_in_mid_scan_is_put_back_and_the_plan_completed(
-    microscope: tuple[str, Capabilities], tmp_path: Path, capsys: pytest.CaptureFixture[str], what: str
+    microscope: tuple[str, Capabilities],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    what: str,
 ) -> None:
     address, _ = microscope
-    plan = msgspec.structs.replace(PLAN, name="deleted", dwell_us=200.0, frames=100)
+    plan = msgspec.structs.replace(PLAN, name="deleted", dwell_us=200.0, frames=60)
     (tmp_path / "plan.yaml").write_bytes(msgspec.yaml.encode(plan))
     config = DaemonConfig(
         microscope=address,
@@ -222,34 +234,28 @@ def test_what_is_deleted_in_mid_scan_is_put_back_and_the_plan_completed(
         restorer=RestorerConfig(enabled=False),
         on_interrupted="resume",
     )
-    deleted: list[Path] = []
     runs = tmp_path / "runs"  # the ledgers are in it
 
-    def delete_once() -> bool:
-        found = sorted((tmp_path / "runs").glob("*.hspy"))
-        if found and not deleted and RecordingReader(found[0]).frames:
-            deleted.append(found[0])
-            if what == "the file":
-                found[0].unlink()
-            else:
-                remove(runs if what == "the folder" else runs / "ledger")
-        return bool(deleted) and deleted[0].exists() and is_closed(deleted[0])
+    def delete(file: Path) -> None:
+        if what == "the file":
+            file.unlink()
+        else:
+            shutil.rmtree(runs if what == "the folder" else runs / "ledger")
 
-    assert Daemon(config, tmp_path, Launch(start=True), Until(delete_once)).run() == 0  # type: ignore[arg-type]
+    deleted = when_three_frames_are_recorded(monkeypatch, delete)
+    shutdown = Until(lambda: bool(deleted) and deleted[0].exists() and is_closed(deleted[0]))
+    assert Daemon(config, tmp_path, Launch(start=True), shutdown).run() == 0  # type: ignore[arg-type]
     with RecordingReader(deleted[0]) as read:
         assert read.reason == "completed"
         assert [frame.received for frame in read.frames] == [frame.exposed for frame in read.frames]
-        assert len(read.frames) == 100
+        assert len(read.frames) == 60
         assert read.examine().damaged == ()
         spent = sum(frame.electrons for frame in read.frames)  # of a frame that was asked for twice, its last part
     assert spent <= read_ledger(runs / "ledger" / "unnamed").electrons <= 1.01 * spent
     said = capsys.readouterr().err
     of_file = "was deleted, or its folder is gone, while it was written" in said
     of_ledger = "was removed while it was in use; it is put back with every dose known" in said
-    if what == "the folder":  # file and ledger went one after the other: what is met first may have both put back
-        assert of_file or of_ledger
-    else:
-        assert (of_file, of_ledger) == (what == "the file", what == "the ledger")
+    assert (of_file, of_ledger) == (what != "the ledger", what != "the file")
 
 
 def test_a_daemon_that_ends_while_it_waits_for_a_place_says_so_and_leaves_the_samples_elsewhere(
@@ -261,7 +267,7 @@ def test_a_daemon_that_ends_while_it_waits_for_a_place_says_so_and_leaves_the_sa
     address, _ = microscope
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "elsewhere"))
-    plan = msgspec.structs.replace(PLAN, name="deleted", dwell_us=200.0, frames=100)
+    plan = msgspec.structs.replace(PLAN, name="deleted", dwell_us=200.0, frames=60)
     (tmp_path / "plan.yaml").write_bytes(msgspec.yaml.encode(plan))
     config = DaemonConfig(
         microscope=address,
@@ -271,17 +277,15 @@ def test_a_daemon_that_ends_while_it_waits_for_a_place_says_so_and_leaves_the_sa
         page=PageConfig(enabled=False),
         restorer=RestorerConfig(enabled=False),
     )
-    runs, deleted = tmp_path / "runs", list[Path]()
-    daemon = Daemon(config, tmp_path, Launch(start=True), Until(lambda: ends()))  # type: ignore[arg-type]
+    runs = tmp_path / "runs"
 
-    def ends() -> bool:
-        found = sorted(runs.glob("*.hspy")) if runs.is_dir() else []
-        if found and not deleted and RecordingReader(found[0]).frames:
-            deleted.append(found[0])
-            remove(runs)
-            runs.write_text("in the way")
-        return bool(deleted) and daemon._snapshot.microscope.unfinished is not None
+    def block(file: Path) -> None:
+        shutil.rmtree(runs)
+        runs.write_text("in the way")
 
+    deleted = when_three_frames_are_recorded(monkeypatch, block)
+    ends = Until(lambda: bool(deleted) and daemon._snapshot.microscope.unfinished is not None)
+    daemon = Daemon(config, tmp_path, Launch(start=True), ends)  # type: ignore[arg-type]
     assert daemon.run() == 1
     (left,) = (tmp_path / "elsewhere").glob("*.hspy")
     with RecordingReader(left) as read:
@@ -322,7 +326,7 @@ def test_keeping_only_the_last_recordings_never_deletes_what_a_crash_had_cut_off
 
 
 def test_a_run_that_was_to_end_by_itself_and_lost_its_file_ends_with_an_error_and_its_samples(
-    microscope: tuple[str, Capabilities], tmp_path: Path
+    microscope: tuple[str, Capabilities], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     address, _ = microscope
     plan = msgspec.structs.replace(PLAN, name="deleted", dwell_us=200.0)
@@ -334,18 +338,10 @@ def test_a_run_that_was_to_end_by_itself_and_lost_its_file_ends_with_an_error_an
         page=PageConfig(enabled=False),
         restorer=RestorerConfig(enabled=False),
     )
-    deleted: list[Path] = []
-
-    def delete_once() -> bool:
-        found = sorted((tmp_path / "runs").glob("*.hspy"))
-        if found and not deleted and RecordingReader(found[0]).frames:
-            deleted.append(found[0])
-            found[0].unlink()
-        return False
-
-    launch = Launch(start=True, frames=100)
+    deleted = when_three_frames_are_recorded(monkeypatch, Path.unlink)
+    launch = Launch(start=True, frames=60)
     with pytest.raises(RecordingError, match=r"the acquisition ended early \(interrupted\)"):
-        Daemon(config, tmp_path, launch, Until(delete_once)).run()  # type: ignore[arg-type]
+        Daemon(config, tmp_path, launch, Until(lambda: False)).run()  # type: ignore[arg-type]
     with RecordingReader(deleted[0]) as read:
         assert (read.closed, read.reason) == (True, "interrupted")
         assert read.examine().samples > 0
