@@ -29,6 +29,7 @@ from scancontrol.plan.planned import PlannedScan
 from scancontrol.recording import RecordingReader, RecordingWriter, record_plan
 from simulators.config import SimulatorConfig
 from simulators.microscope import SimulatedMicroscope
+from simulators.specimens.library import Crystal
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 
@@ -50,7 +51,7 @@ def microscope() -> Iterator[tuple[str, Capabilities]]:
         address.append(at)
         ready.set()
 
-    instrument = SimulatedMicroscope(SimulatorConfig())
+    instrument = SimulatedMicroscope(SimulatorConfig(specimen=Crystal(size_nm=2.0, thickness_nm=2.0)))  # soon made
     thread = threading.Thread(target=serve, args=(instrument,), kwargs={"shutdown": stop.is_set, "on_ready": on_ready})
     thread.start()
     assert ready.wait(30)

@@ -10,6 +10,7 @@ import threading
 import time
 import tracemalloc
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -226,35 +227,65 @@ def draw(page: ClientConnection, timeout_s: float) -> int:
     return int(header["frame"])
 
 
+def test_publishing_waits_for_no_browser_no_encoding_and_not_for_the_servers_thread(
+    hub: LiveHub, server: LiveServer
+) -> None:
+    encoding, standing, go_on = threading.Event(), threading.Event(), threading.Event()
+    encode = server._encode
+
+    def stand() -> bool:
+        standing.set()
+        return go_on.wait(20)
+
+    def encode_at_last(*view: Any) -> bytes:
+        encoding.set()
+        assert go_on.wait(20)
+        return encode(*view)
+
+    server._encode = encode_at_last  # type: ignore[assignment]
+    assert server._loop is not None
+    with watch(server.url) as page:
+        page.recv(5)
+        hub.publish_partial(image_view(0))
+        assert encoding.wait(5)
+        server._loop.call_soon_threadsafe(stand)
+        assert standing.wait(5)
+        for frame in range(1, 200):  # if one of these waited, it would be for what comes after them
+            hub.publish_partial(image_view(frame))
+        go_on.set()
+        newest = -1
+        while newest < 199:
+            newest = max(newest, draw(page, timeout_s=5))
+
+
 @pytest.mark.slow
-def test_pages_that_stop_reading_delay_nobody_and_cost_bounded_memory(hub: LiveHub, server: LiveServer) -> None:
-    """2 GB of frames past four stalled browsers: publishing takes under 1 ms, and a live page still gets the newest."""
+def test_pages_that_stop_reading_cost_bounded_time_and_memory_and_a_live_page_gets_the_newest(
+    hub: LiveHub, server: LiveServer
+) -> None:
+    """2 GB of frames past four stalled browsers: publishing one costs under 1 ms of the daemon's time."""
     with contextlib.ExitStack() as stack:
         for _ in range(4):
             stack.enter_context(contextlib.closing(stalled(server)))
         page = stack.enter_context(watch(server.url))
         base = image_view(0, side=1024)
-        took_s: list[float] = []
         worked_s: list[float] = []
         tracemalloc.start()
         newest = -1
         for frame in range(500):
             view = PartialView(1, frame, base.image + np.float32(frame), base.weight, False, 9, "p")
-            start, worked = time.perf_counter(), time.thread_time()
+            worked = time.thread_time()
             hub.publish_partial(view)
             worked_s.append(time.thread_time() - worked)
-            took_s.append(time.perf_counter() - start)
             with contextlib.suppress(TimeoutError):
                 newest = max(newest, draw(page, timeout_s=0))
         while newest < 499:
-            newest = max(newest, draw(page, timeout_s=5))
+            newest = max(newest, draw(page, timeout_s=20))
         peak_mb = tracemalloc.get_traced_memory()[1] / 2**20  # numpy's arrays are counted too
         tracemalloc.stop()
         start = time.perf_counter()
         server.stop()
         stopping_s = time.perf_counter() - start
     assert np.percentile(worked_s, 99) < 1e-3
-    assert np.median(took_s) < 1e-3  # whoever waits for a browser waits each time; a busy machine now and then
     # Four views of 5 MB and their encodings of 3 MB kept, one being made, a message in each buffer: not 2 GB.
     assert peak_mb < 120, f"{peak_mb:.0f} MB"
     assert stopping_s < 1
