@@ -66,6 +66,7 @@ class Connection:
         self.told = 0  # how many statuses came
         self._pictures: dict[str, Picture] = {}  # the newest of each kind that was not given yet
         self._shown = 0  # sequence number of the last picture that came
+        self._acknowledged = 0  # and of the last one that the daemon was told to have come
         self._failure: Exception | None = None
         self.role = ""
         self.notices: deque[Notice] = deque(maxlen=_KEPT_NOTICES)
@@ -165,12 +166,13 @@ class Connection:
         Raises:
             LinkError: the connection is gone.
         """
-        if not self._pictures and self._shown:
-            await self._send(Acknowledge(seq=self._shown))
         until: int | None = None  # the status after which no picture is waited for
         async with self._changed:
             while not self._pictures and (until is None or self.told < until):
                 status = self.status  # or the connection is gone
+                if self._acknowledged != self._shown:  # all that came was given, or taken back
+                    self._acknowledged = self._shown
+                    await self._send(Acknowledge(seq=self._shown))
                 if until is None and done(status):
                     until = self.told + _LAST_STATUSES
                 await self._changed.wait()
@@ -201,6 +203,9 @@ class Connection:
                     self._changed.notify_all()
             raise LinkError("the daemon ended it")
         except (WebSocketException, LinkError, RemoteProtocolError, msgspec.DecodeError) as error:
+            self._failure = self._failure or error
+        except Exception as error:  # a mistake of ours: whoever waits is told of it, and waits no longer
+            log.exception("what the daemon sent could not be taken")
             self._failure = self._failure or error
         finally:
             failure = LinkError(f"the connection to the daemon is gone: {self._failure or 'this end closed it'}")
@@ -233,7 +238,9 @@ class Connection:
             return
         self._shown = int(header.get("seq", 0))
         picture = picture_of(header, arrays)
-        if picture is not None:
+        if picture is None:  # it takes back the one of its kind
+            self._pictures.pop(str(header["type"]), None)
+        else:
             self._pictures[picture.kind] = picture
 
     def _answer(self, request: int | None, answer: Reply | Exception) -> None:

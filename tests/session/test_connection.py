@@ -159,6 +159,37 @@ def test_a_picture_of_one_kind_is_not_lost_to_one_of_another_that_came_right_beh
     on(find_door(server.url), use)
 
 
+def test_a_truth_that_is_taken_back_is_no_picture_and_holds_up_none_behind_it(hub: LiveHub, server: LiveServer) -> None:
+    async def use(connection: Connection) -> None:
+        looking = asyncio.create_task(connection.next_picture(lambda status: False))
+        image = np.ones((4, 4), np.float32)
+        for of in range(4):  # more than are on their way without a word of ours
+            hub.publish_truth(None, of=(1, of))
+            for _ in range(3):  # it has come with the statuses after it
+                before = connection.told
+                hub.publish_status(Snapshot(pid=7))
+                await connection.until(lambda status, before=before: connection.told > before)  # type: ignore[misc]
+        assert not looking.done()
+        hub.publish_partial(PartialView(1, 0, image, np.ones((4, 4), np.uint8), True, 16, "path"))
+        picture = await looking
+        assert picture is not None
+        assert picture.kind == "complete"
+
+    on(find_door(server.url), use)
+
+
+def test_a_mistake_in_taking_a_message_ends_the_connection_and_nobody_waits_for_ever(
+    hub: LiveHub, server: LiveServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def use(connection: Connection) -> None:
+        monkeypatch.setattr(connection, "_take_text", lambda message: {}["nothing"])
+        hub.publish_status(Snapshot(pid=8))
+        with pytest.raises(LinkError, match="is gone"):
+            await connection.until(lambda status: status.pid == 8)
+
+    on(find_door(server.url), use)
+
+
 def test_pictures_are_sent_to_who_asks_for_them_the_newest_each_time(hub: LiveHub, server: LiveServer) -> None:
     def publish(frame: int) -> None:
         image = np.full((4, 4), frame, np.float32)
