@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 
 from scancontrol.daemon.page.arrays import encode_arrays
-from scancontrol.daemon.page.hub import LiveHub, RestorationView
+from scancontrol.daemon.page.hub import LiveHub, RestorationView, View
 from scancontrol.daemon.page.messages import GetFrame
 from scancontrol.daemon.snapshot import Snapshot
 from scancontrol.errors import InvalidInput
@@ -40,7 +40,7 @@ class FrameAnswers:
         status = None if newest is None else newest[1]
         if not isinstance(status, Snapshot) or status.scan.recording != wanted.recording:
             return True
-        view = self._restoration(status.scan.series_id)
+        view = _whole_of(self._hub.newest("restoration"), status.scan.series_id)
         if view is not None and view.frame == wanted.frame:
             return True
         scanned = status.scan.frames_ended > wanted.frame or status.scan.phase.value == "ended"
@@ -65,9 +65,10 @@ class FrameAnswers:
         if file.parent != self._folder or file.suffix != ".hspy" or not file.is_file():
             remedy = "give the name that the status tells"
             raise InvalidInput("recording", wanted.recording, "is no recording of this daemon", remedy)
+        newest = self._hub.newest("restoration")  # before the file is read: what is no more here by then is there
         with RecordingReader(file) as recording:
             header, entry = recording.header, recording.frame(wanted.frame)
-            view, newer = self._restoration(header.series_id), {}
+            view, newer = _whole_of(newest, header.series_id), {}
             if view is not None and view.frame == wanted.frame:
                 shown = StoredRestoration(view.frame, view.estimate, view.interval, view.made_by, utc_ns=0)
                 newer[view.channel or header.channels[0]] = shown
@@ -90,9 +91,9 @@ class FrameAnswers:
         }
         return encode_arrays("frame", wanted.request, facts, named)
 
-    def _restoration(self, series_id: int) -> RestorationView | None:
-        """The newest restoration, if it is of this series and of a whole frame."""
-        newest = self._hub.newest("restoration")
-        view = None if newest is None else newest[1]
-        whole = isinstance(view, RestorationView) and not view.partial and view.series_id == series_id
-        return view if isinstance(view, RestorationView) and whole else None
+
+def _whole_of(newest: tuple[int, View] | None, series_id: int) -> RestorationView | None:
+    """The newest restoration, if it is of this series and of a whole frame."""
+    view = None if newest is None else newest[1]
+    whole = isinstance(view, RestorationView) and not view.partial and view.series_id == series_id
+    return view if isinstance(view, RestorationView) and whole else None

@@ -42,7 +42,7 @@ from scancontrol.daemon.page.messages import (
     Start,
 )
 from scancontrol.daemon.snapshot import Snapshot
-from scancontrol.errors import InvalidInput, LinkError, RemoteProtocolError, ScanControlError, ScanEnded
+from scancontrol.errors import InvalidInput, LinkError, OrderRefused, RemoteProtocolError, ScanControlError, ScanEnded
 from scancontrol.plan.plan import ScanPlan
 from scancontrol.session import outcome
 from scancontrol.session.building import PlanLike, plan_from
@@ -163,7 +163,12 @@ class AsyncSession:
         if owned:  # each time: a script that computed for long without a scan may have lost it
             await self._ask(Claim(operator=self._operator, within_s=self._within_s), Done)
             self._claimed = True
-        done = await self._ask(Start(plan=sent, number=self._seen), Done)
+        try:
+            done = await self._ask(Start(plan=sent, number=self._seen), Done)
+        except OrderRefused:
+            with contextlib.suppress(LinkError):  # so that whoever hears of it can see in the status what it was for
+                await self._afterwards(lambda status: True)
+            raise
         self._order = self._seen = done.number or 0
         return self._order
 

@@ -10,12 +10,14 @@ import pytest
 from recording_tools import SHAPE, new_recording, samples_of, spiral, write_frame
 
 from scancontrol.acquisition import AcquisitionStatus, Phase
+from scancontrol.daemon import frame_answers
 from scancontrol.daemon.frame_answers import FrameAnswers
 from scancontrol.daemon.page.arrays import decode_binary
 from scancontrol.daemon.page.hub import LiveHub, RestorationView
 from scancontrol.daemon.page.messages import GetFrame
 from scancontrol.daemon.snapshot import RestorationsSnapshot, Snapshot
 from scancontrol.errors import InvalidInput, RecordingError
+from scancontrol.recording import RecordingReader
 from scancontrol.restoration import Provenance
 
 MADE_BY = Provenance(method="lite", face="faithful", notices=("one outlier",))
@@ -70,6 +72,20 @@ def test_a_restoration_that_is_newer_than_the_disk_is_the_one(frames: FrameAnswe
     hub.publish_restoration(restored(1, series=SERIES + 1))
     _, arrays = decode_binary(frames.read(GetFrame(recording="a.hspy", frame=1)))
     assert "estimate" not in arrays
+
+
+def test_a_restoration_is_found_though_a_later_one_takes_its_place_while_the_file_is_opened(
+    frames: FrameAnswers, hub: LiveHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def open_slowly(file: Path) -> RecordingReader:
+        reader = RecordingReader(file)
+        hub.publish_restoration(restored(2))
+        return reader
+
+    hub.publish_restoration(restored(1))
+    monkeypatch.setattr(frame_answers, "RecordingReader", open_slowly)
+    _, arrays = decode_binary(frames.read(GetFrame(recording="a.hspy", frame=1)))
+    np.testing.assert_array_equal(arrays["estimate"], ESTIMATE + 1)
 
 
 @pytest.mark.parametrize("name", ["../a.hspy", "/etc/passwd", "b.hspy", "ledger", ".", "a.hspy/..", "page-links"])
