@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MIN_SAMPLES", "FrameGeometry", "Normalisation", "distance_to_path", "scatter_mean"]
 
-_FAR_CELL = 16  # pixels: a frame with an untouched square of that side is measured by SciPy's transform
+_FAR_CELL = 32  # pixels: a frame with an untouched square of that side is measured by SciPy's transform
 
 MIN_SAMPLES = 16
 """Fewer samples than this carry neither a noise level nor a scale; restoring them is refused."""
@@ -62,34 +62,35 @@ def distance_to_path(touched: Tensor) -> Tensor:
         float32, shape (..., rows, cols).
     """
     rows, cols = touched.shape[-2:]
-    far_rows = rows
+    far, kind = rows + cols, torch.float32
     if touched.device.type == "cpu":
         if _has_far_pixels(touched):
             return _distances_far_away(touched)
-        far_rows = min(rows, 4 * _FAR_CELL)  # an untouched pixel's own square is touched, or the one before the edge
-    far = float(rows + cols)
-    line = torch.arange(rows, device=touched.device, dtype=torch.float32)[:, None]
-    above, below = torch.where(touched, line, -far), torch.where(touched, line, 2 * far)
-    for reach in (1 << n for n in range((far_rows - 1).bit_length())):  # the last one above, the first one below
-        above = torch.cat((above[..., :reach, :], torch.maximum(above[..., reach:, :], above[..., :-reach, :])), -2)
-        below = torch.cat((torch.minimum(below[..., :-reach, :], below[..., reach:, :]), below[..., -reach:, :]), -2)
-    column = torch.minimum(line - above, below - line).clamp_max(far).square()
+        # An untouched pixel's own square is touched, or the one before the edge: squares of distances stay small.
+        far, kind = 3 * _FAR_CELL, torch.int16
+    line = torch.arange(rows, device=touched.device, dtype=kind)[:, None]
+    above, below = torch.where(touched, line, -far), torch.where(touched, line, rows + far)
+    for reach in (1 << n for n in range((min(rows, far) - 1).bit_length())):  # the last above, the first below
+        for found, most in ((above, torch.maximum), (below, torch.minimum)):
+            before = found.clone()
+            first, second = before[..., :-reach, :], before[..., reach:, :]
+            most(first, second, out=found[..., reach:, :] if found is above else found[..., :-reach, :])
+    column = torch.minimum(line - above, below - line).clamp_max_(far).square_()
     best = column.clone()
     for shift in range(1, cols):
         # Asking for the maximum costs a device synchronisation, so not at every shift.
         if shift % 4 == 1 and shift * shift > float(best.max()):
             break
-        reach = shift * shift
-        left, right = best[..., : cols - shift], best[..., shift:]
-        torch.minimum(left, column[..., shift:] + reach, out=left)
-        torch.minimum(right, column[..., : cols - shift] + reach, out=right)
-    return best.sqrt().clamp_max(float(np.hypot(rows, cols)))
+        left, right, moved = best[..., : cols - shift], best[..., shift:], column + shift * shift
+        torch.minimum(left, moved[..., shift:], out=left)
+        torch.minimum(right, moved[..., : cols - shift], out=right)
+    return best.to(torch.float32).sqrt_().clamp_max_(float(np.hypot(rows, cols)))
 
 
 def _has_far_pixels(touched: Tensor) -> bool:
     rows, cols = (n // _FAR_CELL * _FAR_CELL for n in touched.shape[-2:])
     if not rows or not cols:
-        return False
+        return max(touched.shape[-2:]) > _FAR_CELL
     cells = touched[..., :rows, :cols].unflatten(-1, (-1, _FAR_CELL)).any(-1).unflatten(-2, (-1, _FAR_CELL)).any(-2)
     return not bool(cells.all())
 
@@ -299,8 +300,8 @@ class FrameGeometry:
         """Whether successive samples mostly lie on neighbouring pixels, so that the path is a curve."""
         cols = self.shape[1]
         y, x = self.index // cols, self.index % cols
-        step = torch.maximum((y[1:] - y[:-1]).abs(), (x[1:] - x[:-1]).abs())
-        return bool(step.float().median() <= 2)
+        near = ((y[1:] - y[:-1]).abs() <= 2) & ((x[1:] - x[:-1]).abs() <= 2)
+        return 2 * int(near.sum()) >= len(near)
 
     def to(self, device: torch.device | str) -> FrameGeometry:
         """The same geometry on another device."""

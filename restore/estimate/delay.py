@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from restore.estimate.disagreement import PIECES, Delay, Disagreement, Pairs
-from restore.estimate.neighbours import places_px, some_across
+from restore.estimate.neighbours import close_across, places_px, some_across
 from restore.estimate.readings import Judged
 from restore.gridding import FrameGeometry
 
@@ -32,15 +32,14 @@ class DelayFinder:
     """
 
     def __init__(self, geometry: FrameGeometry) -> None:
-        some, near = some_across(geometry)
+        # Turns lie so far apart that a lattice between them looks like a delay: of a drawn path only crossings tell.
+        some, near = close_across(geometry, _CROSSING_PX) if geometry.is_drawn else some_across(geometry)
         beside = near[:, :_BESIDE]
         own = some[:, None].expand_as(beside)
         one, other = own[beside != own], beside[beside != own]
         places = places_px(geometry)
         distance_px = (places[one] - places[other]).square().sum(1).sqrt()
         closest = distance_px.argsort(stable=True)[:_PAIRS]
-        if geometry.is_drawn:  # turns lie so far apart that a lattice between them looks like a delay
-            closest = closest[distance_px[closest] <= _CROSSING_PX]
         one, other = one[closest], other[closest]
         say = 1 / (distance_px[closest] + _CLOSE_PX).square()  # far apart, the specimen itself differs
         # Of a crossing the later sample says where it is: a stroke itself is soon over.

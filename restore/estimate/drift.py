@@ -79,12 +79,12 @@ class Known:
         """
         return _LEAST * float(self.deviation[::_SPARSELY, ::_SPARSELY].median())
 
-    def at(self, places: Tensor) -> Tensor:
-        """The maps at places (n, 2) in pixels, linear between them, and the edges' beyond: (4, n)."""
+    def at(self, places: Tensor, which: slice = slice(None)) -> Tensor:
+        """The maps at places (n, 2) in pixels, linear between them, and the edges' beyond: (4, n), or which of them."""
         rows, cols = self.estimate.shape
         y, x = places.unbind(1)
         grid = torch.stack((x * (2 / (cols - 1)) - 1, y * (2 / (rows - 1)) - 1), 1)
-        found = F.grid_sample(self.maps, grid[None, None], padding_mode="border", align_corners=True)
+        found = F.grid_sample(self.maps[:, which], grid[None, None], padding_mode="border", align_corners=True)
         return found[0, :, 0]
 
 

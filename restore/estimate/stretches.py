@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -77,9 +78,15 @@ def lost_readings(values: Tensor, geometry: FrameGeometry) -> Tensor:
     return lost
 
 
+def _counted(values: Tensor) -> tuple[Tensor, Tensor]:
+    """Each value that is read, rising, and how often; as ``unique``, which takes twice as long."""
+    found, count = np.unique(values.numpy(), return_counts=True)
+    return torch.from_numpy(found), torch.from_numpy(count)
+
+
 def least_step(values: Tensor) -> float:
     """The converter's step, or one electron where few are counted; 0 where most values are read only once."""
-    found, count = values.unique(return_counts=True)
+    found, count = _counted(values)
     repeated = count > 1
     if int(repeated.sum()) < 2 or int(count[repeated].sum()) < 0.5 * len(values):
         return 0.0
@@ -105,7 +112,7 @@ def saturated_readings(values: Tensor, weights: Tensor) -> Tensor:
 
 
 def _frequent(values: Tensor) -> list[float]:
-    found, count = values.unique(return_counts=True)
+    found, count = _counted(values)
     return found[count.argsort(descending=True)[:_VALUES]].tolist()
 
 

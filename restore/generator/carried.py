@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from restore.estimate.carried import CarriedProcess
 from restore.restorer import STILL, Movement
@@ -46,6 +47,7 @@ class Carried:
         else:  # what was said there is of something else, and what is there is not known any better than anywhere
             correction, log_scale = self.said()
             rows, cols = changed.shape
+            correction, log_scale = correction.clone(), log_scale.clone()
             correction[..., :rows, :cols].masked_fill_(changed, 0.0)
             log_scale[..., :rows, :cols].masked_fill_(changed, float(log_scale.max()))
             moved = replace(self, correction=correction, log_scale=log_scale, since=by)
@@ -70,14 +72,24 @@ class Carried:
         """Correction and log scale where the specimen is now."""
         since, gain = self.since, self.since.gain
         correction, log_scale = (shifted(x, since.y_px, since.x_px) for x in (self.correction, self.log_scale))
-        return correction.mul_(gain), log_scale.add_(math.log(gain))
+        if gain == 1:
+            return correction, log_scale
+        return correction * gain, log_scale + math.log(gain)
 
 
-def shifted(image: Tensor, y_px: float, x_px: float) -> Tensor:
-    """An image (…, rows, cols) moved down and right, linear between pixels, edges repeated."""
-    for axis, by in ((-2, y_px), (-1, x_px)):
-        whole = math.floor(by)
-        at = torch.arange(image.shape[axis], device=image.device) - whole
-        near, far = (image.index_select(axis, each.clamp(0, len(at) - 1)) for each in (at, at - 1))
-        image = near.lerp_(far, by - whole)
-    return image
+def shifted(images: Tensor, y_px: float, x_px: float) -> Tensor:
+    """Images (batch, channels, rows, cols) moved down and right, linear between pixels, edges repeated.
+
+    They themselves if they stay.
+    """
+    if y_px == x_px == 0:
+        return images
+    shape = images.shape[-2:]
+    whole = [max(-side, min(side, math.floor(by))) for side, by in zip(shape, (y_px, x_px), strict=True)]
+    (above, below), (left, right) = ((max(0, by + 1), max(0, -by)) for by in whole)
+    images = F.pad(images, (left, right, above, below), mode="replicate")
+    for axis, by, before, moved in ((-2, y_px, above, whole[0]), (-1, x_px, left, whole[1])):
+        length, part = shape[axis], by - math.floor(by)
+        near, far = (images.narrow(axis, before - moved - beyond, length) for beyond in (0, 1))
+        images = torch.lerp(near, far, part) if part else near
+    return images
