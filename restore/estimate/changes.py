@@ -20,10 +20,14 @@ from restore.gridding import FrameGeometry
 
 __all__ = ["Changes", "find_changes"]
 
-_CHANGED = 6.0  # mean square deviation of a cell's samples from which on it has changed
+_CONTRADICTED = 6.0  # mean square deviation of a place's samples from which on it is another one
+_CHANGED = 8.0  # likewise, from which on it has changed
 _CHANGED_ALONG = 9.0  # the same along an arc
-_BESIDE = 0.5  # of that, in a neighbour of such a cell
-_SPREAD = 2  # cells, as far as neighbours are looked at
+_DOUBTFUL = 3.0  # the same beside a place that has changed
+_PARTS = 3  # cells across a place, which is moved by one cell at a time
+_SPREAD = 3  # cells, as far as what is beside a changed place is looked at
+_EDGE = 1  # cells about it, over which a sample may tell of what has changed and lie outside
+_SLIGHT = 0.05  # of the samples' spread: less is no change, however sure the estimate is
 _CLIPPED = 16.0  # squared deviation that one sample can say at most: an outlier is no change
 _FEWEST = 3  # samples of a cell that can say so
 _NORMAL = 1.4826  # deviations over the median absolute one
@@ -62,7 +66,8 @@ class Changes:
 def find_changes(values: Tensor, geometry: FrameGeometry, known: Known, drift: Drift) -> Changes:
     """What the samples (n,) of a new frame contradict of the last estimate, once it is moved by the drift."""
     rows, cols = geometry.shape
-    cell = max(4, round(2 / math.sqrt(max(geometry.touched, 1e-4))))
+    across = max(4, round(2 / math.sqrt(max(geometry.touched, 1e-4))))
+    cell = max(1, round(across / _PARTS))
     grid = (-(-rows // cell), -(-cols // cell))
     before = geometry.places - drift.moved(values)
     inside = ((before >= 0) & (before <= before.new_tensor((rows - 1, cols - 1)))).all(1) & (geometry.dwell > 0)
@@ -75,21 +80,28 @@ def find_changes(values: Tensor, geometry: FrameGeometry, known: Known, drift: D
     expected = deviation.square() + unsure
     off = missed / expected.sqrt()
     usual = expected * max(1.0, _NORMAL * float(off.abs().median())) ** 2
-    edges = _steepest(known, cell, before[inside])
+    usual = usual + values[inside].var() * _SLIGHT**2
+    edges = _steepest(known, across, before[inside])
     held = missed / (usual + (_displacement(missed, edges, usual) * edges).square()).sqrt()
     at = geometry.index[inside]
     place = (at // cols // cell) * grid[1] + at % cols // cell
-    count, told, scaled = off.new_zeros(3, grid[0] * grid[1])
-    count.index_add_(0, place, torch.ones_like(off))
-    told.index_add_(0, place, off.square().clamp_max(_CLIPPED))
-    scaled.index_add_(0, place, held.square().clamp_max(_CLIPPED))
+    sums = off.new_zeros(3, grid[0] * grid[1])
+    sums[0].index_add_(0, place, torch.ones_like(off))
+    sums[1].index_add_(0, place, off.square().clamp_max(_CLIPPED))
+    sums[2].index_add_(0, place, held.square().clamp_max(_CLIPPED))
+    count, told, scaled = F.avg_pool2d(sums.view(1, 3, *grid), _PARTS, 1, _PARTS // 2, divisor_override=1)[0]
     counted, most = count >= _FEWEST, _CHANGED_ALONG if geometry.is_drawn else _CHANGED
     left = float(missed.square().mean() / values[inside].var().clamp_min(1e-30))
-    another = float((counted & (told > _CHANGED * count)).float().mean()) > _ANOTHER and left > _TELLS_NOTHING
-    changed, doubtful = (counted & (scaled > most * count)).view(grid), (scaled >= _BESIDE * most * count).view(grid)
+    another = float((counted & (told > _CONTRADICTED * count)).float().mean()) > _ANOTHER and left > _TELLS_NOTHING
+    changed, doubtful = counted & (scaled > most * count), scaled >= _DOUBTFUL * count
     for _ in range(_SPREAD):  # also where no sample fell
-        changed = changed | (doubtful & (F.max_pool2d(changed.float()[None, None], 3, 1, 1)[0, 0] > 0))
-    return Changes(cell, changed, another)
+        changed = changed | (doubtful & _widened(changed, 1))
+    return Changes(cell, _widened(changed, _EDGE), another)
+
+
+def _widened(where: Tensor, by: int) -> Tensor:
+    """A mask with as many cells about it."""
+    return F.max_pool2d(where.float()[None, None], 2 * by + 1, 1, by)[0, 0] > 0
 
 
 def _steepest(known: Known, cell: int, places: Tensor) -> Tensor:

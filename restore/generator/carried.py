@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from restore.estimate.carried import CarriedProcess
+from restore.estimate.refilled import refilled
 from restore.restorer import STILL, Movement
 
 __all__ = ["LOOKS_EVERY", "Carried", "shifted"]
@@ -40,18 +41,18 @@ class Carried:
     frames: int = 0
     age: int = 0
 
-    def moved(self, by: Movement, changed: Tensor | None = None) -> Carried:
-        """The same at the next frame, in its units; ``changed`` (rows, cols): where more than the place has."""
-        if changed is None:
-            moved = replace(self, since=by.after(self.since))
-        else:  # what was said there is of something else, and what is there is not known any better than anywhere
-            correction, log_scale = self.said()
-            rows, cols = changed.shape
-            correction, log_scale = correction.clone(), log_scale.clone()
-            correction[..., :rows, :cols].masked_fill_(changed, 0.0)
-            log_scale[..., :rows, :cols].masked_fill_(changed, float(log_scale.max()))
-            moved = replace(self, correction=correction, log_scale=log_scale, since=by)
-        return replace(moved, process=self.process.moved(by), frames=self.frames + 1, age=self.age + 1)
+    def moved(self, by: Movement) -> Carried:
+        """The same at the next frame, in its units."""
+        return replace(
+            self, process=self.process.moved(by), since=by.after(self.since), frames=self.frames + 1, age=self.age + 1
+        )
+
+    def refilled(self, mean: Tensor, weight: Tensor, changed: Tensor) -> Carried:
+        """The same where more than its place has ``changed`` (rows, cols): see :mod:`restore.estimate.refilled`.
+
+        What the networks said there is of something else, so they look again.
+        """
+        return replace(self, process=refilled(self.process, mean, weight, changed), frames=LOOKS_EVERY)
 
     def of_one(self, at: int) -> Carried:
         """Of one frame of a batch, by itself."""

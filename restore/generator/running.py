@@ -57,7 +57,7 @@ class CarriedSamples:
         centre, scale = float(normalisation.centre[0]), float(normalisation.scale[0])
         level = moved.gain * self.centre + (1 - self.without) * moved.shift
         by = replace(moved, gain=moved.gain * self.scale / scale, shift=(level - centre) / scale)
-        return self.carried.moved(by, before.changed)
+        return self.carried.moved(by)
 
 
 class Found(NamedTuple):
@@ -126,6 +126,8 @@ def ready_for(
         alike = known.without == (0.0 if crystal is None else crystal.share)  # else it is of something else
         if alike and known.may_go_on(before, float(normalisation.scale[0])):
             began = known.after(before, normalisation)
+            if before.changed is not None:
+                began = began.refilled(planes[0], planes[1], before.changed)
     return Ready(planes, normalisation, began, crystal)
 
 

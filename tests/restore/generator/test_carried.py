@@ -6,7 +6,8 @@ import pytest
 import torch
 from training_tools import TINY
 
-from restore.generator.carried import shifted
+from restore.estimate.torus import MARGIN
+from restore.generator.carried import Carried, shifted
 from restore.generator.generator import Generator
 from restore.restorer import Movement
 
@@ -50,15 +51,29 @@ def test_the_networks_look_at_one_frame_of_three_and_what_they_said_moves_in_bet
 
 
 @torch.inference_mode()
-def test_where_something_has_changed_nothing_that_was_said_is_believed() -> None:
-    carried = _network()(*_frame(0)).carried
+def test_where_something_has_changed_the_networks_look_and_begin_with_a_fill_of_the_new_samples() -> None:
+    mean, weight, *rest = _frame(0)
+    network = _network()
+    carried = network(mean, weight, *rest).carried
     assert carried is not None
     changed = torch.zeros(64, 64, dtype=torch.bool)
     changed[10:20, 30:40] = True
-    correction, log_scale = carried.moved(Movement(0.0, 0.0), changed).said()
-    assert not correction[..., 10:20, 30:40].any()
-    assert float(log_scale[..., 10:20, 30:40].min()) == float(carried.log_scale.max())
-    assert torch.equal(correction[..., ~changed], carried.correction[..., ~changed])
+    new = mean + 5 * changed * weight
+    still, begun = (each.moved(Movement(0.0, 0.0)) for each in (carried, carried.refilled(new, weight, changed)))
+    assert not still.looks
+    assert begun.looks
+    before, after = (_half_size(each) for each in (still, begun))
+    assert (after - before)[6:9, 16:19].min() > 3
+    outside = torch.ones(32, 32, dtype=torch.bool)
+    outside[5:10, 15:20] = False
+    torch.testing.assert_close(after[outside], before[outside], atol=1e-4, rtol=0)
+
+
+def _half_size(carried: Carried) -> torch.Tensor:
+    """The estimate that is carried, of a frame of 64 × 64 pixels."""
+    learnt = carried.process.half
+    field: torch.Tensor = torch.fft.irfft2(learnt.spectrum, s=(learnt.spectrum.shape[-2], learnt.width), norm="forward")
+    return field[0, MARGIN : MARGIN + 32, MARGIN : MARGIN + 32]
 
 
 @torch.inference_mode()
