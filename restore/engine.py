@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from restore.estimate.delay_over_frames import FramesDelay
 from restore.estimate.homeward import Homeward
 from restore.estimate.instrument import SpecimenReadings, prepare_for_readings, specimen_readings
 from restore.estimate.late_frames import placed
@@ -54,7 +53,7 @@ class PreparedPath:
     restore_ms: float  # what one frame takes
     coil: CoilModel | None
     detector: DetectorChannel | None
-    misfit: MisfitWatch
+    misfit: MisfitWatch = field(default_factory=MisfitWatch, compare=False, repr=False)  # of frames of no stream
     _prefixes: Recent[int, FrameGeometry] = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -133,7 +132,7 @@ class Engine:
             self._steps.remember()
         self._warm: dict[tuple[tuple[int, int], int], tuple[str, float]] = {}  # what restores, and how long it takes
         self._streams: Recent[tuple[str, float], Stream] = Recent(_STREAMS_KEPT)
-        self._delays: Recent[tuple[str, float, CoilModel | None], FramesDelay] = Recent(_STREAMS_KEPT)
+        self._watches: Recent[tuple[object, ...], MisfitWatch] = Recent(_STREAMS_KEPT)  # by stream and what is known
         self._paths: Recent[str, PreparedPath] = Recent(paths_limit)
 
     def __contains__(self, path_id: str) -> bool:
@@ -152,13 +151,15 @@ class Engine:
             InvalidInput: the path has too few samples inside the field, or the frame is too small.
         """
         geometry = placed(path, coil, self.device)
-        self.restorer.prepare(geometry, path.duration_us)
         alike = (geometry.shape, round(4 * math.log2(max(path.duration_us, 1.0))))
-        if alike not in self._warm:  # paths that differ in their seed or their angle are warm with the first of them
+        # Paths that differ in their seed or their angle are warm with the first of them. Of frames with a memory only
+        # the first is restored from its path's samples alone, so what is found of those by themselves can wait for it.
+        if self.memory == 1 or alike not in self._warm:
+            self.restorer.prepare(geometry, path.duration_us)
+        if alike not in self._warm:
             self._warm[alike] = practised(self.restorer, geometry, path.duration_us)
-        watch = MisfitWatch(geometry, np.cumsum(path.dwell_us + path.move_us))
         prepare_for_readings(geometry, path)  # before the first of them comes
-        prepared = PreparedPath(path, geometry, path.duration_us, *self._warm[alike], coil, detector, watch)
+        prepared = PreparedPath(path, geometry, path.duration_us, *self._warm[alike], coil, detector)
         self._paths[path.path_id] = prepared
         self._let_go()
         self.feeder.now().wait()  # frames are got ready on a stream of their own
@@ -246,20 +247,17 @@ class Engine:
         with self.feeder.entering():
             readings = specimen_readings(given, prepared.first(count), prepared.path, prepared.detector, self.model)
             judged, geometry, noise_variance = readings.judged, readings.geometry, readings.noise_variance
-            if self.model and count == prepared.geometry.count:
-                prepared.misfit.look(judged)
             values = self.feeder.send(judged.values)
             memory, recalled = self._memory_of(stream, prepared), None
             if memory is None:
-                self._hear(stream, frame, readings, prepared)
+                misfit = self._watched(stream, frame, readings, prepared)
                 step = self._steps.begin(values, geometry, noise_variance, None, lattice)
             else:
                 recalled = memory.recall(frame, values, geometry, judged.centre, judged.scale, judged.excess)
-                self._hear(stream, frame, readings, prepared, recalled)
+                misfit = self._watched(stream, frame, readings, prepared, recalled)
                 bounded = recalled.values.clamp(-BOUND, BOUND)  # older ones as this frame's are
                 step = self._steps.begin(bounded, recalled.geometry, noise_variance, recalled.before, lattice)
             entered = self.feeder.now()
-        misfit = copy(prepared.misfit)  # as it stands with this frame, whatever is begun before this one is told
         return Begun(misfit, readings, step, entered, memory, recalled, complete, reverse, lattice)
 
     @torch.inference_mode()
@@ -310,23 +308,28 @@ class Engine:
         memory = self._memory_of(stream, self.path(path_id))
         return None if memory is None else memory.last
 
-    def _hear(
+    def _watched(
         self,
         stream: str | None,
         frame: int,
         readings: SpecimenReadings,
         prepared: PreparedPath,
         recalled: Recalled | None = None,
-    ) -> None:
-        """Tell the path's watch what the frames of its stream say of the delay, with this one if it is whole."""
-        if stream is None or not self.model:
-            return
-        watch = self._delays.made((stream, prepared.path.fov_nm, prepared.coil), FramesDelay)
-        if len(readings.judged.values) == prepared.geometry.count:
-            drift = None if recalled is None else recalled.drift
-            moved_px = (0.0, 0.0) if drift is None or not drift.sd_px <= _KNOWN_PX else (drift.y_px, drift.x_px)
-            watch.look(frame, readings.judged.values, readings.judged.weights, prepared.geometry, moved_px)
-        prepared.misfit.hear(watch.found)
+    ) -> MisfitWatch:
+        """What frames of a stream do not explain, with this one if it is whole; as it stands, whatever begins next."""
+        path, geometry, judged = prepared.path, prepared.geometry, readings.judged
+        watch = prepared.misfit
+        if stream is not None:
+            known = (stream, path.fov_nm, prepared.coil, prepared.detector)
+            watch = self._watches.made(known, MisfitWatch)
+        if self.model and len(judged.values) == geometry.count:
+            kind = type(path.recipe.pattern).__name__
+            watch.look(judged, geometry, np.cumsum(path.dwell_us + path.move_us), kind)
+            if stream is not None:
+                drift = None if recalled is None else recalled.drift
+                moved_px = (0.0, 0.0) if drift is None or not drift.sd_px <= _KNOWN_PX else (drift.y_px, drift.x_px)
+                watch.compare(frame, judged, geometry, moved_px)
+        return copy(watch)
 
     def _memory_of(self, stream: str | None, prepared: PreparedPath) -> Stream | None:
         """What is remembered of a stream; another field of view begins anew."""

@@ -7,15 +7,18 @@ agree best when read as late as they are. Where all lines run one way the whole 
 
 from __future__ import annotations
 
+from collections import Counter
+
 import torch
 from torch import Tensor
+from torch.utils.weak import WeakIdKeyDictionary
 
 from restore.estimate.disagreement import PIECES, Delay, Disagreement, Pairs
 from restore.estimate.neighbours import close_across, places_px, some_across
 from restore.estimate.readings import Judged
 from restore.gridding import FrameGeometry
 
-__all__ = ["DelayFinder", "DelayWatch"]
+__all__ = ["DelayWatch", "pairs_beside"]
 
 _BESIDE = 3  # neighbours of each sample
 _CLOSE_PX = 0.5
@@ -23,54 +26,64 @@ _CROSSING_PX = 1.5
 _PAIRS = 12288  # the closest are looked at
 _OFTEN, _SELDOM = 4, 8  # frames
 
+_pairs = WeakIdKeyDictionary()  # geometry → pairs
 
-class DelayFinder:
-    """Adds up over the frames of one path how much its neighbouring stretches disagree at each delay.
 
-    Args:
-        geometry: of the path; where readings are already placed late, what is found is what is left.
+def pairs_beside(geometry: FrameGeometry) -> Pairs:
+    """Samples of a path, and what neighbouring stretches of it saw of nearly the same place; kept with the geometry.
+
+    Where readings are already placed late, a delay that these pairs tell is what is left.
     """
+    if geometry not in _pairs:
+        _pairs[geometry] = _pairs_beside(geometry)
+    found: Pairs = _pairs[geometry]
+    return found
 
-    def __init__(self, geometry: FrameGeometry) -> None:
-        # Turns lie so far apart that a lattice between them looks like a delay: of a drawn path only crossings tell.
-        some, near = close_across(geometry, _CROSSING_PX) if geometry.is_drawn else some_across(geometry)
-        beside = near[:, :_BESIDE]
-        own = some[:, None].expand_as(beside)
-        one, other = own[beside != own], beside[beside != own]
-        places = places_px(geometry)
-        distance_px = (places[one] - places[other]).square().sum(1).sqrt()
-        closest = distance_px.argsort(stable=True)[:_PAIRS]
-        one, other = one[closest], other[closest]
-        say = 1 / (distance_px[closest] + _CLOSE_PX).square()  # far apart, the specimen itself differs
-        # Of a crossing the later sample says where it is: a stroke itself is soon over.
-        self._pairs = Pairs(one, other, say, torch.maximum(one, other) * PIECES // geometry.count)
-        self._disagreement = Disagreement()
 
-    def add(self, values: Tensor, weights: Tensor) -> None:
-        """One whole frame's judged values and weights (n,)."""
-        self._disagreement.forget()
-        self._disagreement.add(self._pairs, (values, weights), (values, weights))
-
-    def found(self) -> Delay | None:
-        """The delay, if it is surely one and known well enough to tell."""
-        return self._disagreement.found()
+def _pairs_beside(geometry: FrameGeometry) -> Pairs:
+    # Turns lie so far apart that a lattice between them looks like a delay: of a drawn path only crossings tell.
+    some, near = close_across(geometry, _CROSSING_PX) if geometry.is_drawn else some_across(geometry)
+    beside = near[:, :_BESIDE]
+    own = some[:, None].expand_as(beside)
+    one, other = own[beside != own], beside[beside != own]
+    places = places_px(geometry)
+    distance_px = (places[one] - places[other]).square().sum(1).sqrt()
+    closest = distance_px.argsort(stable=True)[:_PAIRS]
+    one, other = one[closest], other[closest]
+    say = 1 / (distance_px[closest] + _CLOSE_PX).square()  # far apart, the specimen itself differs
+    # Of a crossing the later sample says where it is: a stroke itself is soon over.
+    return Pairs(one, other, say, torch.maximum(one, other) * PIECES // geometry.count)
 
 
 class DelayWatch:
-    """Looks for a delay in the first frames of a path, then in every eighth: it does not change from frame to frame."""
+    """Adds up over frames how much their neighbouring stretches disagree at each delay.
 
-    def __init__(self, geometry: FrameGeometry) -> None:
-        self._geometry = geometry
-        self._finder: DelayFinder | None = None
-        self._frames = 0
+    Live, of each kind of path the first frames of a stream are looked at, then every eighth: it does not change from
+    frame to frame, nor with the angle or the seed of a path.
+    """
+
+    def __init__(self) -> None:
+        self._disagreement = Disagreement()
+        self._frames = Counter[str]()  # by the kind of their path
+        self._tells = False
         self._found: Delay | None = None
 
-    def look(self, judged: Judged) -> Delay | None:
-        """What is known of the delay after one more whole frame."""
-        if self._frames < _OFTEN or self._frames % _SELDOM == 0:
-            if self._finder is None:
-                self._finder = DelayFinder(self._geometry)
-            self._finder.add(judged.values, judged.weights)
-            self._found = self._finder.found()
-        self._frames += 1
+    def look(self, judged: Judged, geometry: FrameGeometry, kind: str = "") -> Delay | None:
+        """What is known of the delay after one more whole frame along a path of some kind."""
+        frames = self._frames[kind]
+        if frames < _OFTEN or frames % _SELDOM == 0:
+            self.add(judged.values, judged.weights, geometry)
+            self._found = self.found()
+        self._frames[kind] += 1
         return self._found
+
+    def add(self, values: Tensor, weights: Tensor, geometry: FrameGeometry) -> None:
+        """One whole frame's judged values and weights (n,)."""
+        pairs = pairs_beside(geometry)
+        self._tells |= len(pairs.one) > 0
+        self._disagreement.forget()
+        self._disagreement.add(pairs, (values, weights), (values, weights))
+
+    def found(self) -> Delay | None:
+        """The delay, if it is surely one and known well enough to tell."""
+        return self._disagreement.found() if self._tells else None

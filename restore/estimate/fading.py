@@ -26,16 +26,15 @@ _FORGOTTEN = 0.9
 
 
 class FadingWatch:
-    """Adds up over the frames of one path how much faster readings rise than they fall."""
+    """Adds up over frames, along whatever paths, how much faster readings rise than they fall."""
 
-    def __init__(self, geometry: FrameGeometry) -> None:
-        step = places_px(geometry).diff(dim=0).sign().mean(0)
-        self._both_ways = bool((step.abs() <= _ONE_WAY).all())
+    def __init__(self) -> None:
         self._sums = torch.zeros(_PIECES, dtype=torch.float64)
 
-    def look(self, judged: Judged) -> bool:
+    def look(self, judged: Judged, geometry: FrameGeometry) -> bool:
         """Whether light surely lingers, after one more whole frame."""
-        if not self._both_ways:
+        ways = places_px(geometry).diff(dim=0).sign().mean(0)
+        if not bool((ways.abs() <= _ONE_WAY).all()):
             return False
         step = judged.values.double().diff()
         known = (judged.weights[1:] > 0) & (judged.weights[:-1] > 0)

@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 import torch
 
-from restore.estimate.delay import DelayFinder
+from restore.estimate.delay import DelayWatch
 from restore.estimate.delay_over_frames import FramesDelay
 from restore.estimate.disagreement import Delay
 from restore.estimate.instrument import specimen_readings
@@ -36,12 +36,12 @@ def delay_of(
     Shorter frames are passed over.
     """
     geometry = placed(path, coil)
-    finder = DelayFinder(geometry)
+    watch = DelayWatch()
     for samples in frames:
         if len(samples) == path.count:
             judged = _judged(samples, geometry, path, detector)
-            finder.add(judged.values, judged.weights)
-    return finder.found()
+            watch.add(judged.values, judged.weights, geometry)
+    return watch.found()
 
 
 def delay_over(

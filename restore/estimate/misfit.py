@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from restore.estimate.baseline import is_crossed
 from restore.estimate.delay import DelayWatch
+from restore.estimate.delay_over_frames import FramesDelay
 from restore.estimate.disagreement import Delay
 from restore.estimate.fading import FadingWatch
 from restore.estimate.readings import Judged
@@ -23,32 +24,38 @@ _MANY_OUTLIERS = 0.01  # of the readings
 
 
 class MisfitWatch:
-    """Watches the frames of one path for what the model does not explain; what was corrected is no more of it.
+    """Watches the frames of one stream for what the model does not explain; what was corrected is no more of it.
 
-    Args:
-        geometry: of the path.
-        time_us: of each of its samples, rising, (n,).
+    Attributes:
+        delay: as the frames' paths tell it by themselves, or else as the frames do together; None if they do not.
     """
 
-    def __init__(self, geometry: FrameGeometry, time_us: NDArray[np.float64]) -> None:
-        self._geometry, self._time_us = geometry, time_us
+    def __init__(self) -> None:
         self._shading = Shading()
-        self._delays, self._fading = DelayWatch(geometry), FadingWatch(geometry)
+        self._delays, self._fading, self._over_frames = DelayWatch(), FadingWatch(), FramesDelay()
         self.delay: Delay | None = None
-        self._of_path: Delay | None = None
+        self._of_paths: Delay | None = None
         self._fades = False
 
-    def look(self, judged: Judged) -> None:
-        """Take in one more whole frame."""
-        self._of_path = self._delays.look(judged)
-        self._fades = self._fading.look(judged)
-        self.delay = self._of_path
-        crossed = is_crossed(self._geometry, self._time_us)
-        self._shading = shading(judged, self._geometry, self._time_us, crossed)
+    def look(self, judged: Judged, geometry: FrameGeometry, time_us: NDArray[np.float64], kind: str = "") -> None:
+        """Take in one more whole frame.
 
-    def hear(self, over_frames: Delay | None) -> None:
-        """Take in what the stream's frames say of the delay together; what the path says by itself comes first."""
-        self.delay = self._of_path or over_frames
+        Args:
+            geometry: of its path.
+            time_us: of each of its samples, rising, (n,).
+            kind: of its path; of each kind the first frames are looked at more closely.
+        """
+        self._of_paths = self._delays.look(judged, geometry, kind)
+        self._fades = self._fading.look(judged, geometry)
+        self.delay = self._of_paths or self._over_frames.found
+        self._shading = shading(judged, geometry, time_us, is_crossed(geometry, time_us))
+
+    def compare(
+        self, number: int, judged: Judged, geometry: FrameGeometry, moved_px: tuple[float, float] = (0.0, 0.0)
+    ) -> None:
+        """Hold a whole frame against those before it, see :meth:`FramesDelay.look`."""
+        over_frames = self._over_frames.look(number, judged.values, judged.weights, geometry, moved_px)
+        self.delay = self._of_paths or over_frames
 
     def cause(self, judged: Judged, missed: float | None, noise_is_known: bool) -> str:
         """What this frame's readings most likely suffer from, in words; empty where all is explained.

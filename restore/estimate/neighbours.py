@@ -28,7 +28,7 @@ __all__ = [
 NEAREST = 8
 _LOOKED_AT = 64  # of the nearest samples, for those that were taken at another time
 _LOOKED_AT_FIRST = 24  # which is enough nearly everywhere on a grid
-_TOLD_FROM = 4096  # samples, of a distance that all of them share
+_TOLD_FROM = 1024  # samples, of a distance that all of them share
 _LATER = 24  # samples along the path from which on a neighbour was taken at another time
 _SOME = 1 << 15  # samples, of which pairs are found that what is slow is told from; more say little more
 _SHARED_OUT = 1 << 16  # samples from which on threads share the search
@@ -86,12 +86,12 @@ def some_across(geometry: FrameGeometry) -> tuple[Tensor, Tensor]:
     return found
 
 
-def spacing_px(geometry: FrameGeometry) -> float:
-    """Median distance from a sample to the nearest of another time, told from some of them; 0 where there are none."""
+def spacing_px(geometry: FrameGeometry, within_px: float) -> float:
+    """Median distance from a sample to the nearest of another time, told from some of them; ``within_px`` at most."""
     some = np.arange(0, geometry.count, -(-geometry.count // _TOLD_FROM))
-    near, places = _across_of(geometry, some)[:, 0], places_px(geometry).numpy()
-    apart = np.hypot(*(places[near] - places[some])[near != some].T)
-    return float(np.median(apart)) if len(apart) else 0.0
+    near, places = _across_of(geometry, some, within_px)[:, 0], places_px(geometry).numpy()
+    apart = np.hypot(*(places[near] - places[some]).T)
+    return float(np.median(np.where(near == some, within_px, apart)))
 
 
 def close_across(geometry: FrameGeometry, within_px: float) -> tuple[Tensor, Tensor]:

@@ -72,7 +72,7 @@ def crossings(geometry: FrameGeometry, time_us: Array) -> Visits:
         time_us: of each sample, rising, (n,).
     """
     places, (tree, inside) = places_px(geometry).numpy(), tree_of(geometry)
-    reach = min(_CROSSING_PX, _OF_SPACING * spacing_px(geometry))
+    reach = _OF_SPACING * spacing_px(geometry, _CROSSING_PX / _OF_SPACING)
     pairs = inside[tree.query_pairs(reach, output_type="ndarray")]
     long = np.abs(time_us[pairs[:, 0]] - time_us[pairs[:, 1]]) >= _APART * (time_us[-1] - time_us[0])
     return _visits(pairs[long, 0], pairs[long, 1], places, time_us)

@@ -1,7 +1,8 @@
 """Takes a detector's afterglow out of its readings: what one that does not remember would have given.
 
-What each sample gave is estimated twice: first from nothing but the readings' own mean and spread, then about what a
-picture restored from that expects at each sample, as far as withheld samples say it can be trusted.
+What each sample gave is estimated from nothing but the readings' own mean and spread. Where that leaves more unknown
+than the readings' noise, and than any picture could tell, it is estimated once more about what a picture restored from
+it expects at each sample, as far as withheld samples say it can be trusted.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ __all__ = ["without_afterglow"]
 
 _LEAST_NOISE = 0.004  # of the readings' spread, standard deviation: converters round
 _BANDS = 24
+_AS_GOOD = 1.05  # times the readings' own noise: what is left unknown then is that noise, and no picture takes it off
+_BELOW_PICTURES = 0.03  # of the readings' spread: a picture of few samples is known no better than ten times that
 _BROADER = 2.0  # times the variance of its withheld samples that a picture is doubted: they are fewer than its pixels
 
 
@@ -33,7 +36,7 @@ def without_afterglow(
     noise_variance: float | None,
     longer: Afterglow | None = None,
 ) -> tuple[Judged, float]:
-    """Judged readings (n,) with the detector's afterglow explained away, and how well: a standard deviation.
+    """Judged readings (n,) with the detector's afterglow explained away, and the standard deviation that this adds.
 
     Args:
         geometry: of the readings that are believed.
@@ -49,20 +52,23 @@ def without_afterglow(
     stated = _noise_floor(values, afterglow) if noise_variance is None else noise_variance
     noise = max(stated, (_LEAST_NOISE * spread) ** 2)
     noises = np.where(judged.weights.numpy() > 0, noise, np.inf)  # one that is not believed leaves no trail either
-    first = afterglow.specimen(values, np.full_like(values, values.mean()), noises, 2 * spread**2)
-    there = torch.from_numpy(first + zero).float().to(geometry.device)
-    picture = FillRestorer("spectral_fast").restore(there, geometry)
-    error = picture.made_by.withheld_rmse
-    if error is None:
-        return replace(judged, values=there.cpu()), _doubt(afterglow, noise, 2 * spread**2, len(values))
-    expected = picture.estimate.flatten()[geometry.index].double().cpu().numpy() - zero
-    doubt = _BROADER * max(error, _LEAST_NOISE * spread) ** 2
-    found = afterglow.specimen(values, expected, noises, doubt)
-    unsure = _doubt(afterglow, noise, doubt, len(values))
+    expected, doubt = np.full_like(values, values.mean()), 2 * spread**2
+    found, unsure = afterglow.specimen(values, expected, noises, doubt), _doubt(afterglow, noise, doubt, len(values))
+    if unsure > max(_AS_GOOD * math.sqrt(noise), _BELOW_PICTURES * spread):
+        picture = FillRestorer("spectral_fast").restore(
+            torch.from_numpy(found + zero).float().to(geometry.device), geometry
+        )
+        error = picture.made_by.withheld_rmse
+        if error is not None:
+            expected = picture.estimate.flatten()[geometry.index].double().cpu().numpy() - zero
+            doubt = _BROADER * max(error, _LEAST_NOISE * spread) ** 2
+            found = afterglow.specimen(values, expected, noises, doubt)
+            unsure = _doubt(afterglow, noise, doubt, len(values))
     if longer is not None:
         apart = longer.specimen(values, expected, noises, doubt) - found
         unsure = math.hypot(unsure, float(np.sqrt(np.mean(apart**2))))
-    return replace(judged, values=torch.from_numpy(found + zero).float()), unsure
+    # Noise that readings have without an afterglow, too, whoever restores knows from them.
+    return replace(judged, values=torch.from_numpy(found + zero).float()), math.sqrt(max(0.0, unsure**2 - noise))
 
 
 def _passed(afterglow: Afterglow, count: int) -> np.ndarray:

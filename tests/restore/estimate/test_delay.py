@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy.ndimage import gaussian_filter
 
-from restore.estimate.delay import DelayFinder
+from restore.estimate.delay import DelayWatch
 from restore.estimate.disagreement import Delay
 from restore.gridding import FrameGeometry
 from scancontrol.afterglow import Afterglow
@@ -30,7 +30,7 @@ def _found(
     geometry: FrameGeometry, late: int, frames: int = 1, noise: float = 0.0, seed: int = 0, decay: float = 0.0
 ) -> Delay | None:
     random = np.random.default_rng(seed)
-    finder = DelayFinder(geometry)
+    watch = DelayWatch()
     for _ in range(frames):
         image = gaussian_filter(random.standard_normal(SHAPE), 4)
         there = (image / image.std()).ravel()[geometry.index.numpy()]
@@ -38,8 +38,8 @@ def _found(
         if decay:
             late_ones = Afterglow(decay, np.ones(len(there)), np.zeros(len(there))).read(late_ones)
         readings = torch.from_numpy(late_ones + noise * random.standard_normal(len(there))).float()
-        finder.add(readings, torch.ones(len(readings)))
-    return finder.found()
+        watch.add(readings, torch.ones(len(readings)), geometry)
+    return watch.found()
 
 
 @pytest.mark.parametrize("late", [-4, 1, 3, 10])

@@ -38,7 +38,7 @@ def _seen(pattern: object, decay_us: float, seed: int, upside_down: bool = False
     if decay_us:
         there = Afterglow(decay_us, path.dwell_us, path.move_us).read(there)
     noisy = there + 0.01 * np.random.default_rng(seed).standard_normal(len(there))
-    return FadingWatch(geometry).look(judge(noisy, geometry))
+    return FadingWatch().look(judge(noisy, geometry), geometry)
 
 
 @pytest.mark.parametrize("pattern", [GRID, SPIRAL], ids=["grid", "spiral"])
@@ -58,4 +58,4 @@ def test_along_lines_that_all_run_one_way_the_specimen_itself_may_be_uneven() ->
 
 def test_an_even_frame_tells_nothing() -> None:
     geometry = FrameGeometry.from_path(_path(GRID))
-    assert not FadingWatch(geometry).look(judge(np.full(geometry.count, 3.0), geometry))
+    assert not FadingWatch().look(judge(np.full(geometry.count, 3.0), geometry), geometry)

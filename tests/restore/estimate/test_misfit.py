@@ -31,8 +31,8 @@ def _judged(late: int = 0, spikes: float = 0.0) -> Judged:
 
 
 def _watched(judged: Judged) -> MisfitWatch:
-    watch = MisfitWatch(GEOMETRY, np.arange(float(GEOMETRY.count)))
-    watch.look(judged)
+    watch = MisfitWatch()
+    watch.look(judged, GEOMETRY, np.arange(float(GEOMETRY.count)))
     return watch
 
 

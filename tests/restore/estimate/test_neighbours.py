@@ -8,7 +8,7 @@ import torch
 
 from restore.estimate import neighbours
 from restore.estimate.baseline import prepare_wandering
-from restore.estimate.neighbours import across, nearest, places_px, some_across
+from restore.estimate.neighbours import across, close_across, nearest, places_px, some_across
 from restore.gridding import FrameGeometry
 from scancontrol.paths import Archimedean, CoverageGoal, Crossed, JitteredGrid, PathRecipe, ScanPath, expand
 
@@ -56,3 +56,24 @@ def test_the_beginning_of_a_path_crosses_itself_where_the_whole_does() -> None:
     few = prepare_wandering(whole.prefix(300), time_us[:300])
     assert not few.crossed
     assert not few.smooth
+
+
+@pytest.mark.parametrize(
+    "pattern", [JitteredGrid(coverage=GOAL), Crossed(pattern=Archimedean(coverage=GOAL), crossings=2)]
+)
+def test_neighbours_of_another_time_are_the_nearest_of_them_however_near_one_looks(pattern: object) -> None:
+    geometry = FrameGeometry.from_path(_path(pattern))
+    places = places_px(geometry)
+    away = torch.cdist(places, places)
+    at = torch.arange(geometry.count)
+    away[(at[:, None] - at).abs() < 24] = torch.inf
+    some, near = some_across(geometry)
+    near = near[:, :3]
+    there = torch.where(near == some[:, None], torch.inf, away.gather(1, near))
+    expected = away.sort(1).values[:, :3]
+    sought = torch.isfinite(there)  # of a drawn path only the 64 nearest of any time are looked at
+    torch.testing.assert_close(there[sought], expected[sought])
+    crossing = close_across(geometry, 1.5)[1][:, :3]
+    crosses = crossing != some[:, None]
+    assert torch.equal(crosses, expected <= 1.5)
+    torch.testing.assert_close(away.gather(1, crossing)[crosses], expected[crosses])
