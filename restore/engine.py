@@ -35,7 +35,7 @@ from scancontrol.recent import Recent
 __all__ = ["MEMORY_LIMIT", "Begun", "Engine", "Launched", "PreparedPath"]
 
 MEMORY_LIMIT = 64  # frames; their samples are kept
-_STREAMS_KEPT = 4
+_STREAMS_KEPT = 8  # two for each detector: its frames that were overtaken are one of their own
 _KNOWN_PX = 3.0  # a drift known no better is taken for none
 _PIXELS_KEPT = 1 << 26  # of the frames of all registered paths; two paths are kept in any case
 _PREFIX_PIXELS_KEPT = 1 << 24  # of those that were restored while they were scanned, of one path

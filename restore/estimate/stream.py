@@ -173,25 +173,25 @@ class Stream:
         moved = self._measure(number, values, geometry, known)
         if not math.isfinite(moved.sd_px):
             return replace(alone, drift=moved, forgotten=1.0)
-        before = self._way or Way.begun(self._newest)
-        way = before.then(number, moved, self.frames)
-        drift = way.step_from(before, moved)
+        until = self._way or Way.begun(self._newest)
+        way = until.then(number, moved, self.frames)
+        drift = way.step_from(until, moved)
         changes = find_changes(values, geometry, known, moved)
         if changes.everything or drift.sd_px > _LOST_PX:
             return replace(alone, drift=drift, forgotten=1.0)
-        left = self._left(number, way, changes)
+        left = self._left(way, changes)
         if left is None:
             return replace(alone, drift=drift, forgotten=changes.share)
         older, where = left
-        ages = number - older.number
-        weights = older.dwell.new_tensor([_OLD**age for age in range(self.frames)])
-        frames = 1 + int((torch.bincount(ages, minlength=self.frames) > 0).sum())
+        ranks = len(way.numbers) - 1 - torch.searchsorted(older.number.new_tensor(way.numbers), older.number)
+        weights = older.dwell.new_tensor([_OLD**rank for rank in range(len(way.numbers))])
+        frames = 1 + int((torch.bincount(ranks) > 0).sum())
         return Recalled(
             number,
             torch.cat((values, _at_centres(older.values, where, known, moved.moved(values)))),
-            geometry.remembering(where, older.dwell * weights[ages]),
+            geometry.remembering(where, older.dwell * weights[ranks]),
             frames=frames,
-            age=int(ages.max()),
+            age=number - int(older.number.min()),
             drift=drift,
             forgotten=changes.share,
             older=older,
@@ -251,14 +251,16 @@ class Stream:
         before = self._way or Way.begun(self._newest)
         return measure_drift(values, geometry.places, known, before.foretold(number), shared)
 
-    def _left(self, number: int, way: Way, changes: Changes) -> tuple[_Samples, Tensor] | None:
-        """What is left of older frames, inside the field and where nothing has changed, and its places now, (n, 2)."""
-        kept, shape = self._kept, self._shape
+    def _left(self, way: Way, changes: Changes) -> tuple[_Samples, Tensor] | None:
+        """What is left of the way's older frames, in the field and where nothing has changed; its places, (n, 2)."""
+        kept, shape, first = self._kept, self._shape, way.numbers[0]
         if kept is None or shape is None:
             return None
+        if int(kept.number[0]) < first:  # they rise
+            kept = kept.where((kept.number >= first).nonzero()[:, 0])
         where = kept.places + _offsets(way, kept)
         at = (where + 0.5).floor().long()
-        chosen = ~changes.at(at) & (kept.number > number - self.frames)
+        chosen = ~changes.at(at)
         for place, side in zip(at.unbind(1), shape, strict=True):  # a mask of pairs takes ten times as long
             chosen &= (place >= 0) & (place < side)
         left = chosen.nonzero()[:, 0]

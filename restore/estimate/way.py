@@ -33,6 +33,7 @@ _STEADIEST_PX = 0.03
 _RATE_CHANGES = 0.3  # of the unsteadiness, by which the rate itself changes from one frame to the next
 _FRAMES_TOLD = 4.0  # as many frames as the unsteadiness at the start counts for
 _FORGETS = 0.9  # a frame, of what earlier ones said of the unsteadiness
+_OLDEST = 16  # times as many frames ago as are kept: of frames that were overtaken none is there
 _FARTHEST = 16.0  # squared standard deviations that one frame can say of it at most
 
 
@@ -103,7 +104,7 @@ class Way:
         return Foretold(float(y), float(x), (float(yy), float(yx), float(xx)))
 
     def then(self, number: int, moved: Drift, frames: int) -> Way:
-        """With a frame to which the last estimate has moved; of the newest ``frames`` by their number."""
+        """With a frame to which the last estimate has moved; of the newest ``frames`` that are not much older."""
         before, ahead = self.foretold(number), self._ahead(number)
         by = _by(_told(ahead))
         covariance = ahead.covariance.copy()
@@ -116,7 +117,8 @@ class Way:
         gain = np.linalg.solve(prior, by @ covariance).T
         state = ahead.state + (gain @ missed).reshape(-1, 2)
         covariance = covariance + gain @ (posterior - prior) @ gain.T
-        kept = [row for row, each in enumerate(ahead.numbers) if number - each < frames]
+        first = max(0, len(ahead.numbers) - frames)
+        kept = [row for row, each in enumerate(ahead.numbers) if row >= first and number - each < _OLDEST * frames]
         rows = [*kept, len(state) - 1]
         flat = np.ravel([(2 * row, 2 * row + 1) for row in rows])
         return Way(

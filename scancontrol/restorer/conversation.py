@@ -124,7 +124,7 @@ class Conversation:
         dtype: Literal["<u2", "<f4"] = "<u2" if samples.dtype.str == "<u2" else "<f4"
         header = wire.Restore(
             request=asked.request,
-            stream=asked.stream,
+            stream=asked.remembered_as,
             frame=asked.frame,
             path_id=asked.path.path_id,
             count=len(samples),

@@ -1,9 +1,10 @@
 """Which frame is restored next, and which give way: the one queue before the restorer. No sockets, clocks or threads.
 
 The newest complete frame of a stream is always next: somebody is looking at it. After it come another look at it, the
-unfinished frame, and then the frames that are to be stored, oldest first. A frame that is not to be stored gives way
-to a newer one. Every complete frame that is handed in comes out exactly once: answered, or missed with a reason. One
-request at a time is out, for what has been sent cannot be overtaken.
+unfinished frame, and then the frames that are to be stored, oldest first: a stream of their own, so that each is
+restored with those that were overtaken before it. A frame that is not to be stored gives way to a newer one. Every
+complete frame that is handed in comes out exactly once: answered, or missed with a reason. One request at a time is
+out, for what has been sent cannot be overtaken.
 """
 
 from __future__ import annotations
@@ -74,6 +75,12 @@ class Asked:
     asked_ns: int
     tries: int = 0
     look: Look | None = None
+    overtaken: bool = False
+
+    @property
+    def remembered_as(self) -> str:
+        """The stream whose frames it is restored with: what was overtaken, with what was overtaken before it."""
+        return f"{self.stream}.overtaken" if self.overtaken else self.stream
 
     @property
     def bytes(self) -> int:
@@ -221,4 +228,5 @@ class Requests:
     def _store(self, asked: Asked) -> None:
         """Queue a frame that is to be stored, without its samples where memory is short of room for them."""
         room = self._limit_bytes - sum(waiting.bytes for waiting in self._stored)
-        self._stored.append(replace(asked, samples=None) if asked.bytes > room else asked)
+        samples = None if asked.bytes > room else asked.samples
+        self._stored.append(replace(asked, samples=samples, overtaken=True))

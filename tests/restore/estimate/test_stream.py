@@ -166,15 +166,25 @@ def test_only_samples_of_the_new_frame_are_withheld_from_it() -> None:
     assert kept.fresh == recalled.geometry.fresh - len(held.index)
 
 
-def test_a_lost_frame_leaves_a_gap_in_the_count_and_the_drift_is_foretold_over_it() -> None:
+def test_an_older_frame_takes_the_place_of_one_that_was_lost_and_the_drift_is_foretold_over_the_gap() -> None:
     image, speed = specimen(), np.array([1.0, -0.6])
     run = Run(4, 0.1)
     for number in (0, 1, 2, 4):
         run.number = number
         recalled, _, _ = run.frame(view(image, number * speed))
-    assert recalled.age == 3
+    assert (recalled.frames, recalled.age) == (4, 4)
     assert recalled.drift is not None
     assert (recalled.drift.y_px, recalled.drift.x_px) == pytest.approx(tuple(2 * speed), abs=0.3)
+
+
+def test_frames_of_long_ago_are_not_remembered() -> None:
+    field = view(specimen(), np.zeros(2))
+    run = Run(4, 0.1)
+    run.frame(field)
+    for number, frames in ((63, 2), (100, 2), (164, 1)):
+        run.number = number
+        recalled, _, _ = run.frame(field)
+        assert recalled.frames == frames
 
 
 class Carrying(FillRestorer):
