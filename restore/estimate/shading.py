@@ -9,10 +9,12 @@ anything else as slow, is suspected; so is a picture most of whose variance is o
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.polynomial.legendre import legvander
 from numpy.typing import NDArray
+from scipy.fft import irfft2, rfft2
 from torch.utils.weak import WeakIdKeyDictionary
 
 from restore.estimate.readings import Judged
@@ -27,6 +29,7 @@ _ASKED = 1 << 14  # samples of a long path, evenly
 _PLAIN = 0.25  # correlation of the readings with time
 _FARTHER = 4.0  # times as far as with other slow variations, root mean square
 _CELLS = 32  # a side, on which humps are looked for
+_PADDED = (2 * _CELLS, 2 * _CELLS)
 _WIDTHS = (0.1, 0.15, 0.22)  # of the field, standard deviation of a hump
 _MOST = 0.45  # of the variance that a hump explains; 7 of 100 specimens have one
 
@@ -124,18 +127,16 @@ def _hump(values: Array, used: NDArray[np.bool_], geometry: FrameGeometry) -> fl
     count, total = (
         np.bincount(cell, weights, _CELLS**2).reshape(_CELLS, _CELLS) for weights in (np.ones(len(cell)), values[used])
     )
-    padded = (2 * _CELLS, 2 * _CELLS)
-    apart = (np.fft.fftfreq(2 * _CELLS) * 2) ** 2  # squared, in fields; of a padded field
-    counts, totals = np.fft.rfft2(count, padded), np.fft.rfft2(total, padded)
+    counts, totals = (rfft2(each, _PADDED) for each in (count, total))
+    humps, squares = _humps()
+    found = irfft2(np.concatenate((totals * humps, counts * humps, counts * squares)), _PADDED)
+    covariance, mean, square = found[:, :_CELLS, :_CELLS].reshape(3, -1, _CELLS, _CELLS) / len(cell)
+    return float((covariance.clip(0) ** 2 / (square - mean**2).clip(1e-9)).max())
 
-    def around(where: NDArray[np.complex128], shape: Array) -> Array:
-        found: Array = np.fft.irfft2(where * np.fft.rfft2(shape), padded)[:_CELLS, :_CELLS] / len(cell)
-        return found
 
-    best = 0.0
-    for width in _WIDTHS:
-        hump = np.exp(-(apart[:, None] + apart) / (2 * width**2))
-        covariance = around(totals, hump)
-        variance = around(counts, hump**2) - around(counts, hump) ** 2
-        best = max(best, float((covariance.clip(0) ** 2 / variance.clip(1e-9)).max()))
-    return best
+@cache
+def _humps() -> tuple[NDArray[np.complex128], NDArray[np.complex128]]:
+    """Transforms of Gaussians of each width over a padded field, and of their squares, (widths, …) each."""
+    apart = (np.fft.fftfreq(2 * _CELLS) * 2) ** 2  # squared, in fields
+    humps = np.exp(-(apart[:, None] + apart) / (2 * np.square(_WIDTHS)[:, None, None]))
+    return rfft2(humps), rfft2(humps**2)

@@ -221,23 +221,24 @@ class SpectralSolver:
             raise LocalProtocolError("a spectrum was asked to be solved with before it was learnt")
         dependent = self._dependence() * self.sample_noise
         waves = self.waves
-        out, back, inverse = factors(self.power, waves.amplitude, waves.pairs, self.assumed, dependent, self._one)
+        stacked = self.power.device.type != "cpu"
+        out, back, turns = factors(self.power, waves.scales, self.assumed, dependent, self._one, stacked)
 
         def gathered(total: Tensor) -> Tensor:
             return torch.view_as_real(torch.fft.rfft2(total))
 
-        found, along = (out.new_empty(2, *out.shape) for _ in range(2))
+        found, along = (out.new_empty(number, *out.shape) for number in (2, len(turns) + 1))
         # It starts from what the spectrum was learnt from, of which the misfit is known.
         misread = self.missed if reading is self.exact else reading.missed(self.learnt_from)
         image = gathered(reading.transposed(misread))
         ahead = beginning(
-            torch.view_as_real(self.spectrum), image, out, back, inverse, self._tiny, found, along
+            torch.view_as_real(self.spectrum), image, out, back, turns, self._tiny, found, along
         )  # the direction's spectrum
         for left in reversed(range(iterations)):
             image = gathered(reading.normal(self._field(torch.view_as_complex(ahead))))
             curvature = curved(along, image, back, self._tiny)
             if left:
-                ahead = turned(along, *advanced(found, along, curvature, inverse, self._tiny), out)
+                ahead = turned(along, *advanced(found, along, curvature, turns, self._tiny), out)
             else:
                 ahead = arrived(found, along, curvature, out)
         self.spectrum = torch.view_as_complex(ahead)

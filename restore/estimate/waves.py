@@ -40,8 +40,8 @@ class Waves:
         prior: spectrum of a specimen of which nothing is known, of unit variance, (h, w // 2 + 1); unlikely: 1 over it.
         share: how often each wave counts in a mean over all h · w, (n,).
         moments: the same, and times its frequency in cycles per cell, (n, 2).
-        amplitude: 1 over the root of how often each counts and of h · w, (h, w // 2 + 1).
-        pairs: how often each counts, for real and imaginary part, (h, w // 2 + 1, 2).
+        scales: 1 over the root of how often each counts and of h · w, and that times how often it counts, for real and
+            imaginary part, (2, 1, h, w // 2 + 1, 2).
         rings: the ring of each, (n,); in_ring: its share of its ring's waves, (n,).
         short: ``share`` of waves that are no trend, (n,), and infinity for rings of trends, 0 for others, (rings,).
     """
@@ -50,8 +50,7 @@ class Waves:
     unlikely: Tensor
     share: Tensor
     moments: Tensor
-    amplitude: Tensor
-    pairs: Tensor
+    scales: Tensor
     rings: Tensor
     in_ring: Tensor
     short: tuple[Tensor, Tensor]
@@ -83,6 +82,7 @@ def waves_of(h: int, w: int, device: torch.device) -> Waves:
     rings = (radius2.sqrt() * 2 * BINS).long().clamp_max(_RINGS - 1).flatten()
     sizes = torch.zeros(_RINGS, device=device).index_add_(0, rings, counts.flatten()).clamp_min_(1.0)
     share = counts.flatten() / (h * w)
+    amplitude = (counts * (h * w)).rsqrt()
     blocked = torch.zeros(_RINGS, device=device)
     blocked[: _TREND_RINGS + 1] = torch.inf
     return Waves(
@@ -90,8 +90,7 @@ def waves_of(h: int, w: int, device: torch.device) -> Waves:
         prior.reciprocal(),
         share,
         torch.stack([share, share * (rings + 0.5) / (2 * BINS)], 1),
-        (counts * (h * w)).rsqrt(),
-        counts[..., None].expand(*counts.shape, 2).contiguous(),
+        torch.stack([amplitude, amplitude * counts])[:, None, :, :, None].expand(-1, -1, -1, -1, 2).contiguous(),
         rings,
         counts.flatten() / sizes[rings],
         (share * (rings > _TREND_RINGS), blocked),
@@ -147,7 +146,7 @@ def sectors_of(h: int, w: int, device: torch.device, doubt: float) -> Sectors:
     """The sectors of an (h, w) torus's rings, with so many waves' worth of belief that all directions are alike."""
     fy, fx = torch.fft.fftfreq(h, device=device)[:, None], torch.fft.rfftfreq(w, device=device)[None]
     waves = waves_of(h, w, device)
-    counts, rings = waves.pairs[..., 0].flatten(), waves.rings
+    counts, rings = (waves.share * (h * w)).round(), waves.rings
     at = (
         (torch.atan2(fy.expand(waves.prior.shape), fx.expand(waves.prior.shape)) / torch.pi + 0.5) * _SECTORS - 0.5
     ).flatten()

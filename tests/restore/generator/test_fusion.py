@@ -22,8 +22,8 @@ def _step(pairs: Tensor) -> Tensor:
     least = torch.full((1, 1, 1), 1e-20)
     found, along = pairs.repeat(2, 1, 1, 1, 1), pairs.repeat(2, 1, 1, 1, 1)
     curvature = curved(along, pairs * 0.5, pairs.abs(), least)
-    step, energy = advanced(found, along, curvature, torch.ones_like(pairs), least)
-    return turned(along, step, energy, pairs.abs())
+    steps, energy = advanced(found, along, curvature, torch.ones_like(pairs)[None], least)
+    return turned(along, steps, energy, pairs.abs())
 
 
 def _network(pairs: Tensor) -> Estimate:
