@@ -7,6 +7,7 @@ agree best when read as late as they are. Where all lines run one way the whole 
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 
 import torch
@@ -14,7 +15,7 @@ from torch import Tensor
 from torch.utils.weak import WeakIdKeyDictionary
 
 from restore.estimate.disagreement import PIECES, Delay, Disagreement, Pairs
-from restore.estimate.neighbours import close_across, places_px, some_across
+from restore.estimate.neighbours import close_pairs, places_px, some_across
 from restore.estimate.readings import Judged
 from restore.gridding import FrameGeometry
 
@@ -24,6 +25,7 @@ _BESIDE = 3  # neighbours of each sample
 _CLOSE_PX = 0.5
 _CROSSING_PX = 1.5
 _PAIRS = 12288  # the closest are looked at
+_WIDENED = 3  # times, a circle about each sample that holds too few of them
 _OFTEN, _SELDOM = 4, 8  # frames
 
 _pairs = WeakIdKeyDictionary()  # geometry → pairs
@@ -42,10 +44,7 @@ def pairs_beside(geometry: FrameGeometry) -> Pairs:
 
 def _pairs_beside(geometry: FrameGeometry) -> Pairs:
     # Turns lie so far apart that a lattice between them looks like a delay: of a drawn path only crossings tell.
-    some, near = close_across(geometry, _CROSSING_PX) if geometry.is_drawn else some_across(geometry)
-    beside = near[:, :_BESIDE]
-    own = some[:, None].expand_as(beside)
-    one, other = own[beside != own], beside[beside != own]
+    one, other = close_pairs(geometry, _CROSSING_PX, _BESIDE) if geometry.is_drawn else _closest(geometry)
     places = places_px(geometry)
     distance_px = (places[one] - places[other]).square().sum(1).sqrt()
     closest = distance_px.argsort(stable=True)[:_PAIRS]
@@ -53,6 +52,20 @@ def _pairs_beside(geometry: FrameGeometry) -> Pairs:
     say = 1 / (distance_px[closest] + _CLOSE_PX).square()  # far apart, the specimen itself differs
     # Of a crossing the later sample says where it is: a stroke itself is soon over.
     return Pairs(one, other, say, torch.maximum(one, other) * PIECES // geometry.count)
+
+
+def _closest(geometry: FrameGeometry) -> tuple[Tensor, Tensor]:
+    """Pairs of samples of another time, as close as the closest ``_PAIRS`` and more, (p,) each."""
+    within_px = math.sqrt(geometry.weight.numel() / geometry.count)  # about their spacing
+    for _ in range(_WIDENED):
+        one, other = close_pairs(geometry, within_px, _BESIDE)
+        if len(one) >= _PAIRS:
+            return one, other
+        within_px *= 1.25
+    some, near = some_across(geometry)
+    beside = near[:, :_BESIDE]
+    own = some[:, None].expand_as(beside)
+    return own[beside != own], beside[beside != own]
 
 
 class DelayWatch:

@@ -16,7 +16,7 @@ from restore.gridding import FrameGeometry
 __all__ = [
     "NEAREST",
     "across",
-    "close_across",
+    "close_pairs",
     "in_field",
     "nearest",
     "places_px",
@@ -94,10 +94,27 @@ def spacing_px(geometry: FrameGeometry, within_px: float) -> float:
     return float(np.median(np.where(near == some, within_px, apart)))
 
 
-def close_across(geometry: FrameGeometry, within_px: float) -> tuple[Tensor, Tensor]:
-    """As :func:`some_across`, of neighbours no farther than that: where a path crosses itself, which is soon found."""
-    some = np.arange(0, geometry.count, -(-geometry.count // _SOME))
-    return torch.from_numpy(some), torch.from_numpy(_across_of(geometry, some, within_px))
+def close_pairs(geometry: FrameGeometry, within_px: float, most: int) -> tuple[Tensor, Tensor]:
+    """Samples, and others that were taken at another time no farther from them than that, (p,) each.
+
+    Of each sample, as of :func:`some_across`, the ``most`` nearest; on the processor. Found sooner than those of all.
+    """
+    tree, inside = tree_of(geometry)
+    pairs = inside[tree.query_pairs(within_px, output_type="ndarray")]
+    pairs = pairs[np.abs(pairs[:, 0] - pairs[:, 1]) >= _apart(geometry)]
+    one, other = np.concatenate((pairs, pairs[:, ::-1])).T
+    asked = one % -(-geometry.count // _SOME) == 0
+    one, other = one[asked], other[asked]
+    places = places_px(geometry).numpy()
+    order = np.lexsort((np.square(places[one] - places[other]).sum(1), one))
+    one, other = one[order], other[order]
+    nearest_ones = np.arange(len(one)) - np.searchsorted(one, one) < most
+    return torch.from_numpy(one[nearest_ones]), torch.from_numpy(other[nearest_ones])
+
+
+def _apart(geometry: FrameGeometry) -> int:
+    """How many samples along the path make another time."""
+    return min(_LATER, geometry.count // 8)
 
 
 def _across_of(geometry: FrameGeometry, samples: np.ndarray, within_px: float = np.inf) -> np.ndarray:
@@ -107,7 +124,7 @@ def _across_of(geometry: FrameGeometry, samples: np.ndarray, within_px: float = 
     for looked_at in (_LOOKED_AT,) if geometry.is_drawn else (_LOOKED_AT_FIRST, _LOOKED_AT):
         own = samples[some, None]
         near = _query(geometry, min(looked_at, geometry.count - 1), samples[some], within_px)
-        later = np.abs(near - own) >= min(_LATER, geometry.count // 8)
+        later = np.abs(near - own) >= _apart(geometry)
         first = np.argsort(~later, 1, kind="stable")[:, :NEAREST]
         found[some] = np.where(np.take_along_axis(later, first, 1), np.take_along_axis(near, first, 1), own)
         some = some[later.sum(1) < NEAREST]

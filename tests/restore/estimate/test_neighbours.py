@@ -8,7 +8,7 @@ import torch
 
 from restore.estimate import neighbours
 from restore.estimate.baseline import prepare_wandering
-from restore.estimate.neighbours import across, close_across, nearest, places_px, some_across
+from restore.estimate.neighbours import across, close_pairs, nearest, places_px, some_across
 from restore.gridding import FrameGeometry
 from scancontrol.paths import Archimedean, CoverageGoal, Crossed, JitteredGrid, PathRecipe, ScanPath, expand
 
@@ -73,7 +73,7 @@ def test_neighbours_of_another_time_are_the_nearest_of_them_however_near_one_loo
     expected = away.sort(1).values[:, :3]
     sought = torch.isfinite(there)  # of a drawn path only the 64 nearest of any time are looked at
     torch.testing.assert_close(there[sought], expected[sought])
-    crossing = close_across(geometry, 1.5)[1][:, :3]
-    crosses = crossing != some[:, None]
-    assert torch.equal(crosses, expected <= 1.5)
-    torch.testing.assert_close(away.gather(1, crossing)[crosses], expected[crosses])
+    one, other = close_pairs(geometry, 1.5, 3)
+    crosses = expected <= 1.5
+    assert torch.equal(one, crosses.nonzero()[:, 0])
+    torch.testing.assert_close(away[one, other], expected[crosses])
