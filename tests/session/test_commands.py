@@ -17,7 +17,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture
 def plan(tmp_path: Path) -> str:
     file = tmp_path / "long.yaml"
-    file.write_text(to_yaml({**GOOD, "name": "long", "shape": [64, 64], "dwell_us": 100.0, "frames": 100_000}))
+    file.write_text(to_yaml({**GOOD, "name": "long", "shape": [64, 64], "dwell_us": 100.0, "frames": 5_000}))
     return str(file)
 
 
