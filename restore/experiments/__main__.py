@@ -66,6 +66,7 @@ def _parser() -> argparse.ArgumentParser:
         ("warm-steps", int, "of them, shared by the experiments of a seed that may branch; 0 for none"),
         ("clip-decay", float, "of the moments of clipping; 0.999 is the author's"),
         ("look-crops", int, "held-out crops in a closer look at errors and pictures"),
+        ("crops", int, "held-out crops in each measurement of the error"),
     ):
         parser.add_argument(f"--{name}", type=of, default=getattr(Scale(), name.replace("-", "_")), help=what)
     parser.add_argument(
@@ -95,7 +96,15 @@ def _subjects(names: Sequence[str], *, skip_unreadable: bool) -> list[Subject]:
 
 
 def _scale(options: argparse.Namespace) -> Scale:
-    return Scale(options.width, options.size, options.steps, options.warm_steps, options.clip_decay, options.look_crops)
+    return Scale(
+        options.width,
+        options.size,
+        options.steps,
+        options.warm_steps,
+        options.clip_decay,
+        options.look_crops,
+        options.crops,
+    )
 
 
 def _one(options: argparse.Namespace) -> int:

@@ -17,10 +17,7 @@ from restore.training.images import ImageSet
 from restore.training.loop import Training
 from restore.training.losses import reconstruction_error
 
-__all__ = ["CROPS", "HeldOutError", "held_out_error", "restorations"]
-
-CROPS = 48
-"""Held-out crops in each measurement."""
+__all__ = ["HeldOutError", "held_out_error", "restorations"]
 
 
 @dataclass(frozen=True)
@@ -52,7 +49,7 @@ def restorations(training: Training, images: ImageSet, crops: int) -> Iterator[t
         yield batch, batch.normalisation.invert(estimate.frame)
 
 
-def held_out_error(training: Training, crops: int = CROPS) -> HeldOutError:
+def held_out_error(training: Training, crops: int) -> HeldOutError:
     """How far the present weights are from the truth on held-out crops."""
     found: list[list[float]] = []
     for batch, frame in restorations(training, training.holdout, crops):

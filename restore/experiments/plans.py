@@ -46,6 +46,7 @@ class Scale:
         warm_steps: of them, that the experiments with the same seed share, for economy; see ``Experiment.warm``.
         clip_decay: of the running moments of clipping; 0.999 is his, 0.99 forgets within a short run.
         look_crops: held-out crops in a closer look; 20,000 micrographs are his.
+        crops: held-out crops in each measurement of the error.
 
     Raises:
         InvalidInput: there are no steps left after the shared ones, or the decay is none.
@@ -57,6 +58,7 @@ class Scale:
     warm_steps: int = 0
     clip_decay: float = 0.99
     look_crops: int = 512
+    crops: int = 48
 
     def __post_init__(self) -> None:
         if not 0 <= self.warm_steps < self.steps:

@@ -81,7 +81,7 @@ def run_one(
         if training.steps_done < until:  # else later stages may have measured already
             forget_after(folder, before.step + training.steps_done)
         share = sum(part for _, part in experiment.stages[: stage + 1]) / sum(part for _, part in experiment.stages)
-        if not _trained(training, stopwatch, until, before, share, stop):
+        if not _trained(training, stopwatch, until, before, share, scale.crops, stop):
             return False
         ended = before.step + training.steps_done
         before = next(point for point in points_of(folder) if point.step == ended)
@@ -112,9 +112,15 @@ def _last_step(config: TrainConfig) -> int:
 
 
 def _trained(
-    training: Training, stopwatch: _Stopwatch, until: int, before: Point, share: float, stop: Callable[[], bool]
+    training: Training,
+    stopwatch: _Stopwatch,
+    until: int,
+    before: Point,
+    share: float,
+    crops: int,
+    stop: Callable[[], bool],
 ) -> bool:
-    """Train one stage, of whose end ``share`` of the run is done; measurements go to the folder above its own."""
+    """Train one stage, of whose end ``share`` of the run is done; measurements, on ``crops``, go a folder up."""
     minutes = training.config.schedule.minutes
 
     def done() -> float:
@@ -134,7 +140,7 @@ def _trained(
         measured = int(done() * _POINTS)
         if training.curves is not None:
             training.curves.flush()
-        error = held_out_error(training)
+        error = held_out_error(training, crops)
         start = before.done_pct
         point = Point(
             before.experiment,

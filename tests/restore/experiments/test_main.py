@@ -35,7 +35,7 @@ def test_runs_fail_alone_and_are_drawn_again_without_training(images: Path, tmp_
     group = sorted(path.name for path in images.iterdir())[0]
     out = tmp_path / "out"
     options = ["--images", str(images), "--holdout", group, "--out", str(out), "--seeds", "1"]
-    options += ["--steps", "4", "--size", "96", "--width", str(1 / 32), "--look-crops", "1"]
+    options += ["--steps", "4", "--size", "96", "--width", str(1 / 32), "--look-crops", "1", "--crops", "2"]
     assert main([*options, "--only", "alrc", "--minutes", "0.0"]) == 0
     assert not list(out.glob("*/seed-0/points.csv"))
     # Without the base's weights the adversarial stage cannot begin; the other one runs all the same.

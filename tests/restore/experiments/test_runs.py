@@ -16,7 +16,7 @@ from restore.experiments.runs import run_folder, run_one
 from restore.training.images import ImageSet
 from scancontrol.errors import InvalidInput
 
-SCALE = Scale(width=1 / 32, size=64, steps=8, look_crops=1)
+SCALE = Scale(width=1 / 32, size=64, steps=8, look_crops=1, crops=2)
 
 
 @pytest.fixture
