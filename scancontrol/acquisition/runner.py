@@ -206,11 +206,15 @@ class Acquisition:
             self._commands.done(command)
 
     def _told(self, call: Callable[[], None], event: Event) -> bool:
-        """Have the microscope pause or go on; False where it has not answered."""
+        """Have the microscope pause or go on; False where it has not answered, or the session begins anew."""
         try:
             call()
         except RequestRefused as refused:
             log.warning("%s: %s", event.value, refused)
+            if refused.code == "no_session":
+                return False
+            if event is Event.RESUME:  # the dead man ended the paused frame, which goes on as one that is interrupted
+                self._progress.step(event)
             return True
         except LinkError as error:
             log.info("%s is not confirmed: %s", event.value, error)

@@ -174,6 +174,7 @@ class Arming:
         """End the hold that the operator had seen when giving the Start, and none that came later."""
         check_hold(self._orders, link, order)
         if order.lifts is None or order.lifts[0] != link.server_id:
+            self._orders.lifted(order)  # what was held, if anything, is gone with the server that held it
             return
         try:
             link.set_blanker("auto", hold=order.lifts[1])

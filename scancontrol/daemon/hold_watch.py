@@ -17,6 +17,7 @@ class HoldWatch:
         self._orders, self._notice = orders, notice
         self._seen: tuple[str, int] | None = None  # (server id, its count of blanks) that the orders know of
         self._held = False  # whether the microscope was seen to hold the beam and nobody here has lifted that
+        self._server = ""  # whose status was seen last
 
     def lifted(self, order: StartOrder) -> None:
         """The microscope has ended the hold that ``order`` lifts."""
@@ -24,13 +25,14 @@ class HoldWatch:
 
     def seen(self, status: Status) -> None:
         """Compare the microscope's latest status with what was known before."""
-        hold = (status.server_id, status.blanks)
+        hold, another = (status.server_id, status.blanks), status.server_id != self._server
+        self._server = status.server_id
         if status.blanker == "blank" and hold != self._seen:
             self._seen, self._held = hold, True
             if self._orders.snapshot.blank == "off":
                 blank = self._orders.blank if status.beam_on else self._orders.blanked_elsewhere
                 blank("somebody blanked the beam at the microscope or from another terminal")
                 self._notice("the beam was blanked elsewhere and is held; Start lifts it", "warning")
-        elif status.blanker != "blank" and self._held:
+        elif status.blanker != "blank" and (self._held or another):  # of the one before nobody may have seen the hold
             self._held = False
             self._orders.not_held()  # another server than the one that had confirmed it, or somebody let go of it

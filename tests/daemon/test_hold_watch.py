@@ -93,3 +93,14 @@ def test_a_beam_that_was_never_held_asks_for_nothing() -> None:
     holds.seen(status("auto", 0))
     holds.seen(status("unblank", 0))
     assert (orders.snapshot, told) == (before, [])
+
+
+def test_a_hold_that_ended_with_a_server_whose_status_was_never_seen_is_asked_for_again() -> None:
+    holds, orders, _ = watch()
+    holds.seen(status("auto", 0))
+    orders.blank()
+    orders.confirm(orders.blank_to_say or 0)  # by a server that another has taken the place of since
+    holds.seen(status("auto", 0))
+    assert orders.snapshot.blank == "confirmed", "this one may have been told before it was"
+    holds.seen(status("auto", 0, ANOTHER))
+    assert orders.snapshot.blank == "asked"

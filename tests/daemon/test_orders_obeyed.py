@@ -198,6 +198,38 @@ def test_a_start_takes_the_beam_while_an_earlier_one_is_caught_up_with(beam: Ste
     assert len({series for series, _, _ in beam.pair.exposures}) == 2
 
 
+@pytest.mark.parametrize("turns", [0, 1, 5, 20])
+def test_a_hold_that_restarts_of_the_microscope_ended_is_not_claimed_while_it_scans(
+    beam: SteeredBeam, turns: int
+) -> None:
+    beam.blank_from_a_terminal()
+    beam.turn(20)
+    beam.pair.restart_server()
+    beam.turn(turns)
+    beam.pair.restart_server()
+    beam.turn(20)
+    start(beam, "survey")
+    for _ in range(200):
+        beam.turn()
+        assert not (beam.pair.instrument.on and beam.orders.snapshot.blank == "confirmed")
+    assert free(beam)
+
+
+def test_a_scan_whose_paused_frame_the_dead_man_ended_goes_on_when_told_to(beam: SteeredBeam) -> None:
+    start(beam)
+    beam.until(lambda: len(beam.pair.exposures) > 100)
+    beam.command(Pause())
+    beam.until(lambda: beam.pair.server._scanner.state is State.PAUSED)
+    beam.pair.link = "stalled"
+    beam.pair.turn(60)  # the daemon gets no time for longer than the dead man waits
+    assert beam.pair.server._scanner.state is State.IDLE
+    beam.pair.link = "up"
+    beam.turn(20)
+    beam.command(Resume(number=beam.orders.snapshot.number))
+    beam.until(lambda: free(beam))
+    assert len(beam.pair.exposures) == len(set(beam.pair.exposures)) == 4 * 256
+
+
 @pytest.mark.parametrize("stop", [EmergencyBlank(), Abort()])
 def test_the_next_process_does_not_go_on_with_what_was_stopped(beam: SteeredBeam, stop: Abort | EmergencyBlank) -> None:
     start(beam)
