@@ -1,4 +1,4 @@
-"""A dry run that waits for orders, as a user starts it: one for all tests here."""
+"""A dry run that waits for orders, as a user starts it: one for all tests here, that ends with the last of them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from scancontrol.daemon.health import daemon_folder
 from scancontrol.session import Session, connect
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def dry_run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The folder of a running ``scancontrol demo --idle``."""
     out = tmp_path_factory.mktemp("dry-run")

@@ -1,4 +1,4 @@
-"""One browser for the whole room, for starting it takes seconds; hub, server and synthetic daemon for each test."""
+"""One browser for the whole room, which ends with it; hub, server and synthetic daemon for each test."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from chromium import Page
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     from chromium import start_chromium  # only the tests that ask for it need selenium
 
