@@ -18,8 +18,14 @@ from scancontrol.paths import ScanPath
 from scancontrol.processes.child import Shutdown, add_follow_stdin, announce
 from simulators.config import SimulatorConfig, Stated
 from simulators.microscope import SimulatedMicroscope
+from simulators.specimens.library import Crystal
 
 __all__ = ["Watched", "beam_record"]
+
+CONFIG = SimulatorConfig(
+    specimen=Crystal(size_nm=2.0, thickness_nm=2.0),  # soon drawn; what is seen does not matter
+    stated=Stated(longest_dwell_us=1e6),
+)
 
 
 class Watched:
@@ -79,7 +85,7 @@ def main() -> None:
     arguments = parser.parse_args()
     shutdown = Shutdown(follow_stdin=arguments.follow_stdin)
     serve(
-        Watched(SimulatedMicroscope(SimulatorConfig(stated=Stated(longest_dwell_us=1e6))), arguments.log),
+        Watched(SimulatedMicroscope(CONFIG), arguments.log),
         shutdown=shutdown.requested,
         on_ready=lambda address: announce("microscope", address=address),
         dose_limits=DoseLimits(session_electrons=arguments.session_electrons, area_e_per_a2=arguments.area),

@@ -41,7 +41,7 @@ def run(only: Collection[str] = (), seconds: float = _SECONDS) -> dict[str, Any]
         "frames": lambda: speed.frames(device, sides[:2]),
         "together": lambda: speed.together(device, sides[:2], batches),
         "training": lambda: whole.training(device, 1.0 if card else 0.03),
-        "demo": lambda: whole.demo(device, 24 if card else 4),
+        "demo": lambda: whole.demo(device, 24 if card else 1),
     }
     began, failed = time.monotonic(), []
     found: dict[str, Any] = {"device": torch.cuda.get_device_name() if card else "cpu", "torch": torch.__version__}

@@ -34,7 +34,9 @@ patterns:
   - kind: archimedean
     coverage: {{value: 0.1, by: touched}}
 """
-SIMULATOR = "name: cut-off\nspecimen: {kind: particles, size_nm: 12.0}\nstated: {dose_limit_e_per_a2: null}\n"
+SIMULATOR = (
+    "name: cut-off\nspecimen: {kind: crystal, size_nm: 2.0, thickness_nm: 2.0}\nstated: {dose_limit_e_per_a2: null}\n"
+)
 
 
 class Bench:

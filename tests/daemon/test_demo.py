@@ -207,17 +207,17 @@ def test_a_restorer_that_is_killed_comes_back_and_the_acquisition_never_notices(
 ) -> None:
     running = demo(
         "--frames",
-        "200",
+        "60",
         "--headless",
         "--out",
         str(tmp_path / "out"),
         "--method",
         "push_pull",
         "--plan",
-        str(write_plan(tmp_path, dwell_us=8.0)),
+        str(write_plan(tmp_path, dwell_us=60.0, frames=60)),
     )
     restorer = int(running.read_until(r"restorer +process (\d+)")[1])
-    running.read_until(r"frame [1-9]\d*/200")
+    running.read_until(r"frame [1-9]\d*/60")
     os.kill(restorer, signal.SIGKILL)
     running.read_until(r"the restorer died")
     running.read_until(r"the restorer is back")
@@ -226,7 +226,7 @@ def test_a_restorer_that_is_killed_comes_back_and_the_acquisition_never_notices(
     report = json.loads((tmp_path / "out" / "report.json").read_text())
     assert report["restorer_restarts"] == 1
     assert report["samples_lost"] == 0
-    assert report["frames"] == report["frames_restored"] == 200
+    assert report["frames"] == report["frames_restored"] == 60
 
 
 def test_a_grayscale_micrograph_is_a_specimen(tmp_path: Path, demo: type[Demo]) -> None:

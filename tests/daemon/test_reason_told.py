@@ -16,15 +16,21 @@ from scancontrol.recording import RecordingReader
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(150)]
 
 PLAN = "name: p\nshape: [64, 64]\nfov_nm: 5.0\ndwell_us: 20.0\nframes: 3\npatterns: [{kind: raster}]\n"
+QUICK = "specimen: {kind: crystal, size_nm: 2.0, thickness_nm: 2.0}\n"
 FAULTS = "faults:\n  - {kind: beam_trip, frame: 1, sample: 500}\n"
 
 
 def test_page_terminal_recording_and_log_say_one_sentence_with_the_remedy(tmp_path: Path) -> None:
     (tmp_path / "plan.yaml").write_text(PLAN)
+    (tmp_path / "simulator.yaml").write_text(QUICK)
     (tmp_path / "faults.yaml").write_text(FAULTS)
     out, log = tmp_path / "out", tmp_path / "log.jsonl"
     with ExitStack() as stack:
-        microscope = ChildProcess("microscope", "simulators", ["--faults", str(tmp_path / "faults.yaml")])
+        microscope = ChildProcess(
+            "microscope",
+            "simulators",
+            ["--config", str(tmp_path / "simulator.yaml"), "--faults", str(tmp_path / "faults.yaml")],
+        )
         stack.callback(microscope.stop, 2.0)
         address = str(microscope.wait_ready(60)["address"])
         command = ["-m", "scancontrol", "--log-json", str(log), "daemon", "--microscope", address]

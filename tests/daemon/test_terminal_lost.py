@@ -22,9 +22,12 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(150)]
 PLAN = "name: p\nshape: [64, 64]\nfov_nm: 5.0\ndwell_us: 20.0\nframes: {frames}\npatterns: [{{kind: raster}}]\n"
 
 
-@pytest.fixture
-def address() -> Iterator[str]:
-    microscope = ChildProcess("microscope", "simulators", [])
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Of a microscope that no two daemons use at a time."""
+    config = tmp_path_factory.mktemp("microscope") / "simulator.yaml"
+    config.write_text("specimen: {kind: crystal, size_nm: 2.0, thickness_nm: 2.0}\n")  # soon drawn
+    microscope = ChildProcess("microscope", "simulators", ["--config", str(config)])
     yield str(microscope.wait_ready(60)["address"])
     microscope.stop(2.0)
 

@@ -37,7 +37,10 @@ class Guarded:
         (folder / "ada.key").rename(clients / "ada.key")
         self.security = ClientSecurity(own, server)
         keys = ["--secret-key", str(secret), "--clients", str(clients)]
-        self.process = ChildProcess("microscope", "simulators", ["--fast", "--no-faults", *keys])
+        config = folder / "simulator.yaml"
+        config.write_text("specimen: {kind: crystal, size_nm: 2.0, thickness_nm: 2.0}\n")  # soon drawn
+        quick = ["--config", str(config), "--fast", "--no-faults"]
+        self.process = ChildProcess("microscope", "simulators", [*quick, *keys])
         self.address = str(self.process.wait_ready(60)["address"])
         self._limits = resource.prlimit(self.process.pid, resource.RLIMIT_NOFILE)
 

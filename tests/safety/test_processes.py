@@ -71,14 +71,14 @@ def test_a_second_operator_is_told_the_first_ones_name_and_any_observer_can_blan
         first.connect()
         first.start(first.register(recipe), 1, 0)
         with MicroscopeLink(address, operator="bob") as second, pytest.raises(LinkError, match="'ada'"):
-            second.connect(1.0)
-        while not isinstance(first.receive(1.0), Chunk):
+            second.connect(20.0)
+        while not isinstance(first.receive(20.0), Chunk):
             pass
         with MicroscopeLink(address, operator="eve", observer=True) as observer:
             observer.connect()
             observer.blank()
             assert beam_record(log)[-1][0] == "off"
-        while not isinstance(event := first.receive(1.0), End):
+        while not isinstance(event := first.receive(20.0), End):
             assert event is not None
         assert event.reason == "operator_blank"
 

@@ -289,24 +289,36 @@ def test_a_microscope_of_another_version_is_refused_by_both_ends(tmp_path):
         link.connect()
 
 
+BAD_INPUT = [
+    (["--config", "absent.yaml"], "absent.yaml"),
+    (["--specimen", __file__], "cannot be read"),
+    (["--address", "tcp://0.0.0.0:0"], "0.0.0.0"),  # noqa: S104 - which is refused
+    (["--address", "nowhere"], "nowhere"),
+    (["--faults", __file__], "configuration"),
+    (["--truth", f"{__file__}/truth.npz"], "truth"),
+    (["--truth-shape", "0", "5"], "truth-shape"),
+    (["--seed", "-4"], "seed"),
+    (["--secret-key", "absent"], "secret-key"),
+]
+ONE_AFTER_ANOTHER = """
+import contextlib, io, json, sys
+from simulators.__main__ import main
+answers = []
+for arguments in json.loads(sys.argv[1]):
+    sys.argv[1:] = arguments
+    with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()) as err:
+        code = main()
+    answers.append((code, out.getvalue(), err.getvalue()))
+print(json.dumps(answers))
+"""
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        (["--config", "absent.yaml"], "absent.yaml"),
-        (["--specimen", __file__], "cannot be read"),
-        (["--address", "tcp://0.0.0.0:0"], "0.0.0.0"),  # noqa: S104 - which is refused
-        (["--address", "nowhere"], "nowhere"),
-        (["--faults", __file__], "configuration"),
-        (["--truth", f"{__file__}/truth.npz"], "truth"),
-        (["--truth-shape", "0", "5"], "truth-shape"),
-        (["--seed", "-4"], "seed"),
-        (["--secret-key", "absent"], "secret-key"),
-    ],
-)
-def test_the_process_answers_bad_input_with_one_sentence_and_code_2(arguments, said):
-    done = subprocess.run([sys.executable, "-m", "simulators", *arguments], capture_output=True, text=True, timeout=60)
-    assert done.returncode == 2
-    assert said in done.stderr
-    assert len(done.stderr.strip().splitlines()) == 1
-    assert done.stdout == ""
+def test_the_process_answers_bad_input_with_one_sentence_and_code_2():
+    asked = json.dumps([arguments for arguments, _ in BAD_INPUT])
+    command = [sys.executable, "-c", ONE_AFTER_ANOTHER, asked]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    for (arguments, said), (code, out, err) in zip(BAD_INPUT, json.loads(done.stdout), strict=True):
+        assert (code, out) == (2, ""), arguments
+        assert said in err
+        assert len(err.strip().splitlines()) == 1

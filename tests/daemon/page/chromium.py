@@ -75,7 +75,7 @@ class Page:
         self.press(" ")
         self.until(lambda: "after its last sample" in self.text("right-caption"), "a restored frame is shown")
 
-    def until(self, condition: Callable[[], object], what: str, timeout_s: float = 8) -> None:
+    def until(self, condition: Callable[[], object], what: str, timeout_s: float = 30) -> None:
         WebDriverWait(self.driver, timeout_s, poll_frequency=0.03).until(lambda _: condition(), what)
 
     def pixels(self, id_: str) -> np.ndarray[Any, np.dtype[np.uint8]]:
