@@ -1,13 +1,16 @@
 """Keeps the crystal of a stream: looked for once, followed from frame to frame, let go when it no longer explains.
 
 To look takes seconds, to follow a fraction of that. So a stream looks beside the frames that it restores: those that
-come meanwhile are restored without a crystal, the next ones with it. Offline the first frame waits for the search.
+come meanwhile are restored without a crystal, the next ones with it. A search that found nothing is not repeated before
+a few times as long has passed: frames need the processor, too. Offline the first frame waits for the search.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 import threading
+import time
 from collections.abc import Callable
 from typing import Literal
 
@@ -33,6 +36,8 @@ _LEAST_SHARE = 0.25  # of the mean number of samples, in each block
 _STILL_EXPLAINS = 0.5  # of the share of the samples' variance that the crystal explained when it was found
 _LONGEST_PAUSE = 64  # frames after which a search is repeated at the latest
 
+_RESTS = 4.0  # times as long as a search beside the frames took, before the next one begins
+
 Find = Callable[[Tensor, FrameGeometry], Crystal | None]
 
 
@@ -42,6 +47,7 @@ class CrystalStream:
     Args:
         search: when to look for a crystal.
         find, track: what looks and what follows.
+        clock_s: what tells how long a search took.
     """
 
     def __init__(
@@ -49,13 +55,15 @@ class CrystalStream:
         search: CrystalSearch,
         find: Find = find_crystal,
         track: Callable[[Crystal, Tensor, FrameGeometry], Crystal] = follow,
+        clock_s: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._search, self._find, self._track = search, find, track
+        self._search, self._find, self._track, self._clock_s = search, find, track, clock_s
         self._known: dict[tuple[int, int], Crystal] = {}
         self._explained: dict[tuple[int, int], float] = {}
         self._pause: dict[tuple[int, int], int] = {}  # frames until the next search
         self._longest: dict[tuple[int, int], int] = {}
         self._beside: threading.Thread | None = None
+        self._rests_until_s: dict[tuple[int, int], float] = {}  # of searches beside frames
 
     @property
     def looks(self) -> bool:
@@ -84,7 +92,8 @@ class CrystalStream:
             return None
         if self._search == "first":
             return self._look(samples, geometry)
-        if self._beside is None or not self._beside.is_alive():
+        rested = self._clock_s() >= self._rests_until_s.get(geometry.shape, -math.inf)
+        if rested and (self._beside is None or not self._beside.is_alive()):
             own = samples.clone()
             Moment(own.device).wait()  # the other thread computes on another stream of a GPU
             self._beside = threading.Thread(target=self._look, args=(own, geometry), name="crystal", daemon=True)
@@ -97,9 +106,11 @@ class CrystalStream:
             self._beside.join()
 
     def _look(self, samples: Tensor, geometry: FrameGeometry) -> Crystal | None:
+        began_s, shape = self._clock_s(), geometry.shape
         found = self._find(samples, geometry)
-        shape = geometry.shape
         if found is None:
+            ended_s = self._clock_s()
+            self._rests_until_s[shape] = ended_s + _RESTS * (ended_s - began_s)
             self._longest[shape] = min(_LONGEST_PAUSE, 2 * self._longest.get(shape, 0) + 1)
             self._pause[shape] = self._longest[shape]
             return None
@@ -110,7 +121,7 @@ class CrystalStream:
         return found
 
     def _forget(self, shape: tuple[int, int]) -> None:
-        for kept in (self._known, self._explained, self._pause, self._longest):
+        for kept in (self._known, self._explained, self._pause, self._longest, self._rests_until_s):
             kept.pop(shape, None)
 
 

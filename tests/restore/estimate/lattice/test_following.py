@@ -40,10 +40,12 @@ class Search:
     def __init__(self, found: bool = True) -> None:
         self.found, self.searches, self.waiting = found, 0, threading.Event()
         self.waiting.set()
+        self.now_s, self.takes_s = 0.0, 0.0
 
     def find(self, samples: Tensor, geometry: FrameGeometry) -> Wave | None:
         assert self.waiting.wait(10)
         self.searches += 1
+        self.now_s += self.takes_s
         return Wave(samples.clone()) if self.found else None
 
     @staticmethod
@@ -51,7 +53,7 @@ class Search:
         return crystal
 
     def stream(self, search: str) -> CrystalStream:
-        return CrystalStream(search, self.find, self.track)  # type: ignore[arg-type]
+        return CrystalStream(search, self.find, self.track, lambda: self.now_s)  # type: ignore[arg-type]
 
 
 def test_the_first_frame_waits_for_the_search_and_the_next_ones_follow_what_it_found() -> None:
@@ -96,6 +98,21 @@ def test_the_longer_nothing_is_found_the_seldomer_it_is_looked_for() -> None:
     assert pauses == sorted(pauses)
     assert pauses[0] == 2
     assert pauses[-1] >= 8
+
+
+def test_a_search_beside_frames_rests_four_times_as_long_as_it_took_however_many_frames_come() -> None:
+    search = Search(found=False)
+    search.takes_s = 2.0
+    stream = search.stream("beside")
+    searched = []
+    for frame in range(40):
+        before = search.searches
+        assert stream.crystal(_samples("lattice"), _geometry()) is None
+        stream.join()
+        if search.searches > before:
+            searched.append(frame)
+        search.now_s += 0.5
+    assert searched == [0, 16, 32]  # 8 s are 16 frames; a search seems to take none, as this thread waits for it
 
 
 def test_the_first_part_of_a_scan_is_not_asked_for_a_crystal() -> None:
