@@ -86,7 +86,7 @@ def _row(specimen: str, pattern: str) -> tuple[list[float], list[tuple[float, bo
         path, samples = scanned(whole, pattern, number)
         for engine in (single, remembering):
             engine.register(path)
-        took, _ = _seconds(lambda: single.restore(samples, path.path_id))  # noqa: B023
+        took, _ = _seconds(lambda: single.restore(samples, path.path_id, stream="s", frame=number))  # noqa: B023
         looks.clear()
         took_more, _ = _seconds(lambda: remembering.restore(samples, path.path_id, stream="s", frame=number))  # noqa: B023
         if number >= _KEPT + 2:

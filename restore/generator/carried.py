@@ -21,6 +21,7 @@ __all__ = ["LOOKS_EVERY", "Carried", "shifted"]
 
 LOOKS_EVERY = 3  # frames: the networks look at one of so many
 _BEGINS_ANEW = 24  # frames: one of so many takes nothing over
+_MUCH = 0.03  # of the frame, that has changed if they look before their turn
 
 
 @dataclass(frozen=True)
@@ -50,9 +51,17 @@ class Carried:
     def refilled(self, mean: Tensor, weight: Tensor, changed: Tensor) -> Carried:
         """The same where more than its place has ``changed`` (rows, cols): see :mod:`restore.estimate.refilled`.
 
-        What the networks said there is of something else, so they look again.
+        What the networks said there is of something else, and what is there is not known any better than anywhere. If
+        it is much of the frame, they look again.
         """
-        return replace(self, process=refilled(self.process, mean, weight, changed), frames=LOOKS_EVERY)
+        process = refilled(self.process, mean, weight, changed)
+        if float(changed.float().mean()) > _MUCH:
+            return replace(self, process=process, frames=LOOKS_EVERY)
+        rows, cols = changed.shape
+        correction, log_scale = (said.clone() for said in self.said())
+        correction[..., :rows, :cols].masked_fill_(changed, 0.0)
+        log_scale[..., :rows, :cols].masked_fill_(changed, float(log_scale.max()))
+        return replace(self, process=process, correction=correction, log_scale=log_scale, since=STILL)
 
     def of_one(self, at: int) -> Carried:
         """Of one frame of a batch, by itself."""

@@ -57,16 +57,31 @@ def test_where_something_has_changed_the_networks_look_and_begin_with_a_fill_of_
     carried = network(mean, weight, *rest).carried
     assert carried is not None
     changed = torch.zeros(64, 64, dtype=torch.bool)
-    changed[10:20, 30:40] = True
+    changed[10:24, 30:44] = True
     new = mean + 5 * changed * weight
     still, begun = (each.moved(Movement(0.0, 0.0)) for each in (carried, carried.refilled(new, weight, changed)))
     assert not still.looks
     assert begun.looks
     before, after = (_half_size(each) for each in (still, begun))
-    assert (after - before)[6:9, 16:19].min() > 3
+    assert (after - before)[6:11, 16:21].min() > 3
     outside = torch.ones(32, 32, dtype=torch.bool)
-    outside[5:10, 15:20] = False
+    outside[5:12, 15:22] = False
     torch.testing.assert_close(after[outside], before[outside], atol=1e-4, rtol=0)
+
+
+@torch.inference_mode()
+def test_where_little_has_changed_nothing_that_the_networks_said_there_is_believed() -> None:
+    mean, weight, *rest = _frame(0)
+    carried = _network()(mean, weight, *rest).carried
+    assert carried is not None
+    changed = torch.zeros(64, 64, dtype=torch.bool)
+    changed[10:14, 30:36] = True
+    begun = carried.refilled(mean, weight, changed)
+    assert not begun.moved(Movement(0.0, 0.0)).looks
+    correction, log_scale = begun.said()
+    assert not correction[..., changed].any()
+    assert float(log_scale[..., changed].min()) == float(carried.log_scale.max())
+    assert torch.equal(correction[..., ~changed], carried.correction[..., ~changed])
 
 
 def _half_size(carried: Carried) -> torch.Tensor:
