@@ -1,6 +1,6 @@
 """What every test may rely on: no thread, child process or socket outlives the test that made it.
 
-And their order: rooms whose tests may take longest come first, so that processes that share the files end together.
+And their order: files that take longest come first, so that processes that share the files end together.
 A room whose tests share a browser or a dry run is taken by one process, which ends that with the room.
 """
 
@@ -9,7 +9,6 @@ from __future__ import annotations
 import multiprocessing
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,23 +16,46 @@ import pytest
 pytest_plugins = ["obi_device_fixture"]
 
 
-ROOT = Path(__file__).parent
 TAKEN_WHOLE = ("tests/session/", "tests/daemon/page/")
 
+TAKES_S = {
+    "tests/test_wheel.py": 100,
+    "tests/daemon/page/": 90,
+    "tests/session/": 70,
+    "tests/test_notebooks.py": 60,
+    "tests/daemon/test_demo.py": 60,
+    "tests/restore/generator/test_weights.py": 40,
+    "tests/chaos/test_chaos_short.py": 40,
+    "tests/restore/training/test_loop.py": 35,
+    "tests/restore/training/test_processes.py": 35,
+    "tests/chaos/test_chaos_resume.py": 30,
+    "tests/restore/test_many.py": 25,
+    "tests/benchmarks/test_gpu.py": 25,
+    "tests/recording/test_restore.py": 25,
+    "tests/calibration/test_estimate.py": 25,
+    "tests/simulators/test_daemon_faults.py": 25,
+    "tests/restore/experiments/test_main.py": 20,
+    "tests/restore/test_evaluate.py": 20,
+    "tests/restore/fills/test_more_samples.py": 20,
+    "tests/restore/process/test_answering.py": 20,
+    "tests/daemon/test_terminal_lost.py": 15,
+    "tests/daemon/test_interrupted.py": 15,
+    "tests/daemon/test_orders_obeyed.py": 10,
+    "tests/restore/experiments/test_runs.py": 10,
+    "tests/restore/estimate/lattice/test_crystal.py": 10,
+}
+"""Roughly, of files and whole rooms that take long: whoever begins with these ends with the small ones."""
 
-def _room(item: pytest.Item) -> Path:
-    """The folder of a test; of those in no folder, their file."""
-    return item.path if item.path.parent == ROOT else item.path.parent
+
+def _unit(nodeid: str) -> str:
+    """What one process takes as a whole: a room of :data:`TAKEN_WHOLE`, or a file."""
+    return next((room for room in TAKEN_WHOLE if nodeid.startswith(room)), nodeid.partition("::")[0])
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Sort the rooms by the longest time that one of their tests may take; within a room the order stays."""
-    longest_s: dict[Path, float] = {}
-    for item in items:
-        timeout, slow = item.get_closest_marker("timeout"), item.get_closest_marker("slow")
-        may_take_s = float(timeout.args[0]) if timeout is not None else float(slow is not None)
-        longest_s[_room(item)] = max(may_take_s, longest_s.get(_room(item), 0.0))
-    items.sort(key=lambda item: -longest_s[_room(item)])
+    """Sort files by how long they take, and those that take little by whether a test of theirs is slow."""
+    slow = {_unit(item.nodeid) for item in items if item.get_closest_marker("slow") is not None}
+    items.sort(key=lambda item: -TAKES_S.get(unit := _unit(item.nodeid), float(unit in slow)))
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -45,7 +67,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
     class ByFileOrRoom(LoadFileScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            return next((room for room in TAKEN_WHOLE if nodeid.startswith(room)), super()._split_scope(nodeid))
+            return _unit(nodeid)
 
     return ByFileOrRoom(config, log)
 

@@ -20,7 +20,7 @@ from scancontrol.errors import RecordingError
 from scancontrol.recording import RecordingReader, RecordingWriter
 from simulators.side_files.exposure_log import read_log, tally
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 ROOT = Path(__file__).parents[2]
 FRAMES = 3

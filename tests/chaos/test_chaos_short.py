@@ -39,7 +39,7 @@ HARDEST = (
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(200)
+@pytest.mark.timeout(300)
 def test_nothing_is_exposed_after_a_stop_and_one_start_is_one_acquisition(tmp_path: Path) -> None:
     with ExitStack() as stack:
         rig = Rig(tmp_path, np.random.default_rng(1), stack, restorer=False)
@@ -74,7 +74,7 @@ def test_nothing_is_lost_and_nothing_exposed_twice_whatever_fails(tmp_path: Path
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(200)
+@pytest.mark.timeout(300)
 def test_a_lying_instrument_gets_no_sample_exposed_after_a_confirmed_blank_and_passes_no_limit() -> None:
     rows = run_lies(
         ["an instrument does not return from blanking for 2 s", "an instrument counts five times what it stated"]

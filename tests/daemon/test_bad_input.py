@@ -13,7 +13,7 @@ import pytest
 
 from scancontrol.cli import main
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 PLAN = {
     "name": "bad",

@@ -21,7 +21,7 @@ from scancontrol.daemon.moving_truth import MovingTruth
 from scancontrol.figures.dry_run import frame_figures
 from scancontrol.recording import RecordingReader
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 PLAN = """
 name: small-spiral

@@ -31,7 +31,7 @@ from simulators.config import SimulatorConfig
 from simulators.microscope import SimulatedMicroscope
 from simulators.specimens.library import Crystal
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 PLAN = ScanPlan(
     name="cut-off",

@@ -13,7 +13,7 @@ from benchmarks.chaos.processes import Browser, Process
 from scancontrol.processes.parent import ChildProcess
 from scancontrol.recording import RecordingReader
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(150)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 PLAN = "name: p\nshape: [64, 64]\nfov_nm: 5.0\ndwell_us: 20.0\nframes: 3\npatterns: [{kind: raster}]\n"
 QUICK = "specimen: {kind: crystal, size_nm: 2.0, thickness_nm: 2.0}\n"

@@ -17,7 +17,7 @@ from scancontrol.errors import LinkError
 from scancontrol.processes.parent import ChildProcess
 from scancontrol.recording import RecordingReader
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(150)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 PLAN = "name: p\nshape: [64, 64]\nfov_nm: 5.0\ndwell_us: 20.0\nframes: {frames}\npatterns: [{{kind: raster}}]\n"
 

@@ -18,7 +18,7 @@ import pytest
 pytest.importorskip("selenium")
 from chromium import Page, needs_chromium
 
-pytestmark = [pytest.mark.slow, needs_chromium, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.slow, needs_chromium, pytest.mark.timeout(300)]
 
 START_S = 90  # a machine with other work takes long to import torch
 

@@ -239,7 +239,7 @@ def _command(tmp_path: Path, *more: str) -> list[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(300)
 def test_a_terminated_run_saves_what_it_did(tmp_path: Path) -> None:
     out = tmp_path / "run"
     process = subprocess.Popen(
