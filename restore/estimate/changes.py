@@ -13,9 +13,9 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from restore.estimate.drift import Drift, Known
+from restore.estimate.nearby import highest_nearby, highest_of_blocks, sums_nearby
 from restore.gridding import FrameGeometry
 
 __all__ = ["Changes", "find_changes"]
@@ -89,27 +89,22 @@ def find_changes(values: Tensor, geometry: FrameGeometry, known: Known, drift: D
     sums[0].index_add_(0, place, torch.ones_like(off))
     sums[1].index_add_(0, place, off.square().clamp_max(_CLIPPED))
     sums[2].index_add_(0, place, held.square().clamp_max(_CLIPPED))
-    count, told, scaled = F.avg_pool2d(sums.view(1, 3, *grid), _PARTS, 1, _PARTS // 2, divisor_override=1)[0]
+    count, told, scaled = sums_nearby(sums.view(3, *grid), _PARTS // 2)
     counted, most = count >= _FEWEST, _CHANGED_ALONG if geometry.is_drawn else _CHANGED
     left = float(missed.square().mean() / values[inside].var().clamp_min(1e-30))
     another = float((counted & (told > _CONTRADICTED * count)).float().mean()) > _ANOTHER and left > _TELLS_NOTHING
     changed, doubtful = counted & (scaled > most * count), scaled >= _DOUBTFUL * count
     for _ in range(_SPREAD):  # also where no sample fell
-        changed = changed | (doubtful & _widened(changed, 1))
-    return Changes(cell, _widened(changed, _EDGE), another)
-
-
-def _widened(where: Tensor, by: int) -> Tensor:
-    """A mask with as many cells about it."""
-    return F.max_pool2d(where.float()[None, None], 2 * by + 1, 1, by)[0, 0] > 0
+        changed = changed | (doubtful & highest_nearby(changed, 1))
+    return Changes(cell, highest_nearby(changed, _EDGE), another)
 
 
 def _steepest(known: Known, cell: int, places: Tensor) -> Tensor:
     """The steepest slope of the estimate, per pixel, about places (n, 2), within half a cell or little more: (n,)."""
-    slope = known.maps[:, 1:3].square().sum(1, keepdim=True).sqrt()
+    down, right = known.maps[0, 1:3]
     block = max(1, cell // 3)
-    coarse = F.max_pool2d(slope, block, ceil_mode=True)  # pooled twice: a window as wide as a cell takes long
-    steepest = F.max_pool2d(coarse, 3, 1, 1)[0, 0]
+    coarse = highest_of_blocks(down.square().addcmul_(right, right), block)  # a window as wide as a cell takes long
+    steepest = highest_nearby(coarse, 1).sqrt_()
     at = (places + 0.5).floor().long().clamp_min(0) // block
     rows, cols = steepest.shape
     return steepest[at[:, 0].clamp_max(rows - 1), at[:, 1].clamp_max(cols - 1)]
