@@ -310,7 +310,7 @@ def test_a_device_that_misbehaves_in_mid_frame_ends_the_frame_with_one_error(aft
         connection.sendall(after)
 
     with Peer(script) as peer:
-        instrument = ObiInstrument(ObiConfig(address=peer.address, **CONFIG))
+        instrument = ObiInstrument(ObiConfig(address=peer.address, answer_timeout_s=1.0))
         instrument.begin(path_of(), 0, 0)
         with pytest.raises(error, match=message):
             read_all(instrument, 10)
