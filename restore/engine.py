@@ -276,6 +276,8 @@ class Engine:
         memory, recalled, reverse = frame.memory, frame.recalled, frame.reverse
         with self.feeder.leaving(launched.computed):
             result = self._steps.finish(launched.step)
+            if recalled is not None:
+                result = recalled.widened(result)
             if memory is not None and recalled is not None and frame.complete:
                 memory.keep(recalled, result)
         if recalled is not None:
@@ -284,7 +286,7 @@ class Engine:
                 bounded = recalled.values.clamp(-BOUND, BOUND)
                 noise_variance = frame.readings.noise_variance
                 step = self._steps.begin(bounded, recalled.geometry, noise_variance, None, frame.lattice)
-                result = self._steps.finish(self._steps.launch([step])[0])
+                result = recalled.widened(self._steps.finish(self._steps.launch([step])[0]))
             result = replace(result, made_by=recalled.told_in(result.made_by))
         with self.feeder.leaving(self.feeder.now() if reverse is not None else launched.computed):
             home = Homeward.of(result, frame.readings)

@@ -66,6 +66,7 @@ class Restoration:
         carried: what the restorer itself may begin the next frame of the stream with, if it can.
         strain: the gradient of the lattice's displacement, where one was found, with its deviations, (8, n, n) float32;
             see :func:`restore.estimate.lattice.strain.gradient_grid`.
+        distance: of each pixel to the nearest sample that it was made from, in pixels, (rows, cols), if it is known.
     """
 
     estimate: Tensor
@@ -73,6 +74,7 @@ class Restoration:
     made_by: Provenance
     carried: object | None = None
     strain: Tensor | None = None
+    distance: Tensor | None = None
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,8 @@
 
 An estimate's interval is right on average and not everywhere, and the errors of neighbouring samples are one error. So
 deviations are measured against those of most samples of this very frame, and cells of a drawn path, whose samples lie
-along one arc, have to deviate farther. A frame is another one altogether only if, beyond that, the estimate tells
+along one arc, have to deviate farther. Where many deviate to the same side less is enough, and hardly anything where
+something changed lately, for damage goes on. A frame is another one altogether only if, beyond that, the estimate tells
 hardly more of its samples than their mean does.
 """
 
@@ -22,12 +23,17 @@ __all__ = ["Changes", "find_changes"]
 
 _CONTRADICTED = 6.0  # mean square deviation of a place's samples from which on it is another one
 _CHANGED = 8.0  # likewise, from which on it has changed
-_CHANGED_ALONG = 9.0  # the same along an arc
+_CHANGED_ALONG = 11.0  # the same along an arc
+_CHANGED_ALIKE = 5.0  # the same over three places by three that deviate alike: an estimate errs to both sides
+_ARCS = 1.15  # of as many samples as cross those places along an arc: those of one arc err as one
+_ALIKE = 0.65  # share of the mean square deviation that is their common one
 _DOUBTFUL = 3.0  # the same beside a place that has changed
 _PARTS = 3  # cells across a place, which is moved by one cell at a time
+_WIDE = 4  # cells on each side of one, three places across
 _SPREAD = 3  # cells, as far as what is beside a changed place is looked at
 _EDGE = 1  # cells about it, over which a sample may tell of what has changed and lie outside
 _SLIGHT = 0.05  # of the samples' spread: less is no change, however sure the estimate is
+_GOES_ON = 0.1  # of it, to one side, that is a change where something changed lately
 _CLIPPED = 16.0  # squared deviation that one sample can say at most: an outlier is no change
 _FEWEST = 3  # samples of a cell that can say so
 _NORMAL = 1.4826  # deviations over the median absolute one
@@ -40,11 +46,18 @@ _TELLS_NOTHING = 0.8  # share of the samples' variance that an estimate of somet
 
 @dataclass(frozen=True)
 class Changes:
-    """Cells of ``cell`` pixels a side, (n, m) bool, and whether the frame as a whole is of something else."""
+    """What has changed.
+
+    Attributes:
+        cell: pixels along a side of one. where: cells that have changed, bool (n, m).
+        everything: whether the frame as a whole is of something else.
+        unlike: root mean square of what the samples contradicted, in each cell, (n, m).
+    """
 
     cell: int
     where: Tensor
     everything: bool
+    unlike: Tensor
 
     @property
     def share(self) -> float:
@@ -53,9 +66,19 @@ class Changes:
 
     def pixels(self, shape: tuple[int, int]) -> Tensor | None:
         """Where, bool (rows, cols); None if nowhere."""
-        if not bool(self.where.any()):
-            return None
-        return self.where.repeat_interleave(self.cell, 0).repeat_interleave(self.cell, 1)[: shape[0], : shape[1]]
+        return self._pixels(self.where, shape) if bool(self.where.any()) else None
+
+    def contradicted(self, shape: tuple[int, int]) -> Tensor:
+        """By how much the samples contradicted the estimate about each pixel that has changed, (rows, cols)."""
+        return self._pixels(self.unlike, shape)
+
+    def _pixels(self, cells: Tensor, shape: tuple[int, int]) -> Tensor:
+        return cells.repeat_interleave(self.cell, 0).repeat_interleave(self.cell, 1)[: shape[0], : shape[1]]
+
+    @property
+    def across(self) -> int:
+        """Pixels across a place, of about four samples of a grid."""
+        return _PARTS * self.cell
 
     def at(self, pixel: Tensor) -> Tensor:
         """Whether pixels (n, 2) have changed, bool (n,); those outside are looked up at the edge."""
@@ -63,8 +86,13 @@ class Changes:
         return self.where.flatten()[place[:, 0] * self.where.shape[1] + place[:, 1]]
 
 
-def find_changes(values: Tensor, geometry: FrameGeometry, known: Known, drift: Drift) -> Changes:
-    """What the samples (n,) of a new frame contradict of the last estimate, once it is moved by the drift."""
+def find_changes(
+    values: Tensor, geometry: FrameGeometry, known: Known, drift: Drift, lately: Tensor | None = None
+) -> Changes:
+    """What the samples (n,) of a new frame contradict of the last estimate, once it is moved by the drift.
+
+    Where something changed ``lately``, bool (rows, cols), less is enough: a change often goes on.
+    """
     rows, cols = geometry.shape
     across = max(4, round(2 / math.sqrt(max(geometry.touched, 1e-4))))
     cell = max(1, round(across / _PARTS))
@@ -73,30 +101,43 @@ def find_changes(values: Tensor, geometry: FrameGeometry, known: Known, drift: D
     inside = ((before >= 0) & (before <= before.new_tensor((rows - 1, cols - 1)))).all(1) & (geometry.dwell > 0)
     inside = inside.nonzero()[:, 0]
     if len(inside) == 0:  # nothing of the field is left
-        return Changes(cell, torch.ones(grid, dtype=torch.bool, device=values.device), True)
+        return Changes(cell, torch.ones(grid, dtype=torch.bool, device=values.device), True, values.new_zeros(grid))
     level, down, right, deviation = known.at(before[inside])
     unsure = (down.square() + right.square()) * drift.sd_px**2
     missed = values[inside] - level
     expected = deviation.square() + unsure
     off = missed / expected.sqrt()
     usual = expected * max(1.0, _NORMAL * float(off.abs().median())) ** 2
-    usual = usual + values[inside].var() * _SLIGHT**2
+    spread = values[inside].var()
+    usual = usual + _SLIGHT**2 * spread
     edges = _steepest(known, across, before[inside])
     held = missed / (usual + (_displacement(missed, edges, usual) * edges).square()).sqrt()
     at = geometry.index[inside]
     place = (at // cols // cell) * grid[1] + at % cols // cell
-    sums = off.new_zeros(3, grid[0] * grid[1])
+    sums = off.new_zeros(5, grid[0] * grid[1])
     sums[0].index_add_(0, place, torch.ones_like(off))
     sums[1].index_add_(0, place, off.square().clamp_max(_CLIPPED))
     sums[2].index_add_(0, place, held.square().clamp_max(_CLIPPED))
-    count, told, scaled = sums_nearby(sums.view(3, *grid), _PARTS // 2)
+    sums[3].index_add_(0, place, missed.square())
+    sums[4].index_add_(0, place, missed)
+    count, told, scaled = sums_nearby(sums[:3].view(3, *grid), _PARTS // 2)
     counted, most = count >= _FEWEST, _CHANGED_ALONG if geometry.is_drawn else _CHANGED
-    left = float(missed.square().mean() / values[inside].var().clamp_min(1e-30))
+    left = float(missed.square().mean() / spread.clamp_min(1e-30))
     another = float((counted & (told > _CONTRADICTED * count)).float().mean()) > _ANOTHER and left > _TELLS_NOTHING
     changed, doubtful = counted & (scaled > most * count), scaled >= _DOUBTFUL * count
+    number, _, scaled, square, common = sums_nearby(sums.view(5, *grid), _WIDE)
+    enough = _ARCS * _PARTS**2 * cell if geometry.is_drawn else _PARTS**2
+    alike = (number >= enough) & (common.square() > _ALIKE * number * square)
+    changed = changed | (alike & (scaled > _CHANGED_ALIKE * number))
     for _ in range(_SPREAD):  # also where no sample fell
         changed = changed | (doubtful & highest_nearby(changed, 1))
-    return Changes(cell, highest_nearby(changed, _EDGE), another)
+    if lately is not None:
+        down, right = (torch.arange(side, device=values.device) * cell + cell // 2 for side in grid)
+        again = lately[down.clamp_max(rows - 1)][:, right.clamp_max(cols - 1)]
+        changed = changed | (again & alike & (square > _GOES_ON**2 * spread * number))
+    changed = highest_nearby(changed, _EDGE)
+    number, square = sums_nearby(sums[[0, 3]].view(2, *grid) * changed, _WIDE)
+    return Changes(cell, changed, another, changed * (square / number.clamp_min(1.0)).sqrt())
 
 
 def _steepest(known: Known, cell: int, places: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from restore.estimate.changes import Changes, find_changes
 from restore.estimate.drift import Drift, Known, measure_drift
+from restore.estimate.newly import Lately, Single, changed_lately, widened
 from restore.estimate.way import Way
 from restore.gridding import FrameGeometry
 from restore.restorer import Before, Movement, Restoration
@@ -78,6 +79,8 @@ class Recalled:
         before: what the restoration of the frame before carried, if this one may begin with it.
         excess: what was cut off this frame's samples to bound them, (n,); None where nothing was.
         later: how many of ``frames`` were scanned after this one.
+        lately: what has changed within the frames that are remembered, the newest last. single: what a frame that was
+            restored alone knew.
     """
 
     number: int
@@ -92,6 +95,12 @@ class Recalled:
     before: Before | None = None
     excess: Tensor | None = None
     later: int = 0
+    lately: tuple[Lately, ...] = ()
+    single: Single | None = None
+
+    def widened(self, restoration: Restoration) -> Restoration:
+        """With an interval that is no narrower than what is known where the specimen changed lately."""
+        return restoration if self.single is None else widened(restoration, self.lately, self.single)
 
     def told_in(self, made_by: Provenance) -> Provenance:
         """A provenance that says what was remembered."""
@@ -142,6 +151,8 @@ class Stream:
         self._last: Recalled | None = None  # what that one was restored from
         self._centre, self._scale = 0.0, 1.0  # of the units in which it is kept
         self._way: Way | None = None
+        self._lately: tuple[Lately, ...] = ()
+        self._single: Single | None = None
 
     @property
     def last(self) -> Recalled | None:
@@ -176,7 +187,11 @@ class Stream:
         until = self._way or Way.begun(self._newest)
         way = until.then(number, moved, self.frames)
         drift = way.step_from(until, moved)
-        changes = find_changes(values, geometry, known, moved)
+        full = max(
+            0, len(self._lately) + 2 - self.frames
+        )  # of what changed earlier as many frames were seen as are kept
+        lately = tuple(each.after(moved) for each in self._lately[full:])
+        changes = find_changes(values, geometry, known, moved, changed_lately(lately, geometry.shape))
         if changes.everything or drift.sd_px > _LOST_PX:
             return replace(alone, drift=drift, forgotten=1.0)
         left = self._left(way, changes)
@@ -198,6 +213,8 @@ class Stream:
             way=way,
             before=self._before(frames, moved, changes),
             excess=excess,
+            lately=(*lately, Lately(changes)),
+            single=self._single,
         )
 
     def _before(self, frames: int, moved: Drift, changes: Changes) -> Before | None:
@@ -218,9 +235,14 @@ class Stream:
             self._kept = replace(self._kept, values=self._kept.values * factor + shift)
         if self._known is not None:
             self._known = Known(self._known.estimate * factor + shift, self._known.deviation * factor)
+        if self._single is not None:
+            self._single = self._single.times(factor)
 
     def keep(self, recalled: Recalled, restoration: Restoration) -> None:
-        """Remember a complete frame and what was made of it; one that is not newer than the newest is not kept."""
+        """Remember a complete frame and what was made of it, once that is widened.
+
+        One that is not newer than the newest is not kept.
+        """
         if recalled.number <= self._newest:
             return
         geometry = recalled.geometry
@@ -234,6 +256,9 @@ class Stream:
         carried = restoration.carried
         self._carried = None if carried is None else _Carried(carried, recalled.frames, self._centre, self._scale)
         self._way = recalled.way or Way.begun(recalled.number)
+        self._lately = recalled.lately
+        if recalled.older is None:
+            self._single = Single.of(restoration)
         self._newest, self._shape, self._last = recalled.number, geometry.shape, recalled
         spread = float(values.std()) if len(values) > 1 else 0.0
         least = max(1e-3 * spread, 1e-12)

@@ -104,4 +104,4 @@ class FillRestorer:
             withheld_rmse=measured,
             expected_rmse=carried_over(AtHeld.of(residual, held, widths)),
         )
-        return Restoration(estimate, widths, made_by)
+        return Restoration(estimate, widths, made_by, distance=kept.distance)

@@ -195,7 +195,7 @@ class GeneratorRestorer:
             notices=(_NO_LATTICE,) if self._crystals.looks and self._tiling.is_for(frame.kept.shape) else (),
         )
         strain = None if crystal is None else crystal.gradient
-        return Restoration(estimate, widths, made_by, carried, strain)
+        return Restoration(estimate, widths, made_by, carried, strain, frame.kept.distance)
 
     def restore(
         self,

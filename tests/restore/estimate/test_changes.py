@@ -25,14 +25,14 @@ def specimen(seed: int = 0) -> np.ndarray:
     return (rough / rough.std()).astype(np.float32)
 
 
-def changes(pattern: str, field: np.ndarray, wrong: float, said: float) -> Changes:
+def changes(pattern: str, field: np.ndarray, wrong: float, said: float, lately: torch.Tensor | None = None) -> Changes:
     """Of a field, after an estimate of ``specimen()`` that is wrong by so much, in patches, and says so much."""
     error = gaussian_filter(np.random.default_rng(7).standard_normal((SIDE, SIDE)), 3.0)
     estimate = torch.from_numpy(specimen() + wrong * (error / error.std()).astype(np.float32))
     path = expand(PathRecipe(pattern=PATTERNS[pattern], shape=(SIDE, SIDE), fov_nm=10.0, dwell_us=1.0))
     geometry = FrameGeometry.from_path(path)
     values = torch.from_numpy(field.ravel())[geometry.index]
-    return find_changes(values, geometry, Known(estimate, torch.full_like(estimate, said)), STILL)
+    return find_changes(values, geometry, Known(estimate, torch.full_like(estimate, said)), STILL, lately)
 
 
 @pytest.mark.parametrize("pattern", PATTERNS)
@@ -56,6 +56,40 @@ def test_a_place_that_changed_is_found_there_and_hardly_anywhere_else(pattern: s
     assert found.share < 0.15
     assert bool(found.at(torch.tensor([[55, 65]])))
     assert not bool(found.at(torch.tensor([[110, 20]])))
+
+
+@pytest.mark.parametrize("pattern", PATTERNS)
+def test_the_edge_of_what_changed_goes_with_it_and_what_was_contradicted_is_told(pattern: str) -> None:
+    field = specimen()
+    field[40:70, 50:80] += 3.0
+    found = changes(pattern, field, 0.1, 0.1)
+    where, unlike = found.pixels((SIDE, SIDE)), found.contradicted((SIDE, SIDE))
+    assert where is not None
+    assert where[38:72, 48:82].float().mean() > 0.97
+    assert unlike[48:62, 58:72].mean() == pytest.approx(3.0, rel=0.2)
+    assert not unlike[~where].any()
+
+
+@pytest.mark.parametrize("pattern", PATTERNS)
+def test_what_goes_on_changing_to_one_side_is_found_by_less_than_what_begins_to(pattern: str) -> None:
+    field = specimen()
+    field[40:70, 50:80] += 0.4
+    lately = torch.zeros(SIDE, SIDE, dtype=torch.bool)
+    lately[40:70, 50:80] = True
+    begins, goes_on = (changes(pattern, field, 0.1, 0.3, where) for where in (None, lately))
+    where = goes_on.pixels((SIDE, SIDE))
+    assert begins.share < 0.01
+    assert where is not None
+    assert where[43:67, 53:77].float().mean() > 0.9
+    assert goes_on.share < 0.15
+    assert changes(pattern, specimen(), 0.1, 0.3, lately).share < 0.03  # errors are to both sides
+
+
+@pytest.mark.parametrize("pattern", PATTERNS)
+def test_what_is_slight_against_the_frame_is_no_change_however_sure_the_estimate_was(pattern: str) -> None:
+    field = specimen()
+    field[40:70, 50:80] += 0.1
+    assert changes(pattern, field, 0.0, 1e-4).share == 0
 
 
 @pytest.mark.parametrize("pattern", PATTERNS)
