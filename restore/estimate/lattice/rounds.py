@@ -24,6 +24,7 @@ _LEAST_CURVATURE = 1e-7
 _SHIFT_PX = 30.0  # prior deviation of control values: only to keep a lattice that is nowhere seen from wandering off
 LEVEL_ANCHOR = 1e-4  # how much an affine field costs, against rough ones
 _AMPLITUDE_ANCHOR = 0.02
+_LEAST_SQUARE = 1e-6  # of residuals that a detector at rest, all of whose readings are alike, leaves
 _OUTLIER = 6.0  # degrees of freedom of the residuals' Student distribution
 
 
@@ -139,7 +140,7 @@ class Rounds:
         mean = float((seen * picture[used]).sum())
         centred = picture[used] - mean
         slope = float((seen * centred * cut).sum() / (seen * centred.square()).sum().clamp_min(1e-12))
-        level = float((seen * cut).sum())
+        level = max(float((seen * cut).sum()), _LEAST_SQUARE)
         counting = ((level - slope * mean) / level, slope / level)
         self.fit = replace(fit, noise=noise, counting=counting)
         relative = self.fit.relative_variance(picture)
