@@ -25,9 +25,6 @@ from scancontrol.restoration import Provenance
 __all__ = ["Recalled", "Stream"]
 
 _DEVIATIONS = 1.645  # of the half-width of a 90 % interval
-_SHARED = 4.0  # samples that share an error of the estimate, at least
-_SHARED_ALONG = 4.0  # likewise along a drawn path, in pixels that it leaves out beside each that it touches
-_MOST_SHARED = 80.0  # however far apart its arcs are
 _LOST_PX = 3.0  # a movement known no better than this places no sample
 _BEGUN_ANEW = 0.05  # share of the field that has changed from which on nothing else is taken over either
 _OLD = 0.5  # weight of a sample of the frame before against one of this frame, on the same pixel
@@ -270,11 +267,8 @@ class Stream:
 
     def _measure(self, number: int, values: Tensor, geometry: FrameGeometry, known: Known) -> Drift:
         """How far the last estimate has moved."""
-        # An error of the estimate reaches as far as the gaps of the path, and into the arcs beside them.
-        along = min(_SHARED_ALONG / max(geometry.touched, 1e-4), _MOST_SHARED)
-        shared = max(_SHARED, along) if geometry.is_drawn else _SHARED
         before = self._way or Way.begun(self._newest)
-        return measure_drift(values, geometry.places, known, before.foretold(number), shared)
+        return measure_drift(values, geometry.places, known, before.foretold(number))
 
     def _left(self, way: Way, changes: Changes) -> tuple[_Samples, Tensor] | None:
         """What is left of the way's older frames, in the field and where nothing has changed; its places, (n, 2)."""

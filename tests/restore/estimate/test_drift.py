@@ -103,7 +103,7 @@ def test_samples_that_hardly_tell_are_held_to_what_was_foretold_by_as_much_as_it
     values += 300 * torch.randn(len(values), generator=torch.Generator().manual_seed(2))
 
     def found(sd_px: float) -> Drift:
-        return measure_drift(values, path.places, known(image, 300.0), Foretold.about(0.0, 0.0, sd_px), 50.0)
+        return measure_drift(values, path.places, known(image, 300.0), Foretold.about(0.0, 0.0, sd_px))
 
     sure, unsure = found(0.2), found(5.0)
     assert off(sure, (0.0, 0.0)) < 0.5 * off(unsure, (0.0, 0.0))
