@@ -33,6 +33,7 @@ _BLOCKS = 8  # by so many blocks of the field, which are taken to err independen
 _FORGIVEN = 2.5  # deviations from which on a sample counts less (Cauchy)
 _FARTHEST_PX = 3.0  # to the places that are asked about, from the middle one
 _NEAREST_PX = 0.5
+_ROUGH_PX = 1.5  # while they show no best place: closer by, noise says more than the specimen
 _AT_FIRST_PX = 2.0  # however surely a place was foretold
 _REACHED = 4.0  # standard deviations likewise
 _CONVERGED = 0.1  # standard deviations that a last step may be long
@@ -140,7 +141,7 @@ def descend(values: Tensor, places: Tensor, known: Known, start: Array, prior: A
             far = place + told.asked - prior
             chosen = int((told.costs / told.shared + 0.5 * np.einsum("ij,jk,ik->i", far, pull, far)).argmin())
             place = place + told.asked[chosen]
-            radius = max(radius / 2, _NEAREST_PX) if chosen == 0 else radius
+            radius = max(radius / 2, min(radius, _ROUGH_PX)) if chosen == 0 else radius
     off = best - prior
     surprise = float(off @ np.linalg.solve(alone + spread, off))
     return Fit(place, covariance, *_lost(values, places, block, known, place), surprise)
