@@ -231,7 +231,16 @@ class SyntheticDaemon:
             done = sum(len(p) for p in np.array_split(self.path, self.steps)[:step])
             self.hub.publish_partial(
                 PartialView(
-                    self.series, self.frame, image.copy(), weight.copy(), complete, done, "5f0c", len(self.path), 12.8
+                    self.series,
+                    self.frame,
+                    image.copy(),
+                    weight.copy(),
+                    complete,
+                    done,
+                    "5f0c",
+                    len(self.path),
+                    12.8,
+                    channel=self.channel,
                 )
             )
             if self.restorer_state == "ready" and (complete or step == self.steps // 2):

@@ -12,10 +12,11 @@ import pytest
 from synthetic_daemon import PLANS, SyntheticDaemon
 
 from scancontrol.daemon.drift_follower import DriftSnapshot
-from scancontrol.daemon.page.hub import LiveHub
+from scancontrol.daemon.page.hub import LiveHub, PartialView, RestorationView
 from scancontrol.daemon.page.messages import Abort, EmergencyBlank, LookAt, Notice, Pause, Record, Resume, Start
+from scancontrol.daemon.page.outbox import Outbox, Outgoing
 from scancontrol.daemon.page.server import LiveServer
-from scancontrol.restoration import Look
+from scancontrol.restoration import Look, Provenance
 
 pytest.importorskip("selenium")
 from chromium import By, Page, needs_chromium
@@ -236,6 +237,42 @@ def test_a_browser_that_hangs_delays_nobody_and_then_shows_the_newest(page: Page
     after = daemon.frame
     assert after > before, "the scan went on meanwhile"
     page.until(lambda: int(page.text("left-caption").split()[1]) > after, "the newest frame, not the backlog")
+
+
+def test_pictures_that_come_in_another_order_than_they_were_made_leave_room_for_the_next(
+    page: Page, hub: LiveHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outbox: list[Outbox] = []
+    idle, choose = [0], Outbox.next
+
+    def choose_and_note(self: Outbox, hub: LiveHub, now_s: float) -> Outgoing | None:
+        outbox[:] = [self]
+        found = choose(self, hub, now_s)
+        idle[0] = 0 if found is not None else idle[0] + 1
+        return found
+
+    def publish(frame: int) -> None:
+        image = np.full((8, 8), frame, np.float32)
+        hub.publish_partial(PartialView(1, frame, image, np.ones((8, 8), np.uint8), True, 64, "path"))
+        if frame:  # sent before the samples: none of its kind was sent so late
+            made_by = Provenance(method="none", face="classical")
+            hub.publish_restoration(RestorationView(1, frame, image, None, made_by, 1.0))
+
+    monkeypatch.setattr(Outbox, "next", choose_and_note)
+    for frame in range(4):  # two pictures are drawn at once
+        page.driver.execute_script(
+            "window.held = []; window.framed ??= window.requestAnimationFrame;"
+            "window.requestAnimationFrame = (callback) => held.push(callback);"
+        )
+        publish(frame)
+        page.until(
+            lambda frame=frame: outbox and outbox[0].images_in_flight == min(2, 1 + frame) and idle[0] > 2, "sent"
+        )
+        page.driver.execute_script(
+            "window.requestAnimationFrame = framed; for (const callback of held) framed(callback);"
+        )
+        page.until(lambda frame=frame: page.text("left-caption").startswith(f"frame {frame + 1} "), "drawn")
+        page.until(lambda: outbox[0].images_in_flight == 0, "and all of them acknowledged")
 
 
 def test_words_from_outside_are_never_markup(

@@ -19,7 +19,7 @@ import { Tools } from './tools.js';
 const byId = (id) => document.getElementById(id);
 const STALE_MS = 4000;
 
-const seen = { side: 'figures', plans: '', connected: false, everConnected: false, role: null, status: null, acks: [] };
+const seen = { side: 'figures', plans: '', connected: false, everConnected: false, role: null, status: null, drawnNext: null };
 let scheduled = false;
 
 const scene = new Scene();
@@ -83,7 +83,7 @@ function show(side) {
 
 const link = new Link(token, {
   open() { seen.connected = true; seen.everConnected = true; if (seen.status) seen.status.arrivedAt = performance.now(); schedule(); },
-  close() { seen.connected = false; seen.acks = []; schedule(); },
+  close() { seen.connected = false; seen.drawnNext = null; schedule(); },
   message(message) {
     if (message.type === 'status') seen.status = { ...message, arrivedAt: performance.now() };
     else if (message.type === 'hello') { seen.role = message.role; seen.plans = ''; scene.clear(); } // it may be another daemon than before
@@ -91,7 +91,7 @@ const link = new Link(token, {
     else if (message.type === 'refusal') logNotice(message.text, 'warning', null);
     schedule();
   },
-  frame(frame) { take(frame); seen.acks.push(frame.seq); schedule(); },
+  frame(frame) { take(frame); seen.drawnNext = frame.seq; schedule(); },
 });
 
 function take(frame) {
@@ -157,8 +157,9 @@ function draw() {
   contrast.showRestored = !absent;
   graph.draw(tools, absent ? { ...shown, restoration: null } : shown);
   // Only what was drawn is acknowledged, so a page that cannot keep up, or is hidden, is sent less.
-  if (seen.acks.length) link.send({ type: 'ack', seq: Math.max(...seen.acks) });
-  seen.acks = [];
+  // The last that came stands for all before it: numbers count what was made, which is sent in another order.
+  if (seen.drawnNext !== null) link.send({ type: 'ack', seq: seen.drawnNext });
+  seen.drawnNext = null;
 }
 
 setInterval(drawBanner, 1000);
