@@ -276,17 +276,17 @@ class Engine:
         memory, recalled, reverse = frame.memory, frame.recalled, frame.reverse
         with self.feeder.leaving(launched.computed):
             result = self._steps.finish(launched.step)
-            if recalled is not None:
-                result = recalled.widened(result)
             if memory is not None and recalled is not None and frame.complete:
                 memory.keep(recalled, result)
+            if recalled is not None:
+                result = recalled.told(result)
         if recalled is not None:
             if reverse is not None and reverse.older is not None:
                 recalled = recalled.and_later(reverse, frame.readings.geometry)
                 bounded = recalled.values.clamp(-BOUND, BOUND)
                 noise_variance = frame.readings.noise_variance
                 step = self._steps.begin(bounded, recalled.geometry, noise_variance, None, frame.lattice)
-                result = recalled.widened(self._steps.finish(self._steps.launch([step])[0]))
+                result = recalled.told(self._steps.finish(self._steps.launch([step])[0]))
             result = replace(result, made_by=recalled.told_in(result.made_by))
         with self.feeder.leaving(self.feeder.now() if reverse is not None else launched.computed):
             home = Homeward.of(result, frame.readings)

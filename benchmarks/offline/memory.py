@@ -96,8 +96,9 @@ def follow(stream: Stream, restorer: Restorer, whole: Field, pattern: str, cover
         at = (geometry.places.numpy() - moved + MARGIN).T
         values = torch.from_numpy(map_coordinates(whole, at, order=1).astype(np.float32))
         recalled = stream.recall(number, values, geometry)
-        found = recalled.widened(restorer.restore(recalled.values, recalled.geometry, None, recalled.before))
+        found = restorer.restore(recalled.values, recalled.geometry, None, recalled.before)
         stream.keep(recalled, found)
+        found = recalled.told(found)
         if number >= len(way) - _LAST:
             truth = map_coordinates(whole, [y - moved[0] + MARGIN, x - moved[1] + MARGIN], order=1)
             low, high = np.percentile(truth, (0.1, 99.9))

@@ -88,8 +88,9 @@ def follow(change: Change, restorer: Restorer, pattern: str, coverage: float) ->
         at = (geometry.places.numpy() + MARGIN).T
         values = torch.from_numpy(map_coordinates(whole, at, order=1).astype(np.float32))
         recalled = stream.recall(number, values, geometry)
-        found = recalled.widened(restorer.restore(recalled.values, recalled.geometry, None, recalled.before))
+        found = restorer.restore(recalled.values, recalled.geometry, None, recalled.before)
         stream.keep(recalled, found)
+        found = recalled.told(found)
         if number >= _FULL:
             truth = whole[MARGIN:-MARGIN, MARGIN:-MARGIN]
             missed = np.abs(found.estimate.numpy() - truth)[change.where]

@@ -2,9 +2,10 @@
 
 An estimate's interval is right on average and not everywhere, and the errors of neighbouring samples are one error. So
 deviations are measured against those of most samples of this very frame, and cells of a drawn path, whose samples lie
-along one arc, have to deviate farther. Where many deviate to the same side less is enough, and hardly anything where
-something changed lately, for damage goes on. A frame is another one altogether only if, beyond that, the estimate tells
-hardly more of its samples than their mean does.
+along one arc, have to deviate farther. Where no sample was near, an estimate was guessed: denied there, it is doubted
+and not forgotten, for an edge may lie anywhere between two arcs. Where many deviate to the same side less is enough,
+and hardly anything where something changed lately, for damage goes on. A frame is another one altogether only if,
+beyond that, the estimate tells hardly more of its samples than their mean does.
 """
 
 from __future__ import annotations
@@ -30,11 +31,12 @@ _ALIKE = 0.65  # share of the mean square deviation that is their common one
 _DOUBTFUL = 3.0  # the same beside a place that has changed
 _PARTS = 3  # cells across a place, which is moved by one cell at a time
 _WIDE = 4  # cells on each side of one, three places across
-_SPREAD = 3  # cells, as far as what is beside a changed place is looked at
+_SPREAD = 4  # cells, as far as what is beside a changed place is looked at
 _EDGE = 1  # cells about it, over which a sample may tell of what has changed and lie outside
 _SLIGHT = 0.05  # of the samples' spread: less is no change, however sure the estimate is
 _GOES_ON = 0.1  # of it, to one side, that is a change where something changed lately
 _CLIPPED = 16.0  # squared deviation that one sample can say at most: an outlier is no change
+_READ_PX = 2.0  # from a sample that the estimate was made from: farther off it was guessed, and no guess can change
 _FEWEST = 3  # samples of a cell that can say so
 _NORMAL = 1.4826  # deviations over the median absolute one
 _MOST = 0.75  # of the samples beside edges, which say how far edges are off
@@ -51,12 +53,14 @@ class Changes:
     Attributes:
         cell: pixels along a side of one. where: cells that have changed, bool (n, m).
         everything: whether the frame as a whole is of something else.
-        unlike: root mean square of what the samples contradicted, in each cell, (n, m).
+        suspected: cells that have changed, or of which an estimate that was guessed is contradicted, bool (n, m).
+        unlike: root mean square of what the samples contradicted, in each cell that is suspected, (n, m).
     """
 
     cell: int
     where: Tensor
     everything: bool
+    suspected: Tensor
     unlike: Tensor
 
     @property
@@ -69,7 +73,7 @@ class Changes:
         return self._pixels(self.where, shape) if bool(self.where.any()) else None
 
     def contradicted(self, shape: tuple[int, int]) -> Tensor:
-        """By how much the samples contradicted the estimate about each pixel that has changed, (rows, cols)."""
+        """By how much the samples contradicted the estimate about each pixel that is suspected, (rows, cols)."""
         return self._pixels(self.unlike, shape)
 
     def _pixels(self, cells: Tensor, shape: tuple[int, int]) -> Tensor:
@@ -101,7 +105,8 @@ def find_changes(
     inside = ((before >= 0) & (before <= before.new_tensor((rows - 1, cols - 1)))).all(1) & (geometry.dwell > 0)
     inside = inside.nonzero()[:, 0]
     if len(inside) == 0:  # nothing of the field is left
-        return Changes(cell, torch.ones(grid, dtype=torch.bool, device=values.device), True, values.new_zeros(grid))
+        whole = torch.ones(grid, dtype=torch.bool, device=values.device)
+        return Changes(cell, whole, True, whole, values.new_zeros(grid))
     level, down, right, deviation = known.at(before[inside])
     unsure = (down.square() + right.square()) * drift.sd_px**2
     missed = values[inside] - level
@@ -114,30 +119,54 @@ def find_changes(
     held = missed / (usual + (_displacement(missed, edges, usual) * edges).square()).sqrt()
     at = geometry.index[inside]
     place = (at // cols // cell) * grid[1] + at % cols // cell
-    sums = off.new_zeros(5, grid[0] * grid[1])
-    sums[0].index_add_(0, place, torch.ones_like(off))
-    sums[1].index_add_(0, place, off.square().clamp_max(_CLIPPED))
-    sums[2].index_add_(0, place, held.square().clamp_max(_CLIPPED))
-    sums[3].index_add_(0, place, missed.square())
-    sums[4].index_add_(0, place, missed)
-    count, told, scaled = sums_nearby(sums[:3].view(3, *grid), _PARTS // 2)
-    counted, most = count >= _FEWEST, _CHANGED_ALONG if geometry.is_drawn else _CHANGED
+    ones, read = torch.ones_like(off), known.is_read_at(before[inside], _READ_PX).to(off.dtype)
+    of_each = (held.square().clamp_max_(_CLIPPED), missed.square(), missed)
+    told_of = (off.square().clamp_max_(_CLIPPED), ones, *of_each, read, *(read * each for each in of_each))
+    sums = off.new_zeros(len(told_of), grid[0] * grid[1])
+    for row, each in zip(sums, told_of, strict=True):
+        row.index_add_(0, place, each)
+    sums = sums.view(-1, *grid)
+    near, wide = sums_nearby(sums, _PARTS // 2), sums_nearby(sums[1:], _WIDE)
     left = float(missed.square().mean() / spread.clamp_min(1e-30))
-    another = float((counted & (told > _CONTRADICTED * count)).float().mean()) > _ANOTHER and left > _TELLS_NOTHING
-    changed, doubtful = counted & (scaled > most * count), scaled >= _DOUBTFUL * count
-    number, _, scaled, square, common = sums_nearby(sums.view(5, *grid), _WIDE)
-    enough = _ARCS * _PARTS**2 * cell if geometry.is_drawn else _PARTS**2
-    alike = (number >= enough) & (common.square() > _ALIKE * number * square)
-    changed = changed | (alike & (scaled > _CHANGED_ALIKE * number))
-    for _ in range(_SPREAD):  # also where no sample fell
-        changed = changed | (doubtful & highest_nearby(changed, 1))
+    contradicted = (near[1] >= _FEWEST) & (near[0] > _CONTRADICTED * near[1])
+    another = float(contradicted.float().mean()) > _ANOTHER and left > _TELLS_NOTHING
+    again = None
     if lately is not None:
         down, right = (torch.arange(side, device=values.device) * cell + cell // 2 for side in grid)
         again = lately[down.clamp_max(rows - 1)][:, right.clamp_max(cols - 1)]
-        changed = changed | (again & alike & (square > _GOES_ON**2 * spread * number))
-    changed = highest_nearby(changed, _EDGE)
-    number, square = sums_nearby(sums[[0, 3]].view(2, *grid) * changed, _WIDE)
-    return Changes(cell, changed, another, changed * (square / number.clamp_min(1.0)).sqrt())
+        again = again & (wide[6] > _GOES_ON**2 * spread * wide[4])
+    enough = (_ARCS * cell if geometry.is_drawn else 1.0) * _PARTS**2
+    doubtful, most = near[2] >= _DOUBTFUL * near[1], _CHANGED_ALONG if geometry.is_drawn else _CHANGED
+    changed, suspected = (
+        _about(_contradicted(near[first : first + 2], wide[first - 1 : first + 3], most, enough, again), doubtful)
+        for first in (5, 1)
+    )
+    suspected = suspected | changed
+    number, square = sums_nearby(sums[[1, 3]] * suspected, _WIDE)
+    unlike = suspected * (square / number.clamp_min(1.0)).sqrt()
+    return Changes(cell, changed, another, suspected, unlike)
+
+
+def _contradicted(near: Tensor, wide: Tensor, most: float, enough: float, again: Tensor | None) -> Tensor:
+    """Cells in which samples deny the estimate, bool (n, m).
+
+    Args:
+        near: sums of samples and of their squared deviations in standard ones over a place, (2, n, m).
+        wide: likewise over three places by three, and of their squared deviations and deviations, (4, n, m).
+        most: mean square from which on a place is another one. enough: samples that can deviate alike.
+        again: where deviating alike is enough, if anywhere.
+    """
+    (count, scaled), (number, wider, square, common) = near, wide
+    alike = (number >= enough) & (common.square() > _ALIKE * number * square)
+    found = (count >= _FEWEST) & (scaled > most * count) | alike & (wider > _CHANGED_ALIKE * number)
+    return found if again is None else found | alike & again
+
+
+def _about(changed: Tensor, doubtful: Tensor) -> Tensor:
+    """Cells that have changed, with what is doubtful beside them and their edges, bool (n, m)."""
+    for _ in range(_SPREAD):  # also where no sample fell
+        changed = changed | (doubtful & highest_nearby(changed, 1))
+    return highest_nearby(changed, _EDGE)
 
 
 def _steepest(known: Known, cell: int, places: Tensor) -> Tensor:

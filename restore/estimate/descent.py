@@ -24,7 +24,7 @@ from torch import Tensor
 
 from restore.estimate.known import Known
 
-__all__ = ["Fit", "descend"]
+__all__ = ["Fit", "descend", "fits_better"]
 
 Array = NDArray[np.float64]
 
@@ -56,15 +56,15 @@ class Fit:
     Attributes:
         place: (y, x) in pixels, by the samples and what was foretold. covariance: of it, (2, 2).
         misfit: mean square of the samples' deviations in units of what was expected, outliers counting less.
-        costs: log likelihood lost in each block of the field, (blocks,). counts: of how many samples.
+        cost: log likelihood lost by a sample. count: of how many samples.
         surprise: squared distance from what was foretold to what samples alone say, in standard deviations of both.
     """
 
     place: Array
     covariance: Array
     misfit: float
-    costs: Array
-    counts: Array
+    cost: float
+    count: int
     surprise: float
 
     @property
@@ -75,18 +75,7 @@ class Fit:
     @property
     def is_told(self) -> bool:
         """Whether anything could be compared."""
-        return math.isfinite(self.misfit) and bool(self.counts.any())
-
-    @property
-    def mean(self) -> float:
-        """Log likelihood lost by a sample."""
-        return float(self.costs.sum() / max(self.counts.sum(), 1.0))
-
-    def better_than(self, other: Fit) -> float:
-        """By how many standard deviations this one fits better, as far as blocks of the field agree (Vuong's test)."""
-        both = np.minimum(self.counts, other.counts)
-        gained = both * (other.costs / np.maximum(other.counts, 1) - self.costs / np.maximum(self.counts, 1))
-        return float(gained.sum() / math.sqrt(max(float(np.square(gained).sum()), 1e-12)))
+        return math.isfinite(self.misfit) and self.count > 0
 
 
 @dataclass(frozen=True)
@@ -116,16 +105,14 @@ def descend(values: Tensor, places: Tensor, known: Known, start: Array, prior: A
         prior: what was foretold, (y, x) in pixels. spread: its covariance, (2, 2).
     """
     pull = np.linalg.inv(spread)
-    part = (places * (_BLOCKS / values.new_tensor(known.estimate.shape))).long().clamp(0, _BLOCKS - 1)
-    block = part[:, 0] * _BLOCKS + part[:, 1]
+    block = _blocks(places, known)
     place = start
     radius = max(_radius(spread, _FARTHEST_PX), _AT_FIRST_PX)
     best, alone, covariance = prior, spread, spread
     for number in range(_ROUNDS):
         told = _ask(values, places, block, known, place, radius, number * _TURN)
         if told is None:
-            nothing = np.zeros(_BLOCKS**2)
-            return Fit(prior, spread, math.inf, nothing, nothing, 0.0)
+            return Fit(prior, spread, math.inf, 0.0, 0, 0.0)
         precision = np.linalg.inv(told.covariance)
         covariance = np.linalg.inv(precision + pull)
         step = covariance @ (precision @ told.step + pull @ (prior - place))
@@ -144,7 +131,7 @@ def descend(values: Tensor, places: Tensor, known: Known, start: Array, prior: A
             radius = max(radius / 2, min(radius, _ROUGH_PX)) if chosen == 0 else radius
     off = best - prior
     surprise = float(off @ np.linalg.solve(alone + spread, off))
-    return Fit(place, covariance, *_lost(values, places, block, known, place), surprise)
+    return Fit(place, covariance, *_lost(values, places, known, place), surprise)
 
 
 def _radius(covariance: Array, most: float) -> float:
@@ -162,8 +149,7 @@ def _ask(
     asked = radius * np.vstack((np.zeros((1, 2)), np.stack((np.sin(_SIX + turn), np.cos(_SIX + turn)), 1)))
     moved = values.new_tensor(place + asked)
     inside = _inside(places, moved, known)  # at all of them, to be comparable
-    level, variance = known.compared_at(places - moved[:, None])
-    lost = torch.log1p((values - level).square_().div_(variance * _FORGIVEN**2)).mul_(0.5 * _FORGIVEN**2 * inside)
+    lost = _forgiving(_squares(values, places, known, place + asked)) * inside
     costs = lost.new_zeros(_BLOCKS**2, len(asked)).index_add_(0, block, lost.T.contiguous()).double().cpu().numpy()
     if not np.isfinite(costs).all():
         return None
@@ -199,14 +185,41 @@ def _inside(places: Tensor, moved: Tensor, known: Known) -> Tensor:
     return inside
 
 
-def _lost(values: Tensor, places: Tensor, block: Tensor, known: Known, place: Array) -> tuple[float, Array, Array]:
-    """The misfit there, and for each block the log likelihood that is lost and the number of samples that say so."""
-    moved = values.new_tensor(place)[None]
-    inside = _inside(places, moved, known).to(values.dtype)
-    level, variance = known.compared_at((places - moved)[None])[:, 0]
-    square = (values - level).square_().div_(variance)
+def _lost(values: Tensor, places: Tensor, known: Known, place: Array) -> tuple[float, float, int]:
+    """The misfit there, the log likelihood lost by a sample, and of how many samples."""
+    inside = _inside(places, values.new_tensor(place)[None], known).to(values.dtype)
+    square = _squares(values, places, known, place[None])[0]
     weight = inside / (1 + square / _FORGIVEN**2)
     misfit = float((weight * square).sum() / weight.sum().clamp_min(1.0))
-    lost = torch.stack((torch.log1p(square / _FORGIVEN**2) * inside * (0.5 * _FORGIVEN**2), inside), 1)
-    costs, counts = lost.new_zeros(_BLOCKS**2, 2).index_add_(0, block, lost).double().cpu().numpy().T
-    return misfit, costs, counts
+    count = int(inside.sum())
+    return misfit, float((_forgiving(square) * inside).sum()) / max(count, 1), count
+
+
+def fits_better(values: Tensor, places: Tensor, known: Known, place: Array, other: Array) -> float:
+    """By how many standard deviations samples fit better at a place than at another, as blocks of the field agree.
+
+    Vuong's test, of the samples that the estimate reaches wherever of both it lies: its edges are what is known least,
+    and a place that leaves them out would seem to fit better.
+    """
+    asked = np.stack((place, other))
+    inside = _inside(places, values.new_tensor(asked), known)
+    here, there = _forgiving(_squares(values, places, known, asked))
+    gained = values.new_zeros(_BLOCKS**2).index_add_(0, _blocks(places, known), (there - here) * inside).double()
+    return float(gained.sum() / gained.square().sum().clamp_min(1e-12).sqrt())
+
+
+def _squares(values: Tensor, places: Tensor, known: Known, asked: Array) -> Tensor:
+    """Squared deviations of samples in units of what was expected, at each place that is asked about, (m, n)."""
+    level, variance = known.compared_at(places - values.new_tensor(asked)[:, None])
+    return (values - level).square_().div_(variance)
+
+
+def _forgiving(squares: Tensor) -> Tensor:
+    """Log likelihood that squared deviations lose, outliers counting less."""
+    return torch.log1p(squares / _FORGIVEN**2).mul_(0.5 * _FORGIVEN**2)
+
+
+def _blocks(places: Tensor, known: Known) -> Tensor:
+    """Number of the block of the field in which each place lies, (n,)."""
+    part = (places * (_BLOCKS / places.new_tensor(known.estimate.shape))).long().clamp(0, _BLOCKS - 1)
+    return part[:, 0] * _BLOCKS + part[:, 1]

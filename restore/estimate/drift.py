@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from restore.estimate.descent import Fit, descend
+from restore.estimate.descent import Fit, descend, fits_better
 from restore.estimate.known import Known
 from restore.fills.variogram import fast_size
 
@@ -36,6 +36,7 @@ _SAME_PX = 3.0  # closer to what was found already no other place is looked for
 _BINNING = 2  # of the search over whole pixels
 _CANDIDATES = 3
 _SURELY = 3.0  # deviations by which a leap fits better than what was foretold, as blocks of the field agree
+_MUCH_BETTER = 0.6  # of the misfit where it was foretold: an estimate is known better at one place than at another
 _LEAP_TOLD_PX = 2.0  # standard deviation, above which samples do not tell where something leapt to
 _FITS = 0.5  # misfit up to which what was foretold explains the samples, and nothing farther away is looked for
 _SURPRISING = 9.0  # squared standard deviations from what was foretold, from which on it is not believed
@@ -119,12 +120,13 @@ def measure_drift(values: Tensor, places: Tensor, known: Known, foretold: Foreto
     for some in (_some(values, places, _SEARCHING), (values, places)):
         leaps = [descend(*some, known, start, prior, free) for start in starts]
         leaps = [fit for fit in leaps if fit.is_told and fit.sd_px < _LEAP_TOLD_PX]
-        leaps = [fit for fit in leaps if fit.better_than(nearest) > _SURELY]
+        leaps = [fit for fit in leaps if fit.misfit < _MUCH_BETTER * nearest.misfit]
+        leaps = [fit for fit in leaps if fits_better(*some, known, fit.place, nearest.place) > _SURELY]
         starts = [fit.place for fit in leaps]
     if not leaps:
         return _drift(nearest)
-    best = min(leaps, key=lambda fit: fit.mean)
-    as_good = [fit for fit in leaps if best.better_than(fit) <= _SURELY]
+    best = min(leaps, key=lambda fit: fit.cost)
+    as_good = [fit for fit in leaps if fits_better(values, places, known, best.place, fit.place) <= _SURELY]
     return _drift(min(as_good, key=lambda fit: math.hypot(*(fit.place - prior))), leaps=True)
 
 

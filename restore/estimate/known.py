@@ -22,10 +22,12 @@ class Known:
     Attributes:
         estimate: (rows, cols), in sample units.
         deviation: standard deviation of a sample about it, noise included, (rows, cols), positive.
+        distance: of each pixel to the nearest sample that it was made from, in pixels, (rows, cols); None: not known.
     """
 
     estimate: Tensor
     deviation: Tensor
+    distance: Tensor | None = None
 
     @cached_property
     def maps(self) -> Tensor:
@@ -58,6 +60,15 @@ class Known:
     def at(self, places: Tensor, which: slice = slice(None)) -> Tensor:
         """The maps at places (n, 2) in pixels, linear between them, and the edges' beyond: (4, n), or which of them."""
         return self._looked_up(self.maps[:, which], places[None])[:, 0]
+
+    def is_read_at(self, places: Tensor, reach_px: float) -> Tensor:
+        """Whether a sample fell within a reach of places (n, 2) in pixels, bool (n,); everywhere if it is not known."""
+        if self.distance is None:
+            return torch.ones_like(places[:, 0], dtype=torch.bool)
+        rows, cols = self.distance.shape
+        y, x = (places + 0.5).floor().long().unbind(1)
+        at = y.clamp(0, rows - 1) * cols + x.clamp(0, cols - 1)
+        return self.distance.flatten().index_select(0, at) <= reach_px
 
     def compared_at(self, places: Tensor) -> Tensor:
         """Likewise what samples are compared with, at places (m, n, 2): (2, m, n)."""

@@ -18,10 +18,11 @@ from restore.estimate.changes import Changes
 from restore.estimate.drift import Drift
 from restore.restorer import Restoration
 
-__all__ = ["Lately", "Single", "changed_lately", "widened"]
+__all__ = ["Lately", "Single", "changed_lately", "doubted", "widened"]
 
 _FARTHEST = 64  # px from the path, beyond which all places are taken alike
 _WIDENED = 1.5  # times a single frame's interval: what comes is rarely as smooth as what is there on average
+_DENIED = 1.645  # times their root mean square: what holds nine of ten
 _UNSEEN = 0.6  # of what was contradicted, that may lie elsewhere between the samples
 
 
@@ -99,3 +100,12 @@ def widened(restoration: Restoration, lately: tuple[Lately, ...], single: Single
     unseen = _UNSEEN * newest.moved(newest.changes.contradicted(shape)) * part
     least = (single.at(distance) * _WIDENED**2 + unseen.square()).sqrt()
     return replace(restoration, interval=torch.where(where, torch.maximum(interval, least), interval))
+
+
+def doubted(restoration: Restoration, changes: Changes) -> Restoration:
+    """With an interval no narrower, where this frame's samples denied what is remembered, than what they denied."""
+    interval = restoration.interval
+    if interval is None or not bool(changes.suspected.any()):
+        return restoration
+    denied = changes.contradicted((interval.shape[0], interval.shape[1])) * _DENIED
+    return replace(restoration, interval=torch.maximum(interval, denied))

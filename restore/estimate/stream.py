@@ -16,7 +16,7 @@ from torch import Tensor
 
 from restore.estimate.changes import Changes, find_changes
 from restore.estimate.drift import Drift, Known, measure_drift
-from restore.estimate.newly import Lately, Single, changed_lately, widened
+from restore.estimate.newly import Lately, Single, changed_lately, doubted, widened
 from restore.estimate.way import Way
 from restore.gridding import FrameGeometry
 from restore.restorer import Before, Movement, Restoration
@@ -98,6 +98,11 @@ class Recalled:
     def widened(self, restoration: Restoration) -> Restoration:
         """With an interval that is no narrower than what is known where the specimen changed lately."""
         return restoration if self.single is None else widened(restoration, self.lately, self.single)
+
+    def told(self, restoration: Restoration) -> Restoration:
+        """What is told of it: also no narrower where this frame's samples deny what is remembered."""
+        found = self.widened(restoration)
+        return doubted(found, self.lately[-1].changes) if self.lately else found
 
     def told_in(self, made_by: Provenance) -> Provenance:
         """A provenance that says what was remembered."""
@@ -231,17 +236,19 @@ class Stream:
         if self._kept is not None:
             self._kept = replace(self._kept, values=self._kept.values * factor + shift)
         if self._known is not None:
-            self._known = Known(self._known.estimate * factor + shift, self._known.deviation * factor)
+            known = self._known
+            self._known = Known(known.estimate * factor + shift, known.deviation * factor, known.distance)
         if self._single is not None:
             self._single = self._single.times(factor)
 
     def keep(self, recalled: Recalled, restoration: Restoration) -> None:
-        """Remember a complete frame and what was made of it, once that is widened.
+        """Remember a complete frame and what was made of it, as it was restored.
 
         One that is not newer than the newest is not kept.
         """
         if recalled.number <= self._newest:
             return
+        restoration = recalled.widened(restoration)  # a place that is doubted is looked at again as surely as before
         geometry = recalled.geometry
         fresh = slice(0, geometry.fresh)
         dwell, values = geometry.dwell[fresh], recalled.values[fresh]
@@ -263,7 +270,7 @@ class Stream:
             deviation = (restoration.interval / _DEVIATIONS).clamp_min(least)
         else:
             deviation = torch.full_like(restoration.estimate, max(spread, least))
-        self._known = Known(restoration.estimate, deviation)
+        self._known = Known(restoration.estimate, deviation, restoration.distance)
 
     def _measure(self, number: int, values: Tensor, geometry: FrameGeometry, known: Known) -> Drift:
         """How far the last estimate has moved."""

@@ -121,3 +121,17 @@ def test_edges_that_the_estimate_has_misplaced_are_no_change_and_a_grain_that_ca
     assert where is not None
     assert where[42:62, 52:72].float().mean() > 0.7
     assert found.share < still.share + 0.1
+
+
+def test_what_was_guessed_far_from_samples_is_doubted_where_it_is_denied_and_not_forgotten() -> None:
+    field, estimate = specimen(), torch.from_numpy(specimen())
+    field[40:70, 50:80] += 3.0
+    path = expand(PathRecipe(pattern=PATTERNS["spiral"], shape=(SIDE, SIDE), fov_nm=10.0, dwell_us=1.0))
+    geometry = FrameGeometry.from_path(path)
+    values, deviation = torch.from_numpy(field.ravel())[geometry.index], torch.full_like(estimate, 0.1)
+    middle = (slice(44, 66), slice(54, 76))
+    for px, forgotten in ((9.0, False), (1.0, True)):
+        known = Known(estimate, deviation, torch.full_like(estimate, px))
+        found = find_changes(values, geometry, known, STILL)
+        assert (found.share > 0) == forgotten
+        assert found.contradicted((SIDE, SIDE))[middle].min() > 1.0

@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy.ndimage import gaussian_filter, map_coordinates
 
-from restore.estimate.descent import Fit, descend
+from restore.estimate.descent import Fit, descend, fits_better
 from restore.estimate.known import Known
 
 SIDE, MARGIN = 128, 16
@@ -60,9 +60,19 @@ def test_a_stripe_tells_how_far_it_has_moved_across_itself() -> None:
     assert found.covariance[0, 0] < 0.01
 
 
-def test_of_two_fits_the_true_one_is_better_surely_and_no_fit_is_better_than_itself() -> None:
+def test_of_two_places_the_true_one_fits_better_surely_and_none_fits_better_than_itself() -> None:
     image = rough(5)
-    true, other = fitted(image, image), fitted(image, rough(6))
-    assert true.better_than(other) > 3
-    assert other.better_than(true) == pytest.approx(-true.better_than(other))
-    assert true.better_than(true) == 0
+    seen, before = scanned(image, (1.0, 2.0)), known(image)
+    true, other = np.array((1.0, 2.0)), np.array((-6.0, 9.0))
+    assert fits_better(*seen, before, true, other) > 3
+    assert fits_better(*seen, before, other, true) == pytest.approx(-fits_better(*seen, before, true, other))
+    assert fits_better(*seen, before, true, true) == 0
+
+
+def test_a_place_is_no_better_for_leaving_out_what_is_known_least() -> None:
+    lattice = np.tile(np.cos(np.arange(SIDE + 2 * MARGIN) * np.pi / 8), (SIDE + 2 * MARGIN, 1))
+    estimate = lattice.copy()
+    estimate[:, -MARGIN - 16 :] += 1.0  # where it is an edge's
+    values, places = scanned(lattice, (0.0, 0.0))
+    beyond = np.array((0.0, 16.0))  # one period: what is left of the samples lies where the estimate is right
+    assert fits_better(values, places, known(estimate), beyond, np.zeros(2)) < 3

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from restore.estimate.changes import Changes
-from restore.estimate.newly import Lately, Single, changed_lately, widened
+from restore.estimate.newly import Lately, Single, changed_lately, doubted, widened
 from restore.restorer import Restoration
 from scancontrol.restoration import Provenance
 
@@ -24,7 +24,7 @@ def changes(unlike: float = 0.0) -> Changes:
     """Of a middle of 12 × 12 pixels."""
     where = torch.zeros(SIDE // CELL, SIDE // CELL, dtype=torch.bool)
     where[2:6, 2:6] = True
-    return Changes(CELL, where, False, unlike * where)
+    return Changes(CELL, where, False, where, unlike * where)
 
 
 ALONE = Single.of(restored(0.1 + 0.1 * DISTANCE))
@@ -75,3 +75,16 @@ def test_a_restoration_that_tells_no_interval_tells_none_of_places_that_changed(
     assert widened(restored(None), (Lately(changes()),), ALONE).interval is None
     narrow = restored(torch.ones(SHAPE))
     assert widened(narrow, (), ALONE) is narrow
+
+
+def test_where_what_is_remembered_was_denied_and_kept_the_interval_holds_what_denied_it() -> None:
+    none = torch.zeros_like(changes().where)
+    suspected = Changes(CELL, none, False, ~none, torch.full(none.shape, 2.0))
+    told = doubted(restored(torch.full(SHAPE, 0.01)), suspected)
+    assert told.interval is not None
+    assert (told.interval >= 2.0).all()
+    sure = restored(torch.full(SHAPE, 9.0))
+    assert torch.equal(doubted(sure, suspected).interval, sure.interval)  # type: ignore[arg-type]
+    assert doubted(restored(None), suspected).interval is None
+    unsuspected = Changes(CELL, none, False, none, none.float())
+    assert doubted(sure, unsuspected) is sure

@@ -49,8 +49,9 @@ class Run:
         path = geometry(self.number, coverage=self.coverage)
         values = torch.from_numpy(field.ravel()[path.index.numpy()])
         recalled = self.stream.recall(self.number, values, path)
-        found = recalled.widened(self.restorer.restore(recalled.values, recalled.geometry, None, recalled.before))
+        found = self.restorer.restore(recalled.values, recalled.geometry, None, recalled.before)
         self.stream.keep(recalled, found)
+        found = recalled.told(found)
         self.number += 1
         assert found.interval is not None
         return recalled, found.estimate.numpy(), found.interval.numpy()
