@@ -24,6 +24,7 @@ from scancontrol.wire.scanner import ExpandRecipe
 pytestmark = pytest.mark.slow
 
 RECIPE = PathRecipe(pattern=Raster(), shape=(256, 256), fov_nm=100.0, dwell_us=1.0)
+SHORT = PathRecipe(pattern=Raster(), shape=(32, 32), fov_nm=100.0, dwell_us=1.0)  # over before anybody can be missed
 
 
 class Steady:
@@ -121,11 +122,11 @@ def test_a_frame_that_would_begin_after_the_dead_man_has_acted_is_interrupted_an
 
     with hosted(HeldAtTheEnd()) as address, MicroscopeLink(address) as link:
         link.connect(10)
-        path_id = link.register(RECIPE)
+        path_id = link.register(SHORT)
         link.start(path_id, 1, 0)
         link.start(path_id, 1, 1)
         first, second = end_of(link), end_of(link)
-        assert (first.frame, first.next_index) == (0, 256 * 256)
+        assert (first.frame, first.next_index) == (0, 32 * 32)
         assert (second.frame, second.reason) == (1, "heartbeat_lost"), "so that it goes on by itself"
 
 
@@ -141,7 +142,7 @@ def test_heartbeats_do_not_wait_for_a_path_that_is_long_in_expanding(monkeypatch
         link.connect(10)
         session = link._protocol.welcome.session
         threading.Timer(1.5 * link.limits.lease_ms / 1e3, may_end.set).start()
-        path_id = link.register(RECIPE)
+        path_id = link.register(SHORT)
         assert link._protocol.welcome.session == session, "the lease was lost meanwhile"
         link.start(path_id, 1, 0)
         assert end_of(link).reason == "completed"
@@ -159,7 +160,7 @@ def test_a_caller_that_was_away_for_longer_than_its_lease_registers_a_path_all_t
         while witness.status is None or witness.status.operator is not None:
             assert time.monotonic() < deadline, "the lease did not expire"
             witness.receive(0.02)
-        link.start(link.register(RECIPE), 1, 0)
+        link.start(link.register(SHORT), 1, 0)
         assert end_of(link).reason == "completed"
 
 
