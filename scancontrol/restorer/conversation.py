@@ -160,7 +160,8 @@ class Conversation:
         return [frame]
 
     def _refused(self, message: wire.Refused) -> list[Event]:
-        log.warning("restorer refused: %s", message.text)
+        let_go = message.code == "unknown_path"  # for others, as it must: the path is told anew
+        log.log(logging.INFO if let_go else logging.WARNING, "restorer refused: %s", message.text)
         if not self.ready or message.code == "overrun":
             self._refusal = message.text
             return []
@@ -172,11 +173,11 @@ class Conversation:
         if asked is None:
             return []
         path_id = asked.path.path_id
-        if message.code != "unknown_path":
+        if not let_go:
             return self._missed(asked, message.text)
         if path_id in self._bad_paths:
             return self._missed(asked, self._bad_paths[path_id])
-        self._registered.pop(path_id, None)  # it let the path go for others: tell it anew
+        self._registered.pop(path_id, None)
         return list(self._requests.again(asked))
 
     @staticmethod
